@@ -1,0 +1,273 @@
+"""`Samples`: a data set that lives on the device as uint8, where indexing is the loader; and its three splits.
+
+A training split hands out labels, a test split does not: its labels are sealed, and only the calls in
+`sslcourse.evaluate` that *report* a score can open them, never while a training runs. So no loop, no early stopping and
+no search can look at the test set by accident.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslcourse import common
+from sslcourse.common import CourseError
+
+SPLITS = ("train", "validation", "test")
+_training = 0  # how many trainings are between their first and their last epoch
+
+
+class SealedLabels(CourseError):
+    """Somebody asked for the labels of a test split."""
+
+
+@contextlib.contextmanager
+def training_in_progress() -> Iterator[None]:
+    """While this is open no test label can be read. `sslcourse.train` opens it."""
+    global _training
+    _training += 1
+    try:
+        yield
+    finally:
+        _training -= 1
+
+
+class Samples:
+    """Images (or any equally shaped arrays) with labels and factors, held as tensors on one device.
+
+    Args:
+        image: (N, 3, H, W) uint8, 0 to 255. (N, H, W) and (N, H, W, 3) arrays are turned round.
+        label: (N,) class numbers from 0; `None` for unlabelled data (batches then carry -1).
+        classes: names of the classes, in the order of their numbers.
+        factors: further columns of length N: what is known about each image (`evaluate.factor_table` probes them).
+        factor_names: for a categorical factor the names of its values; for an angle the string "angle".
+        extra: further (N, ...) tensors that batches should carry, such as masks.
+        split: "train", "validation" or "test". Labels and factors of a test split are sealed.
+        name: what to call the data in tables.
+
+    Raises:
+        CourseError: when shapes, types, ranges or lengths do not fit together.
+    """
+
+    def __init__(self, image, label=None, *, classes=(), factors: Mapping | None = None,
+                 factor_names: Mapping | None = None, extra: Mapping | None = None, split: str = "train",
+                 name: str = "samples"):  # fmt: skip
+        if split not in SPLITS:
+            raise CourseError(f"split={split!r} is none of {', '.join(SPLITS)}")
+        self.image = _as_images(image)
+        n = len(self.image)
+        self._label = torch.full((n,), -1) if label is None else torch.as_tensor(np.asarray(label)).long()
+        if self._label.shape != (n,):
+            raise CourseError(f"{n} images but labels of shape {tuple(self._label.shape)}; pass one number per image")
+        self.labelled = label is not None
+        count = int(self._label.max()) + 1 if self.labelled and n else 0
+        if self.labelled and n and int(self._label.min()) < 0:
+            raise CourseError(f"label {int(self._label.min())} is negative; number the classes from 0")
+        self.classes = tuple(classes) or tuple(str(i) for i in range(count))
+        if count > len(self.classes):
+            raise CourseError(f"label {count - 1} has no name among the {len(self.classes)} classes")
+        self._factors = {k: torch.as_tensor(np.asarray(v)) for k, v in (factors or {}).items()}
+        self.factor_names = dict(factor_names or {})
+        self.extra = dict(extra or {})
+        for key, column in {**self._factors, **self.extra}.items():
+            if len(column) != n:
+                raise CourseError(f"{key!r} has {len(column)} rows for {n} images")
+        self.split, self.name = split, name
+        self.openings: list[str] = []  # who has read the labels of this test split, in order
+        self.device = str(self.image.device)
+
+    # ------------------------------------------------------------------ labels
+
+    def _guard(self) -> None:
+        if self.split == "test":
+            raise SealedLabels(
+                f"the labels of {self.name!r} (test) are sealed. To report a final score call "
+                "sslcourse.evaluate.report(...); to compare or to choose use the validation split."
+            )
+
+    @property
+    def label(self) -> Tensor:
+        """(N,) class numbers; -1 where unlabelled. Sealed on a test split."""
+        self._guard()
+        return self._label
+
+    @property
+    def factors(self) -> dict[str, Tensor]:
+        """Name -> (N,) column. Sealed on a test split, because the class is one of them."""
+        self._guard()
+        return self._factors
+
+    # ------------------------------------------------------------------ a data set
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def __repr__(self):
+        shape = "x".join(str(s) for s in self.image.shape[1:])
+        return f"<{self.name} ({self.split}): {len(self):,} images of {shape}, {len(self.classes)} classes>"
+
+    def to(self, device) -> Samples:
+        """The same data on another device (itself when it is there already)."""
+        if torch.device(device).type == self.image.device.type:
+            return self
+        return self._copy(lambda t: t.to(device))
+
+    def take(self, index) -> Samples:
+        """The samples at these positions (a slice, a list, a tensor of integers or of booleans)."""
+        if not isinstance(index, slice):
+            index = torch.as_tensor(np.asarray(index), device=self.image.device)
+        return self._copy(lambda t: t[index])
+
+    def _copy(self, f) -> Samples:
+        new = object.__new__(Samples)
+        new.__dict__.update(self.__dict__)
+        new.image, new._label = f(self.image), f(self._label)
+        new._factors = {k: f(v) for k, v in self._factors.items()}
+        new.extra = {k: f(v) for k, v in self.extra.items()}
+        new.device = str(new.image.device)
+        return new  # `openings` is shared on purpose: a part of a test set is still that test set
+
+    def unlabelled(self) -> Samples:
+        """The same images with every label and factor taken away, as a pretext task should see them."""
+        new = self._copy(lambda t: t)
+        new._label, new._factors, new.labelled = torch.full_like(self._label, -1), {}, False
+        return new
+
+    def batch(self, index: Tensor) -> dict[str, Tensor]:
+        """The samples at `index` as a dict of tensors. A test split carries label -1 and no factors."""
+        batch = {"image": self.image[index], "index": index}
+        if self.split == "test":
+            return {**batch, "label": torch.full_like(index, -1)}
+        batch["label"] = self._label[index]
+        return {**batch, **{k: v[index] for k, v in {**self._factors, **self.extra}.items() if k != "label"}}
+
+    def batches(self, batch_size: int, generator: torch.Generator | None = None, *, rank: int = 0,
+                world: int = 1) -> Iterator[dict[str, Tensor]]:  # fmt: skip
+        """One pass over the data. With a generator: shuffled, whole batches only (shapes stay the same).
+        Without: in order, the last batch may be short, nothing is left out.
+
+        With several processes `batch_size` is the size over all of them, every process is given the same generator
+        seed, and `rank` takes its own part of each batch: no image is seen twice.
+        """
+        n = len(self)
+        if generator is None:
+            order, stop = torch.arange(n), n
+        else:
+            if batch_size > n:
+                raise CourseError(f"batch_size={batch_size} is larger than the {n} samples; take at most {n}")
+            order, stop = torch.randperm(n, generator=generator), n - n % batch_size
+        order = order.to(self.image.device)
+        for start in range(0, stop, batch_size):
+            index = order[start : start + batch_size]
+            yield self.batch(index.tensor_split(world)[rank] if world > 1 else index)
+
+
+def _as_images(image) -> Tensor:
+    image = torch.from_numpy(np.array(image)) if not isinstance(image, Tensor) else image
+    shape = tuple(image.shape)
+    if image.ndim == 3:
+        image = image[:, None].expand(-1, 3, -1, -1)
+    elif image.ndim == 4 and shape[1] not in (1, 3) and shape[-1] in (1, 3):
+        image = image.permute(0, 3, 1, 2)
+    if image.ndim != 4 or image.shape[1] not in (1, 3):
+        raise CourseError(f"images of shape {shape}; expected (N, 3, H, W), (N, H, W, 3) or (N, H, W)")
+    if image.shape[1] == 1:
+        image = image.expand(-1, 3, -1, -1)
+    if image.dtype != torch.uint8:
+        if not image.is_floating_point():
+            raise CourseError(f"images of type {image.dtype}; expected uint8 (0 to 255) or float (0 to 1)")
+        low, high = (float(image.min()), float(image.max())) if image.numel() else (0.0, 1.0)
+        if not (low >= 0 and high <= 1):  # also false for NaN
+            raise CourseError(f"float images range from {low:.3g} to {high:.3g}; scale them to 0..1, or pass uint8")
+        image = (image * 255).round().to(torch.uint8)
+    return image.contiguous()
+
+
+def open_labels(samples: Samples, reader: str) -> tuple[Tensor, dict[str, Tensor]]:
+    """Labels and factors of any split, for the reporting calls of `sslcourse.evaluate` and nobody else (a test reads
+    the imports). Notes the reader in `samples.openings`; refuses while a training is under way."""
+    if samples.split == "test":
+        if _training:
+            raise SealedLabels(
+                f"{reader} wants the test labels of {samples.name!r} while a training is under way: that is how test "
+                "scores get selected on. Use the validation split inside the loop, or finish the training first "
+                "(after an error in a loop: sslcourse.free() lets go of it)."
+            )
+        samples.openings.append(reader)
+    return samples._label, samples._factors
+
+
+@dataclass(frozen=True)
+class Data:
+    """The three splits of one data set. Train on `train`, choose on `validation`, report once on `test`."""
+
+    train: Samples
+    validation: Samples
+    test: Samples
+
+    def to(self, device) -> Data:
+        return Data(self.train.to(device), self.validation.to(device), self.test.to(device))
+
+    @property
+    def name(self) -> str:
+        return self.train.name
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        return self.train.classes
+
+    def __iter__(self):
+        return iter((self.train, self.validation, self.test))
+
+    def __repr__(self):
+        return (f"<{self.name}: {len(self.train):,} train, {len(self.validation):,} validation, "
+                f"{len(self.test):,} test (labels sealed)>")  # fmt: skip
+
+
+def split(samples_image, label=None, *, validation: float = 0.1, test: float = 0.2, seed: int = 0, **kwargs) -> Data:
+    """Three random splits, stratified by label, of arrays that come without any.
+
+    Args:
+        samples_image, label, **kwargs: as for `Samples`.
+        validation, test: shares of the data, each between 0 and 1.
+    """
+    whole = Samples(samples_image, label, **kwargs)
+    if not (0 < validation and 0 < test and validation + test < 1):
+        raise CourseError(f"validation={validation} and test={test} leave no training data; their sum must be below 1")
+    rng = np.random.default_rng([seed, 0x5917])
+    key = rng.random(len(whole))
+    # Within every class the samples are ranked by a random key, so each split gets its share of each class.
+    labels = whole._label.cpu().numpy()
+    share = np.empty(len(whole))
+    for value in np.unique(labels):
+        members = np.flatnonzero(labels == value)
+        share[members[key[members].argsort()]] = (np.arange(len(members)) + 0.5) / len(members)
+    parts = []
+    for part, low, high in (("train", validation + test, 2), ("validation", test, validation + test), ("test", -1, test)):
+        samples = whole.take(np.flatnonzero((share >= low) & (share < high)))
+        samples.split, samples.openings = part, []
+        parts.append(samples)
+    if not all(len(part) for part in parts):
+        raise CourseError(f"{len(whole)} samples are too few for three splits; pass more, or larger shares")
+    return Data(*parts)
+
+
+def few_labels(samples: Samples, share: float, seed: int = 0) -> Tensor:
+    """Positions of a class-balanced random subset: `share` of each class, at least one of each.
+
+    SimCLR, section 4.3: 1 % and 10 % of the labels, sampled in a class-balanced way.
+    """
+    if not 0 < share <= 1:
+        raise CourseError(f"share={share}; pass a number above 0 and up to 1 (0.01 for one per cent)")
+    g = common.generator(seed, 0xFE3)
+    picked = []
+    for c in range(len(samples.classes)):
+        members = (samples.label.cpu() == c).nonzero().squeeze(1)
+        count = max(1, round(share * len(members))) if len(members) else 0
+        picked.append(members[torch.randperm(len(members), generator=g)[:count]])
+    return torch.cat(picked).sort().values

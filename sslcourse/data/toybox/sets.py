@@ -1,0 +1,135 @@
+"""Data sets made of the toybox: pictures with labels, factors, masks and captions, cached on disk.
+
+What the default pictures are worth, as `sslcourse evaluate --calibration` prints it:
+
+CALIBRATION_TABLE
+"""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sslcourse import common
+from sslcourse.common import CourseError
+from sslcourse.data.datasets import Data, Samples
+from sslcourse.data.toybox import world
+
+VERSION = 1  # raise it when the same factors give other pictures: old caches are then left alone
+FACTORS = ("shape", *[n for n in world.RANGES if n != "ground"], "pattern", "ground")
+
+
+def images(train: int = 6000, validation: int = 1000, test: int = 2000, *, size: int = 32, background: float = 0.1,
+           seed: int = 0, cache: bool = True) -> Data:  # fmt: skip
+    """Pictures of the toybox's ten solids, in three splits that share no scene.
+
+    Args:
+        train, validation, test: how many of each.
+        size: pixels along a side, 8 to 256.
+        background: 0 to 1, see `world.render`.
+        seed: of the world: another seed, other scenes.
+        cache: keep the rendered pictures on disk (`SSLCOURSE_CACHE`).
+
+    Returns:
+        `Data` whose samples carry the class (`label`, the solid's shape), all factors, and `mask` (H, W) in each batch.
+    """
+    parts = []
+    for split, n in (("train", train), ("validation", validation), ("test", test)):
+        scene = world.factors(n, seed, split)
+        image, mask = _rendered(scene, n, seed, split, size, background, cache)
+        columns = {name: scene[name] for name in FACTORS}
+        parts.append(Samples(image, scene["shape"], classes=world.SHAPES, factors=columns, factor_names=kinds(),
+                             extra={"mask": mask}, split=split, name=_name(background)))  # fmt: skip
+    return Data(*parts)
+
+
+def kinds() -> dict[str, tuple[str, ...] | float]:
+    """What kind of factor each one is: names of its values, a full turn (an angle), or nothing (a plain number)."""
+    return {**world.CATEGORIES, **world.ANGLES}
+
+
+def _name(background: float) -> str:
+    return "toybox" if background == 0.1 else f"toybox, background {background:g}"
+
+
+def _rendered(scene, n, seed, split, size, background, cache) -> tuple[Tensor, Tensor]:
+    path = common.cache_dir("toybox", f"v{VERSION}", f"{split}-{n}-seed{seed}-{size}px-bg{background:g}.npz")
+    if cache:
+        found = _read(path, n, size)
+        if found is not None:
+            return found
+    image, mask = world.render(scene, size, background)
+    if cache:
+        try:
+            _write(path, image, mask)
+        except OSError as error:  # a full disk or a read-only home must not end the lesson
+            print(f"the rendered pictures could not be cached in {path.parent} ({error}); going on without", file=sys.stderr)
+    return image, mask
+
+
+def _digest(image: np.ndarray, mask: np.ndarray) -> str:
+    return hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest()
+
+
+def _write(path: Path, image: Tensor, mask: Tensor) -> None:
+    pixels, covered = image.numpy(), np.packbits(mask.numpy())
+    with common.atomic(path) as temporary, open(temporary, "wb") as file:
+        np.savez(file, image=pixels, mask=covered, sha256=np.array(_digest(pixels, covered)))
+
+
+def _read(path: Path, n: int, size: int) -> tuple[Tensor, Tensor] | None:
+    if not path.exists():
+        return None
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            pixels, covered, digest = file["image"], file["mask"], str(file["sha256"])
+        if pixels.shape != (n, 3, size, size) or digest != _digest(pixels, covered):
+            raise ValueError("its checksum differs")
+    except Exception as error:  # zip, header and checksum errors are of many types; all mean one thing
+        print(f"the cache {path} is damaged ({error}); it is drawn again", file=sys.stderr)
+        return None
+    mask = np.unpackbits(covered, count=n * size * size).reshape(n, size, size).astype(bool)
+    return torch.from_numpy(pixels), torch.from_numpy(mask)
+
+
+_HUES = ("red", "orange", "yellow", "green", "green", "turquoise", "turquoise", "blue", "blue", "purple", "pink", "pink")
+
+
+def hue_name(hue: float) -> str:
+    """The everyday word for a place on the colour wheel, 0 to 1."""
+    return _HUES[int((hue * 12 + 0.5) % 12)]
+
+
+def caption(scene: dict[str, Tensor], i: int, leave_out: tuple[str, ...] = ()) -> str:
+    """A sentence that says what picture `i` shows: size, colour, shape, pattern and place.
+
+    Args:
+        scene: factors as `world.factors` or `Samples.factors` give them.
+        leave_out: any of "size", "hue", "shape", "pattern", "place", not to be mentioned.
+    """
+    unknown = set(leave_out) - {"size", "hue", "shape", "pattern", "place"}
+    if unknown:
+        raise CourseError(f"a caption has no part {sorted(unknown)[0]!r}; it has size, hue, shape, pattern and place")
+    words = ["a"]
+    if "size" not in leave_out:
+        low, high = world.RANGES["size"]
+        third = (float(scene["size"][i]) - low) / (high - low)
+        words.append("small" if third < 1 / 3 else "large" if third > 2 / 3 else "medium-sized")
+    if "hue" not in leave_out:
+        words.append(hue_name(float(scene["hue"][i])))
+    words.append("thing" if "shape" in leave_out else world.SHAPES[int(scene["shape"][i])])
+    pattern = world.PATTERNS[int(scene["pattern"][i])]
+    if "pattern" not in leave_out and pattern != "plain":
+        words += ["with", pattern]
+    if "place" not in leave_out:
+        x, y = float(scene["x"][i]), float(scene["y"][i])
+        height = "top" if y > 1 / 3 else "bottom" if y < -1 / 3 else ""
+        side = "right" if x > 1 / 3 else "left" if x < -1 / 3 else ""
+        words += ["at", "the", *([height, side] if height or side else ["centre"])]
+    text = " ".join(word for word in words if word)
+    return text.replace("a orange", "an orange").replace("a octahedron", "an octahedron")

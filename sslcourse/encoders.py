@@ -1,0 +1,104 @@
+"""Backbones: images in, one vector per image out.
+
+Every encoder has `.dim`, the length of its vector, and `.layers`, an ordered dict of its named stages, which the layer-wise
+probes read. Inputs are floats 0..1 (B, 3, H, W); they are centred inside, so that no data set's mean has to travel around.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+
+def _stage(inside: int, outside: int, kernel: int, stride: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outside), nn.ReLU(inplace=True)
+    )
+
+
+class Encoder(nn.Module):
+    """Named stages one after another, then the average over all places."""
+
+    def __init__(self, stages: dict[str, nn.Module], dim: int):
+        super().__init__()
+        self.stages = nn.Sequential()
+        for name, stage in stages.items():
+            self.stages.add_module(name, stage)
+        self.dim = dim
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        return dict(self.stages.named_children())
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        return self.stages(image * 4 - 2).mean((2, 3))  # centred, and spread to about unit variance
+
+
+def small_cnn(width: int = 32) -> Encoder:
+    """Five convolutions for 32-pixel images: the course's own encoder, 280 k parameters and dim 128 at width 32.
+
+    The first stage halves the resolution with a 5x5 kernel, because a convolution at full resolution is where a laptop's
+    time would go.
+    """
+    w = width
+    stages = {
+        "conv1": _stage(3, w, 5, 2),  # (B, 32, 16, 16)
+        "conv2": _stage(w, 2 * w, 3, 2),  # (B, 64, 8, 8)
+        "conv3": _stage(2 * w, 2 * w, 3, 1),
+        "conv4": _stage(2 * w, 4 * w, 3, 2),  # (B, 128, 4, 4)
+        "conv5": _stage(4 * w, 4 * w, 3, 1),
+    }
+    return Encoder(stages, 4 * w)
+
+
+def resnet18(stem: str = "cifar") -> Encoder:
+    """torchvision's ResNet-18; `stem="cifar"` has a 3x3 first convolution and no max-pooling (SimCLR, appendix B.9).
+
+    The ImageNet stem on 32-pixel images costs several points. dim 512, 11.2 M parameters.
+    """
+    from torchvision.models import resnet18 as build
+
+    from sslcourse.common import CourseError
+
+    net = build(weights=None)
+    if stem == "cifar":
+        first = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), net.bn1, net.relu]
+        nn.init.kaiming_normal_(first[0].weight, mode="fan_out", nonlinearity="relu")
+    elif stem == "imagenet":
+        first = [net.conv1, net.bn1, net.relu, net.maxpool]
+    else:
+        raise CourseError(f"stem={stem!r}; choose 'cifar' (32 to 64 pixels) or 'imagenet'")
+    stages = {"conv1": nn.Sequential(*first), "layer1": net.layer1, "layer2": net.layer2, "layer3": net.layer3,
+              "layer4": net.layer4}  # fmt: skip
+    return Encoder(stages, 512)
+
+
+def first_filters(encoder: nn.Module) -> Float[Tensor, "n 3 k k"]:
+    """The first convolution's kernels, each scaled to 0..1 for a picture."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            w = module.weight.detach().float().cpu()
+            low, high = w.amin((1, 2, 3), keepdim=True), w.amax((1, 2, 3), keepdim=True)
+            return (w - low) / (high - low).clamp_min(1e-8)
+    from sslcourse.common import CourseError
+
+    raise CourseError(f"{type(encoder).__name__} has no convolution whose filters could be shown")
+
+
+def parameters(network: nn.Module) -> int:
+    """How many numbers are learned."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def random_encoder(encoder: Encoder, images: Tensor) -> Encoder:
+    """An untrained encoder made ready to be a fair baseline: batch statistics from the data, then eval mode.
+
+    An untrained network whose batch normalisation still holds mean 0 and variance 1 loses its scale from layer to layer,
+    and looks worse than random features are.
+    """
+    encoder.train()
+    with torch.no_grad():
+        for part in images.split(256)[:8]:
+            encoder(part)
+    return encoder.eval()

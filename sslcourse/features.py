@@ -1,0 +1,92 @@
+"""From a frozen encoder to a matrix of features, in chunks, in eval mode, without gradients."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor, nn
+
+from sslcourse import common
+from sslcourse.common import CourseError
+from sslcourse.data.datasets import Samples
+
+Encode = Callable[[dict[str, Tensor]], Tensor]
+
+
+@contextlib.contextmanager
+def frozen(network: nn.Module) -> Iterator[nn.Module]:
+    """The network in eval mode and without gradients, and proof that nothing in it was changed meanwhile.
+
+    Raises:
+        CourseError: when a weight or a buffer (such as a batch statistic) differs afterwards: then the features were not
+            those of the encoder that was to be judged.
+    """
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    modes = {m: m.training for m in network.modules()}
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield network
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    changed = [k for k, v in network.state_dict().items() if not torch.equal(v, before[k])]
+    if changed:
+        raise CourseError(f"{changed[0]!r} changed while features were read; the encoder must stay frozen and in eval mode")
+
+
+def extract(method: nn.Module, samples: Samples, *, encode: Encode | None = None, batch_size: int = 512) -> Tensor:
+    """Features (N, D) float32 on the CPU of all samples, in their order.
+
+    Args:
+        method: its `encode` is used (or `encode`, a function of a batch, if given); put into eval mode meanwhile.
+        samples: any split; labels are not read.
+        batch_size: chunk; has no influence on the result.
+    """
+    first = next((p for p in method.parameters()), None)
+    device = first.device if first is not None else torch.device("cpu")
+    encode = encode or method.encode
+    profile = common.profile()
+    rows = []
+    with frozen(method):
+        for batch in samples.to(device).batches(batch_size):
+            x = {"image": batch["image"].contiguous(memory_format=profile.memory_format)}
+            with profile.autocast() if profile.device == device.type else contextlib.nullcontext():
+                features = encode(x)
+            rows.append(features.float().cpu())
+    features = torch.cat(rows)
+    if not torch.isfinite(features).all():
+        bad = int((~torch.isfinite(features)).any(1).sum())
+        raise CourseError(f"{bad} of {len(features)} feature vectors hold NaN or infinity; the training has diverged: lower lr")
+    return features
+
+
+def after(encoder: nn.Module, layer: str, size: int = 2) -> Encode:
+    """An `encode` that stops after a named layer and averages its map over size x size places.
+
+    Args:
+        encoder: has `.layers`, an ordered dict of named stages.
+        layer: the name of one of them.
+        size: places along a side that are kept, so that (C, H, W) becomes C * size * size numbers.
+    """
+    if layer not in encoder.layers:
+        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
+
+    def encode(batch: dict[str, Tensor]) -> Tensor:
+        caught: list[Tensor] = []
+        hook = encoder.layers[layer].register_forward_hook(lambda module, inputs, output: caught.append(output))
+        try:
+            x = batch["image"]
+            encoder(x if x.is_floating_point() else x.float() / 255)
+        finally:
+            hook.remove()
+        return nn.functional.adaptive_avg_pool2d(caught[0].float(), size).flatten(1)
+
+    return encode
+
+
+def pixels(samples: Samples) -> Tensor:
+    """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network."""
+    return samples.image.cpu().float().flatten(1) / 255

@@ -1,0 +1,73 @@
+"""What a method is: an `nn.Module` that shows views, computes a loss and, in the end, encodes.
+
+    views(batch)    what the network is shown; notebooks display it
+    loss(batch)     -> a scalar and a dict of metrics; never reads batch["label"] (a test replaces the labels by -1)
+    encode(batch)   what we keep: (B, D), or (B, D, H, W) where it is dense
+
+and only where a paper needs it:
+
+    step(batch, optimizers)                       one update, for games and momentum encoders
+    before_epoch(progress, dataset, optimizers)   re-cluster, move a curriculum; progress runs from 0 to 1
+    trainable()                                   one optimizer per entry
+
+Device, seed, mode and precision are the business of `sslcourse.train`; methods write `device=x.device`.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from sslcourse import distributed
+from sslcourse.common import CourseError
+
+Batch = dict[str, Tensor]
+
+
+def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
+    """The three lines that every student should know by heart."""
+    for optimizer in optimizers:
+        optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    for optimizer in optimizers:
+        optimizer.step()
+
+
+class Method(nn.Module):
+    """Base class of every paper in `sslcourse.methods`; see the module's text for what to override."""
+
+    def views(self, batch: Batch) -> Batch:
+        return batch
+
+    def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
+        raise NotImplementedError(f"{type(self).__name__} has no loss(batch) yet: return a scalar and a dict of metrics")
+
+    def encode(self, batch: Batch) -> Tensor:
+        raise NotImplementedError(f"{type(self).__name__} has no encode(batch) yet: return one vector per sample, (B, D)")
+
+    def step(self, batch: Batch, optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
+        loss, metrics = distributed.parallel(self)(batch)
+        descend(loss, *optimizers.values())
+        return {"loss": loss, **metrics}
+
+    def before_epoch(self, progress: float, dataset, optimizers) -> None:
+        return None
+
+    def trainable(self) -> dict[str, list[nn.Parameter]]:
+        return {"all": [p for p in self.parameters() if p.requires_grad]}
+
+    def forward(self, batch: Batch):  # PyTorch's data-parallel engine calls a module, not one of its methods
+        return self.loss(batch)
+
+
+def images_of(batch: Batch) -> Tensor:
+    """batch["image"], or an error that says what a batch looks like."""
+    if not isinstance(batch, dict) or "image" not in batch:
+        found = ", ".join(batch) if isinstance(batch, dict) else type(batch).__name__
+        raise CourseError(f'a batch is a dict with the key "image"; this one has: {found}. Write {{"image": x}}')
+    x = batch["image"]
+    if x.ndim != 4 or x.shape[1] != 3:
+        raise CourseError(f'batch["image"] has shape {tuple(x.shape)}; expected (B, 3, H, W): for one image write x[None]')
+    if x.dtype != torch.uint8 and not x.is_floating_point():
+        raise CourseError(f'batch["image"] is {x.dtype}; expected uint8 (0 to 255) or float (0 to 1)')
+    return x

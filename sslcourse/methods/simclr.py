@@ -1,0 +1,114 @@
+"""SimCLR: two views of one image should find each other among all the other images.
+
+Chen, Kornblith, Norouzi and Hinton. A Simple Framework for Contrastive Learning of
+Visual Representations. ICML 2020. arXiv:2002.05709.         Notebook: 01_simclr
+
+Algorithm 1 of the paper                        here
+    draw two augmentations t, t' of each x      SimCLR.views
+    h = f(t(x)),  z = g(h)                      SimCLR.loss
+    s_ij = cosine similarity,  l(i, j)          nt_xent
+    keep f, throw away g                        SimCLR.encode
+"""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sslcourse.augment import View, simclr_view
+from sslcourse.common import CourseError
+from sslcourse.distributed import gather
+from sslcourse.methods.base import Method, images_of
+from sslcourse.train import Recipe
+
+# What the authors report for ImageNet (section 2 and appendix A); shown beside our recipes, never executed.
+PAPER = dict(data="ImageNet", encoder="ResNet-50", optimizer="LARS", epochs=100, batch_size=4096, lr=4.8,
+             weight_decay=1e-6, temperature=0.1, projector="2048-2048-128", strength=1.0, area=(0.08, 1.0))  # fmt: skip
+
+COURSE = Recipe(epochs=8, batch_size=256, lr=5e-3)  # a laptop CPU, the toybox, the small encoder
+GPU = Recipe(epochs=200, batch_size=512, lr=1.0, optimizer="sgd")  # one GPU, CIFAR-10, ResNet-18
+
+
+def nt_xent(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"], temperature: float = 0.5) -> Float[Tensor, ""]:
+    """The normalised, temperature-scaled cross-entropy of eq. 1, mean over both views of n images.
+
+    Row i of z1 and row i of z2 are the two views of one image; every view is told its partner from 2n - 1 candidates.
+    Rows need not be normalised. With several processes the candidates come from all of them.
+    """
+    if z1.shape != z2.shape or z1.ndim != 2:
+        raise CourseError(f"z1 is {tuple(z1.shape)} and z2 is {tuple(z2.shape)}; both views must be (n, d), row for row")
+    if not temperature > 0:
+        raise CourseError(f"temperature={temperature}; it divides the similarities and must be above 0")
+    z1, z2 = gather(z1), gather(z2)
+    z = torch.cat([z1, z2])  # (2n, d)
+    z = F.normalize(z if z.dtype == torch.float64 else z.float(), dim=1)  # half precision would lose the small gaps
+    with torch.autocast(z.device.type, enabled=False):
+        similarity = z @ z.T / temperature  # (2n, 2n)
+    similarity = similarity.fill_diagonal_(float("-inf"))  # nobody is compared with itself
+    partner = torch.arange(len(z), device=z.device).roll(len(z1))  # i + n for i, and back
+    return F.cross_entropy(similarity, partner)
+
+
+@torch.no_grad()
+def partner_found(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
+    """How often an image's other view is its nearest neighbour: the paper's contrastive accuracy, from 0 to 1."""
+    z = F.normalize(torch.cat([z1, z2]).float(), dim=1)
+    similarity = (z @ z.T).fill_diagonal_(-2)
+    partner = torch.arange(len(z), device=z.device).roll(len(z1))
+    return (similarity.argmax(1) == partner).float().mean()
+
+
+def projector(inside: int, hidden: int, outside: int, kind: str = "nonlinear") -> nn.Module:
+    """g of the paper (section 4.2): "nonlinear" (one hidden layer), "linear" or "none"."""
+    if kind == "none":
+        return nn.Identity()
+    if kind == "linear":
+        return nn.Linear(inside, outside)
+    if kind != "nonlinear":
+        raise CourseError(f"projector={kind!r}; choose 'nonlinear', 'linear' or 'none'")
+    # The authors' code normalises inside the head too, which lets short trainings use a high learning rate.
+    return nn.Sequential(nn.Linear(inside, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True),
+                         nn.Linear(hidden, outside))  # fmt: skip
+
+
+# Smaller crops of a 32-pixel picture often miss the solid. Colours fill the whole wheel here, so hue is shifted further than
+# the paper's 0.1 (0.2 s at s = 0.5): a fifth of the wheel.
+COURSE_VIEW = dict(area=(0.3, 1.0), strength=0.5, hue_by=0.2)
+
+
+class SimCLR(Method):
+    """SimCLR around any encoder.
+
+    Args:
+        encoder: images (B, 3, H, W) in 0..1 to vectors (B, encoder.dim).
+        dim, hidden: width of z and of the projector's hidden layer.
+        temperature: tau of eq. 1.
+        view: draws one random view of a batch of images; the paper's pipeline by default.
+        head: "nonlinear" (the paper's), "linear" or "none".
+        loss: the contrastive loss, a function of (z1, z2, temperature); put your own here.
+    """
+
+    def __init__(self, encoder: nn.Module, dim: int = 64, hidden: int = 256, temperature: float = 0.2,
+                 view: View | None = None, head: str = "nonlinear", loss=nt_xent):  # fmt: skip
+        super().__init__()
+        self.f = encoder
+        self.g = projector(encoder.dim, hidden, dim, head)
+        self.temperature, self.contrast = temperature, loss
+        self.view = view or simclr_view(**COURSE_VIEW)
+
+    def views(self, batch):
+        x = images_of(batch)
+        return {"first": self.view(x), "second": self.view(x)}
+
+    def loss(self, batch):
+        first, second = self.views(batch).values()
+        # One forward pass for both views: the batch statistics are those of all 2n, as in the authors' code.
+        h = self.f(torch.cat([first, second]))  # (2B, D)
+        z1, z2 = self.g(h).chunk(2)  # (B, dim) each
+        return self.contrast(z1, z2, self.temperature), {"partner found": partner_found(z1, z2)}
+
+    def encode(self, batch):
+        x = images_of(batch)
+        return self.f(x if x.is_floating_point() else x.float() / 255)  # h and not z: section 4.2

@@ -1,0 +1,43 @@
+"""The yardstick: the same encoder trained with every label. No paper's claim, but every table needs the row.   Notebook: 00_start"""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import nn
+
+from sslcourse.augment import View, crop_and_flip
+from sslcourse.common import CourseError
+from sslcourse.methods.base import Method, images_of
+from sslcourse.train import Recipe
+
+COURSE = Recipe(epochs=8, batch_size=128, lr=5e-3)
+GPU = Recipe(epochs=60, batch_size=512, lr=0.4, optimizer="sgd", weight_decay=5e-4)
+
+
+class Supervised(Method):
+    """Cross-entropy on labels, with light augmentation. The only method that reads `batch["label"]`.
+
+    Args:
+        encoder: images to vectors.
+        classes: how many labels there are.
+        view: augmentation; crops of at least half the area and flips by default.
+    """
+
+    def __init__(self, encoder: nn.Module, classes: int, view: View | None = None):
+        super().__init__()
+        self.f, self.head = encoder, nn.Linear(encoder.dim, classes)
+        self.view = view or crop_and_flip()
+
+    def views(self, batch):
+        return {"view": self.view(images_of(batch))}
+
+    def loss(self, batch):
+        if int(batch["label"].min()) < 0:
+            raise CourseError("these samples carry no labels (-1); supervised training needs a labelled training split")
+        logits = self.head(self.f(self.views(batch)["view"]))  # (B, classes)
+        right = (logits.argmax(1) == batch["label"]).float().mean()
+        return F.cross_entropy(logits.float(), batch["label"]), {"accuracy": right}
+
+    def encode(self, batch):
+        x = images_of(batch)
+        return self.f(x if x.is_floating_point() else x.float() / 255)
