@@ -80,13 +80,17 @@ def mismatch(path: str | Path, *, sha256: str | None = None, md5: str | None = N
     Raises:
         CourseError: neither checksum is given: then nothing could be verified.
     """
-    if not (sha256 or md5):
-        raise CourseError(f"no checksum for {Path(path).name}; pass sha256=... or md5=..., else nothing is verified")
+    _need_checksum(path, sha256, md5)
     for kind, wanted in (("sha256", sha256), ("md5", md5)):
         found = checksum(path, kind) if wanted else None
         if wanted and found != wanted.lower():
             return f"its {kind} is {found} and should be {wanted.lower()} ({Path(path).stat().st_size:,} bytes)"
     return None
+
+
+def _need_checksum(path: str | Path, sha256: str | None, md5: str | None) -> None:
+    if not (sha256 or md5):
+        raise CourseError(f"no checksum for {Path(path).name}; pass sha256=... or md5=..., else nothing is verified")
 
 
 # ---------------------------------------------------------------------------------------------- download
@@ -125,6 +129,7 @@ def download(urls: str | Sequence[str], path: str | Path, *, sha256: str | None 
         CourseError: no mirror gave the right file, the disk is full or not writable, or an address is not http(s).
     """
     urls, path = [urls] if isinstance(urls, str) else list(urls), Path(path)
+    _need_checksum(path, sha256, md5)
     for url in urls:
         if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
             raise CourseError(f"{url!r} is no http(s) address; for a file on this computer pass it as the local file")
@@ -137,7 +142,6 @@ def download(urls: str | Sequence[str], path: str | Path, *, sha256: str | None 
             say(f"{path.name} is damaged ({wrong}); fetching it again")
         part = _Part(path, size)
         is_right = lambda: mismatch(part.path, sha256=sha256, md5=md5) is None
-        mismatch(os.devnull, sha256=sha256, md5=md5)  # without a checksum: say so before anything is fetched
         reasons = []
         for url in urls:
             try:
@@ -148,9 +152,10 @@ def download(urls: str | Sequence[str], path: str | Path, *, sha256: str | None 
                 continue
             part.finish()
             return path
+    kept = f"The {part.have:,} bytes that arrived are kept: do the same again to go on. Or" if part.have else "Try later, or"
     raise CourseError(
-        f"could not download {path.name}:\n" + "\n".join(reasons) + "\nWhat has arrived is kept: call again to go on. "
-        f"Or fetch {path.name} with a browser and pass the file as the local one (--from FILE for a data script)."
+        f"could not download {path.name}:\n" + "\n".join(reasons) + f"\n{kept} fetch {path.name} with a browser and pass "
+        "it as the local file (--from FILE for a data script)"
     )
 
 
@@ -230,6 +235,8 @@ def _from_mirror(url: str, part: _Part, is_right: Callable[[], bool], chunk: int
             failures = 1 if part.have > farthest else failures + 1
             farthest = max(farthest, part.have)
             if failures >= attempts:
+                if part.have and is_right():  # whole all the same: a server may lie about the length
+                    return
                 raise _Hopeless(f"{error} ({attempts} times in a row, {part.have:,} bytes arrived)") from None
             wait = min(30.0, pause * 2 ** (failures - 1))
             say(f"{error}; trying again in {wait:.0f} s")
@@ -547,7 +554,7 @@ def _regular_files(archive: Path, skip_others: bool = False) -> Iterator[tuple[s
             yield from _tar_files(archive, skip_others)
         elif zipfile.is_zipfile(archive):
             yield from _zip_files(archive, skip_others)
-        elif archive.read_bytes()[:2] == b"\x1f\x8b" if archive.stat().st_size < 2 else _is_gzip(archive):
+        elif _is_gzip(archive):
             with gzip.open(archive, "rb") as stream:
                 yield archive.name.removesuffix(".gz"), -1, stream
         else:
@@ -567,7 +574,7 @@ def _tar_files(archive: Path, skip_others: bool) -> Iterator[tuple[str, int, Bin
             if member.isreg():
                 yield member.name, member.size, tar.extractfile(member)
             elif member.isdir():
-                if not skip_others and member.name.strip("./"):
+                if not skip_others and member.name not in ("", "."):
                     _safe(archive, member.name)
             elif not skip_others:
                 aim = f" to {member.linkname!r}" if member.linkname else ""
