@@ -47,8 +47,9 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
     arrays = {}
     for part, count in (("train", 5 * expected.per_file), ("test", expected.per_file)):
         arrays |= {f"{part}_image": (count, 32, 32, 3), f"{part}_label": (count,)}
-    return images.build("cifar10", [expected.archive], lambda paths, to: convert(paths[0], to, expected.per_file), arrays,
-                        source=source, folder=folder or data_dir("cifar10"), mirrors=mirrors, keep=keep, quiet=quiet)  # fmt: skip
+    write = lambda paths, to: convert(paths[0], to, expected.per_file)
+    return images.build("cifar10", [expected.archive], write, arrays, source=source,
+                        folder=folder or data_dir("cifar10"), mirrors=mirrors, keep=keep, quiet=quiet)  # fmt: skip
 
 
 def convert(archive: Path, folder: Path, per_file: int) -> tuple[str, ...]:
@@ -67,8 +68,9 @@ def convert(archive: Path, folder: Path, per_file: int) -> tuple[str, ...]:
         whole = np.concatenate([records[name] for name in names])  # (N, 3073)
         label, pixels = whole[:, 0], whole[:, 1:].reshape(-1, 3, 32, 32)
         images.check_labels(label, len(CLASSES), f"{part} of {archive.name}")
-        if len(set(np.bincount(label, minlength=len(CLASSES)))) > 1:
-            raise CourseError(f"{part} of {archive} has {np.bincount(label).tolist()} images per class; expected as many of each")
+        counts = np.bincount(label, minlength=len(CLASSES)).tolist()
+        if len(set(counts)) > 1:
+            raise CourseError(f"{part} of {archive} has {counts} images per class; expected as many of each")
         images.save_array(folder / f"{part}_image.npy", (len(label), 32, 32, 3), [pixels.transpose(0, 2, 3, 1)])
         images.save_array(folder / f"{part}_label.npy", (len(label),), [label])
     return CLASSES

@@ -3,8 +3,8 @@
     python data_scripts/stl10.py                            download, verify, write
     python data_scripts/stl10.py --from stl10_binary.tar.gz   the same from a file that you have
 
-It can be stopped at any moment and typed again: it goes on where it was. It needs 5.8 GB of disk, 3.1 GB in the end, and
-little memory: images pass through in blocks. At the end it prints
+It can be stopped at any moment and typed again: it goes on where it was. It needs 5.8 GB of disk, 3.1 GB in the end,
+and little memory: images pass through in blocks. At the end it prints
 
     train_image         5,000  of 96x96x3
     train_label         5,000
@@ -60,8 +60,9 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
         if part != "unlabelled":
             arrays[f"{part}_label"] = (n,)
     arrays["folds"] = (10, expected.fold)
-    return images.build("stl10", [expected.archive], lambda paths, to: convert(paths[0], to, arrays), arrays, source=source,
-                        folder=folder or data_dir("stl10"), mirrors=mirrors, keep=keep, quiet=quiet)  # fmt: skip
+    write = lambda paths, to: convert(paths[0], to, arrays)
+    return images.build("stl10", [expected.archive], write, arrays, source=source, folder=folder or data_dir("stl10"),
+                        mirrors=mirrors, keep=keep, quiet=quiet)  # fmt: skip
 
 
 def convert(archive: Path, folder: Path, arrays: dict[str, tuple[int, ...]]) -> tuple[str, ...]:
@@ -98,9 +99,10 @@ def _blocks(stream: BinaryIO, count: int, name: str) -> Iterator[np.ndarray]:
 
 def _folds(text: bytes, shape: tuple[int, ...], train: int) -> np.ndarray:
     """Ten lines of positions -> (10, 1000) int64."""
-    rows = [[int(word) for word in line.split()] for line in text.decode("ascii", "replace").splitlines() if line.strip()]
+    rows = [[int(word) for word in line.split()] for line in text.decode().splitlines() if line.strip()]
     if len(rows) != shape[0] or {len(set(row)) for row in rows} != {shape[1]}:
-        raise CourseError(f"fold_indices.txt has {len(rows)} folds of {sorted({len(row) for row in rows})}; expected {shape}")
+        lengths = sorted({len(row) for row in rows})
+        raise CourseError(f"fold_indices.txt has {len(rows)} folds of {lengths} images; expected {shape}")
     folds = np.array(rows, np.int64)
     if folds.min() < 0 or folds.max() >= train:
         raise CourseError(f"fold_indices.txt has positions from {folds.min()} to {folds.max()} for {train} images")

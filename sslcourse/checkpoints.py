@@ -37,6 +37,7 @@ class State:
     method: str
     optimizer_settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
+    about: dict[str, Any] = field(default_factory=dict)
 
 
 class Damaged(CourseError):
@@ -63,7 +64,8 @@ def save(path: str | os.PathLike, method: nn.Module, recipe=None, *, optimizers=
          totals: dict[str, Tensor] | None = None, profile: Profile | None = None) -> Path:  # fmt: skip
     """Write the method's weights and buffers and, if given, all that resuming needs. Returns the path.
 
-    The file appears under its name only when it is complete, also if the process is killed in between.
+    The file appears under its name only when it is complete, also if the process is killed in between. A plain dict
+    `method.about` (what it takes to build it again) is written too and read back as `State.about`.
     """
     from safetensors.torch import save_file
 
@@ -82,7 +84,8 @@ def save(path: str | os.PathLike, method: nn.Module, recipe=None, *, optimizers=
     page = {
         "format": FORMAT, "method": type(method).__name__, "recipe": asdict(recipe) if recipe else None,
         "profile": asdict(profile) if profile else None, "history": list(history), "step": step,
-        "optimizers": settings, "versions": versions(), "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "optimizers": settings, "about": getattr(method, "about", {}), "versions": versions(),
+        "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "sha256": _checksum(tensors),
     }  # fmt: skip
     with atomic(path) as temporary:
@@ -104,18 +107,19 @@ def read(path: str | os.PathLike) -> State:
     try:
         with safe_open(path, framework="pt") as file:
             page = json.loads((file.metadata() or {})["sslcourse"])
-            tensors = {k: file.get_tensor(k) for k in file.keys()}  # noqa: SIM118 (it is no dict)
+            tensors = {k: file.get_tensor(k) for k in file.keys()}  # it is no dict: it has to be asked for its keys
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise Damaged(f"{str(path)!r} is not a whole checkpoint of this course ({error}); delete it and train again") from error
     if page.get("format") != FORMAT:
+        written_by = page.get("versions", {}).get("sslcourse")
         raise CourseError(f"{str(path)!r} has format {page.get('format')}, this version reads {FORMAT}; train again, or install "
-                          f"sslcourse {page.get('versions', {}).get('sslcourse')}")  # fmt: skip
+                          f"sslcourse {written_by}")  # fmt: skip
     if _checksum(tensors) != page["sha256"]:
         raise Damaged(f"the numbers in {str(path)!r} are not those that were written (checksum differs); delete it and train again")
     totals = {k.removeprefix("totals/"): v for k, v in tensors.items() if k.startswith("totals/")}
     profile = Profile(**page["profile"]) if page["profile"] else None
     return State(tensors, page["recipe"], profile, page["history"], page["step"], totals, page["method"],
-                 page["optimizers"], page["versions"])  # fmt: skip
+                 page["optimizers"], page["versions"], page["about"])  # fmt: skip
 
 
 def resume(path: str | os.PathLike, recipe) -> State | None:

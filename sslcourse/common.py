@@ -155,20 +155,21 @@ def use_profile(new: Profile | None) -> None:
         torch.set_num_threads(new.threads)
 
 
-def keep_memory() -> bool:
+def keep_memory(keep: bool = True) -> bool:
     """Ask the C library to keep freed memory for the next step instead of handing it back to the system.
 
-    A training step frees and takes the same few hundred megabytes again and again, and every fresh page costs a fault:
-    measured by `sslcourse bench`, a quarter of a step on one thread. Only glibc (Linux) has the switch; True if set.
+    A training step frees and takes the same few hundred megabytes again and again, and every fresh page costs a fault;
+    `sslcourse bench` prints what that is worth. Only glibc (Linux) has the switch; True if it was set.
     """
     import ctypes
     import platform
 
     if platform.libc_ver()[0] != "glibc":
         return False
-    mmap_threshold, trim_threshold = -3, -1  # numbers of <malloc.h>
+    mmap_threshold, trim_threshold = -3, -1  # numbers of <malloc.h>; glibc starts with 128 KiB for both
     libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(mmap_threshold, 1 << 30) and libc.mallopt(trim_threshold, 2**31 - 1))
+    return bool(libc.mallopt(mmap_threshold, 1 << 30 if keep else 1 << 17)
+                and libc.mallopt(trim_threshold, 2**31 - 1 if keep else 1 << 17))  # fmt: skip
 
 
 def synchronize(device: str) -> None:

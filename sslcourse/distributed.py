@@ -49,6 +49,15 @@ def barrier() -> None:
         dist.barrier()
 
 
+def from_first(value):
+    """The first process's value on all of them (plain values, no tensors); the value itself in one process."""
+    if world() == 1:
+        return value
+    box = [value]
+    dist.broadcast_object_list(box)
+    return box[0]
+
+
 class _Gather(torch.autograd.Function):
     """Forward: every process gets everybody's rows. Backward: every process gets the sum of all gradients on its own rows."""
 

@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse import common, encoders, features
+from sslcourse import common, features
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples, few_labels, open_labels
 

@@ -124,7 +124,8 @@ def epochs(method: nn.Module, dataset, recipe: Recipe, *, checkpoint: str | os.P
     if recipe.batch_size % world:
         raise CourseError(f"batch_size={recipe.batch_size} cannot be shared by {world} processes; use a multiple of {world}")
     state = checkpoints.resume(checkpoint, recipe) if checkpoint else None
-    profile = profile or (state and state.profile) or common.profile()
+    # Each process would measure on its own, and might choose otherwise.
+    profile = distributed.from_first(profile or (state and state.profile) or common.profile())
     common.use_profile(profile)
     if state is None:
         common.seed_all(recipe.seed)

@@ -1,4 +1,4 @@
-"""Files from the network or from the student's disk: never half a file, never a changed one, never one outside its folder.
+"""Files from the network or from the student's disk: never half a file, never a changed one, none outside its folder.
 
     download            a file from one of several mirrors; goes on where it stopped; renamed into place once verified
     local_or_download   the same, or a file that the student already has, held to the same checksum
@@ -152,10 +152,10 @@ def download(urls: str | Sequence[str], path: str | Path, *, sha256: str | None 
                 continue
             part.finish()
             return path
-    kept = f"The {part.have:,} bytes that arrived are kept: do the same again to go on. Or" if part.have else "Try later, or"
+    again = f"The {part.have:,} bytes that arrived are kept: do the same again to go on." if part.have else "Try later."
     raise CourseError(
-        f"could not download {path.name}:\n" + "\n".join(reasons) + f"\n{kept} fetch {path.name} with a browser and pass "
-        "it as the local file (--from FILE for a data script)"
+        f"could not download {path.name}:\n" + "\n".join(reasons) + f"\n{again} Or fetch {path.name} with a browser "
+        "and pass it as the local file (--from FILE for a data script)"
     )
 
 
@@ -247,7 +247,7 @@ def _from_mirror(url: str, part: _Part, is_right: Callable[[], bool], chunk: int
         part.clear()
         fresh_starts += 1
         if fresh_starts >= FRESH_STARTS:
-            raise _Hopeless(f"the file has a wrong checksum, {fresh_starts} times; the server or the network changes it")
+            raise _Hopeless(f"a wrong checksum, {fresh_starts} times; the server or the network changes the file")
         say("wrong checksum; fetching it again from the start")
         failures, farthest = 0, 0
 
@@ -260,7 +260,7 @@ def _transfer(url: str, part: _Part, chunk: int, timeout: float, say: Callable[[
     headers = {"User-Agent": "sslcourse", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-        # "Send the rest if this is still your file, else all of it." Only the mirror that it came from knows the answer;
+        # "Send the rest if this is still your file, else all of it." Only the mirror that it came from can answer that;
         # another mirror is asked for the rest without condition, and the checksum judges.
         if part.note.get("validator") and part.note.get("url") == url:
             headers["If-Range"] = part.note["validator"]
@@ -332,7 +332,7 @@ def _append(response, part: _Part, end: int | None, chunk: int, say: Callable[[s
         raise CourseError(f"cannot write {part.path}: {error.strerror}; choose another folder") from None
     with file:
         at, progress = part.have, _Progress(part.target.name, part.have, part.total, say)
-        _need_space(part.target.parent, (part.total or at) - at)
+        need_space(part.target.parent, (part.total or at) - at)
         while end is None or at < end:
             try:
                 block = response.read1(chunk if end is None else min(chunk, end - at))
@@ -350,11 +350,14 @@ def _append(response, part: _Part, end: int | None, chunk: int, say: Callable[[s
         progress.end(at)
 
 
-def _need_space(folder: Path, size: int) -> None:
+def need_space(folder: Path, size: int) -> None:
+    """CourseError unless `size` more bytes fit on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
     if size > free:
-        raise CourseError(f"{folder} needs {size / 1e6:,.0f} MB more and has {free / 1e6:,.0f} MB free; make room there, "
-                          "or name another folder (--to FOLDER, or the environment variable SSLCOURSE_DATA)")  # fmt: skip
+        raise CourseError(
+            f"{folder} needs {size / 1e6:,.0f} MB more and has {free / 1e6:,.0f} MB free; make room there, or name "
+            "another folder (--to FOLDER, or the environment variable SSLCOURSE_DATA)"
+        )
 
 
 def _reason(error: BaseException) -> str:
@@ -421,8 +424,10 @@ def local_or_download(local: str | Path | None, urls: str | Sequence[str], path:
         raise CourseError(f"there is no file {file}; fetch {path.name} from {source} and pass that file or its folder")
     if wrong := mismatch(file, sha256=sha256, md5=md5):
         expected = f", of {size:,} bytes" if size else ""
-        raise CourseError(f"{file} is not the file that was published: {wrong}. It may be incomplete or another version. "
-                          f"Fetch {path.name}{expected} again from {source}, or leave the local file out to download it")  # fmt: skip
+        raise CourseError(
+            f"{file} is not the file that was published: {wrong}. It may be incomplete or another version. Fetch "
+            f"{path.name}{expected} again from {source}, or leave the local file out to download it"
+        )
     return file
 
 
@@ -432,7 +437,7 @@ def local_or_download(local: str | Path | None, urls: str | Sequence[str], path:
 def members(archive: str | Path, wanted: Collection[str]) -> Iterator[tuple[str, int, BinaryIO]]:
     """The wanted regular files of a tar(.gz, .bz2, .xz) or zip archive, as (name, size in bytes, stream), in its order.
 
-    Nothing is written to disk, so no archive can write where it should not. Read each stream before asking for the next.
+    Nothing is written to disk, so no archive can write where it should not. Read a stream before asking for the next.
 
     Args:
         wanted: names without folders. All of them must come, each once.
@@ -454,7 +459,7 @@ def members(archive: str | Path, wanted: Collection[str]) -> Iterator[tuple[str,
 
 
 def unpack(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT) -> Path:
-    """Unpack a tar(.gz, .bz2, .xz), a zip or a single gz file into a new folder, which appears only when it is complete.
+    """Unpack a tar(.gz, .bz2, .xz), a zip or a single gz file into a new folder, which appears once it is complete.
 
     Only plain files and folders are written, with plain permissions. A member that is absolute, has `..`, is a device
     or a link (of whatever aim: chains of links are how archives break out) stops the unpacking, and nothing remains.
@@ -512,11 +517,10 @@ def _unpack_into(archive: Path, folder: Path, limit: int) -> None:
             while block := _read(archive, stream, 1 << 20):
                 written += len(block)  # counted as it comes: what an archive claims about itself proves nothing
                 if written > limit:
-                    raise CourseError(f"{archive} unpacks to more than {limit / 1e6:,.0f} MB; if it should, pass a larger "
-                                      "limit=...")  # fmt: skip
+                    raise CourseError(f"{archive} unpacks to more than {limit:,} bytes; if it should, pass limit=...")
                 file.write(block)
         if size >= 0 and written - before != size:
-            raise CourseError(f"{archive} is damaged: {name!r} has {written - before:,} of {size:,} bytes; fetch it again")
+            raise CourseError(f"{archive} is damaged: {name!r} is cut short; delete it and fetch it again")
 
 
 def _safe(archive: Path, name: str) -> list[str]:
@@ -524,8 +528,10 @@ def _safe(archive: Path, name: str) -> list[str]:
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
     absolute = name.startswith(("/", "\\")) or (parts and ":" in parts[0])  # C:\ and alternate streams of Windows
     if absolute or ".." in parts or "\0" in name or not parts:
-        raise CourseError(f"{archive} is unsafe: its member {name!r} would be written outside of its folder. Nothing was "
-                          "unpacked; fetch the archive from its authors")  # fmt: skip
+        raise CourseError(
+            f"{archive} is unsafe: its member {name!r} would be written outside of its folder. Nothing was unpacked; "
+            "fetch the archive from its authors"
+        )
     return parts
 
 
@@ -550,7 +556,7 @@ def _regular_files(archive: Path, skip_others: bool = False) -> Iterator[tuple[s
     if not archive.is_file():
         raise CourseError(f"there is no file {archive}")
     try:
-        if tarfile.is_tarfile(archive):
+        if _is_tar(archive):
             yield from _tar_files(archive, skip_others)
         elif zipfile.is_zipfile(archive):
             yield from _zip_files(archive, skip_others)
@@ -561,6 +567,14 @@ def _regular_files(archive: Path, skip_others: bool = False) -> Iterator[tuple[s
             raise CourseError(f"{archive} is no tar, zip or gz archive; is it the file that was meant?")
     except BROKEN_ARCHIVE as error:
         raise CourseError(f"{archive} is damaged ({error}); delete it and fetch it again") from None
+
+
+def _is_tar(path: Path) -> bool:
+    """Zeros are a valid tar archive without members, and the beginning of many a gz file that is none."""
+    if not tarfile.is_tarfile(path):
+        return False
+    with tarfile.open(path, "r:*") as tar:
+        return tar.next() is not None
 
 
 def _is_gzip(path: Path) -> bool:
@@ -596,8 +610,10 @@ def _zip_files(archive: Path, skip_others: bool) -> Iterator[tuple[str, int, Bin
 
 
 def _not_plain(archive: Path, name: str, aim: str) -> CourseError:
-    return CourseError(f"{archive} is unsafe: its member {name!r} is a link{aim} or a device. Nothing was unpacked; fetch "
-                       "the archive from its authors")  # fmt: skip
+    return CourseError(
+        f"{archive} is unsafe: its member {name!r} is a link{aim} or a device. Nothing was unpacked; fetch the archive "
+        "from its authors"
+    )
 
 
 # ---------------------------------------------------------------------------------------------- data scripts
@@ -611,13 +627,14 @@ def run_script(prepare: Callable[..., dict], doc: str, folder: Path, argv: Seque
     """
     parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--from", dest="source", metavar="FILE_OR_FOLDER",
-                        help="files that you already have, or the folder they lie in: nothing is downloaded, but they are "
-                             "held to the same checksum")  # fmt: skip
+                        help="files that you already have, or the folder they lie in: nothing is downloaded, but they "
+                             "are held to the same checksum")  # fmt: skip
     parser.add_argument("--to", dest="folder", metavar="FOLDER", default=folder,
                         help="where the arrays should stand (default: %(default)s; the environment variable "
-                             "SSLCOURSE_DATA moves the folder of all data sets, and the course looks there)")  # fmt: skip
+                             "SSLCOURSE_DATA moves the folder of all data sets)")  # fmt: skip
     parser.add_argument("--url", dest="mirrors", metavar="ADDRESS", action="append",
-                        help="address of a folder that mirrors the files, instead of the official one; may be repeated")  # fmt: skip
+                        help="address of a folder that mirrors the files, instead of the official one; may be "
+                             "repeated")  # fmt: skip
     parser.add_argument("--keep", action="store_true", help="keep the downloaded files when the arrays are written")
     parser.add_argument("--quiet", action="store_true", help="no progress line")
     options = vars(parser.parse_args(argv))

@@ -89,7 +89,7 @@ def photographs(size: int = 32, *, count: int | None = None, seed: int = 0) -> S
 
 
 def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
-    """CIFAR-10: 50,000 training images (a tenth set aside for validation) and 10,000 test images of 32 x 32, 10 classes.
+    """CIFAR-10: 50,000 images to train with (a tenth set aside to validate), 10,000 to test, of 32 x 32, in 10 classes.
 
     Args:
         validation: share of the official training images, above 0 and below 1.
@@ -104,7 +104,7 @@ def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None =
 
 
 def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
-    """MNIST: 60,000 training digits (a tenth set aside for validation) and 10,000 test digits, as RGB with equal channels.
+    """MNIST: 60,000 digits to train with (a tenth set aside to validate), 10,000 to test, as RGB with equal channels.
 
     Args:
         size: 28, or 32 for a black margin of two pixels.
@@ -179,7 +179,9 @@ def carve(label: np.ndarray, validation: float, seed: int) -> tuple[np.ndarray, 
     held_out = np.zeros(len(label), bool)
     for value in np.unique(label):
         positions = rng.permutation(np.flatnonzero(label == value))
-        held_out[positions[: round(validation * len(positions))]] = True
+        # The random offset rounds up or down by chance, so that many small classes together give the right share too.
+        rank = np.arange(len(positions)) + rng.random()
+        held_out[positions[rank < validation * len(positions)]] = True
     if held_out.all() or not held_out.any():
         raise CourseError(f"validation={validation} of {len(label)} samples leaves a split empty; pass another share")
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
@@ -187,8 +189,8 @@ def carve(label: np.ndarray, validation: float, seed: int) -> tuple[np.ndarray, 
 
 def _as_tensor(image: np.ndarray, index: np.ndarray | None = None, size: int | None = None, margin: int = 0,
                block: int = 2048) -> Tensor:  # fmt: skip
-    """(N, H, W, 3) or (N, H, W) uint8, perhaps on disk -> (N, 3, size, size) uint8 in memory, a block at a time, because
-    the whole of it may not fit into memory twice."""
+    """(N, H, W, 3) or (N, H, W) uint8, perhaps on disk -> (N, 3, side, side) uint8 in memory, a block at a time: the
+    whole of it may not fit into memory twice."""
     index = np.arange(len(image)) if index is None else index
     size = (size or image.shape[1]) + 2 * margin
     out = torch.zeros((len(index), 3, size, size), dtype=torch.uint8)
@@ -243,8 +245,8 @@ def arrays(image, label=None, test_image=None, test_label=None, *, classes: Sequ
     whole = Samples(image, label, classes=classes, name=name)
     tested = Samples(test_image, test_label, classes=classes, split="test", name=name)
     if whole.image.shape[1:] != tested.image.shape[1:]:
-        raise CourseError(f"images of {tuple(whole.image.shape[1:])} but test images of {tuple(tested.image.shape[1:])}; "
-                          "resize one of them")  # fmt: skip
+        one, other = tuple(whole.image.shape[1:]), tuple(tested.image.shape[1:])
+        raise CourseError(f"images of {one} but test images of {other}; resize one of them")
     train, held_out = carve(np.zeros(len(whole), int) if label is None else label, validation, seed)
     held_out = whole.take(held_out)
     held_out.split = "validation"
@@ -277,15 +279,18 @@ def npz(path: str | Path, **options) -> Data:
         raise CourseError(f"there is no file {path}")
     names = {"x_train": "image", "y_train": "label", "x_test": "test_image", "y_test": "test_label"}
     try:
-        with np.load(path, allow_pickle=False) as file:
-            if not hasattr(file, "files"):
-                raise CourseError(f"{path} holds a single array; type arrays(np.load({str(path)!r}))")
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise CourseError(f"{path} holds a single array; type arrays(np.load({str(path)!r}))")
+        with file:
             found = {names.get(key, key): file[key] for key in file.files}
     except CourseError:
         raise
     except Exception as error:  # a damaged zip raises half a dozen kinds
-        raise CourseError(f"{path} cannot be read ({error}); write it with np.savez({path.name!r}, image=..., label=...), "
-                          "without object arrays") from None  # fmt: skip
+        raise CourseError(
+            f"{path} cannot be read ({error}); write it without object arrays: "
+            f"np.savez({path.name!r}, image=image, label=label)"
+        ) from None
     wanted = ("image", "label", "test_image", "test_label", "classes")
     if "image" not in found:
         raise CourseError(f"{path} has the arrays {', '.join(sorted(found)) or 'none'}; name them {', '.join(wanted)}")
@@ -324,8 +329,10 @@ def folder(path: str | Path, size: int = 32, *, validation: float = 0.1, test: f
     flat, by_class = _find_images(path)
     if by_class and set(by_class) <= {"train", "training", "val", "valid", "validation", "test"}:
         one = next(iter(by_class))
-        raise CourseError(f"the subfolders of {path} ({', '.join(by_class)}) are splits and no classes; the course makes "
-                          f"its own splits, so pass one of them: folder({str(path / one)!r})")  # fmt: skip
+        raise CourseError(
+            f"the subfolders of {path} ({', '.join(by_class)}) are splits and no classes; the course makes its own "
+            f"splits, so pass one of them: folder({str(path / one)!r})"
+        )
     classes = list(by_class)
     files = [(file, c) for c, name in enumerate(classes) for file in by_class[name]] or [(file, -1) for file in flat]
     if not files:
@@ -384,7 +391,7 @@ def _read_image(file: Path, size: int, smallest: int) -> np.ndarray:
 
 
 def _to_rgb(image):
-    """Any mode of PIL to RGB. 16-bit grey is scaled (`convert` alone would clip it to white), transparency becomes white."""
+    """Any mode of PIL to RGB: 16-bit grey is scaled (`convert` would clip it to white), transparency becomes white."""
     from PIL import Image
 
     if image.mode == "F":
@@ -444,7 +451,7 @@ def save_array(path: str | Path, shape: tuple[int, ...], blocks: Iterable[np.nda
     path, dtype = Path(path), np.dtype(dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
     fetch.sweep(path)
-    fetch._need_space(path.parent, math.prod(shape) * dtype.itemsize)
+    fetch.need_space(path.parent, math.prod(shape) * dtype.itemsize)
     rows = 0
     with common.atomic(path) as temporary, open(temporary, "wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(shape)}
@@ -455,13 +462,13 @@ def save_array(path: str | Path, shape: tuple[int, ...], blocks: Iterable[np.nda
             file.write(np.ascontiguousarray(block).data)
             rows += len(block)
         if rows != shape[0]:
-            raise CourseError(f"{path.name} has {rows:,} rows and should have {shape[0]:,}; the archive is not the published one")
+            raise CourseError(f"{path.name} would have {rows:,} rows instead of {shape[0]:,}; check the source")
 
 
 def check_labels(label: np.ndarray, classes: int, what: str) -> None:
     """CourseError unless the labels run from 0 to `classes` - 1. label: (N,) integers."""
     if len(label) and (int(label.min()) < 0 or int(label.max()) >= classes):
-        raise CourseError(f"{what}: labels from {int(label.min())} to {int(label.max())}, but there are {classes} classes; "
+        raise CourseError(f"{what}: labels from {label.min()} to {label.max()} for {classes} classes; "
                           "the archive is not the published one")  # fmt: skip
 
 
@@ -494,6 +501,8 @@ def build(name: str, files: Sequence[fetch.Remote], convert: Callable[[list[Path
     with fetch.alone(folder):
         meta = prepared(folder, checksums)
         if meta is not None and meta["arrays"] == shapes:
+            if source is None and not keep:
+                _discard(folder / "download", files)  # a kill may have come between the arrays and this
             return meta
         (folder / "meta.json").unlink(missing_ok=True)  # from here until the end the folder is incomplete
         paths = []
@@ -502,6 +511,7 @@ def build(name: str, files: Sequence[fetch.Remote], convert: Callable[[list[Path
             paths.append(fetch.local_or_download(source, urls, folder / "download" / file.name, sha256=file.sha256,
                                                  md5=file.md5, size=file.size, quiet=quiet))  # fmt: skip
         classes = list(convert(paths, folder))
+        fetch.sweep(folder / "meta.json")
         meta = dict(name=name, source=list(mirrors), checksums=checksums, arrays=shapes, classes=classes)
         with common.atomic(folder / "meta.json") as temporary:
             temporary.write_text(json.dumps(meta, indent=1))
@@ -509,7 +519,12 @@ def build(name: str, files: Sequence[fetch.Remote], convert: Callable[[list[Path
             (folder / "meta.json").unlink()
             raise CourseError(f"the arrays in {folder} are not complete; delete the folder and type the same again")
         if source is None and not keep:
-            for path in paths:
-                path.unlink(missing_ok=True)
-            (folder / "download").rmdir()
+            _discard(folder / "download", files)
     return meta
+
+
+def _discard(downloads: Path, files: Sequence[fetch.Remote]) -> None:
+    for file in files:
+        (downloads / file.name).unlink(missing_ok=True)
+    if downloads.is_dir() and not any(downloads.iterdir()):
+        downloads.rmdir()

@@ -1,0 +1,330 @@
+"""The command line: sslcourse train | evaluate | claims | bench | doctor."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+from sslcourse.common import CourseError
+
+METHODS = {"simclr": "SimCLR", "supervised": "Supervised"}
+ENCODERS = ("small_cnn", "resnet18")
+
+TOP = """\
+A hands-on course on self-supervised learning.
+
+  sslcourse doctor                            is everything installed? what does this machine compute on?
+  sslcourse train simclr                      train on the toybox, about half a minute on a laptop
+  sslcourse evaluate results/simclr.safetensors
+                                              its score on the test split, with baselines beside it
+  sslcourse claims simclr --seeds 5           does what the paper claims hold here?
+  sslcourse bench                             how near is a training step to the network alone?
+
+exit codes: 0 done, 1 a claim failed or doctor found a problem, 2 wrong input (the message says what to type), 130 interrupted
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser("sslcourse", description=TOP, formatter_class=argparse.RawDescriptionHelpFormatter)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, does, brief: str, more: str = ""):
+        sub = commands.add_parser(name, help=brief, description=f"{brief}\n\n{more}",
+                                  formatter_class=argparse.RawDescriptionHelpFormatter)  # fmt: skip
+        sub.set_defaults(does=does)
+        sub.add_argument("--json", action="store_true", help="print the result as one JSON object on standard output")
+        return sub
+
+    sub = command("train", train, "train a method and keep its checkpoint", TRAIN)
+    sub.add_argument("method", choices=METHODS)
+    _data(sub)
+    sub.add_argument("--recipe", choices=("course", "gpu"), help="default: gpu where there is a GPU and the data are real")
+    sub.add_argument("--encoder", choices=ENCODERS, help="default: small_cnn for the course recipe, resnet18 for the gpu recipe")
+    for name, kind in (("epochs", int), ("batch-size", int), ("lr", float), ("temperature", float)):
+        sub.add_argument(f"--{name}", type=kind, help="instead of the recipe's" if name != "temperature" else "of NT-Xent")
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--limit", type=int, help="use only so many training images")
+    sub.add_argument("--checkpoint", help="file to write and to resume from (default: results/METHOD.safetensors)")
+    sub.add_argument("--no-probe", action="store_true", help="skip the validation score at the end")
+
+    sub = command("evaluate", evaluate, "score checkpoints on the test split, with baselines", EVALUATE)
+    sub.add_argument("checkpoint", nargs="*", help="files written by `sslcourse train`")
+    _data(sub, default=None)
+    sub.add_argument("--protocol", default="dino", choices=("dino", "lightly", "sklearn"), help="of kNN")
+    sub.add_argument("--factors", action="store_true", help="also the factor table (toybox): what was kept, what was thrown away")
+    sub.add_argument("--calibration", action="store_true", help="train and score the toybox's yardsticks over three seeds")
+    sub.add_argument("--seeds", type=int, default=3, help="of --calibration")
+
+    sub = command("claims", claims, "test a paper's claims over several seeds", CLAIMS)
+    sub.add_argument("paper", nargs="?", default="simclr")
+    sub.add_argument("--seeds", type=int, default=5)
+    sub.add_argument("--out", help="JSON with all numbers; seeds in it are not run again (default: results/claims-PAPER.json)")
+
+    sub = command("bench", bench, "measure the training step against the network alone", BENCH)
+    sub.add_argument("--rounds", type=int, default=15)
+    sub.add_argument("--encoder", choices=ENCODERS, help="default: small_cnn on a CPU, resnet18 on a GPU")
+
+    command("doctor", doctor, "say what is installed, what is wrong, and what to type")
+    options = parser.parse_args(arguments)
+    try:
+        return options.does(options)
+    except CourseError as error:
+        print(f"sslcourse: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sslcourse: interrupted", file=sys.stderr)
+        return 130
+
+
+def _data(sub, default: str | None = "toybox") -> None:
+    sub.add_argument("--data", default=default, help="toybox, toybox:BACKGROUND, digits, cifar10, stl10, mnist, a .npz file of your "
+                     "own arrays (image, label[, test_image, test_label]), or a folder with one subfolder per class")  # fmt: skip
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _answer(options, value, text: str) -> None:
+    print(json.dumps(value) if options.json else text, flush=True)
+
+
+# ---------------------------------------------------------------------------------------------- train
+
+TRAIN = """\
+Trains in half a minute on the toybox. With real data and a GPU:
+
+  python data_scripts/cifar10.py
+  sslcourse train simclr --data cifar10 --recipe gpu
+
+Interrupt it with Ctrl-C whenever you like: the same command goes on where it stopped, to the very numbers of a run that was not
+interrupted. With several GPUs or processes, each sees its part of every batch and all negatives:
+
+  torchrun --nproc-per-node 2 -m sslcourse train simclr --data cifar10
+"""
+
+
+def build(about: dict):
+    """The method that a checkpoint's `about` (or the options of `train`) describes."""
+    from sslcourse import augment, encoders
+    from sslcourse.methods import simclr, supervised
+
+    encoder = getattr(encoders, about["encoder"])()
+    if about["method"] == "supervised":
+        view = augment.crop_and_flip(about["area"]) if about.get("area") else None
+        method = supervised.Supervised(encoder, about["classes"], view)
+    else:
+        view = augment.simclr_view(**about["view"])
+        method = simclr.SimCLR(encoder, dim=about["dim"], hidden=about["hidden"], temperature=about["temperature"], view=view)
+    method.about = about
+    return method
+
+
+def train(options) -> int:
+    import torch
+
+    from sslcourse import common, distributed, train
+    from sslcourse import evaluate as scores
+    from sslcourse.data.load import load
+    from sslcourse.methods import simclr, supervised
+
+    rank, world = distributed.start()
+    try:
+        profile = common.profile()
+        kind = options.recipe or ("gpu" if profile.device == "cuda" and not options.data.startswith("toybox") else "course")
+        module = {"simclr": simclr, "supervised": supervised}[options.method]
+        changes = {k: v for k, v in (("epochs", options.epochs), ("batch_size", options.batch_size), ("lr", options.lr)) if v is not None}
+        recipe = getattr(module, kind.upper()).but(seed=options.seed, **changes)
+        if rank == 0:
+            data = load(options.data)  # the first process fills the cache, the others read it
+        distributed.barrier()
+        if rank:
+            data = load(options.data)
+        samples = data.train if options.limit is None else data.train.take(slice(0, options.limit))
+        encoder = options.encoder or ("small_cnn" if kind == "course" else "resnet18")
+        about = {"method": options.method, "encoder": encoder, "data": options.data, "classes": len(data.classes), "recipe": kind}
+        if options.method == "simclr":
+            toy = options.data.startswith("toybox")
+            sizes = dict(dim=64, hidden=256, temperature=0.2) if kind == "course" else dict(dim=128, hidden=1024, temperature=0.5)
+            about.update(sizes, view=dict(simclr.COURSE_VIEW if toy else simclr.CIFAR_VIEW))
+            about["temperature"] = options.temperature or about["temperature"]
+        torch.manual_seed(common.step_seed(options.seed, 0x1417))
+        method = build(about)
+        path = Path(options.checkpoint or f"results/{options.method}.safetensors")
+        if rank == 0:
+            _say(f"{method.__class__.__name__}, {encoder}, {data!r}, on {profile}" + (f", {world} processes" if world > 1 else ""))
+            if path.exists():
+                _say(f"going on from {path}")
+        row: dict = {}
+        start = time.perf_counter()
+        for row in train.epochs(method, _watched(samples, recipe) if rank == 0 else samples, recipe, checkpoint=path):
+            if rank == 0:
+                _say("\r" + train.line(row, recipe.epochs))
+        if rank:
+            return 0
+        if row.get("interrupted"):
+            _say(f"interrupted; the same command goes on from {path}")
+            return 130
+        result = {"checkpoint": str(path), "seconds": time.perf_counter() - start, **row, "device": str(profile), "processes": world}
+        if world > 1 or options.no_probe:
+            text = ""
+        else:
+            result["validation"] = scores.probe(method, data)
+            text = "validation: " + ", ".join(f"{k} {v:.1%}" for k, v in result["validation"].items()) + "\n"
+        _answer(options, result, f"{text}written: {path}\nnext: sslcourse evaluate {path}")
+        return 0
+    finally:
+        distributed.stop()
+
+
+class _watched:
+    """The data set with a running line on the terminal: how far the epoch is, how fast, how long it will take."""
+
+    def __init__(self, samples, recipe):
+        self.samples, self.recipe = samples, recipe
+
+    def __getattr__(self, name):
+        return getattr(self.samples, name)
+
+    def __len__(self):
+        return len(self.samples)
+
+    def to(self, device):
+        return _watched(self.samples.to(device), self.recipe)
+
+    def batches(self, batch_size, *arguments, **named):
+        start, steps = time.perf_counter(), len(self) // batch_size
+        for i, batch in enumerate(self.samples.batches(batch_size, *arguments, **named)):
+            seconds = time.perf_counter() - start
+            if sys.stderr.isatty() and i and i % max(1, steps // 50) == 0:
+                left = seconds / i * (steps - i)
+                sys.stderr.write(f"\r  step {i}/{steps}  {i * batch_size / seconds:,.0f} samples/s  {left:.0f} s left in this epoch ")
+                sys.stderr.flush()
+            yield batch
+
+
+# ---------------------------------------------------------------------------------------------- evaluate
+
+EVALUATE = """\
+Reads the test labels once for all files given, and prints chance, raw pixels and a random encoder beside them. The data set is the
+one that the checkpoint was trained on, unless --data names another.
+
+  sslcourse evaluate results/simclr.safetensors --factors
+  sslcourse evaluate --calibration         the toybox's table: pixels, random, supervised, SimCLR
+"""
+
+
+def evaluate(options) -> int:
+    from sslcourse import checkpoints, show
+    from sslcourse import evaluate as scores
+    from sslcourse.data.load import load
+
+    if options.calibration:
+        return _calibration(options)
+    if not options.checkpoint:
+        raise CourseError("name a checkpoint: sslcourse evaluate results/simclr.safetensors (sslcourse train simclr writes it)")
+    methods, names = {}, set()
+    for file in options.checkpoint:
+        state = checkpoints.read(file)
+        if not state.about:
+            raise CourseError(f"{file!r} does not say how to build its method; evaluate it in Python: evaluate.report(method, data)")
+        method = build(state.about)
+        checkpoints.load_weights(state, method).eval()
+        name = type(method).__name__
+        methods[name if name not in methods else Path(file).stem] = method
+        names.add(options.data or state.about["data"])
+    if len(names) > 1:
+        raise CourseError(f"these were trained on different data ({', '.join(sorted(names))}); choose one with --data")
+    data = load(names.pop())
+    found = scores.report(methods, data, protocol=options.protocol)
+    value, text = {"data": found.data, "protocol": found.protocol, "rows": found.rows}, repr(found)
+    if options.factors:
+        sources = {"pixels": "pixels", "random": scores.random_like(next(iter(methods.values())), data.train.image), **methods}
+        value["factors"] = scores.factor_table(sources, data, on="test")
+        table = show.table([{"features": n, **{k: round(v, 2) for k, v in row.items()}} for n, row in value["factors"].items()])
+        text += f"\n\n{table!r}"
+    _answer(options, value, text)
+    return 0
+
+
+def _calibration(options) -> int:
+    import statistics
+
+    from sslcourse import calibration
+
+    rows = calibration.table(options.seeds, say=_say)
+    value = [{k: v for k, v in r.items()} for r in rows]
+    lines = [f"{'features':<22}{'kNN':>16}{'linear':>16}{'seconds':>10}"]
+    for r in rows:
+        cells = [f"{statistics.fmean(r[k]):.3f} ± {statistics.stdev(r[k]) if len(r[k]) > 1 else 0:.3f}" for k in ("kNN", "linear")]
+        lines.append(f"{r['features']:<22}{cells[0]:>16}{cells[1]:>16}{max(r['seconds']):>10.1f}")
+    from sslcourse import common
+
+    lines.append(f"test split, {options.seeds} seeds (mean ± standard deviation), most seconds of training, on {common.profile()}")
+    _answer(options, value, "\n".join(lines))
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------- claims
+
+CLAIMS = """\
+Every claim is an effect that is positive where the paper is right. Over the seeds: pass where the 95 % interval of its mean lies above
+0, fail where it lies below, else inconclusive. SimCLR trains ten networks a seed, half a minute each on one thread.
+"""
+
+
+def claims(options) -> int:
+    from sslcourse import claims, show
+
+    out = options.out or f"results/claims-{options.paper}.json"
+    start, verdicts = time.perf_counter(), []
+    for done, so_far in enumerate(claims.run(options.paper, options.seeds, file=out, say=_say), 1):
+        verdicts = so_far
+        seconds = time.perf_counter() - start
+        _say(f"seed {done}/{options.seeds} done, {seconds:.0f} s, about {seconds / done * (options.seeds - done):.0f} s left")
+    rows = [v.row() for v in verdicts]
+    _answer(options, {"paper": options.paper, "file": out, "claims": [{**r, "effects": v.effects} for r, v in zip(rows, verdicts)]},
+            f"{show.table(rows)!r}\nall numbers: {out}")  # fmt: skip
+    return 1 if any(v.verdict == "fail" for v in verdicts) else 0
+
+
+# ---------------------------------------------------------------------------------------------- bench, doctor
+
+BENCH = """\
+bound = time of the network's forward and backward pass / time of a real step (data, augmentation, loss, optimizer included).
+Everything is measured in turns within this run; compare ratios, not seconds, between machines.
+"""
+
+
+def bench(options) -> int:
+    import torch
+
+    from sslcourse import bench, common, encoders, show
+
+    steps = bench.step_table(rounds=options.rounds, encoder=getattr(encoders, options.encoder) if options.encoder else None)
+    views = bench.augmentation_table()
+    kept = bench.memory_gain()
+    device = torch.cuda.get_device_name() if common.profile().device == "cuda" else "CPU"
+    value = {"device": device, "profile": str(common.profile()), "steps": steps, "augmentation": views, "memory kept": kept}
+    short = lambda rows: show.table([{k: round(v, 2 if v < 20 else 0) if isinstance(v, float) else v for k, v in r.items()} for r in rows])
+    text = (f"{device}: {common.profile()}\n\n{short(steps)!r}\n\n{short(views)!r}\n\n"
+            f"keeping freed memory: {kept:.2f} times faster (forward and backward of the small network)")  # fmt: skip
+    _answer(options, value, text)
+    return 0
+
+
+def doctor(options) -> int:
+    from sslcourse import doctor
+
+    found = doctor.examine()
+    _answer(options, found, doctor.text(found))
+    return 1 if found["problems"] else 0
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    sys.exit(main())

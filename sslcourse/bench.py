@@ -1,0 +1,168 @@
+"""How near a training step comes to the time of its network alone, and what else one could run.
+
+Everything is a ratio of times measured in turns within one run, because on a shared machine only ratios mean anything.
+
+    bound    time of the network's forward and backward pass on ready-made views / time of a real step, which adds fetching
+             the batch, augmenting it, the loss and the optimizer. 1 is perfect.
+"""
+
+from __future__ import annotations
+
+import resource
+import statistics
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from sslcourse import augment, common, encoders
+from sslcourse.data import toybox
+from sslcourse.methods import simclr, supervised
+from sslcourse.methods.base import Method
+from sslcourse.train import Recipe, optimizers_of
+
+
+def in_turns(work: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
+    """Median seconds of each piece of work; they take turns, so that a busy moment hits all of them alike."""
+    times: dict[str, list[float]] = {name: [] for name in work}
+    for turn in range(rounds + 1):
+        for name, do in work.items():
+            common.synchronize(device)
+            start = time.perf_counter()
+            do()
+            common.synchronize(device)
+            if turn:  # the first round warms up
+                times[name].append(time.perf_counter() - start)
+    return {name: statistics.median(t) for name, t in times.items()}
+
+
+def _network_alone(method: Method, views: Tensor, profile: common.Profile) -> Callable[[], None]:
+    """Forward and backward of all that is trained, on views that lie ready."""
+
+    def work():
+        method.zero_grad(set_to_none=True)
+        with profile.autocast():
+            h = method.f(views)
+            z = method.g(h) if hasattr(method, "g") else method.head(h)
+        z.float().square().mean().backward()
+
+    return work
+
+
+def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = None) -> list[dict]:
+    """One row per method: `bound`, images per second, seconds of its parts, peak memory."""
+    profile = common.profile()
+    data = toybox.images(size, 64, 64)
+    train = data.train.to(profile.device)
+    build = encoder or (encoders.resnet18 if profile.device == "cuda" else encoders.small_cnn)
+    methods: dict[str, tuple[Method, Recipe]] = {
+        "SimCLR": (simclr.SimCLR(build()), simclr.COURSE if profile.device == "cpu" else simclr.GPU),
+        "Supervised": (supervised.Supervised(build(), 10), supervised.COURSE if profile.device == "cpu" else supervised.GPU),
+    }
+    rows = []
+    for name, (method, recipe) in methods.items():
+        method.to(profile.device, memory_format=profile.memory_format).train()
+        optimizers = optimizers_of(method, recipe)
+        stream = iter(())
+
+        def step(method=method, recipe=recipe, optimizers=optimizers):
+            nonlocal stream
+            batch = next(stream, None)
+            if batch is None:
+                stream = train.batches(recipe.batch_size, torch.Generator().manual_seed(0))
+                batch = next(stream)
+            with profile.autocast():
+                method.step(batch, optimizers)
+
+        batch = next(train.batches(recipe.batch_size, torch.Generator().manual_seed(0)))
+        shown = lambda method=method, batch=batch: torch.cat(list(method.views(batch).values()))
+        views = shown().contiguous(memory_format=profile.memory_format)
+        if profile.device == "cuda":
+            torch.cuda.reset_peak_memory_stats()
+        times = in_turns({"network": _network_alone(method, views, profile), "step": step, "views": shown}, rounds, profile.device)
+        rows.append({
+            "method": name, "bound": times["network"] / times["step"], "images/s": recipe.batch_size / times["step"],
+            "step ms": 1e3 * times["step"], "network ms": 1e3 * times["network"], "views ms": 1e3 * times["views"],
+            "peak MB": _peak_megabytes(profile.device), "batch": recipe.batch_size,
+            "encoder": build.__name__,
+        })  # fmt: skip
+    return rows
+
+
+def _peak_megabytes(device: str) -> float:
+    if device == "cuda":
+        return torch.cuda.max_memory_allocated() / 2**20
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of the whole process; kilobytes on Linux, bytes on macOS
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+class _Pictures(torch.utils.data.Dataset):
+    """What most code does: one PIL image at a time, transformed on its own. (At module level, so that workers can import it.)"""
+
+    def __init__(self, images: Tensor, transform):
+        self.images, self.transform = images.permute(0, 2, 3, 1).cpu().numpy(), transform
+
+    def __len__(self):
+        return len(self.images)
+
+    def __getitem__(self, i):
+        from PIL import Image
+
+        return self.transform(Image.fromarray(self.images[i]))
+
+
+def augmentation_table(batch: int = 256, rounds: int = 5) -> list[dict]:
+    """Views per second of SimCLR's pipeline: ours, torchvision on PIL images in a DataLoader, and lightly's if installed.
+
+    All crop, flip, jitter and grey alike, from uint8 pictures in memory to a float batch, on the CPU with the profile's threads
+    (ours on the profile's device).
+    """
+    from torchvision import transforms
+
+    profile = common.profile()
+    images = toybox.images(max(batch, 64), 64, 64).train.image[:batch]
+    area, s, hue = simclr.COURSE_VIEW["area"], simclr.COURSE_VIEW["strength"], simclr.COURSE_VIEW["hue_by"]
+    ours, ready = augment.simclr_view(**simclr.COURSE_VIEW), images.to(profile.device)
+    one_by_one = transforms.Compose([
+        transforms.RandomResizedCrop(32, area), transforms.RandomHorizontalFlip(),
+        transforms.RandomApply([transforms.ColorJitter(0.8 * s, 0.8 * s, 0.8 * s, hue)], 0.8),
+        transforms.RandomGrayscale(0.2), transforms.ToTensor(),
+    ])  # fmt: skip
+    loaders = {"torchvision, PIL in a DataLoader": one_by_one}
+    try:
+        from lightly.transforms import SimCLRTransform
+    except ImportError:
+        print("lightly is not installed and is left out: pip install lightly", file=sys.stderr)
+    else:
+        both = SimCLRTransform(input_size=32, cj_strength=s, cj_hue=hue / s, min_scale=area[0], gaussian_blur=0.0, normalize=None)
+        loaders["lightly, in a DataLoader"] = lambda picture: torch.stack(both(picture))  # two views each
+    work: dict[str, Callable] = {"sslcourse, batched": lambda: ours(ready)}
+    for name, transform in loaders.items():
+        loader = torch.utils.data.DataLoader(_Pictures(images, transform), batch_size=batch)
+        work[name] = lambda loader=loader: [x for x in loader]
+    seconds = in_turns(work, rounds, profile.device)
+    views = {name: batch * (2 if name.startswith("lightly") else 1) / t for name, t in seconds.items()}
+    slow = views["torchvision, PIL in a DataLoader"]
+    return [{"augmentation": name, "views/s": v, "times PIL": v / slow} for name, v in views.items()]
+
+
+def memory_gain(rounds: int = 9) -> float:
+    """How much faster the small network's step is when freed memory is kept (`common.keep_memory`); 1 where it cannot be."""
+    profile = common.profile()
+    if profile.device != "cpu" or not common.keep_memory():
+        return 1.0
+    method = simclr.SimCLR(encoders.small_cnn()).to(memory_format=profile.memory_format).train()
+    views = torch.rand(512, 3, 32, 32).contiguous(memory_format=profile.memory_format)
+    alone = _network_alone(method, views, profile)
+    times: dict[bool, list[float]] = {True: [], False: []}
+    for _ in range(rounds):
+        for keep in (True, False):
+            common.keep_memory(keep)
+            alone()
+            start = time.perf_counter()
+            alone()
+            times[keep].append(time.perf_counter() - start)
+    common.keep_memory()
+    return statistics.median(times[False]) / statistics.median(times[True])

@@ -1,0 +1,37 @@
+"""A data set by the name that one types on a command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sslcourse.common import CourseError
+from sslcourse.data.datasets import Data
+
+NAMES = ("toybox", "digits", "cifar10", "stl10", "mnist")
+
+
+def load(name: str, seed: int = 0) -> Data:
+    """The three splits of a data set.
+
+    Args:
+        name: "toybox" (or "toybox:0.5" for another background), "digits", "cifar10", "stl10", "mnist", a `.npz` file of
+            your own arrays, or a folder of images with one subfolder per class.
+        seed: of the toybox's world, or of the split where the data come without one.
+    """
+    from sslcourse.data import images, toybox
+
+    kind, _, rest = name.partition(":")
+    if kind == "toybox":
+        try:
+            background = float(rest) if rest else 0.1
+        except ValueError:
+            raise CourseError(f"--data {name}: the background is a number from 0 to 1, as in toybox:0.5") from None
+        return toybox.images(background=background, seed=seed)
+    if name in NAMES:
+        return getattr(images, name)()
+    path = Path(name)
+    if path.suffix == ".npz" and path.is_file():
+        return images.npz(path)
+    if path.is_dir():
+        return images.folder(path)
+    raise CourseError(f"--data {name}: neither a data set ({', '.join(NAMES)}) nor a .npz file or folder that exists")

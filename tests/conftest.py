@@ -1,0 +1,40 @@
+"""Before anything is imported: shapes in signatures become checks, and results do not depend on the probe of the machine."""
+
+import os
+import tempfile
+
+import pytest
+
+# A cache of their own: tests that damage it must not meet the reader's.
+_user = os.getuid() if hasattr(os, "getuid") else 0
+os.environ.setdefault("SSLCOURSE_CACHE", os.path.join(tempfile.gettempdir(), f"sslcourse-tests-{_user}"))
+os.environ.setdefault("SSLCOURSE_DEVICE", "cpu")
+os.environ.setdefault("SSLCOURSE_DISPLAY", "silent")
+
+from jaxtyping import install_import_hook  # noqa: E402
+
+_checked = ["sslcourse.methods", "sslcourse.encoders", "sslcourse.evaluate", "sslcourse.health"]
+_hook = install_import_hook(_checked, "beartype.beartype")
+
+import torch  # noqa: E402
+
+from sslcourse import common  # noqa: E402
+
+PLAIN = common.Profile("cpu", 1, False, "float32")
+
+
+@pytest.fixture(autouse=True)
+def plain_profile():
+    """One thread, float32: the same digits everywhere."""
+    common.use_profile(PLAIN)
+    torch.manual_seed(0)
+    yield
+    common.use_profile(PLAIN)
+
+
+@pytest.fixture(scope="session")
+def toys():
+    """A small toybox: enough to train a few steps on."""
+    from sslcourse.data import toybox
+
+    return toybox.images(512, 128, 128)

@@ -1,0 +1,147 @@
+"""What every method promises. A new paper adds one row to METHODS."""
+
+import copy
+
+import pytest
+import torch
+
+from sslcourse import common, encoders
+from sslcourse.common import CourseError
+from sslcourse.methods import simclr, supervised
+from sslcourse.train import Recipe, epochs, fit
+
+QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
+METHODS = {
+    "simclr": lambda: simclr.SimCLR(encoders.small_cnn(8)),
+    "supervised": lambda: supervised.Supervised(encoders.small_cnn(8), 10),
+}
+READS_LABELS = {"supervised"}  # the yardstick, and nobody else
+
+
+@pytest.fixture(params=METHODS)
+def name(request):
+    return request.param
+
+
+def make(name):
+    torch.manual_seed(1)
+    return METHODS[name]()
+
+
+def metrics(rows):
+    return [{k: v for k, v in row.items() if k not in ("seconds", "samples/s")} for row in rows]
+
+
+def test_every_learner_moves(name, toys):
+    method = make(name)
+    before = {k: p.detach().clone() for k, p in method.named_parameters()}
+    fit(method, toys.train, QUICK)
+    still = [k for k, p in method.named_parameters() if p.requires_grad and torch.equal(before[k], p)]
+    assert not still
+
+
+def test_same_seed_same_history(name, toys):
+    first, again = (metrics(fit(make(name), toys.train, QUICK)) for _ in range(2))
+    assert first == again
+    other = metrics(fit(make(name), toys.train, QUICK.but(seed=1)))
+    assert first != other
+
+
+def test_labels_change_nothing(name, toys):
+    if name in READS_LABELS:
+        with pytest.raises(CourseError, match="no labels"):
+            fit(make(name), toys.train.unlabelled(), QUICK)
+        return
+    assert metrics(fit(make(name), toys.train, QUICK)) == metrics(fit(make(name), toys.train.unlabelled(), QUICK))
+
+
+def test_encode_is_deterministic_and_keeps_the_batch(name, toys):
+    method = make(name).eval()
+    batch = next(toys.train.batches(10))
+    with torch.no_grad():
+        h = method.encode(batch)
+        assert h.shape == (10, method.f.dim) and torch.equal(h, method.encode(batch))
+        assert torch.equal(h, method.encode({"image": batch["image"].float() / 255}))
+        one = method.encode({k: v[:1] for k, v in batch.items()})
+    torch.testing.assert_close(h[:1], one, rtol=1e-4, atol=1e-5)
+
+
+def test_break_leaves_a_usable_method(name, toys):
+    method = make(name)
+    for _ in epochs(method, toys.train, QUICK):
+        break
+    assert not any(m.training for m in method.modules())
+    assert torch.isfinite(method.encode(next(toys.train.batches(4)))).all()
+    from sslcourse import evaluate
+
+    evaluate.report(method, toys, baselines=False)  # the broken-off training no longer seals the test labels
+
+
+def test_resume_equals_no_interruption(name, toys, tmp_path):
+    recipe = QUICK.but(epochs=3)
+    whole = make(name)
+    rows = metrics(fit(whole, toys.train, recipe))
+    file = tmp_path / "run.safetensors"
+    for row in epochs(make(name), toys.train, recipe, checkpoint=file):
+        if row["epoch"] == 2:
+            break
+    resumed = make(name)
+    torch.manual_seed(99)  # whatever else the session did in between
+    assert metrics(fit(resumed, toys.train, recipe, checkpoint=file)) == rows
+    for (k, a), b in zip(whole.state_dict().items(), resumed.state_dict().values()):
+        assert torch.equal(a, b), k
+
+
+def test_bfloat16_stays_finite(name, toys):
+    rows = fit(make(name), toys.train, QUICK, profile=common.Profile("cpu", 1, True, "bfloat16"))
+    assert all(torch.isfinite(torch.tensor(list(r.values()))).all() for r in rows)
+
+
+def test_training_learns(name, toys):
+    """Overfit 64 pictures: the loss must fall well below where it began."""
+    few = toys.train.take(slice(0, 64))
+    rows = fit(make(name), few, Recipe(epochs=60, batch_size=32, lr=5e-3))
+    assert rows[-1]["loss"] < 0.85 * rows[0]["loss"]
+
+
+@pytest.mark.parametrize("image, match", [
+    (torch.rand(3, 32, 32), r"x\[None\]"), (torch.rand(4, 1, 32, 32), "B, 3, H, W"), (torch.zeros(4, 3, 32, 32, dtype=torch.long), "int64"),
+])  # fmt: skip
+def test_wrong_input_says_what_to_type(name, image, match):
+    with pytest.raises(CourseError, match=match):
+        make(name).views({"image": image})
+
+
+def test_wrong_batches_and_data(name, toys):
+    with pytest.raises(CourseError, match='"image"'):
+        make(name).views({"picture": torch.rand(4, 3, 32, 32)})
+    with pytest.raises(CourseError, match="take at most 512"):
+        fit(make(name), toys.train, QUICK.but(batch_size=1000))
+    broken = make(name)
+    with torch.no_grad():
+        next(broken.parameters()).fill_(float("nan"))
+    with pytest.raises(CourseError, match="Lower the learning rate"):
+        fit(broken, toys.train, QUICK)
+
+
+def test_a_planted_label_reader_is_caught(toys):
+    """The label test above can fail: a method that peeks has another history."""
+
+    class Peeking(simclr.SimCLR):
+        def loss(self, batch):
+            loss, found = super().loss(batch)
+            return loss + 0.1 * batch["label"].float().mean() * self.g[0].weight.square().mean(), found
+
+    def run(data):
+        torch.manual_seed(1)
+        return metrics(fit(Peeking(encoders.small_cnn(8)), data, QUICK))
+
+    assert run(toys.train) != run(toys.train.unlabelled())
+
+
+def test_copy_is_independent(name):
+    method = make(name)
+    twin = copy.deepcopy(method)
+    with torch.no_grad():
+        next(twin.parameters()).add_(1)
+    assert not torch.equal(next(twin.parameters()), next(method.parameters()))
