@@ -1,0 +1,52 @@
+"""Guards for nbval: it must compare something where it says so, and a swallowed timeout is a failure."""
+
+import time
+
+import pytest
+
+SECONDS = 90  # that a whole notebook may take, as a student runs it
+_spent: dict[str, float] = {}
+
+
+def _is_cell(item):
+    return type(item).__name__ == "IPyNbCell"
+
+
+def pytest_collection_modifyitems(items):
+    for item in filter(_is_cell, items):
+        item.output_timeout = 60  # nbval waits 5 s for each message, too little on a busy machine
+        tagged = "nbval-check-output" in item.cell.metadata.get("tags", [])
+        if tagged and (item.cell.execution_count is None or not item.cell.outputs):
+            raise pytest.UsageError(f"{item.nodeid}: tagged nbval-check-output but has no stored run: nbval would check nothing")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item):
+    start = time.perf_counter()
+    try:
+        return (yield)
+    finally:
+        if _is_cell(item):
+            _spent[item.parent.name] = _spent.get(item.parent.name, 0) + time.perf_counter() - start
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item, call):
+    report = yield
+    if _is_cell(item) and call.when == "call" and item.parent.timed_out and report.outcome == "passed":
+        report.outcome, report.longrepr = "failed", "a cell ran into --nbval-cell-timeout and swallowed the interrupt"
+        report.wasxfail = None
+        del report.wasxfail
+    return report
+
+
+def pytest_terminal_summary(terminalreporter):
+    for name, seconds in _spent.items():
+        terminalreporter.write_line(f"{name}: {seconds:.0f} s of at most {SECONDS}")
+
+
+def pytest_sessionfinish(session, exitstatus):
+    slow = {n: s for n, s in _spent.items() if s > SECONDS}
+    if slow and exitstatus == 0:
+        session.exitstatus = 1
+        print("\nFAILED: too slow: " + ", ".join(f"{n} took {s:.0f} s of at most {SECONDS}" for n, s in slow.items()))
