@@ -33,9 +33,15 @@ def sources(names: list[str]) -> list[Path]:
     return [f for f in found if not names or f.stem in names]
 
 
+def repository() -> str:
+    """What pip installs the course from: the project URL in pyproject.toml, its only place."""
+    address = re.search(r'^Repository = "(.+)"$', (HERE.parent / "pyproject.toml").read_text(), re.M).group(1)
+    return f"git+{address}"
+
+
 def build(source: Path) -> nbformat.NotebookNode:
     """The notebook of a source, not executed."""
-    notebook = jupytext.read(source, fmt="py:percent")
+    notebook = jupytext.reads(source.read_text(encoding="utf-8").replace("{{repository}}", repository()), fmt="py:percent")
     for i, cell in enumerate(notebook.cells):
         cell["id"] = f"c{i:03d}"
         tags = cell.metadata.get("tags")

@@ -1,0 +1,301 @@
+# %% [markdown]
+# # SimCLR: two views of one image find each other
+#
+# **The question of this notebook.** Can a network learn to tell shapes apart without a single label, only by recognising that two distorted
+# views come from the same picture, and *what makes it work*?
+#
+# T. Chen, S. Kornblith, M. Norouzi and G. Hinton. *A Simple Framework for Contrastive Learning of Visual Representations.* ICML 2020.
+#
+# **You will be able to**
+# - write the contrastive loss and the two views, and train with your own code;
+# - say why the views define the task, what the temperature does, and why $h$ is kept and $z$ thrown away;
+# - recognise collapse and a shortcut when you see them.
+#
+# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+
+# %%
+# On Colab this installs the course; at home it does nothing.
+import importlib.util, subprocess, sys
+if importlib.util.find_spec("google") and importlib.util.find_spec("google.colab") and not importlib.util.find_spec("sslcourse"):
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+
+# %%
+import time
+notebook_started = time.perf_counter()
+
+import inspect
+import torch
+import torch.nn.functional as F
+import sslcourse
+from sslcourse import augment, encoders, evaluate, features, health, show, widgets
+from sslcourse.check import check, hint, solution
+from sslcourse.data import toybox
+from sslcourse.methods import simclr
+from sslcourse.train import epochs, fit
+
+profile = sslcourse.setup(seed=0)
+data = toybox.images()
+pictures = data.train.image
+
+# %% [markdown]
+# ## 1. A picture that makes the question visible
+#
+# In each row: one image, then random views of it. You see at once which views belong together. What do you use for that? Shape, colour,
+# place? A network will use whatever is *easiest*, and only what survives in both views.
+
+# %%
+torch.manual_seed(0)
+untrained = evaluate.random_like(simclr.SimCLR(encoders.small_cnn()), pictures)
+show.views(untrained, data.train, n=4, draws=6)
+
+# %% [markdown]
+# Play with the distortions. Find a setting in which *you* could match views by colour alone, and one in which you cannot match them at all.
+
+# %%
+widgets.augmentations(pictures[:64])
+
+# %% [markdown]
+# ## 2. Predict
+#
+# We shall train three times: with **crop and colour** distortion, with **crops only**, and with **no negatives**. Which of them finds the
+# partner of a view most often *during training*? Which of them gives the best features *afterwards*? Write both down.
+
+# %%
+my_prediction = {"finds partners best": None, "best features": None}   # "crop and colour", "crops only" or "no negatives"
+
+# %% [markdown]
+# ## 3. The idea in mathematics, with the names of the code
+#
+# Every image $x$ gives two views, `first` and `second`. The encoder `f` and the projector `g` make of each
+#
+# $$h = f(\text{view}), \qquad z = g(h), \qquad s_{ij} = \frac{z_i \cdot z_j}{\|z_i\|\,\|z_j\|}$$
+#
+# and for a batch of $n$ images, $2n$ views, view $i$ must pick its partner $j$ out of all the others (eq. 1 of the paper):
+#
+# $$\ell_{ij} = -\log \frac{e^{s_{ij}/\tau}}{\sum_{k \ne i} e^{s_{ik}/\tau}}, \qquad L = \frac{1}{2n}\sum_{\text{partners}} \ell_{ij}$$
+#
+# It is a classification with $2n-1$ candidates. A network that tells nothing apart pays $\log(2n-1)$. The temperature $\tau$ decides how much
+# the *hardest* candidates count.
+#
+# ## 4. Exercise: write NT-Xent (about 10 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("simclr.nt_xent", 1)` helps, `solution("simclr.nt_xent")` shows ours.
+
+# %%
+def my_nt_xent(z1, z2, temperature):
+    """z1, z2: (n, d), row i of both is the same image. Returns one number."""
+    raise NotImplementedError
+
+loss = check("simclr.nt_xent", my_nt_xent)
+
+# %% [markdown]
+# ## 5. Exercise: the two views (about 5 minutes)
+#
+# A batch of images goes in, two batches of random views come out. `augment.simclr_view(...)` draws *one* random view, with parameters of its own for every image.
+
+# %%
+def my_two_views(image):
+    """image: (B, 3, H, W). Returns first, second: both (B, 3, H, W), 0 to 1."""
+    raise NotImplementedError
+
+two_views = check("simclr.two_views", my_two_views)
+
+# %% [markdown]
+# ## 6. What the loss pulls and pushes: the temperature explorer
+#
+# For one view (the anchor), the bars show the softmax weights of eq. 1 before any training. The gradient pulls the partner by what it lacks to
+# 1, and pushes every other candidate by its weight. Lower the temperature: fewer and fewer candidates are pushed.
+
+# %%
+x = pictures[:24]
+first, second = two_views(x)
+with torch.no_grad():
+    z1, z2 = (untrained.g(untrained.f(v)) for v in (first, second))
+widgets.temperature(z1, z2, images=first)
+
+# %% [markdown]
+# ## 7. The library's method, and your functions in it
+#
+# The whole of SimCLR is three short methods. Read them: they are what is trained below, with *your* loss and *your* views where they passed
+# the check.
+
+# %%
+print(inspect.getsource(simclr.SimCLR.views), inspect.getsource(simclr.SimCLR.loss), inspect.getsource(simclr.SimCLR.encode), sep="\n")
+
+# %%
+class MySimCLR(simclr.SimCLR):
+    def views(self, batch):
+        first, second = two_views(batch["image"])
+        return {"first": first, "second": second}
+
+def new_method(kind=MySimCLR, **arguments):
+    torch.manual_seed(0)
+    return kind(encoders.small_cnn(), **arguments)
+
+recipe = simclr.COURSE
+show.table([{"": "paper", **{k: simclr.PAPER[k] for k in ("data", "encoder", "epochs", "batch_size", "optimizer")}},
+            {"": "here", "data": "toybox", "encoder": "five convolutions", "epochs": recipe.epochs, "batch_size": recipe.batch_size,
+             "optimizer": recipe.optimizer}], caption="every departure, in the open")
+
+# %% [markdown]
+# Now train. No label is used: `data.train.unlabelled()` has none. The labels of the *validation* split only measure how it is going. Watch
+# the map: what gathers first?
+
+# %%
+method = new_method(loss=loss)
+held_out = data.validation.label
+
+with widgets.Panel(recipe.epochs, classes=data.classes, title="SimCLR, no labels") as panel:
+    for row in epochs(method, data.train.unlabelled(), recipe):
+        h = features.extract(method, data.validation)
+        row |= evaluate.probe(method, data, linear=False, limit=1000)
+        row |= {"spread": health.spread(h), "effective rank": health.effective_rank(h)}
+        panel.add(row, xy=panel.map(h), labels=held_out, filters=encoders.first_filters(method.f))
+
+# %% [markdown]
+# The replay holds what you just saw; drag the slider, or press play.
+
+# %%
+panel.replay
+
+# %% [markdown]
+# ## 8. What did it learn?
+#
+# The probe, with its baselines beside it. The random encoder has the same architecture.
+
+# %%
+wall = {"chance": 0.1, "pixels": evaluate.score(features.pixels(data.train), data.train.label, features.pixels(data.validation), held_out, classes=10)["linear"],
+        "random encoder": evaluate.probe(untrained, data)["linear"], "SimCLR": evaluate.probe(method, data)["linear"]}
+assert wall["SimCLR"] > wall["random encoder"] + 0.25, "SimCLR should stand far above a random encoder"
+show.bars(wall, title="linear probe on the validation split, no labels used before the probe", chance=0.1)
+
+# %%
+h_untrained, h = features.extract(untrained, data.validation), features.extract(method, data.validation)
+show.neighbours({"random encoder": h_untrained, "SimCLR": h}, data.validation.image, [3, 14, 159], k=8, labels=held_out, classes=data.classes)
+
+# %% [markdown]
+# ## 9. $h$ against $z$
+#
+# The paper keeps $h$ and throws the projector away, because $z$ was trained to forget whatever the views change. Look at both maps (t-SNE),
+# then at the numbers.
+
+# %%
+encode_z = lambda batch: method.g(method.encode(batch))
+z = features.extract(method, data.validation, encode=encode_z)
+some = slice(0, 600)
+show.embedding({"h, before the projector": evaluate.tsne(h[some]), "z, after it": evaluate.tsne(z[some])}, held_out[some], data.classes)
+
+# %%
+z_train = features.extract(method, data.train, encode=encode_z)
+h_or_z = {"h": wall["SimCLR"], "z": evaluate.score(z_train, data.train.label, z, held_out, classes=10)["linear"]}
+show.bars(h_or_z, title="linear probe on h and on z, validation split", chance=0.1)
+
+# %% [markdown]
+# ## 10. Few labels
+#
+# The point of it all: when labels are scarce, features that were learned without them are worth most. One and ten per cent of the labels, then
+# all of them, against the random encoder.
+
+# %%
+shares = (0.01, 0.1, 1.0)
+curves = {name: evaluate.label_curve(m, data, shares) for name, m in (("random encoder", untrained), ("SimCLR", method))}
+mean_and_spread = lambda values: (sum(values) / len(values), float(torch.tensor(values).std(correction=0)))
+show.curve([100 * s for s in shares], {name: [mean_and_spread(c[s]) for s in shares] for name, c in curves.items()},
+           xlabel="labels used by the probe, %", ylabel="validation accuracy", log=True, title="linear probe from few labels (three subsets)")
+
+# %% [markdown]
+# ## 11. Break it
+#
+# Three switches, one short training each. Compare what the *task* says ("partner found") with what the *probe* says, and read the diagnosis.
+#
+# - **no negatives**: the loss only pulls partners together;
+# - **crops only**: no colour distortion in the views.
+
+# %%
+def only_pull(z1, z2, temperature):
+    return 1 - F.cosine_similarity(z1, z2).mean()          # nothing is pushed away
+
+crops = augment.simclr_view(area=simclr.COURSE_VIEW["area"], strength=0, hue_by=0, greyscale=0)
+switches = {"crop and colour": {}, "crops only": dict(view=crops), "no negatives": dict(loss=only_pull)}
+
+short = recipe.but(epochs=2)
+broken, diagnoses = [], {}
+for name, arguments in switches.items():
+    victim = new_method(simclr.SimCLR, **arguments)
+    row = fit(victim, data.train.unlabelled(), short)[-1]
+    sample = features.extract(victim, data.validation, encode=lambda batch: victim.g(victim.encode(batch)))
+    diagnoses[name] = health.diagnose(sample)
+    broken.append({"switch": name, "loss": row["loss"], "partner found": row["partner found"],
+                   "spread of z": diagnoses[name]["spread"], **evaluate.probe(victim, data)})
+show.table(broken, caption=f"after {short.epochs} epochs")
+
+# %%
+print("no negatives:\n" + str(diagnoses["no negatives"]))
+by_name = {row["switch"]: row for row in broken}
+assert by_name["no negatives"]["spread of z"] < 0.3 < by_name["crop and colour"]["spread of z"], "without negatives z should collapse"
+assert by_name["crops only"]["partner found"] > by_name["crop and colour"]["partner found"], "crops only should find partners more often"
+assert by_name["crops only"]["linear"] < by_name["crop and colour"]["linear"], "and represent worse"
+
+# %% [markdown]
+# - Without negatives every picture is mapped to (nearly) the same $z$. The loss is perfect and worthless: **collapse**.
+# - With crops only, partners are found far more often, and the features are worse. The colours of a picture identify it: a **shortcut**.
+#
+# So the pretext task's own score says nothing about the representation. Was that your prediction?
+
+# %%
+best_at = lambda key: max(broken, key=lambda row: row[key])["switch"]
+show.table([{"": "you expected", **my_prediction}, {"": "measured", "finds partners best": best_at("partner found"), "best features": best_at("linear")}])
+
+# %% [markdown]
+# ## 12. What did SimCLR throw away?
+#
+# The factor table again. Both views of an image share its solid, but not its crop nor its colours. Which factors should survive? Which did?
+
+# %%
+factors = evaluate.factor_table({"pixels": "pixels", "random encoder": untrained, "SimCLR": method}, data)
+show.factor_table(factors, title="what can be read, factor by factor (validation split)")
+
+# %%
+gained = sorted(factors["SimCLR"], key=lambda f: factors["SimCLR"][f] - factors["pixels"][f])
+print("lost most against the pixels:", ", ".join(gained[:3]))
+print("gained most:", ", ".join(gained[-3:]))
+
+# %% [markdown]
+# Colour jitter tells the network that the background's tint and brightness do not matter, and it lets go of them. It keeps what a crop and a jitter leave alone:
+# above all the shape, which nobody asked for by name. *The views decide what is kept.*
+#
+# ## 13. The paper's claims
+#
+# `sslcourse claims simclr --seeds 5` trains ten networks a seed and returns a verdict for each claim; the README holds the table that it
+# printed. Its verdicts rest on functions such as this one, which takes the results of one seed:
+
+# %%
+from sslcourse import claims
+show.table([{"claim": c.text, "where": c.source} for c in claims.SIMCLR], caption="positive effect = the paper is right here too")
+
+# %% [markdown]
+# ## 14. What changed since
+#
+# - **Negatives** turned out not to be needed: BYOL and SimSiam replace them by a predictor and a stopped gradient (chapter 06).
+# - **Large batches** turned out to be replaceable: MoCo keeps a queue of old keys (chapter 06).
+# - Words can be views: CLIP is the same loss between pictures and captions (chapter 07).
+#
+# ## Answer
+#
+# The test split is opened once, for the final number.
+
+# %%
+final = evaluate.report({"SimCLR": method}, data)
+final
+
+# %%
+score_of = {row["features"]: row["linear"] for row in final.rows}
+print(f"Without labels: {score_of['SimCLR']:.1%} by a linear probe, against {score_of['random encoder']:.1%} for the random encoder "
+      f"and {score_of['pixels']:.1%} for raw pixels.")
+print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## References
+# - T. Chen, S. Kornblith, M. Norouzi, G. Hinton. *A simple framework for contrastive learning of visual representations.* ICML 2020. arXiv:2002.05709.
+# - A. van den Oord, Y. Li, O. Vinyals. *Representation learning with contrastive predictive coding.* 2018. arXiv:1807.03748. (InfoNCE)
+# - T. Wang, P. Isola. *Understanding contrastive representation learning through alignment and uniformity on the hypersphere.* ICML 2020. arXiv:2005.10242.

@@ -1,0 +1,188 @@
+"""The command line: what it prints, what it returns, and what it says when it is held wrong."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from sslcourse import bench, claims, common, doctor
+from sslcourse.__main__ import main
+from sslcourse.claims import Verdict
+
+TRAIN = ["train", "simclr", "--limit", "256", "--epochs", "1", "--batch-size", "64"]
+
+
+@pytest.fixture
+def checkpoint(tmp_path):
+    file = str(tmp_path / "run.safetensors")
+    assert main([*TRAIN, "--checkpoint", file, "--no-probe", "--json"]) == 0
+    return file
+
+
+def test_train_then_evaluate(tmp_path, capsys):
+    file = str(tmp_path / "run.safetensors")
+    assert main([*TRAIN, "--checkpoint", file, "--json"]) == 0
+    captured = capsys.readouterr()
+    answer = json.loads(captured.out)
+    assert answer["checkpoint"] == file and 0 < answer["validation"]["kNN"] < 1 and "samples/s" in captured.err
+    assert main(["evaluate", file, "--json"]) == 0
+    rows = json.loads(capsys.readouterr().out)["rows"]
+    assert [r["features"] for r in rows] == ["chance", "pixels", "random encoder", "SimCLR"]
+
+
+def test_the_same_command_goes_on(checkpoint, capsys):
+    assert main([*TRAIN, "--checkpoint", checkpoint, "--no-probe"]) == 0
+    assert "going on from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("arguments, match", [
+    (["evaluate"], "name a checkpoint"),
+    (["evaluate", "missing.safetensors"], "no checkpoint 'missing.safetensors'"),
+    (["train", "simclr", "--data", "imagenet"], "imagenet"),
+    (["train", "simclr", "--data", "toybox:blue"], "0 to 1"),
+    (["train", "simclr", "--batch-size", "0"], "batch_size=0"),
+    (["claims", "byol"], "simclr"),
+    (["claims", "simclr", "--seeds", "0"], "seeds=0"),
+])  # fmt: skip
+def test_wrong_input_is_explained_with_code_2(arguments, match, capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert main(arguments) == 2
+    error = capsys.readouterr().err
+    assert match in error and "Traceback" not in error
+
+
+def test_help_teaches(capsys):
+    for command in ([], ["train"], ["evaluate"], ["claims"], ["bench"], ["doctor"]):
+        with pytest.raises(SystemExit) as stop:
+            main([*command, "--help"])
+        assert stop.value.code == 0
+        assert len(capsys.readouterr().out) > 150
+
+
+def test_as_a_module():
+    done = subprocess.run([sys.executable, "-m", "sslcourse", "--help"], capture_output=True, text=True)
+    assert done.returncode == 0 and "sslcourse doctor" in done.stdout
+
+
+# ---------------------------------------------------------------------------------------------- doctor
+
+GOOD = {"torch": "2.11.0+cu128", "torchvision": "0.26.0+cu128", "torchaudio": "2.11.0+cu128"}
+
+
+def test_doctor_accepts_matching_versions():
+    assert doctor.conflicts(GOOD) == []
+    assert doctor.conflicts({"torch": "2.6.0", "torchvision": "0.21.0", "torchaudio": "2.6.0"}) == []
+
+
+@pytest.mark.parametrize("change, match", [
+    ({"torchaudio": "2.11.0+cu126"}, "different CUDA versions"),
+    ({"torch": "2.13.0"}, "torchvision 0.26.0.* was built for torch 2.11"),
+    ({"torchaudio": "2.10.0+cu128"}, "torchaudio=="),
+    ({"ipykernel": "7.1.0", "ipython": "6.5"}, "pip install -U ipython"),
+])  # fmt: skip
+def test_doctor_knows_the_conflicts(change, match):
+    import re
+
+    found = doctor.conflicts({**GOOD, **change})
+    assert found and re.search(match, " ".join(found)) and all("pip install" in f for f in found)
+
+
+def test_doctor_sees_a_package_that_cannot_be_imported():
+    broken = doctor.broken_imports(["json", "no_such_package"])
+    assert list(broken) == ["no_such_package"] and "No module named" in broken["no_such_package"]
+
+
+def test_doctor_here(capsys):
+    code = main(["doctor", "--json"])
+    found = json.loads(capsys.readouterr().out)
+    assert code == bool(found["problems"]) and found["versions"]["torch"] and "cpu" in found["device"]
+    assert "computes on" in doctor.text(found)
+
+
+# ---------------------------------------------------------------------------------------------- claims
+
+
+def test_verdicts_are_students_t():
+    from scipy import stats
+
+    effects = (0.12, 0.05, 0.2, 0.11, 0.08)
+    verdict = Verdict("x", "x", "x", effects)
+    low, high = stats.t.interval(0.95, 4, loc=verdict.mean, scale=stats.sem(effects))
+    assert verdict.interval == pytest.approx((low, high)) and verdict.verdict == "pass"
+    assert Verdict("x", "x", "x", tuple(-e for e in effects)).verdict == "fail"
+    assert Verdict("x", "x", "x", (0.1, -0.1, 0.05)).verdict == "inconclusive"
+    assert Verdict("x", "x", "x", (0.5,)).verdict == "inconclusive"
+
+
+def _results(**changes):
+    names = ["crop + colour", "crop", "colour", "linear head", "no head", "temperature 0.02", "temperature 2", "30 negatives", "batch 32", "z"]
+    base = {n: {"linear": 0.5, "partner found": 0.5, "turn": 0.5} for n in names}
+    for name, value in changes.items():
+        run, key = name.split("__")
+        base[run.replace("_", " ").replace(" plus ", " + ")][key] = value
+    return base
+
+
+def test_effects_are_positive_where_the_paper_is_right():
+    right = {
+        "crop_and_colour": _results(crop_plus_colour__linear=0.6),
+        "nonlinear_head": _results(crop_plus_colour__linear=0.6),
+        "linear_head": _results(linear_head__linear=0.6),
+        "h_beats_z": _results(z__linear=0.4),
+        "head_forgets": _results(z__turn=0.4),
+        "temperature": _results(crop_plus_colour__linear=0.6),
+        "more_negatives": _results(crop_plus_colour__linear=0.6),
+        "bigger_batch": _results(crop_plus_colour__linear=0.6),
+    }
+    by_name = {c.name: c for c in claims.SIMCLR}
+    for name, results in right.items():
+        assert by_name[name].effect(results) == pytest.approx(0.1), name
+        assert by_name[name].effect(_results()) == 0
+    both = _results(crop_plus_colour__linear=0.6)
+    both["crop"]["partner found"] = 0.9
+    assert by_name["pretext_is_not_quality"].effect(both) == pytest.approx(0.1)
+    assert by_name["pretext_is_not_quality"].effect(_results(crop_plus_colour__linear=0.6)) == 0  # one half alone does not do
+    assert set(right) | {"pretext_is_not_quality"} == set(by_name)
+
+
+def test_claims_are_kept_per_seed_and_not_run_twice(tmp_path, monkeypatch):
+    calls = []
+
+    def fake(seed, say=print):
+        calls.append(seed)
+        return _results(crop_plus_colour__linear=0.6 + 0.01 * seed)
+
+    monkeypatch.setitem(claims.PAPERS, "simclr", (fake, claims.SIMCLR))
+    file = tmp_path / "claims.json"
+    next(claims.run("simclr", 3, file=file))
+    verdicts = list(claims.run("simclr", 3, file=file))[-1]
+    assert calls == [0, 1, 2] and verdicts[0].effects == pytest.approx((0.1, 0.11, 0.12))
+    page = json.loads(file.read_text())
+    assert page["versions"]["torch"] and len(page["runs"]) == 3 and page["verdicts"][0]["verdict"] == "pass"
+    file.write_text("{half")
+    with pytest.raises(common.CourseError, match="delete it"):
+        list(claims.run("simclr", 1, file=file))
+
+
+def test_fewer_negatives_are_the_same_loss_in_groups():
+    import torch
+
+    from sslcourse.methods import simclr
+
+    a, b = torch.randn(12, 4), torch.randn(12, 4)
+    expected = sum(float(simclr.nt_xent(a[i : i + 4], b[i : i + 4], 0.5)) for i in (0, 4, 8)) / 3
+    assert float(claims.in_groups(simclr.nt_xent, 4)(a, b, 0.5)) == pytest.approx(expected, rel=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------- bench
+
+
+@pytest.mark.slow
+def test_bench_measures():
+    """Not how fast, which depends on the machine: that the parts add up."""
+    rows = bench.step_table(size=512, rounds=3)
+    for row in rows:
+        assert 0.2 < row["bound"] < 1.2 and row["network ms"] <= 1.2 * row["step ms"]
+    views = {r["augmentation"]: r["times PIL"] for r in bench.augmentation_table(batch=128, rounds=2)}
+    assert views["sslcourse, batched"] > 2 and views["torchvision, PIL in a DataLoader"] == 1

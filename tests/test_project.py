@@ -1,0 +1,75 @@
+"""The project as a whole: it installs what it says, speaks of itself alone, and its notebooks hold their sources."""
+
+import pathlib
+import re
+import subprocess
+import sys
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+
+
+def tracked() -> list[pathlib.Path]:
+    done = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip("no git checkout")
+    return [ROOT / name for name in done.stdout.split("\0") if name and (ROOT / name).is_file()]
+
+
+def test_notebooks_hold_their_sources():
+    done = subprocess.run([sys.executable, str(ROOT / "notebooks" / "build.py"), "--check"], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_a_changed_notebook_is_noticed(tmp_path):
+    sys.path.insert(0, str(ROOT / "notebooks"))
+    try:
+        import build
+    finally:
+        sys.path.pop(0)
+    import nbformat
+
+    source = ROOT / "notebooks" / "source" / "00_start.py"
+    first, again = build.build(source), build.build(source)
+    assert nbformat.writes(first) == nbformat.writes(again)  # equal to the byte
+    changed = build.build(source)
+    changed.cells[3].source += "\n1"
+    assert build.cells_of(changed) != build.cells_of(first)
+
+
+def test_versions_agree():
+    lock = (ROOT / "requirements.lock").read_text()
+    for pin in ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0", "nbval==", "anywidget==", "jupyterlab=="):
+        assert re.search(rf"^{re.escape(pin)}", lock, re.M), pin
+    project = (ROOT / "pyproject.toml").read_text()
+    assert not re.search(r'"(torch|torchvision|torchaudio|numpy|ipywidgets)[^"]*(<|==)', project)  # no upper bounds
+    from sslcourse import __version__
+
+    assert f'version = "{__version__}"' in project
+
+
+def test_no_paths_of_one_machine():
+    pattern = re.compile(r"/(?:home|root|Users|work|tmp)/[a-z]")
+    guilty = []
+    for file in tracked():
+        if file.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".js", ""} and file != pathlib.Path(__file__).resolve():
+            if pattern.search(file.read_text(encoding="utf-8", errors="replace")):
+                guilty.append(file.name)
+    assert not guilty
+
+
+def test_readme_names_what_exists():
+    text = (ROOT / "README.md").read_text()
+    for target in re.findall(r"`make (\w+)`", text):
+        assert re.search(rf"^{target}:", (ROOT / "Makefile").read_text(), re.M), target
+    for link in re.findall(r"\]\((?!https?:|#)([^)]+)\)", text):
+        assert (ROOT / link).exists(), link
+    assert {"lab", "test"} <= set(re.findall(r"`make (\w+)`", text))
+
+
+def test_no_number_is_typed_in_a_notebooks_prose():
+    """Percentages and scores belong to cells that compute them."""
+    for source in (ROOT / "notebooks" / "source").glob("*.py"):
+        prose = "\n".join(line for line in source.read_text().splitlines() if line.startswith("# "))
+        assert not re.search(r"\b\d+(\.\d+)?\s?%(?!%)|\b0\.\d{2,}\b(?!\}|\$)", prose.replace("# %%", "")), source.name
