@@ -23,6 +23,7 @@ import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from torch import Tensor
 
 from sslcourse.common import CourseError
@@ -426,8 +427,6 @@ def _series(rows, key: str) -> tuple[list[float], list[float]]:
 
 
 def _whole_numbers(axis) -> None:
-    from matplotlib.ticker import MaxNLocator
-
     axis.set_major_locator(MaxNLocator(6, integer=True, min_n_ticks=1))
 
 
@@ -494,12 +493,13 @@ def history(rows, keys: Sequence = ("loss",), title: str | None = None, baseline
             heights = _apart(list(lines.values()), 0.085 * (high - low))
             for (name, value), at in zip(lines.items(), heights):
                 ax.axhline(value, color=SOFT, linewidth=1.1, linestyle=(0, (4, 2)))
-                ax.annotate(name, (1.01, at), xycoords=("axes fraction", "data"), fontsize=8.5, color=SOFT, va="center",
+                ax.annotate(f"{name}  ", (1.01, at), xycoords=("axes fraction", "data"), fontsize=8.5, color=SOFT, va="center",
                             annotation_clip=False)  # fmt: skip
         ax.set_title(", ".join(chart), fontsize=10)
         ax.set_xlabel("epoch")
         ax.grid(axis="y")
         _whole_numbers(ax.xaxis)
+        ax.yaxis.set_major_locator(MaxNLocator(5))
     for ax in axes[len(charts) :]:
         ax.axis("off")
     if handles and (len(handles) > 1 or len(runs) > 1):
@@ -552,7 +552,7 @@ def bars(table: Mapping, title: str | None = None, chance: float | None = None, 
         ax.text(end + 0.012 * span, i, f"{text} {unit}".strip(), va="center", fontsize=9.5, parse_math=False,
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})  # fmt: skip
     ax.set_yticks(at, names, fontsize=9.5)
-    ax.set_xlim(low - (0.03 * span if low < 0 else 0), high + 0.17 * span)
+    ax.set_xlim(low - (0.03 * span if low < 0 else 0), high + (0.21 if std.any() else 0.15) * span)
     ax.set_ylim(len(pairs) - 0.45, -0.55)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
@@ -580,8 +580,8 @@ def scatter(ax, xy: np.ndarray, labels: np.ndarray, names: Sequence[str], size: 
     return handles
 
 
-def _thumbnails(ax, xy: np.ndarray, images: np.ndarray, across: int = 11) -> None:
-    """Pictures at some of the points: one in each cell of a grid over the map, so that none hides another."""
+def _thumbnails(ax, xy: np.ndarray, images: np.ndarray, labels: np.ndarray, across: int = 11) -> None:
+    """Pictures at some of the points, framed in their class's colour: one in each cell of a grid over the map."""
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     low, high = xy.min(0), xy.max(0)
@@ -592,7 +592,8 @@ def _thumbnails(ax, xy: np.ndarray, images: np.ndarray, across: int = 11) -> Non
         if tuple(cell[i]) not in taken:
             taken.add(tuple(cell[i]))
             picture = OffsetImage(images[i], zoom=24 / max(images.shape[1:3]) * 72 / DPI * 1.1, interpolation="nearest")
-            ax.add_artist(AnnotationBbox(picture, xy[i], frameon=False, pad=0))
+            colour = COLOURS[labels[i] % 10] if labels[i] >= 0 else "#B8C0C8"
+            ax.add_artist(AnnotationBbox(picture, xy[i], pad=0.09, bboxprops={"edgecolor": colour, "facecolor": colour, "linewidth": 0}))
 
 
 @_drawing
@@ -625,7 +626,7 @@ def embedding(xy, labels, classes: Sequence[str] | None = None, images=None, tit
         for handle in scatter(ax, points, labels, names, size=max(5.0, min(22.0, 6000 / n**0.9 * side / 5))):
             handles.setdefault(handle.get_label(), handle)
         if pictures is not None:
-            _thumbnails(ax, points, pictures, across=round(side * 2.2))
+            _thumbnails(ax, points, pictures, labels, across=round(side * 2.2))
         ax.set(xticks=[], yticks=[])
         ax.set_aspect("equal", "datalim")
         for spine in ax.spines.values():
@@ -724,7 +725,7 @@ def similarity(z1, z2, temperature: float, names: Sequence | None = None) -> Pic
     weight /= np.nansum(weight, 1, keepdims=True)
     stem = [str(i + 1) for i in range(n)] if names is None else [str(s)[:10] for s in names]
     ticks = [f"{s} a" for s in stem] + [f"{s} b" for s in stem]
-    figure = Picture(WIDTH, 5.0 if n > 4 else 4.6, layout="constrained")
+    figure = Picture(WIDTH, 4.6 if n <= 4 else 5.5, layout="constrained")
     left, right = figure.subplots(1, 2)
     partner = (np.arange(2 * n) + n) % (2 * n)
     loss = -np.log(np.maximum(weight[np.arange(2 * n), partner], 1e-300)).mean()
@@ -835,7 +836,8 @@ def curve(x: Sequence, ys: Mapping[str, Sequence], xlabel: str, ylabel: str, log
     if log:
         ax.set_xscale("log")
     if words:
-        ax.set_xticks(at, [_wrap(v, 640 / len(x), 9, 3) for v in x])
+        ax.set_xticks(at, [_wrap(v, 560 / len(x), 9, 3) for v in x])
+        ax.set_xlim(-0.4, len(x) - 0.6)
     elif len(x) <= 8:
         ax.set_xticks(at, [f"{v:g}" for v in at])
         ax.set_xticks([], minor=True)

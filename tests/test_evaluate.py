@@ -175,6 +175,34 @@ def test_errors(toys):
         evaluate.tsne(torch.rand(20, 4))
 
 
+def test_living_map_keeps_neighbours_and_goes_on():
+    """As trustworthy as scikit-learn's t-SNE, better than a plane cut, and continuous from frame to frame."""
+    from sklearn.manifold import TSNE, trustworthiness
+
+    g = torch.Generator().manual_seed(0)
+    label = torch.arange(300) % 10
+    x = torch.nn.functional.normalize(torch.randn(10, 20, generator=g)[label] + 0.5 * torch.randn(300, 20, generator=g), dim=1)
+    first = evaluate.living_map(x)
+    plane = torch.pca_lowrank(x, q=2)
+    theirs = TSNE(perplexity=20, init="pca", random_state=0).fit_transform(x.numpy())
+    ours = trustworthiness(x.numpy(), first.numpy(), n_neighbors=8)
+    assert ours > trustworthiness(x.numpy(), theirs, n_neighbors=8) - 0.03
+    assert ours > trustworthiness(x.numpy(), (plane[0] * plane[1]).numpy(), n_neighbors=8) + 0.1
+    assert first.abs().max() <= 1.0001
+    moved = torch.nn.functional.normalize(x + 0.05 * torch.randn(300, 20, generator=g), dim=1)
+    again = evaluate.living_map(moved, first)
+    assert (again - first).norm(dim=1).median() < 0.35 * first.norm(dim=1).median()
+    with pytest.raises(CourseError, match="same samples"):
+        evaluate.living_map(x, first[:100])
+
+
+def test_neighbour_probabilities_have_the_perplexity():
+    x = torch.randn(200, 6)
+    squared = torch.cdist(x, x).square()
+    p = evaluate._neighbour_probabilities(squared, 20.0)
+    assert float(p.sum()) == pytest.approx(1, abs=1e-4) and torch.equal(p, p.T) and float(p.diagonal().abs().max()) == 0
+
+
 # ---------------------------------------------------------------------------------------------- health
 
 

@@ -42,8 +42,8 @@ data = toybox.images()
 data
 
 # %%
-first = [int((data.train.label == c).nonzero()[i]) for c in range(10) for i in range(2)]
-show.grid(data.train.image[first], titles=[data.classes[int(data.train.label[i])] for i in first], columns=10)
+first = [int((data.train.label == c).nonzero()[0]) for c in range(10)]
+show.grid(data.train.image[first], titles=data.classes, columns=5, scale=3)
 
 # %% [markdown]
 # Move the sliders: each of them is one factor. `label` in this course means the **shape**; everything else is nuisance to somebody who sorts by
@@ -107,7 +107,7 @@ show.table([{"features": name, **row} for name, row in wall.items()], caption="v
 # What do the neighbours of a picture look like when pixels decide?
 
 # %%
-queries = [3, 14, 159, 265]
+queries = [14, 265]
 show.neighbours({"pixels": features.pixels(data.validation), "random encoder": features.extract(untrained, data.validation)},
                 data.validation.image, queries, k=8, labels=held_out, classes=data.classes)
 
@@ -123,12 +123,14 @@ show.neighbours({"pixels": features.pixels(data.validation), "random encoder": f
 torch.manual_seed(0)
 method = supervised.Supervised(encoders.small_cnn(), classes=10)
 recipe = supervised.COURSE
+shown = data.validation.take(slice(0, 500))      # the pictures on the map
 
+xy = None
 with widgets.Panel(recipe.epochs, classes=data.classes, title="supervised, all labels") as panel:
     for row in epochs(method, data.train, recipe):
-        h = features.extract(method, data.validation)
-        panel.add(row | evaluate.probe(method, data, linear=False, limit=1000), xy=panel.map(h), labels=held_out,
-                  filters=encoders.first_filters(method.f))
+        row |= evaluate.probe(method, data, linear=False, limit=1000)
+        xy = evaluate.living_map(features.extract(method, shown), xy)
+        panel.add(row, xy=xy, labels=shown.label, filters=encoders.first_filters(method.f))
 
 # %%
 panel.replay
@@ -143,7 +145,8 @@ show.bars({name: row["linear"] for name, row in wall.items()}, title="linear pro
 #
 # ## 6. Where in the network does the class appear?
 #
-# The same probe, put on after each layer. The pictures enter on the left; the class becomes linear step by step.
+# The same probe, put on after each layer. The pictures enter on the left. In the trained network the class becomes linear step by step; in the
+# random one every further layer loses some of what the first had kept.
 
 # %%
 by_layer = {"random": evaluate.layer_probes(untrained, data), "supervised": evaluate.layer_probes(method, data)}

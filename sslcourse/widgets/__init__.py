@@ -1,0 +1,20 @@
+"""Live panels, replays and explorers. Nothing loads matplotlib or ipywidgets before it is used."""
+
+import importlib
+
+_HOMES = {"Panel": "live", "align": "live", "map2d": "live", "Replay": "replay", "toybox": "explorers",
+          "augmentations": "explorers", "temperature": "explorers"}  # fmt: skip
+
+__all__ = ["Panel", "Replay", "align", "augmentations", "map2d", "temperature", "toybox"]
+
+
+def __getattr__(name: str):
+    if name in _HOMES:
+        return getattr(importlib.import_module(f"sslcourse.widgets.{_HOMES[name]}"), name)
+    if name in ("live", "replay", "explorers"):
+        return importlib.import_module(f"sslcourse.widgets.{name}")
+    raise AttributeError(f"sslcourse.widgets has no {name!r}; it has {', '.join(__all__)}")
+
+
+def __dir__():
+    return sorted((*globals(), *__all__))

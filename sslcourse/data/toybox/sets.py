@@ -2,7 +2,21 @@
 
 What the default pictures are worth, as `sslcourse evaluate --calibration` prints it:
 
-CALIBRATION_TABLE
+    features                            kNN         linear  seconds
+    chance                    0.108 ± 0.002  0.108 ± 0.002        -
+    pixels                    0.379 ± 0.011  0.229 ± 0.010        -
+    random encoder            0.196 ± 0.016  0.239 ± 0.017        -
+    SimCLR                    0.764 ± 0.013  0.869 ± 0.020       33
+    supervised                0.970 ± 0.003  0.976 ± 0.004       17
+    pixels, background 0      0.397 ± 0.007  0.246 ± 0.013        -
+    SimCLR, background 0      0.759 ± 0.030  0.869 ± 0.014       35
+    pixels, background 0.5    0.262 ± 0.015  0.188 ± 0.012        -
+    SimCLR, background 0.5    0.622 ± 0.040  0.727 ± 0.031       35
+    pixels, background 1      0.208 ± 0.008  0.160 ± 0.004        -
+    SimCLR, background 1      0.426 ± 0.022  0.504 ± 0.011       34
+
+Test split of 2,000 pictures, 6,000 to train on; mean and standard deviation over three seeds, each with a world, weights and views of its own; most
+seconds of training on one CPU thread (bf16, channels_last).
 """
 
 from __future__ import annotations

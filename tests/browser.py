@@ -1,0 +1,218 @@
+"""A real JupyterLab and a real browser for tests: `lab` (a server on copies), `page`, `open_and_run`.
+
+    from browser import lab, open_and_run, page  # noqa: F401 (fixtures)
+
+    @pytest.mark.browser
+    def test_lesson(page, lab):
+        open_and_run(page, lab, "notebooks/01_simclr.ipynb", timeout_s=180)
+        assert page.external == [] and page.errors == []
+
+Where Chromium or playwright is missing tests are skipped; with SSLCOURSE_REQUIRE_BROWSER=1 they fail instead.
+`SSLCOURSE_CHROMIUM` names another browser, `SSLCOURSE_SCREENSHOTS` a folder that keeps all screenshots.
+"""
+
+import contextlib
+import dataclasses
+import json
+import os
+import pathlib
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+
+import pytest
+
+CHROMIUM = (os.environ.get("SSLCOURSE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+            or shutil.which("google-chrome"))  # fmt: skip
+ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
+             "--disable-component-update", "--disable-sync", "--mute-audio"]  # fmt: skip
+SETTINGS = {
+    "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
+    "@jupyterlab/apputils-extension/notification": {"checkForUpdates": False, "fetchNews": "false"},
+    "@jupyterlab/docmanager-extension/plugin": {"autosave": False},
+}
+NOTEBOOK = "window.jupyterapp.shell.currentWidget"
+
+
+def need(reason: str) -> None:
+    """Skip, or fail where a browser is required."""
+    if os.environ.get("SSLCOURSE_REQUIRE_BROWSER") == "1":
+        pytest.fail(f"SSLCOURSE_REQUIRE_BROWSER=1, but {reason}")
+    pytest.skip(reason)
+
+
+@dataclasses.dataclass
+class Lab:
+    """A running server: its address, its token, and the folder it shows."""
+
+    url: str
+    token: str
+    root: pathlib.Path
+    log: pathlib.Path
+
+
+def _start(folder: pathlib.Path) -> tuple[subprocess.Popen, Lab]:
+    root = folder / "notebooks"
+    root.mkdir(parents=True)
+    for name, value in SETTINGS.items():
+        path = folder / "settings" / f"{name}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(value))
+    with socket.socket() as s:
+        s.bind(("127.0.0.1", 0))
+        port = s.getsockname()[1]
+    token, log = secrets.token_hex(16), folder / "server.log"
+    # Settings, workspaces and history of the reader stay out of the test, and the test out of them.
+    env = {**os.environ, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+           "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+           "IPYTHONDIR": str(folder / "ipython")}  # fmt: skip
+    env.pop("SSLCOURSE_DISPLAY", None)  # the other tests are silent; here the panel should be seen
+    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
+               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True",
+               "--LabApp.extension_manager=readonly"]  # fmt: skip
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        command.append("--allow-root")
+    with log.open("w") as file:
+        process = subprocess.Popen(command, env=env, stdout=file, stderr=file, start_new_session=True)
+    lab, end = Lab(f"http://127.0.0.1:{port}", token, root, log), time.time() + 90
+    while time.time() < end and process.poll() is None:
+        with contextlib.suppress(OSError):
+            urllib.request.urlopen(f"{lab.url}/api/status?token={token}", timeout=1).close()
+            return process, lab
+        time.sleep(0.25)
+    _stop(process)
+    raise RuntimeError("JupyterLab did not start:\n" + log.read_text()[-2000:])
+
+
+def _stop(process: subprocess.Popen) -> None:
+    """End the server and, with its process group, the kernels."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
+    try:
+        process.wait(15)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory):
+    """JupyterLab on a folder of its own. Another process may take the free port first: then try once more."""
+    if not CHROMIUM:
+        need("no Chromium was found (Debian: apt-get install chromium)")
+    for module in ("playwright", "jupyterlab"):
+        try:
+            __import__(module)
+        except ImportError:
+            need(f"{module} is not installed")
+    try:
+        process, started = _start(tmp_path_factory.mktemp("lab"))
+    except RuntimeError:
+        process, started = _start(tmp_path_factory.mktemp("lab"))
+    yield started
+    _stop(process)
+
+
+@contextlib.contextmanager
+def browser_page(allowed: tuple[str, ...] = ()):
+    """A page in Chromium that reaches only the addresses that begin with one of `allowed`; anything else is refused and
+    kept in `page.external`, what the console calls an error in `page.errors`."""
+    if not CHROMIUM:
+        need("no Chromium was found (Debian: apt-get install chromium)")
+    try:
+        from playwright.sync_api import sync_playwright
+    except ImportError:
+        need("playwright is not installed")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
+        page = browser.new_page(viewport={"width": 1200, "height": 900})
+        page.external, page.errors = [], []
+
+        def route(request):
+            address = request.request.url
+            if address.startswith((*allowed, "blob:", "data:", "about:")):
+                request.continue_()
+            else:
+                page.external.append(address)
+                request.abort()
+
+        page.route("**/*", route)
+        page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
+        page.on("pageerror", lambda e: page.errors.append(str(e)))
+        try:
+            yield page
+        finally:
+            browser.close()
+
+
+@pytest.fixture()
+def page(lab):
+    """A page that can reach the test's JupyterLab and nothing else."""
+    with browser_page((lab.url,)) as opened:
+        yield opened
+
+
+@pytest.fixture()
+def blank_page():
+    """An empty page that can reach nothing: for a view's JavaScript alone."""
+    with browser_page() as opened:
+        opened.goto("about:blank")
+        yield opened
+
+
+def open_and_run(page, lab: Lab, notebook, timeout_s: float = 180) -> None:
+    """Open a copy of a notebook, run all its cells and wait until every one has finished.
+
+    Args:
+        notebook: a path to a notebook, which is copied to the server's folder, or a name that is already there.
+        timeout_s: for all cells together. An error in a cell fails at once, with its text.
+    """
+    path = pathlib.Path(notebook)
+    if path.exists():
+        shutil.copy(path, lab.root / path.name)
+    page.goto(f"{lab.url}/doc/tree/{path.name}?token={lab.token}&reset")
+    page.wait_for_function(
+        f"() => window.jupyterapp && {NOTEBOOK}?.context?.isReady && {NOTEBOOK}.sessionContext.isReady"
+        f" && {NOTEBOOK}.sessionContext.session?.kernel?.status === 'idle'", timeout=120_000)  # fmt: skip
+    # Stored outputs are cleared, so that what is seen was made now. Braces: returning the promise would await all cells.
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs') }")
+    page.wait_for_function(f"""() => {{ const cells = {NOTEBOOK}.content.model.cells;
+        for (let i = 0; i < cells.length; i++) if (cells.get(i).type === 'code' && cells.get(i).executionCount !== null) return false;
+        return true; }}""")
+    page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
+    # Execution counts and not the kernel's status: with subshells it reads "idle" while a cell still runs.
+    page.wait_for_function(f"""() => {{ const cells = {NOTEBOOK}.content.model.cells; let busy = false;
+        for (let i = 0; i < cells.length; i++) {{ const c = cells.get(i); if (c.type !== 'code' || !c.sharedModel.source.trim()) continue;
+            for (let j = 0; j < c.outputs.length; j++) if (c.outputs.get(j).type === 'error'
+                && !(c.getMetadata('tags') || []).includes('raises-exception'))
+                throw new Error(`cell ${{i}}: ` + c.outputs.get(j).toJSON().evalue);
+            busy = busy || c.executionCount === null; }} return !busy }}""", timeout=timeout_s * 1000)  # fmt: skip
+
+
+def wait_change(page, expression: str, old, timeout_s: float = 20):
+    """Wait until a JavaScript expression is no longer `old`; return its new value."""
+    page.wait_for_function(f"(old) => ({expression}) !== old", arg=old, timeout=timeout_s * 1000)
+    return page.evaluate(f"() => {expression}")
+
+
+def use_theme(page, dark: bool) -> None:
+    """Switch JupyterLab to its dark or light theme and wait until it is there."""
+    name = "JupyterLab Dark" if dark else "JupyterLab Light"
+    page.evaluate(f"() => {{ window.jupyterapp.commands.execute('apputils:change-theme', {{theme: '{name}'}}) }}")
+    page.wait_for_function(f"() => document.body.dataset.jpThemeLight === '{'false' if dark else 'true'}'", timeout=20_000)
+    page.wait_for_timeout(600)  # style sheets load after the mark is set
+
+
+def keep(page, path: pathlib.Path, **kwargs) -> pathlib.Path:
+    """A screenshot of a page or of one element at `path`, with a copy in SSLCOURSE_SCREENSHOTS where that is set."""
+    page.screenshot(path=str(path), **kwargs)
+    folder = os.environ.get("SSLCOURSE_SCREENSHOTS")
+    if folder:
+        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
+        shutil.copy(path, pathlib.Path(folder) / path.name)
+    return path
