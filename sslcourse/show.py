@@ -14,6 +14,7 @@ import functools
 import html
 import io
 import math
+import sys
 import textwrap
 import threading
 from collections.abc import Mapping, Sequence
@@ -65,6 +66,13 @@ class Picture(Figure):
         return f"<picture of {width:.0f} x {height:.0f} pixels>"
 
 
+def _register() -> None:
+    """Inside IPython: our PNG also after pyplot has claimed all figures, which would crop them and drop their palette."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None:
+        shell.display_formatter.formatters["image/png"].for_type(Picture, png)
+
+
 def _drawing(function):
     """Every public figure: our look, and one thread at a time."""
 
@@ -85,6 +93,9 @@ def png(figure: Figure) -> bytes:
         canvas.draw()
         picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
     return encode_png(picture, getattr(figure, "_colours", 256))
+
+
+_register()
 
 
 def encode_png(picture, colours: int | None = 256) -> bytes:
@@ -190,7 +201,12 @@ class _Sheet:
                            ha="right", va="bottom", fontweight="bold",
                            bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2})  # fmt: skip
 
-    def done(self) -> Picture:
+    def done(self, exact: bool = False) -> Picture:
+        """The finished figure; `exact` pastes the canvas as it is, faster, for pictures that are only ever drawn at this size."""
+        if exact:
+            self.figure.figimage(self.canvas, origin="upper", zorder=-1)
+            self.axes.patch.set_visible(False)
+            return self.figure
         self.axes.imshow(self.canvas, extent=(0, self.width, self.height, 0), interpolation="nearest", aspect="auto", zorder=-1)
         self.axes.set(xlim=(0, self.width), ylim=(self.height, 0))
         return self.figure
@@ -725,7 +741,7 @@ def similarity(z1, z2, temperature: float, names: Sequence | None = None) -> Pic
     weight /= np.nansum(weight, 1, keepdims=True)
     stem = [str(i + 1) for i in range(n)] if names is None else [str(s)[:10] for s in names]
     ticks = [f"{s} a" for s in stem] + [f"{s} b" for s in stem]
-    figure = Picture(WIDTH, 4.6 if n <= 4 else 5.5, layout="constrained")
+    figure = Picture(WIDTH, 4.6 if n <= 4 else 5.2, layout="constrained")
     left, right = figure.subplots(1, 2)
     partner = (np.arange(2 * n) + n) % (2 * n)
     loss = -np.log(np.maximum(weight[np.arange(2 * n), partner], 1e-300)).mean()

@@ -174,7 +174,10 @@ def open_and_run(page, lab: Lab, notebook, timeout_s: float = 180) -> None:
     """
     path = pathlib.Path(notebook)
     if path.exists():
-        shutil.copy(path, lab.root / path.name)
+        content = json.loads(path.read_text(encoding="utf-8"))
+        # Without a kernel's name JupyterLab would ask which one to start, and wait for an answer.
+        content["metadata"].setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
+        (lab.root / path.name).write_text(json.dumps(content), encoding="utf-8")
     page.goto(f"{lab.url}/doc/tree/{path.name}?token={lab.token}&reset")
     page.wait_for_function(
         f"() => window.jupyterapp && {NOTEBOOK}?.context?.isReady && {NOTEBOOK}.sessionContext.isReady"

@@ -10,6 +10,7 @@ _user = os.getuid() if hasattr(os, "getuid") else 0
 os.environ.setdefault("SSLCOURSE_CACHE", os.path.join(tempfile.gettempdir(), f"sslcourse-tests-{_user}"))
 os.environ.setdefault("SSLCOURSE_DEVICE", "cpu")
 os.environ.setdefault("SSLCOURSE_DISPLAY", "silent")
+os.environ.setdefault("GOMP_SPINCOUNT", "100")  # see sslcourse/__init__.py
 
 from jaxtyping import install_import_hook  # noqa: E402
 

@@ -59,8 +59,12 @@ def test_grid_pixels_are_squares():
 
 
 def test_grid_asks_for_what_it_needs():
-    for call, word in ((lambda: show.grid(torch.zeros(2, 5, 8, 8)), "shape"), (lambda: show.grid(images(2), titles=["a"]), "titles"),
-                       (lambda: show.grid(images(0)), "length 0"), (lambda: show.grid(torch.zeros(1, 3, 4, 4, dtype=torch.long)), "int64")):  # fmt: skip
+    for call, word in (
+        (lambda: show.grid(torch.zeros(2, 5, 8, 8)), "shape"),
+        (lambda: show.grid(images(2), titles=["a"]), "titles"),
+        (lambda: show.grid(images(0)), "length 0"),
+        (lambda: show.grid(torch.zeros(1, 3, 4, 4, dtype=torch.long)), "int64"),
+    ):
         with pytest.raises(CourseError, match=word):
             call()
 
@@ -201,8 +205,11 @@ def test_curve():
                      title="T"), "temperature", "accuracy", "kNN", "linear", "0.02", "T")  # fmt: skip
     check(show.curve(["crop only", "colour only"], {"": [0.3, 0.4]}, "views", "kNN"), "crop only", "colour only")
     check(show.curve([1], {"a": [1.0]}, "x", "y"))
-    for call, word in ((lambda: show.curve([0, 1], {"a": [1, 2]}, "x", "y", log=True), "logarithmic"),
-                       (lambda: show.curve([1, 2], {"a": [1]}, "x", "y"), "1 values for 2"), (lambda: show.curve([], {}, "x", "y"), "nothing")):  # fmt: skip
+    for call, word in (
+        (lambda: show.curve([0, 1], {"a": [1, 2]}, "x", "y", log=True), "logarithmic"),
+        (lambda: show.curve([1, 2], {"a": [1]}, "x", "y"), "1 values for 2"),
+        (lambda: show.curve([], {}, "x", "y"), "nothing"),
+    ):
         with pytest.raises(CourseError, match=word):
             call()
 
@@ -231,7 +238,8 @@ import sys, matplotlib, torch
 from sslcourse import show
 matplotlib.rcParams["figure.facecolor"] = matplotlib.rcParams["axes.facecolor"] = "black"
 matplotlib.rcParams["text.color"] = "white"
-before = dict(matplotlib.rcParams)
+keys = ("figure.facecolor", "axes.facecolor", "text.color", "font.size", "axes.prop_cycle")
+before = [matplotlib.rcParams[k] for k in keys]
 from IPython.core.formatters import DisplayFormatter
 figure = show.bars({"a": 0.5})
 data, _ = DisplayFormatter().format(figure)
@@ -239,7 +247,7 @@ assert data["image/png"] and "0x" not in data["text/plain"], data
 import io, numpy
 from PIL import Image
 assert numpy.asarray(Image.open(io.BytesIO(show.png(figure))).convert("L"))[2, 2] > 250
-assert dict(matplotlib.rcParams) == before
+assert [matplotlib.rcParams[k] for k in keys] == before
 show.grid(torch.rand(2, 3, 8, 8)); show.history([{"epoch": 1, "loss": 1.0}]); show.embedding(torch.rand(5, 2), torch.zeros(5))
 assert "matplotlib.pyplot" not in sys.modules
 """

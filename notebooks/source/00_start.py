@@ -21,8 +21,8 @@ if importlib.util.find_spec("google") and importlib.util.find_spec("google.colab
 import time
 notebook_started = time.perf_counter()
 
+import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
-import sslcourse
 from sslcourse import encoders, evaluate, features, show, widgets
 from sslcourse.data import toybox
 from sslcourse.methods import supervised

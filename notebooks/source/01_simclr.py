@@ -24,9 +24,9 @@ import time
 notebook_started = time.perf_counter()
 
 import inspect
+import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F
-import sslcourse
 from sslcourse import augment, encoders, evaluate, features, health, show, widgets
 from sslcourse.check import check, hint, solution
 from sslcourse.data import toybox

@@ -338,7 +338,7 @@ def _pull_and_push(cosine, weight, anchor, partner, others, count, temperature, 
             sheet.paste(_fit(pictures[image], 24), left - 31, y + 2)
     if count > len(others):
         sheet.text(sheet.width - 6, 8, f"{len(others)} nearest of {count}", 8.5, ha="right", color=show.SOFT)
-    return sheet.done()
+    return sheet.done(exact=True)
 
 
 def _fit(tile: np.ndarray, side: int) -> np.ndarray:

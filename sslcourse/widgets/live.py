@@ -13,6 +13,7 @@ keeps exactly the last frame. Between frames rows are only remembered; what is r
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import sys
@@ -149,7 +150,7 @@ class Panel:
             self._show(self._render())
             start = time.perf_counter()  # a second one: the first also filled font caches, which says nothing on the next
             self._render()
-            self._cost = 2.0 * (time.perf_counter() - start)  # an empty frame is about half the work of a full one
+            self._cost = 1.6 * (time.perf_counter() - start)  # a full frame is about so much more work than an empty one
         self._start = time.perf_counter()
 
     # ------------------------------------------------------------------ what comes in
@@ -311,134 +312,158 @@ class Panel:
 
 def draw(rows: Sequence[Mapping[str, float]], names: Sequence[str], epochs: int, title: str, xy, labels, classes, filters,
          reach: float):  # fmt: skip
-    """One frame of the panel as a figure: charts on the left, the map in the middle, its legend and the filters beside it.
+    """One frame of the panel as a figure: charts and gauges on the left, the map, and beside it the legend and the filters.
 
-    Every axis has its place in advance: matplotlib's automatic layout would double the cost of a frame.
+    Everything stands on one page in pixels. Axes objects of matplotlib's own, with their ticks and spines, took half of a
+    frame's time (131 ms of processor time against 70); without them twice as many frames fit in the budget.
     """
     from sslcourse import show
 
     first = [n for n in names if n == "loss"] or [n for n in names if not is_probe(n) and not is_health(n)][:1]
     probes = [n for n in names if is_probe(n)]
-    vital = [n for n in names if is_health(n)]
-    others = [n for n in names if n not in (*first, *probes, *vital)]
-    wide = xy is not None
-    aside = filters is not None and not wide
-    gauges = [(n, next(row[n] for row in reversed(rows) if n in row)) for n in vital][:4]
-    width, height = show.WIDTH, 3.7 if gauges and wide else 3.3
-    figure = show.Picture(width, height, colours=64 if filters is None else 256)
-    chart_right = 0.45 if wide else 0.80 if aside else 0.97
-    top = 0.90
-    done = f"epoch {rows[-1].get('epoch', len(rows)):.0f} of {epochs}" if rows else f"epoch 0 of {epochs}"
-    figure.text(0.012, 0.985, f"{title}   {done}" if title else done, fontsize=10.5, va="top", fontweight="bold", parse_math=False)
-    bottom = 0.135 + 0.085 * len(gauges)
-    if wide:  # loss above probes
-        charts = _stacked(0.065, chart_right, bottom, top - 0.055)
-    else:
-        charts = _beside(0.065, chart_right, bottom, top - 0.06)
-    for box, chart, empty in zip(charts, (first + ([] if probes else others[:3]), probes + (others[:2] if probes and len(probes) < 3 else [])),
-                                 ("loss", "probe")):  # fmt: skip
-        ax = figure.add_axes(box)
-        _chart(ax, rows, chart, epochs, show, share=chart is not None and chart[:1] != first[:1], empty=empty)
-        if wide and box is charts[0]:
-            ax.set_xticklabels([])
-        else:
-            ax.set_xlabel("epoch", fontsize=8.5, labelpad=1)
-    for i, (name, value) in enumerate(gauges):
-        ax = figure.add_axes((0.17, 0.085 * (len(gauges) - i) - 0.062, chart_right - 0.29, 0.05))
-        _gauge(ax, name, value, show)
+    vital = [n for n in names if is_health(n)][:4]
+    others = [n for n in names if n not in first and not is_probe(n) and not is_health(n)]
+    # Only what has a similar size shares a chart: a queue's age beside an accuracy would flatten it.
+    size = {n: max((abs(row[n]) for row in rows if n in row and math.isfinite(row[n])), default=0.0) for n in others}
+    like = 1.5 if probes else 10 * size[others[0]] if others else 0.0
+    second = probes + [n for n in others if size[n] <= like and (probes or size[n] >= like / 100)][: max(0, 3 - len(probes))]
+    wide, aside = xy is not None, filters is not None and xy is None
+    height = 334 if vital and wide else 298
+    sheet = show._Sheet(show.WIDTH * show.DPI, height)
+    sheet.figure._colours = 64 if filters is None else 256
+    done = f"epoch {rows[-1].get('epoch', len(rows)) if rows else 0:.0f} of {epochs}"
+    sheet.text(10, 6, f"{title}   {done}" if title else done, 10.5, ha="left", fontweight="bold")
+    bottom = height - 36 - 25 * len(vital)
     if wide:
-        side = 0.93 * height / width
-        ax = figure.add_axes((0.475, 0.035, side, 0.93))
-        names_of = show._class_names(classes, labels)
-        handles = show.scatter(ax, xy, labels, names_of, size=max(4.0, min(14.0, 2600 / max(1, len(xy)) ** 0.85)))
-        ax.set(xlim=(-reach, reach), ylim=(-reach, reach), xticks=[], yticks=[])
-        for spine in ax.spines.values():
-            spine.set(visible=True, color="#C9D1D9")
-        x = 0.475 + side + 0.008
-        if handles and len(handles) <= 12:
-            legend = figure.legend(handles=handles, loc="upper left", bbox_to_anchor=(x - 0.006, 0.985), fontsize=8.5, handletextpad=0.1,
-                                   labelspacing=0.28, borderpad=0.1)  # fmt: skip
-            for handle in legend.legend_handles:
-                handle.set_sizes([26])
-                handle.set_alpha(1)
-        _filter_sheet(figure, filters, x, 0.035, 0.985 - x, 0.30 if len(handles) > 6 else 0.5)
+        middle = (44 + bottom) // 2
+        boxes = (52, 48, 366, middle - 8), (52, middle + 20, 366, bottom)
+    else:
+        end = 640 if aside else 796
+        boxes = (52, 52, (52 + end) // 2 - 26, bottom), ((52 + end) // 2 + 26, 52, end, bottom)
+    _chart(sheet, boxes[0], rows, first, epochs, 0, "loss", show, labelled=not wide)
+    _chart(sheet, boxes[1], rows, second, epochs, 4 if probes else 5, "probe", show, labelled=True)
+    for i, name in enumerate(vital):
+        value = next(row[name] for row in reversed(rows) if name in row)
+        _gauge(sheet, name, value, height - 24 - 25 * (len(vital) - 1 - i), show)
+    if wide:
+        side = min(height - 20, 288)
+        _map(sheet, xy, labels, 396, (height - side) // 2, side, reach, show)
+        x = 396 + side + 10
+        present = sorted({int(c) for c in labels})
+        legend = _legend(tuple((c, show._class_names(classes, labels)[c] if c >= 0 else "unlabelled") for c in present[:12]))
+        if len(present) <= 12:
+            sheet.paste(legend, x, 8)
+            y = 8 + legend.shape[0] + 12
+        else:
+            y = 10
+        _filter_sheet(sheet, filters, x, y, sheet.width - x - 8, height - 10 - y)
     elif aside:
-        _filter_sheet(figure, filters, 0.83, 0.13, 0.155, 0.77)
-    return figure
+        _filter_sheet(sheet, filters, 668, 52, sheet.width - 668 - 10, bottom - 52)
+    return sheet.done(exact=True)
 
 
-def _stacked(left, right, bottom, top):
-    half = (top - bottom - 0.085) / 2
-    return (left, top - half, right - left, half), (left, bottom, right - left, half)
+def _steps(low: float, high: float, about: int) -> list[float]:
+    """Round numbers from low to high, about so many."""
+    raw = (high - low) / about
+    unit = 10 ** math.floor(math.log10(raw))
+    step = min((s * unit for s in (1, 2, 2.5, 5, 10)), key=lambda s: abs(math.log(s / raw)))
+    return [step * i for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
 
 
-def _beside(left, right, bottom, top):
-    half = (right - left - 0.06) / 2
-    return (left, bottom, half, top - bottom), (left + half + 0.06, bottom, half, top - bottom)
-
-
-def _chart(ax, rows, keys, epochs: int, show, share: bool, empty: str) -> None:
-    import matplotlib.ticker as ticker
-    import matplotlib.transforms as mtransforms
-
-    for n, key in enumerate(keys[:4]):
-        x, y = show._series(rows, key)
-        colour = show.COLOURS[(n + (4 if share else 0)) % 10]
-        ax.plot(x, y, marker=show.MARKERS[n % 10], markersize=3.2, color=colour, linewidth=1.6)
-    ax.set_xlim(0.5 if epochs == 1 else 1 - 0.02 * epochs, max(epochs, 2) + 0.02 * epochs)
-    ax.xaxis.set_major_locator(ticker.MaxNLocator(7, integer=True, min_n_ticks=1))
-    ax.yaxis.set_major_locator(ticker.MaxNLocator(4))
-    ax.tick_params(labelsize=8, length=2.5, pad=2)
-    ax.grid(axis="y")
-    # Names with their last values stand above the chart, in the colours and markers of the curves: a legend without a box.
-    pixels = ax.get_position().width * show.WIDTH * show.DPI
-    at = 0.0
-    for n, key in enumerate(keys[:4]):
-        _, y = show._series(rows, key)
+def _chart(sheet, box, rows, keys, epochs: int, shift: int, empty: str, show, labelled: bool) -> None:
+    """Curves over epochs in the box (left, top, right, bottom), their names with the last values above it."""
+    left, top, right, bottom = map(int, box)
+    series = [(key, *show._series(rows, key)) for key in keys[:4]]
+    finite = [v for _, _, y in series for v in y if math.isfinite(v)]
+    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
+    if high - low < 1e-9 * max(1.0, abs(high)):
+        low, high = low - 0.5, high + 0.5
+    low, high = low - 0.06 * (high - low), high + 0.06 * (high - low)
+    last = max([epochs, 2, *(x[-1] for _, x, _ in series if x)])
+    at_x = lambda e: left + 9 + (e - 1) / (last - 1) * (right - left - 18)
+    at_y = lambda v: bottom - (v - low) / (high - low) * (bottom - top)
+    for v in _steps(low, high, 4 if bottom - top > 60 else 3):
+        y = round(at_y(v))
+        sheet.canvas[y, left:right] = 228
+        sheet.text(left - 6, y, f"{v:.3g}" if finite else "", 8, ha="right", va="center")
+    sheet.canvas[top:bottom, left] = sheet.canvas[bottom, left:right] = 150
+    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10**6) if epochs / s <= 8)
+    for e in {1, *range(step, epochs + 1, step)} if labelled else ():
+        sheet.canvas[bottom : bottom + 3, round(at_x(e))] = 150
+        if e > 1 or step == 1 or step > 2:
+            sheet.text(at_x(e), bottom + 4, str(e), 8)
+    if labelled:
+        sheet.text((left + right) / 2, bottom + 18, "epoch", 8.5)
+    at = left
+    for n, (key, x, y) in enumerate(series):
+        look = {"marker": show.MARKERS[n % 10], "color": show.COLOURS[(n + shift) % 10]}
+        sheet.axes.plot([at_x(e) for e in x], [at_y(v) for v in y], markersize=3.4 if len(x) < 60 else 0, linewidth=1.6, **look)
         text = f"{key} {show._number(y[-1])}" if y else key
-        length = len(text) * 8.5 * show._LETTER * 0.93 + 22
-        if n and at + length > pixels:  # no room: the curve is drawn all the same
-            break
-        ax.plot([(at + 5) / pixels], [1.0], marker=show.MARKERS[n % 10], color=show.COLOURS[(n + (4 if share else 0)) % 10], markersize=5,
-                transform=ax.transAxes + mtransforms.ScaledTranslation(0, 8 / show.DPI, ax.figure.dpi_scale_trans), clip_on=False)  # fmt: skip
-        ax.annotate(text, (at / pixels, 1), xycoords="axes fraction", xytext=(9.5, 6.6), textcoords="offset points", va="center", fontsize=8.5,
-                    parse_math=False)  # fmt: skip
+        length = len(text) * 8.5 * show._LETTER * 0.93 + 24
+        if n and at + length > right + 20:
+            continue  # no room for its name; the curve is drawn all the same
+        sheet.axes.plot([at + 5], [top - 12], markersize=5, **look)
+        sheet.text(at + 13, top - 12, text, 8.5, ha="left", va="center")
         at += length
     if not keys:
-        ax.annotate(empty, (0, 1), xycoords="axes fraction", xytext=(1, 6.6), textcoords="offset points", va="center", fontsize=8.5,
-                    color=show.SOFT)  # fmt: skip
+        sheet.text(left, top - 12, empty, 8.5, ha="left", va="center", color=show.SOFT)
 
 
-def _gauge(ax, name: str, value: float, show) -> None:
+def _gauge(sheet, name: str, value: float, y: int, show) -> None:
+    """A vital sign: its healthy range as a band, the value as a dot inside it or a cross outside."""
     low, high = HEALTH[name]
     top = high if math.isfinite(high) else max(4 * low, value)
     start, stop = min(low, value), max(top, value)
-    pad = 0.05 * ((stop - start) or 1)
+    start, stop = start - 0.05 * (stop - start), stop + 0.05 * (stop - start)
+    at = lambda v: 122 + (v - start) / (stop - start) * 150
+    sheet.canvas[y : y + 9, 122:272] = (232, 236, 240)
+    sheet.canvas[y : y + 9, round(at(low)) : round(at(top))] = (191, 227, 213)
     healthy = low <= value <= high
-    ax.set(xlim=(start - pad, stop + pad), ylim=(-1, 1))
-    ax.axis("off")
-    ax.fill_between([start - pad, stop + pad], -0.55, 0.55, color="#E8ECF0", linewidth=0)
-    ax.fill_between([low, top], -0.55, 0.55, color="#BFE3D5", linewidth=0)
     colour = show.RIGHT if healthy else show.WRONG
-    ax.plot([value], [0], marker="o" if healthy else "X", color=colour, markersize=7, markeredgecolor="white", clip_on=False)
-    ax.text(-0.02, 0.5, name, transform=ax.transAxes, ha="right", va="center", fontsize=8.5, parse_math=False)
-    ax.text(1.02, 0.5, f"{show._number(value)} {'ok' if healthy else 'LOOK'}", transform=ax.transAxes, va="center", fontsize=8.5, color=colour,
-            fontweight="normal" if healthy else "bold")  # fmt: skip
+    sheet.axes.plot([at(value)], [y + 4.5], marker="o" if healthy else "X", color=colour, markersize=7, markeredgecolor="white")
+    sheet.text(114, y + 4, name, 8.5, ha="right", va="center")
+    sheet.text(280, y + 4, f"{show._number(value)} {'ok' if healthy else 'LOOK'}", 8.5, ha="left", va="center", color=colour,
+               fontweight="normal" if healthy else "bold")  # fmt: skip
 
 
-def _filter_sheet(figure, filters, left: float, bottom: float, width: float, height: float) -> None:
-    """The kernels as one picture of square tiles in the given part of the figure."""
-    if filters is None:
+def _map(sheet, xy, labels, left: int, top: int, side: int, reach: float, show) -> None:
+    edge = sheet.canvas[top : top + side, left : left + side]
+    edge[:] = 201
+    edge[1:-1, 1:-1] = 255
+    x, y = left + side / 2 + xy[:, 0] / reach * side / 2, top + side / 2 - xy[:, 1] / reach * side / 2
+    size = max(2.2, min(4.2, 60 / max(1, len(xy)) ** 0.42))
+    for c in sorted({int(c) for c in labels}):
+        one = labels == c
+        look = {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]} if c >= 0 else {"marker": ".", "color": "#B8C0C8"}
+        sheet.axes.plot(x[one], y[one], linestyle="none", markersize=size, markeredgewidth=0, alpha=0.8, **look)
+
+
+@functools.lru_cache(8)
+def _legend(entries: tuple[tuple[int, str], ...]) -> np.ndarray:
+    """Markers and names of the classes as pixels (h, w, 3): the same in every frame, so it is drawn once."""
+    from sslcourse import show
+
+    longest = max((len(name) for _, name in entries), default=1)
+    sheet = show._Sheet(min(20 + longest * 8.5 * show._LETTER, 130), 17 * len(entries) + 2)
+    for i, (c, name) in enumerate(entries):
+        look = {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]} if c >= 0 else {"marker": ".", "color": "#B8C0C8"}
+        sheet.axes.plot([7], [17 * i + 9], markersize=6, markeredgewidth=0, **look)
+        sheet.text(17, 17 * i + 9, name, 8.5, ha="left", va="center")
+    figure = sheet.done(exact=True)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
+def _filter_sheet(sheet, filters, left: int, top: int, width: int, height: int) -> None:
+    """The kernels as square tiles, as large as the place allows in whole multiples of their pixels."""
+    if filters is None or width < 20 or height < 20:
         return
     n, k = filters.shape[:2]
-    pixels_wide, pixels_high = width * figure.bbox.width, height * figure.bbox.height
-    columns = max(1, min(n, round(math.sqrt(n * pixels_wide / pixels_high))))
-    rows = math.ceil(n / columns)
-    sheet = np.full((rows * (k + 1) - 1, columns * (k + 1) - 1, 3), 255, np.uint8)
+    # The number of columns that gives the largest tiles.
+    scale, columns = max((min((width + 2) // c - 2, (height + 2) // math.ceil(n / c) - 2) / k, c) for c in range(1, n + 1))
+    side = max(2, int(scale) * k if scale >= 1 else int(scale * k))
+    at = np.arange(side) * k // side
     for i, tile in enumerate(filters):
-        y, x = i // columns * (k + 1), i % columns * (k + 1)
-        sheet[y : y + k, x : x + k] = tile
-    scale = min(pixels_wide / sheet.shape[1], pixels_high / sheet.shape[0])
-    ax = figure.add_axes((left, bottom, sheet.shape[1] * scale / figure.bbox.width, sheet.shape[0] * scale / figure.bbox.height))
-    ax.imshow(sheet, interpolation="nearest", aspect="auto")
-    ax.axis("off")
+        y, x = top + i // columns * (side + 2), left + i % columns * (side + 2)
+        if y + side <= sheet.height:
+            sheet.paste(tile[at][:, at], x, y)

@@ -35,7 +35,7 @@ def _pack_maps(frames: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray, float
     if len(shapes) > 1 or len(next(iter(shapes))) != 2 or next(iter(shapes))[1] != 2:
         raise CourseError(f"the maps of the frames have shapes {sorted(shapes)}; map the same samples (N, 2) in every frame")
     n = next(iter(shapes))[0]
-    maps, last = [], np.zeros((n, 2), np.float32)
+    maps = []
     given = [np.asarray(f["xy"], np.float32) for f in frames if f.get("xy") is not None]
     last = given[0]  # frames before the first map show that one
     for f in frames:
@@ -153,6 +153,12 @@ class Replay(anywidget.AnyWidget):
             if self._png is None:
                 self._png = base64.b64encode(self.picture()).decode()
         return {**(data or {}), "text/plain": repr(self), "image/png": self._png}, metadata
+
+    def _ipython_display_(self, **kwargs):  # ipywidgets 7 displays through this method and would leave out the picture
+        from IPython.display import display
+
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
 
     # ------------------------------------------------------------------ files
 

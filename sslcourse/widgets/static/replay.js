@@ -160,7 +160,7 @@ function render({ model, el }) {
     const Y = (v) => bottom - (v - low) / (high - low) * (bottom - top);
     ctx.font = "11px " + (getComputedStyle(root).fontFamily || "sans-serif");
     ctx.textBaseline = "middle"; ctx.textAlign = "right"; ctx.fillStyle = colour;
-    const raw = (high - low) / 4, unit = 10 ** Math.floor(Math.log10(raw)), step = unit * [1, 2, 2.5, 5, 10].find((s) => s * unit >= raw * 0.8);
+    const raw = (high - low) / (h < 120 ? 2.5 : 4), unit = 10 ** Math.floor(Math.log10(raw)), step = unit * [1, 2, 2.5, 5, 10].find((s) => s * unit >= raw * 0.8);
     for (let v = Math.ceil(low / step) * step; v <= high; v += step) {
       ctx.fillText(String(+v.toPrecision(3)), left - 5, Y(v));
       ctx.strokeStyle = faded(colour, 0.15); ctx.beginPath(); ctx.moveTo(left, Y(v)); ctx.lineTo(right, Y(v)); ctx.stroke();
