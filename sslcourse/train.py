@@ -25,9 +25,10 @@ from sslcourse import checkpoints, common, distributed
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import training_in_progress
 
+# fused: one pass over all parameters instead of a dozen.
 OPTIMIZERS: dict[str, Callable] = {
-    "adamw": lambda groups, lr: torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95)),
-    "sgd": lambda groups, lr: torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True),
+    "adamw": lambda groups, lr, fused: torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=fused),
+    "sgd": lambda groups, lr, fused: torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=fused),
 }
 
 
@@ -100,7 +101,8 @@ def optimizers_of(method: nn.Module, recipe: Recipe) -> dict[str, torch.optim.Op
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
         ]
-        result[name] = OPTIMIZERS[recipe.optimizer]([g for g in groups if g["params"]], recipe.lr)
+        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+        result[name] = OPTIMIZERS[recipe.optimizer]([g for g in groups if g["params"]], recipe.lr, fused)
     return result
 
 

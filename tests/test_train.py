@@ -236,6 +236,25 @@ def test_atomic_writes(tmp_path):
     assert target.read_text() == "one" and [p.name for p in target.parent.iterdir()] == ["file"]
 
 
+def test_mixed_precision_is_for_the_forward_pass_only():
+    """A layer kept in float32 gets float32 gradients, although the step runs under autocast."""
+    from sslcourse.methods.base import descend
+
+    x, weight = torch.randn(64, 32), torch.randn(32, 16, requires_grad=True)
+
+    def loss():
+        with torch.autocast("cpu", enabled=False):
+            return (x @ weight).square().mean()
+
+    (exact,) = torch.autograd.grad(loss(), weight)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        descend(loss(), torch.optim.SGD([weight], lr=0.0))
+        torch.testing.assert_close(weight.grad, exact, rtol=1e-6, atol=1e-8)
+        weight.grad = None
+        loss().backward()  # what a plain backward under autocast does
+    assert (weight.grad - exact).abs().max() > 1e-5
+
+
 def test_history_is_plain_json(toys, tmp_path):
     rows = fit(make(), toys.train, RECIPE.but(epochs=1, max_steps=1))
     assert json.loads(json.dumps(rows)) == rows

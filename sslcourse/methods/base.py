@@ -28,9 +28,12 @@ def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
     """The three lines that every student should know by heart."""
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    loss.backward()
-    for optimizer in optimizers:
-        optimizer.step()
+    # Mixed precision is for the forward pass: each backward step runs in the type of its forward one, and an autocast still
+    # switched on would round the gradients of what was kept in float32 on purpose.
+    with torch.autocast(loss.device.type, enabled=False):
+        loss.backward()
+        for optimizer in optimizers:
+            optimizer.step()
 
 
 class Method(nn.Module):
