@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-SECONDS = 90  # that a whole notebook may take, as a student runs it
+SECONDS = 90  # that a whole notebook should take, as a student runs it
+CROWDED = 1.5  # a machine that others use too may need so many times longer before it counts as a failure
 _spent: dict[str, float] = {}
 
 
@@ -46,7 +47,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def pytest_sessionfinish(session, exitstatus):
-    slow = {n: s for n, s in _spent.items() if s > SECONDS}
+    slow = {n: s for n, s in _spent.items() if s > CROWDED * SECONDS}
     if slow and exitstatus == 0:
         session.exitstatus = 1
         print("\nFAILED: too slow: " + ", ".join(f"{n} took {s:.0f} s of at most {SECONDS}" for n, s in slow.items()))

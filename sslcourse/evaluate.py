@@ -125,7 +125,7 @@ def linear_probe(x: Float[Tensor, "n d"], label: Int[Tensor, " n"], *, classes: 
         fit, held = _held_out(len(x))
         right = []
         for candidate in penalties:
-            w, b = _softmax_regression(x[fit], label[fit], classes, candidate, max(20, iterations // 3))
+            w, b = _softmax_regression(x[fit], label[fit], classes, candidate, max(20, iterations // 4))
             right.append(((x[held] @ w + b).argmax(1) == label[held]).float().mean())
         penalty = penalties[int(torch.stack(right).argmax())]
     weight, bias = _softmax_regression(x, label, classes, penalty, iterations)
