@@ -273,7 +273,7 @@ def _calibration(options) -> int:
 
 CLAIMS = """\
 Every claim is an effect that is positive where the paper is right. Over the seeds: pass where the 95 % interval of its mean lies above
-0, fail where it lies below, else inconclusive. SimCLR trains ten networks a seed, half a minute each on one thread.
+0, fail where it lies below, else inconclusive. SimCLR trains nine networks a seed, half a minute each on one thread.
 """
 
 

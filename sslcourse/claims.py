@@ -85,7 +85,7 @@ class Verdict:
 
 # ---------------------------------------------------------------------------------------------- SimCLR
 
-# Six passes: short enough for ten runs a seed, long enough that the order of the variants no longer changes.
+# Six passes: short enough for nine runs a seed, long enough that the order of the variants no longer changes.
 SIMCLR_RECIPE = simclr.COURSE.but(epochs=6)
 _VIEW = simclr.COURSE_VIEW
 
@@ -121,7 +121,7 @@ def _turn_accuracy(method, encode, data: Data) -> float:
 
 
 def simclr_runs(seed: int, data: Data | None = None, recipe: Recipe = SIMCLR_RECIPE, say=print) -> dict[str, dict[str, float]]:
-    """Train all variants that the claims of SimCLR compare. About half a minute each on one thread, ten of them."""
+    """Train all variants that the claims of SimCLR compare. About half a minute each on one thread, nine of them."""
     data = data or toybox.images()
     label, train_label = open_labels(data.test, "claims.simclr")[0], data.train.label
     view = augment.simclr_view

@@ -240,7 +240,7 @@ class Report:
         head = "".join(f"<th>{k}</th>" for k in ("features", *keys))
         body = "".join("<tr><td style='text-align:left'>" + r["features"] + "</td>" + "".join(f"<td>{r[k]:.1%}</td>" for k in keys)
                        + "</tr>" for r in self.rows)  # fmt: skip
-        return f"<table><caption style='text-align:left'>{self._heading()}</caption><tr>{head}</tr>{body}</table>"
+        return f"<table><caption style='text-align:left;white-space:nowrap'>{self._heading()}</caption><tr>{head}</tr>{body}</table>"
 
 
 def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: int = 0, protocol: str = "dino",

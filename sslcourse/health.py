@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from dataclasses import dataclass
 
 import torch
@@ -34,7 +35,7 @@ class Reading:
     def __str__(self):
         verdict = "ok " if self.healthy else "BAD"
         return f"{verdict} {self.name:<22}{self.value:8.3f}   healthy {self.low:g} to {self.high:g}" + (
-            "" if self.healthy else f"\n    {self.meaning}")
+            "" if self.healthy else "\n" + textwrap.fill(self.meaning, 96, initial_indent="    ", subsequent_indent="    "))
 
 
 @dataclass(frozen=True)

@@ -940,7 +940,8 @@ class Table:
 
         caption = ""
         if self.caption:
-            caption = f"<caption style='text-align:left;caption-side:top;color:inherit;padding:2px 10px'>{html.escape(self.caption)}</caption>"
+            style = "text-align:left;caption-side:top;white-space:nowrap;color:inherit;padding:2px 10px"
+            caption = f"<caption style='{style}'>{html.escape(self.caption)}</caption>"
         body = "".join(row(r, "td") for r in self._cells)
         return (f"<table style='border-collapse:collapse;color:inherit;font-variant-numeric:tabular-nums'>{caption}"
                 f"<thead>{row(self.columns, 'th')}</thead><tbody>{body}</tbody></table>")  # fmt: skip

@@ -225,9 +225,9 @@ def test_health_names_what_is_wrong():
     collapsed = health.diagnose(torch.ones(256, 64) + 0.01 * torch.randn(256, 64))
     assert not collapsed.healthy and "collapsed" in str(collapsed)
     dimensional = health.diagnose(torch.randn(256, 3) @ torch.randn(3, 64))
-    assert "dimensional collapse" in str(dimensional)
+    assert "dimensional collapse" in " ".join(str(dimensional).split())
     blind = health.diagnose(good, z1=torch.randn(128, 64), z2=torch.randn(128, 64), loss=math.log(255))
-    assert "nothing apart" in str(blind) and "strangers" in str(blind)
+    assert all(text in " ".join(str(blind).split()) for text in ("nothing apart", "strangers"))
     with pytest.raises(CourseError, match="NaN"):
         health.diagnose(torch.full((32, 4), float("nan")))
     with pytest.raises(CourseError, match="16 rows"):

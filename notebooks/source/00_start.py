@@ -14,7 +14,8 @@
 # %%
 # On Colab this installs the course; at home it does nothing.
 import importlib.util, subprocess, sys
-if importlib.util.find_spec("google") and importlib.util.find_spec("google.colab") and not importlib.util.find_spec("sslcourse"):
+here = importlib.util.find_spec
+if here("google") and here("google.colab") and not here("sslcourse"):
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
 
 # %%
@@ -98,7 +99,8 @@ untrained = evaluate.random_like(supervised.Supervised(network, 10), data.train.
 wall = {"pixels": scores(features.pixels(data.train), features.pixels(data.validation)),
         "random encoder": evaluate.probe(untrained, data)}
 print(f"{encoders.parameters(network):,} parameters, {network.dim} numbers for each picture")
-show.table([{"features": name, **row} for name, row in wall.items()], caption="validation accuracy, nothing trained but the probe")
+show.table([{"features": name, **row} for name, row in wall.items()],
+           caption="validation accuracy, nothing trained but the probe")
 
 # %% [markdown]
 # Two things to notice. Raw pixels are far above chance for **kNN**: pictures that look alike often *are* alike. And a random network is not
@@ -107,12 +109,11 @@ show.table([{"features": name, **row} for name, row in wall.items()], caption="v
 # What do the neighbours of a picture look like when pixels decide?
 
 # %%
-queries = [14, 265]
-show.neighbours({"pixels": features.pixels(data.validation), "random encoder": features.extract(untrained, data.validation)},
-                data.validation.image, queries, k=8, labels=held_out, classes=data.classes)
+spaces = {"pixels": features.pixels(data.validation), "random encoder": features.extract(untrained, data.validation)}
+show.neighbours(spaces, data.validation.image, [0, 1], k=8, labels=held_out, classes=data.classes)
 
 # %% [markdown]
-# Neighbours share a colour and a place, seldom a shape. That is what a good representation has to *unlearn*.
+# Neighbours share a colour and a place; whether they share the shape is luck. That is what a good representation has to *unlearn*.
 #
 # ## 5. The yardstick: all the labels
 #
@@ -137,8 +138,9 @@ panel.replay
 
 # %%
 wall["supervised"] = evaluate.probe(method, data)
-assert wall["supervised"]["linear"] > wall["pixels"]["linear"] + 0.3, "the yardstick should stand far above the pixels"
-show.bars({name: row["linear"] for name, row in wall.items()}, title="linear probe on the validation split", chance=0.1)
+assert wall["supervised"]["linear"] > wall["pixels"]["linear"] + 0.3, "the yardstick should be far above the pixels"
+show.bars({name: row["linear"] for name, row in wall.items()},
+          title="linear probe on the validation split", chance=0.1)
 
 # %% [markdown]
 # Between the random network and the supervised one lies the room in which the ten papers of this course compete, **without using a label**.
@@ -151,8 +153,9 @@ show.bars({name: row["linear"] for name, row in wall.items()}, title="linear pro
 # %%
 by_layer = {"random": evaluate.layer_probes(untrained, data), "supervised": evaluate.layer_probes(method, data)}
 layers = list(by_layer["random"])
-show.curve(range(1, len(layers) + 1), {name: [row[layer]["linear"] for layer in layers] for name, row in by_layer.items()},
-           xlabel="after convolution number", ylabel="linear probe, validation accuracy", title="layer by layer")
+linear = {name: [row[layer]["linear"] for layer in layers] for name, row in by_layer.items()}
+show.curve(range(1, len(layers) + 1), linear, xlabel="after convolution number",
+           ylabel="linear probe, validation accuracy", title="layer by layer")
 
 # %% [markdown]
 # ## 7. One number is not enough: the factor table
@@ -187,7 +190,8 @@ final
 
 # %%
 ours = {row["features"]: round(100 * row["linear"], 1) for row in final.rows}
-show.table([{"features": name, "you expected": my_prediction.get(name), "linear probe, %": value} for name, value in ours.items()])
+show.table([{"features": name, "you expected": my_prediction.get(name), "linear probe, %": value}
+            for name, value in ours.items()])
 
 # %% [markdown]
 # ## 9. The road ahead

@@ -16,7 +16,8 @@
 # %%
 # On Colab this installs the course; at home it does nothing.
 import importlib.util, subprocess, sys
-if importlib.util.find_spec("google") and importlib.util.find_spec("google.colab") and not importlib.util.find_spec("sslcourse"):
+here = importlib.util.find_spec
+if here("google") and here("google.colab") and not here("sslcourse"):
     subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
 
 # %%
@@ -61,7 +62,8 @@ widgets.augmentations(pictures[:64])
 # partner of a view most often *during training*? Which of them gives the best features *afterwards*? Write both down.
 
 # %%
-my_prediction = {"finds partners best": None, "best features": None}   # "crop and colour", "crops only" or "no negatives"
+# Each is "crop and colour", "crops only" or "no negatives".
+my_prediction = {"finds partners best": None, "best features": None}
 
 # %% [markdown]
 # ## 3. The idea in mathematics, with the names of the code
@@ -107,7 +109,8 @@ two_views = check("simclr.two_views", my_two_views)
 # the check.
 
 # %%
-print(inspect.getsource(simclr.SimCLR.views), inspect.getsource(simclr.SimCLR.loss), inspect.getsource(simclr.SimCLR.encode), sep="\n")
+for part in (simclr.SimCLR.views, simclr.SimCLR.loss, simclr.SimCLR.encode):
+    print(inspect.getsource(part))
 
 # %%
 class MySimCLR(simclr.SimCLR):
@@ -120,9 +123,9 @@ def new_method(kind=MySimCLR, **arguments):
     return kind(encoders.small_cnn(), **arguments)
 
 recipe = simclr.COURSE.but(epochs=6)     # a little shorter than the course's own, to keep the class moving
-show.table([{"": "paper", **{k: simclr.PAPER[k] for k in ("data", "encoder", "epochs", "batch_size", "optimizer")}},
-            {"": "here", "data": "toybox", "encoder": "five convolutions", "epochs": recipe.epochs, "batch_size": recipe.batch_size,
-             "optimizer": recipe.optimizer}], caption="every departure, in the open")
+ours = {"data": "toybox", "encoder": "five convolutions", "epochs": recipe.epochs, "batch_size": recipe.batch_size,
+        "optimizer": recipe.optimizer, "temperature": untrained.temperature}
+show.table([{"": "paper", **{k: simclr.PAPER[k] for k in ours}}, {"": "here", **ours}], caption="every departure, in the open")
 
 # %% [markdown]
 # Now train. No label is used: `data.train.unlabelled()` has none. The labels of the *validation* split only measure how it is going. Watch
@@ -172,7 +175,8 @@ show.bars(wall, title="linear probe on the validation split, no labels used befo
 
 # %%
 h_untrained, h = features.extract(untrained, data.validation), features.extract(method, data.validation)
-show.neighbours({"random encoder": h_untrained, "SimCLR": h}, data.validation.image, [14, 265], k=8, labels=held_out, classes=data.classes)
+show.neighbours({"random encoder": h_untrained, "SimCLR": h}, data.validation.image, [0, 1], k=8,
+                labels=held_out, classes=data.classes)
 
 # %% [markdown]
 # ## 9. $h$ against $z$
@@ -184,11 +188,13 @@ show.neighbours({"random encoder": h_untrained, "SimCLR": h}, data.validation.im
 encode_z = lambda batch: method.g(method.encode(batch))
 z = features.extract(method, data.validation, encode=encode_z)
 some = slice(0, 600)
-show.embedding({"h, before the projector": evaluate.tsne(h[some]), "z, after it": evaluate.tsne(z[some])}, held_out[some], data.classes)
+maps = {"h, before the projector": evaluate.tsne(h[some]), "z, after it": evaluate.tsne(z[some])}
+show.embedding(maps, held_out[some], data.classes)
 
 # %%
 z_train = features.extract(method, data.train, encode=encode_z)
-h_or_z = {"h": wall["SimCLR"], "z": evaluate.score(z_train, data.train.label, z, held_out, classes=10)["linear"]}
+z_score = evaluate.score(z_train, data.train.label, z, held_out, classes=10)
+h_or_z = {"h": wall["SimCLR"], "z": z_score["linear"]}
 show.bars(h_or_z, title="linear probe on h and on z, validation split", chance=0.1)
 
 # %% [markdown]
@@ -199,10 +205,13 @@ show.bars(h_or_z, title="linear probe on h and on z, validation split", chance=0
 
 # %%
 shares = (0.01, 0.1, 1.0)
-curves = {name: evaluate.label_curve(m, data, shares) for name, m in (("random encoder", untrained), ("SimCLR", method))}
 mean_and_spread = lambda values: (sum(values) / len(values), float(torch.tensor(values).std(correction=0)))
-show.curve([100 * s for s in shares], {name: [mean_and_spread(c[s]) for s in shares] for name, c in curves.items()},
-           xlabel="labels used by the probe, %", ylabel="validation accuracy", log=True, title="linear probe from few labels (three subsets)")
+curves = {}
+for name, network in (("random encoder", untrained), ("SimCLR", method)):
+    accuracy = evaluate.label_curve(network, data, shares)      # three random subsets for each share
+    curves[name] = [mean_and_spread(accuracy[share]) for share in shares]
+show.curve([100 * share for share in shares], curves, xlabel="labels used by the probe, %", ylabel="validation accuracy",
+           log=True, title="linear probe from few labels (three subsets)")
 
 # %% [markdown]
 # ## 11. Break it
@@ -234,9 +243,10 @@ show.table(broken, caption=f"after {short.epochs} epochs on {len(part):,} pictur
 # %%
 print("no negatives:\n" + str(diagnoses["no negatives"]))
 by_name = {row["switch"]: row for row in broken}
-assert by_name["no negatives"]["spread of z"] < 0.3 < by_name["crop and colour"]["spread of z"], "without negatives z should collapse"
-assert by_name["crops only"]["partner found"] > by_name["crop and colour"]["partner found"], "crops only should find partners more often"
-assert by_name["crops only"]["linear"] < by_name["crop and colour"]["linear"], "and represent worse"
+healthy, crops_only, alone = (by_name[n] for n in ("crop and colour", "crops only", "no negatives"))
+assert alone["spread of z"] < 0.3 < healthy["spread of z"], "without negatives z should collapse"
+assert crops_only["partner found"] > healthy["partner found"], "crops only should find partners more often"
+assert crops_only["linear"] < healthy["linear"], "and represent worse"
 
 # %% [markdown]
 # - Without negatives every picture is mapped to (nearly) the same $z$. The loss is perfect and worthless: **collapse**.
@@ -246,7 +256,8 @@ assert by_name["crops only"]["linear"] < by_name["crop and colour"]["linear"], "
 
 # %%
 best_at = lambda key: max(broken, key=lambda row: row[key])["switch"]
-show.table([{"": "you expected", **my_prediction}, {"": "measured", "finds partners best": best_at("partner found"), "best features": best_at("linear")}])
+measured = {"finds partners best": best_at("partner found"), "best features": best_at("linear")}
+show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}])
 
 # %% [markdown]
 # ## 12. What did SimCLR throw away?
@@ -268,12 +279,13 @@ print("gained most:", ", ".join(gained[-3:]))
 #
 # ## 13. The paper's claims
 #
-# `sslcourse claims simclr --seeds 5` trains ten networks a seed and returns a verdict for each claim; the README holds the table that it
+# `sslcourse claims simclr --seeds 5` trains nine networks a seed and returns a verdict for each claim; the README holds the table that it
 # printed. Its verdicts rest on functions such as this one, which takes the results of one seed:
 
 # %%
 from sslcourse import claims
-show.table([{"claim": c.text, "where": c.source} for c in claims.SIMCLR], caption="positive effect = the paper is right here too")
+show.table([{"claim": c.text, "where": c.source} for c in claims.SIMCLR],
+           caption="positive effect = the paper is right here too")
 
 # %% [markdown]
 # ## 14. What changed since
@@ -292,8 +304,8 @@ final
 
 # %%
 score_of = {row["features"]: row["linear"] for row in final.rows}
-print(f"Without labels: {score_of['SimCLR']:.1%} by a linear probe, against {score_of['random encoder']:.1%} for the random encoder "
-      f"and {score_of['pixels']:.1%} for raw pixels.")
+print(f"Without labels: {score_of['SimCLR']:.1%} by a linear probe, against "
+      f"{score_of['random encoder']:.1%} for the random encoder and {score_of['pixels']:.1%} for raw pixels.")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
