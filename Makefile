@@ -24,8 +24,11 @@ else
 endif
 	touch $@
 
+# In a container one is often root, where JupyterLab wants to be told.
+AS_ROOT := $(if $(filter 0,$(shell id -u)),--allow-root)
+
 lab: $(VENV)/installed
-	$(BIN)/python -m jupyterlab notebooks/00_start.ipynb $(LAB_ARGS)
+	$(BIN)/python -m jupyterlab notebooks/00_start.ipynb $(AS_ROOT) $(LAB_ARGS)
 
 # Two tests at a time, one thread each: more threads than cores make PyTorch crawl.
 ONE_THREAD := OMP_NUM_THREADS=1 SSLCOURSE_THREADS=1

@@ -148,6 +148,13 @@ def augmentation_table(batch: int = 256, rounds: int = 5) -> list[dict]:
     return [{"augmentation": name, "views/s": v, "times PIL": v / slow} for name, v in views.items()]
 
 
+def pictures_per_second(n: int = 2048, rounds: int = 3) -> float:
+    """How many 32-pixel pictures the toybox renders in a second, after warm-up, on the profile's device and threads."""
+    profile = common.profile()
+    scene = toybox.factors(n)
+    return n / in_turns({"render": lambda: toybox.render(scene, device=profile.device)}, rounds, profile.device)["render"]
+
+
 def memory_gain(rounds: int = 9) -> float:
     """How much faster the small network's step is when freed memory is kept (`common.keep_memory`); 1 where it cannot be."""
     profile = common.profile()

@@ -55,7 +55,8 @@ def nt_xent(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"], temperature: flo
 def partner_found(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """How often an image's other view is its nearest neighbour: the paper's contrastive accuracy, from 0 to 1."""
     z = F.normalize(torch.cat([z1, z2]).float(), dim=1)
-    similarity = (z @ z.T).fill_diagonal_(-2)
+    with torch.autocast(z.device.type, enabled=False):
+        similarity = (z @ z.T).fill_diagonal_(-2)
     partner = torch.arange(len(z), device=z.device).roll(len(z1))
     return (similarity.argmax(1) == partner).float().mean()
 
