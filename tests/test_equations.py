@@ -63,7 +63,7 @@ def _wrong(change):
                                     "wrong partner", "sum for mean", "one direction only"])  # fmt: skip
 def test_the_double_loop_tells_planted_mistakes_apart(change):
     a, b = pair(5, 4)
-    assert abs(float(_wrong(change)(a, b, 0.5)) - float(nt_xent_by_hand(a, b, 0.5))) > 1e-3
+    assert abs(_wrong(change)(a, b, 0.5).item() - nt_xent_by_hand(a, b, 0.5).item()) > 1e-3
     torch.testing.assert_close(_wrong("nothing")(a, b, 0.5), nt_xent_by_hand(a, b, 0.5))  # and the unharmed one passes
 
 

@@ -2,9 +2,9 @@
 
 import ast
 import pathlib
+import resource
 import subprocess
 import sys
-import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sslcourse"
@@ -54,17 +54,21 @@ def test_methods_do_not_import_each_other():
                 assert node.module.split(".")[2] in allowed, file.name
 
 
-def seconds(statement: str) -> float:
-    best = float("inf")
-    for _ in range(3):
-        start = time.perf_counter()
-        subprocess.run([sys.executable, "-c", statement], check=True)
-        best = min(best, time.perf_counter() - start)
-    return best
+def processor_seconds(statement: str) -> float:
+    """Of a fresh Python that runs a statement. Processor time, which a crowded machine changes little."""
+    before = resource.getrusage(resource.RUSAGE_CHILDREN)
+    subprocess.run([sys.executable, "-c", statement], check=True)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
 def test_import_costs_little_more_than_torch():
-    assert seconds("import sslcourse, sslcourse.common") <= 1.3 * seconds("import torch")
+    """In turns, and the best of each: what they need when nothing is in the way."""
+    ours, theirs = [], []
+    for _ in range(4):
+        theirs.append(processor_seconds("import torch"))
+        ours.append(processor_seconds("import sslcourse, sslcourse.common, sslcourse.train, sslcourse.evaluate"))
+    assert min(ours) <= 1.3 * min(theirs)
 
 
 def test_heavy_packages_wait_until_they_are_used():

@@ -18,6 +18,14 @@ from sslcourse.train import Recipe, epochs, fit
 RECIPE = Recipe(epochs=3, batch_size=64, lr=1e-3)
 
 
+@pytest.fixture(autouse=True)
+def interrupts():
+    """As on a terminal: a job that was started in the background ignores SIGINT, and so would its tests."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def make():
     torch.manual_seed(1)
     return simclr.SimCLR(encoders.small_cnn(8))
@@ -87,6 +95,19 @@ def test_interrupt_in_the_middle_of_an_epoch_loses_nothing(toys, tmp_path, monke
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     resumed = make()
     assert metrics(fit(resumed, toys.train, RECIPE, checkpoint=file)) == metrics(fit(make(), toys.train, RECIPE))
+
+
+def test_a_background_job_goes_on_ignoring_interrupts(toys, monkeypatch):
+    monkeypatch.delenv("CI", raising=False)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    class Interrupting(simclr.SimCLR):
+        def step(self, batch, optimizers):
+            os.kill(os.getpid(), signal.SIGINT)
+            return super().step(batch, optimizers)
+
+    rows = fit(Interrupting(encoders.small_cnn(8)), toys.train, RECIPE.but(max_steps=2))
+    assert len(rows) == RECIPE.epochs and "interrupted" not in rows[-1]
 
 
 def test_in_ci_an_interrupt_is_raised(toys, monkeypatch):
