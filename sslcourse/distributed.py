@@ -10,7 +10,9 @@ averaged by DistributedDataParallel. What that alone gets wrong is mended here:
 
 from __future__ import annotations
 
+import gc
 import os
+import sys
 import weakref
 
 import torch
@@ -29,8 +31,16 @@ def start() -> tuple[int, int]:
 
 
 def stop() -> None:
-    """Leave the group of processes, if there is one."""
+    """Leave the group of processes, if there is one, all at the same time.
+
+    The engines go first: what they hold of the group would otherwise outlive it, and a process that ends with the group's
+    threads still running is aborted.
+    """
     if dist.is_available() and dist.is_initialized():
+        _engines.clear()
+        gc.collect()
+        if sys.exc_info()[0] is None:  # after an error the others may never come: leave at once, torchrun ends them
+            dist.barrier()
         dist.destroy_process_group()
 
 

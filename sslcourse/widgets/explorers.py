@@ -9,6 +9,7 @@ of the explorer's current state beside the widget view.
 from __future__ import annotations
 
 import base64
+import io
 import math
 import threading
 import traceback
@@ -126,13 +127,21 @@ class Explorer(widgets.HBox):
         return {
             "text/plain": repr(self),
             "application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": self.model_id},
-            "image/png": base64.b64encode(bytes(self.picture.value)).decode(),
+            "image/png": base64.b64encode(_for_storing(bytes(self.picture.value))).decode(),
         }
 
     def _ipython_display_(self, **kwargs):  # ipywidgets 7 displays through this method and would leave out the picture
         from IPython.display import display
 
         display(self._repr_mimebundle_(), raw=True)
+
+
+def _for_storing(data: bytes) -> bytes:
+    """The picture that stays in a stored notebook: 256 colours, where nothing is transparent, at a third of the size."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(data))
+    return show.encode_png(picture) if picture.mode == "RGB" else data
 
 
 def _message(text: str, detail: str = "") -> str:
