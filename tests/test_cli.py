@@ -165,6 +165,38 @@ def test_claims_are_kept_per_seed_and_not_run_twice(tmp_path, monkeypatch):
         list(claims.run("simclr", 1, file=file))
 
 
+def test_claims_command_prints_verdicts_and_says_by_its_code_that_one_failed(tmp_path, monkeypatch, capsys):
+    def fake(seed, say=print):
+        return _results(crop_plus_colour__linear=0.6 + 0.001 * seed, batch_32__linear=0.9)
+
+    monkeypatch.setitem(claims.PAPERS, "simclr", (fake, claims.SIMCLR))
+    out = str(tmp_path / "claims.json")
+    assert main(["claims", "simclr", "--seeds", "3", "--out", out]) == 1
+    printed = capsys.readouterr()
+    failed = [line for line in printed.out.splitlines() if line.split()[-1] == "fail"]
+    assert len(failed) == 1 and "batch 128 beats batch 32" in failed[0] and "seed 3/3 done" in printed.err
+    assert main(["claims", "simclr", "--seeds", "3", "--out", out, "--json"]) == 1
+    answer = json.loads(capsys.readouterr().out)
+    assert len(answer["claims"]) == len(claims.SIMCLR) and answer["claims"][0]["verdict"] == "pass"
+
+
+def test_calibration_command_prints_mean_and_spread(monkeypatch, capsys):
+    from sslcourse import calibration
+
+    rows = [{"features": "SimCLR", "kNN": [0.7, 0.8, 0.9], "linear": [0.8, 0.8, 0.8], "seconds": [30.0, 31.0, 32.5]}]
+    monkeypatch.setattr(calibration, "table", lambda seeds, say: rows)
+    assert main(["evaluate", "--calibration"]) == 0
+    assert "SimCLR" in (line := capsys.readouterr().out.splitlines()[1])
+    assert line.split()[1:] == ["0.800", "±", "0.100", "0.800", "±", "0.000", "32.5"]
+
+
+def test_factor_table_command(checkpoint, capsys):
+    capsys.readouterr()
+    assert main(["evaluate", checkpoint, "--factors", "--json"]) == 0
+    factors = json.loads(capsys.readouterr().out)["factors"]
+    assert set(factors) == {"pixels", "random", "SimCLR"} and {"shape", "hue", "light"} <= set(factors["pixels"])
+
+
 def test_fewer_negatives_are_the_same_loss_in_groups():
     import torch
 

@@ -101,7 +101,8 @@ def test_cache_is_used_and_a_damaged_one_is_named_and_rebuilt(tmp_path, monkeypa
     monkeypatch.undo()
     monkeypatch.setenv("SSLCOURSE_CACHE", str(tmp_path))
     whole = files[1].read_bytes()
-    for damaged in (whole[: len(whole) // 2], b"", whole[:3000] + bytes([whole[3000] ^ 1]) + whole[3001:], b"not an archive"):
+    flipped = whole[:3000] + bytes([whole[3000] ^ 1]) + whole[3001:]  # one bit of one pixel
+    for damaged in (whole[: len(whole) // 2], b"", flipped, b"not an archive", files[0].read_bytes()):
         files[1].write_bytes(damaged)
         rebuilt = toybox.images(24, 8, 8)
         assert torch.equal(first.train.image, rebuilt.train.image) and torch.equal(first.validation.image, rebuilt.validation.image)

@@ -204,6 +204,25 @@ def test_what_happens_between_epochs_does_not_matter(toys):
     assert metrics(rows) == metrics(fit(make(), toys.train, RECIPE))
 
 
+def test_every_step_draws_anew(toys):
+    """No two steps, epochs or seeds share their random numbers; the same step of the same seed does."""
+
+    def drawn(seed):
+        numbers = []
+
+        class Recording(simclr.SimCLR):
+            def step(self, batch, optimizers):
+                numbers.append(float(torch.rand(1)))
+                return super().step(batch, optimizers)
+
+        torch.manual_seed(1)
+        fit(Recording(encoders.small_cnn(8)), toys.train, RECIPE.but(epochs=2, seed=seed))
+        return numbers
+
+    first = drawn(0)
+    assert len(first) == 16 and len(set(first) | set(drawn(1))) == 32 and first == drawn(0)
+
+
 @pytest.mark.parametrize("change, match", [
     (dict(epochs=0), "epochs=0"), (dict(epochs=1.5), "epochs=1.5"), (dict(lr=0), "above 0"), (dict(lr=float("nan")), "above 0"),
     (dict(optimizer="lion"), "adamw, sgd"), (dict(schedule="step"), "cosine"),

@@ -21,7 +21,6 @@ seconds of training on one CPU thread (bf16, channels_last).
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from pathlib import Path
 
@@ -86,14 +85,9 @@ def _rendered(scene, n, seed, split, size, background, cache) -> tuple[Tensor, T
     return image, mask
 
 
-def _digest(image: np.ndarray, mask: np.ndarray) -> str:
-    return hashlib.sha256(image.tobytes() + mask.tobytes()).hexdigest()
-
-
 def _write(path: Path, image: Tensor, mask: Tensor) -> None:
-    pixels, covered = image.numpy(), np.packbits(mask.numpy())
     with common.atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, image=pixels, mask=covered, sha256=np.array(_digest(pixels, covered)))
+        np.savez(file, image=image.numpy(), mask=np.packbits(mask.numpy()))  # a zip file, which checks its own bytes
 
 
 def _read(path: Path, n: int, size: int) -> tuple[Tensor, Tensor] | None:
@@ -101,9 +95,9 @@ def _read(path: Path, n: int, size: int) -> tuple[Tensor, Tensor] | None:
         return None
     try:
         with np.load(path, allow_pickle=False) as file:
-            pixels, covered, digest = file["image"], file["mask"], str(file["sha256"])
-        if pixels.shape != (n, 3, size, size) or digest != _digest(pixels, covered):
-            raise ValueError("its checksum differs")
+            pixels, covered = file["image"], file["mask"]
+        if pixels.shape != (n, 3, size, size):
+            raise ValueError(f"its pictures are {pixels.shape}")
     except Exception as error:  # zip, header and checksum errors are of many types; all mean one thing
         print(f"the cache {path} is damaged ({error}); it is drawn again", file=sys.stderr)
         return None
