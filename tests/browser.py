@@ -11,6 +11,7 @@ Where Chromium or playwright is missing tests are skipped; with SSLCOURSE_REQUIR
 `SSLCOURSE_CHROMIUM` names another browser, `SSLCOURSE_SCREENSHOTS` a folder that keeps all screenshots.
 """
 
+import base64
 import contextlib
 import dataclasses
 import json
@@ -163,6 +164,44 @@ def blank_page():
     with browser_page() as opened:
         opened.goto("about:blank")
         yield opened
+
+
+# An anywidget model in a few lines. What a view sends is kept in window.sent and window.saved; what it adds to the page is counted.
+HOST = """
+async ([script, traits, binary]) => {
+  const listeners = new Map(), decode = (s) => new DataView(Uint8Array.from(atob(s), (c) => c.charCodeAt(0)).buffer);
+  const values = { ...traits };
+  for (const [name, data] of Object.entries(binary)) values[name] = decode(data);
+  window.sent = []; window.saved = [];
+  const dirty = {};
+  const model = {
+    get: (name) => values[name],
+    set: (name, value) => { values[name] = value; dirty[name] = value; (listeners.get('change:' + name) || new Set()).forEach((f) => f()); },
+    on: (name, f) => { if (!listeners.has(name)) listeners.set(name, new Set()); listeners.get(name).add(f); },
+    off: (name, f) => { listeners.get(name)?.delete(f); },
+    send: (message) => { window.sent.push(message) },
+    save_changes: () => { window.saved.push({ ...dirty }); for (const k in dirty) delete dirty[k]; },
+  };
+  if (window.alive === undefined) {
+    window.alive = 0;
+    const proto = EventTarget.prototype, add = proto.addEventListener, remove = proto.removeEventListener;
+    proto.addEventListener = function (...a) { if (this instanceof Element) window.alive++; return add.apply(this, a); };
+    proto.removeEventListener = function (...a) { if (this instanceof Element) window.alive--; return remove.apply(this, a); };
+  }
+  const module = await import(URL.createObjectURL(new Blob([script], { type: 'text/javascript' })));
+  const el = document.createElement('div'); document.body.append(el);
+  window.model = model; window.listeners = listeners; window.el = el;
+  window.cleanup = await module.default.render({ model, el });
+}
+"""
+
+
+def host_view(page, view) -> None:
+    """Render one of our views in a page without Jupyter. Leaves `model`, `cleanup`, `sent`, `saved`, `alive` and `el` on window."""
+    own = set(view.class_own_traits()) | {name for c in type(view).__mro__ if c.__module__.startswith("sslcourse") for name in c.class_own_traits()}
+    state = {name: value for name, value in view.get_state().items() if name in own and not name.startswith("_")}
+    binary = {name: base64.b64encode(bytes(v)).decode() for name, v in state.items() if isinstance(v, (bytes, bytearray, memoryview))}
+    page.evaluate(HOST, [view._esm, {k: v for k, v in state.items() if k not in binary}, binary])
 
 
 def open_and_run(page, lab: Lab, notebook, timeout_s: float = 180) -> None:

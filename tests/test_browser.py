@@ -1,45 +1,18 @@
 # ruff: noqa: F811 (pytest hands fixtures over by the names that were imported)
 """What a student sees and touches: the replay's JavaScript alone in a page, then all widgets in a real JupyterLab."""
 
-import base64
-import pathlib
-
 import nbformat
 import numpy as np
 import pytest
-from browser import blank_page, keep, lab, open_and_run, page, use_theme, wait_change  # noqa: F401 (fixtures)
+from browser import blank_page, host_view, keep, lab, open_and_run, page, use_theme, wait_change  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.browser
 
-SCRIPT = pathlib.Path(__file__).resolve().parents[1] / "sslcourse" / "widgets" / "static" / "replay.js"
 FRAMES = 5
 
 
-# ------------------------------------------------------------------------------- the view alone: an anywidget model in 20 lines
+# ------------------------------------------------------------------------------- the view alone
 
-HOST = """
-async ([script, traits, binary]) => {
-  const listeners = new Map(), decode = (s) => new DataView(Uint8Array.from(atob(s), (c) => c.charCodeAt(0)).buffer);
-  const values = { ...traits };
-  for (const [name, data] of Object.entries(binary)) values[name] = decode(data);
-  const model = {
-    get: (name) => values[name],
-    set: (name, value) => { values[name] = value; (listeners.get('change:' + name) || new Set()).forEach((f) => f()); },
-    on: (name, f) => { if (!listeners.has(name)) listeners.set(name, new Set()); listeners.get(name).add(f); },
-    off: (name, f) => { listeners.get(name)?.delete(f); },
-    send: () => { throw new Error('the replay must not need a kernel') }, save_changes: () => { window.saves = (window.saves || 0) + 1 },
-  };
-  // Count what is added to and taken from the page.
-  window.alive = 0;
-  const add = EventTarget.prototype.addEventListener, remove = EventTarget.prototype.removeEventListener;
-  EventTarget.prototype.addEventListener = function (...a) { if (this instanceof Element) window.alive++; return add.apply(this, a); };
-  EventTarget.prototype.removeEventListener = function (...a) { if (this instanceof Element) window.alive--; return remove.apply(this, a); };
-  const module = await import(URL.createObjectURL(new Blob([script], { type: 'text/javascript' })));
-  const el = document.createElement('div'); document.body.append(el);
-  window.model = model; window.listeners = listeners; window.el = el;
-  window.cleanup = await module.default.render({ model, el });
-}
-"""
 ROOT = "document.querySelector('.ssl-replay')"
 PIXELS = "[...document.querySelectorAll('.ssl-replay canvas')].map((c) => c.toDataURL()).join('|')"
 
@@ -58,8 +31,7 @@ def recorded(frames: int = FRAMES, points: int = 60):
 
 
 def host(page, replay):
-    binary = {name: base64.b64encode(getattr(replay, name)).decode() for name in ("positions", "labels", "metrics", "kernels")}
-    page.evaluate(HOST, [SCRIPT.read_text(), {"about": replay.about, "frame": replay.frame}, binary])
+    host_view(page, replay)
     page.wait_for_function(f"() => {ROOT}.dataset.draws >= 2")  # the second drawing, once the view stands in the page
 
 

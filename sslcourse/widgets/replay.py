@@ -11,15 +11,14 @@ import io
 import json
 import math
 import pathlib
-import threading
 from collections.abc import Mapping, Sequence
 
-import anywidget
 import numpy as np
 import traitlets
 
 from sslcourse import common
 from sslcourse.common import CourseError
+from sslcourse.widgets.views import View, script
 
 VERSION = 1
 _FULL = 65535  # positions are stored as uint16 over the square that holds all frames
@@ -66,7 +65,7 @@ def _pack_filters(frames: Sequence[Mapping]) -> np.ndarray:
     return np.stack(result)
 
 
-class Replay(anywidget.AnyWidget):
+class Replay(View):
     """A slider, a play button, the map of clusters, the curves with a moving cursor, and the filters.
 
     Args:
@@ -78,7 +77,7 @@ class Replay(anywidget.AnyWidget):
     Keys (when the replay has the focus): left and right step, Home and End jump, space plays.
     """
 
-    _esm = pathlib.Path(__file__).parent / "static" / "replay.js"
+    _esm = script("replay")
 
     positions = traitlets.Bytes(b"").tag(sync=True)  # (F, N, 2) uint16, little-endian
     labels = traitlets.Bytes(b"").tag(sync=True)  # (N,) uint8
@@ -105,7 +104,6 @@ class Replay(anywidget.AnyWidget):
         from sslcourse import show
 
         self._arrays, self._words = arrays, words
-        self._png_lock, self._png = threading.Lock(), None
         count, points = arrays["positions"].shape[:2]
         super().__init__(
             **{name: np.ascontiguousarray(a, a.dtype.newbyteorder("<")).tobytes() for name, a in arrays.items()},
@@ -143,22 +141,6 @@ class Replay(anywidget.AnyWidget):
             figure = live.draw(rows, names, int(self._words["epochs"][-1]), self._words["title"], xy, np.where(labels == 255, -1, labels),
                                self._words["classes"], filters[frame] if filters.shape[1] else None, reach)  # fmt: skip
             return show.png(figure)
-
-    def _repr_mimebundle_(self, **kwargs):
-        import base64
-
-        made = super()._repr_mimebundle_(**kwargs)
-        data, metadata = made if isinstance(made, tuple) else (made, {})
-        with self._png_lock:
-            if self._png is None:
-                self._png = base64.b64encode(self.picture()).decode()
-        return {**(data or {}), "text/plain": repr(self), "image/png": self._png}, metadata
-
-    def _ipython_display_(self, **kwargs):  # ipywidgets 7 displays through this method and would leave out the picture
-        from IPython.display import display
-
-        data, metadata = self._repr_mimebundle_()
-        display(data, metadata=metadata, raw=True)
 
     # ------------------------------------------------------------------ files
 

@@ -2,52 +2,14 @@
 // Everything happens here; no message goes to Python, so it also lives on a page without a kernel.
 // data-* attributes on the root (frame, frames, playing, hover, draws) are there for tests.
 
-const MARKS = ["circle", "square", "up", "diamond", "down", "plus", "cross", "star", "left", "right"];
 const MAP = 330, CHART_W = 300, STEP_MS = 400;
 
-const bytes = (b) => (b instanceof DataView ? new Uint8Array(b.buffer, b.byteOffset, b.byteLength)
-  : b instanceof ArrayBuffer ? new Uint8Array(b) : new Uint8Array(b || 0)).slice();
-
-const STYLE = `
-.ssl-replay { color: var(--jp-ui-font-color1, var(--vscode-editor-foreground, CanvasText)); max-width: 860px; padding: 8px;
-  font: 13px/1.35 var(--jp-ui-font-family, system-ui, sans-serif); outline: none; border-radius: 4px; box-sizing: border-box; }
-.ssl-replay:focus-visible { box-shadow: inset 0 0 0 2px var(--jp-brand-color1, #2196f3); }
-.ssl-replay .bar { display: flex; align-items: center; gap: 10px; margin: 0 0 6px; }
-.ssl-replay .bar input { flex: 1 1 120px; min-width: 100px; accent-color: var(--jp-brand-color1, #2196f3); }
-.ssl-replay .bar button { font: inherit; min-width: 84px; padding: 3px 10px; cursor: pointer; border-radius: 3px; color: inherit;
-  background: var(--jp-layout-color2, rgba(128,128,128,.15)); border: 1px solid var(--jp-border-color1, rgba(128,128,128,.5)); }
-.ssl-replay .bar output { min-width: 110px; font-variant-numeric: tabular-nums; }
-.ssl-replay .title { font-weight: 600; margin: 0 0 4px; }
-.ssl-replay .body { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
-.ssl-replay .side { display: flex; flex-direction: column; gap: 8px; }
+const LOOK = `
+.ssl-replay .bar output { min-width: 110px; }
 .ssl-replay .legend { display: grid; gap: 1px 10px; grid-template-columns: max-content; font-size: 12px; }
 .ssl-replay .legend span { display: flex; align-items: center; gap: 5px; }
 .ssl-replay .map { position: relative; }
-.ssl-replay .tip { position: absolute; pointer-events: none; display: none; padding: 1px 7px; border-radius: 3px; font-size: 12px;
-  white-space: nowrap; background: var(--jp-inverse-layout-color2, #24292f); color: var(--jp-ui-inverse-font-color1, #fff); }
-.ssl-replay canvas { display: block; }
 `;
-
-function mark(ctx, kind, x, y, r) {
-  ctx.beginPath();
-  const poly = (points) => points.forEach(([a, b], i) => (i ? ctx.lineTo(x + a * r, y + b * r) : ctx.moveTo(x + a * r, y + b * r)));
-  switch (kind) {
-    case "circle": ctx.arc(x, y, r, 0, 7); break;
-    case "square": ctx.rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8); break;
-    case "up": poly([[0, -1.15], [1.1, 0.9], [-1.1, 0.9]]); break;
-    case "down": poly([[0, 1.15], [1.1, -0.9], [-1.1, -0.9]]); break;
-    case "left": poly([[-1.15, 0], [0.9, -1.1], [0.9, 1.1]]); break;
-    case "right": poly([[1.15, 0], [-0.9, -1.1], [-0.9, 1.1]]); break;
-    case "diamond": poly([[0, -1.25], [1.1, 0], [0, 1.25], [-1.1, 0]]); break;
-    case "plus": ctx.rect(x - r * 1.15, y - r * 0.4, r * 2.3, r * 0.8); ctx.rect(x - r * 0.4, y - r * 1.15, r * 0.8, r * 2.3); break;
-    case "cross": poly([[-1.1, -0.6], [-0.6, -1.1], [0, -0.5], [0.6, -1.1], [1.1, -0.6], [0.5, 0], [1.1, 0.6], [0.6, 1.1], [0, 0.5],
-      [-0.6, 1.1], [-1.1, 0.6], [-0.5, 0]]); break;
-    default: poly(Array.from({ length: 10 }, (_, i) => [Math.sin(i * Math.PI / 5) * (i % 2 ? 0.5 : 1.3), -Math.cos(i * Math.PI / 5) * (i % 2 ? 0.5 : 1.3)]));
-  }
-  ctx.fill();
-}
-
-const short = (v) => (Number.isNaN(v) ? "" : Math.abs(v) >= 100 ? v.toFixed(0) : Math.abs(v) >= 10 ? v.toFixed(1) : Math.abs(v) >= 1 ? v.toFixed(2) : v.toFixed(3));
 
 function render({ model, el }) {
   const about = model.get("about");
@@ -56,16 +18,8 @@ function render({ model, el }) {
   const labels = bytes(model.get("labels"));
   const metrics = new Float32Array(bytes(model.get("metrics")).buffer);
   const kernels = bytes(model.get("kernels"));
-  const make = (tag, name, parent, attributes = {}) => {
-    const node = Object.assign(document.createElement(tag), attributes);
-    if (name) node.className = name;
-    parent.append(node);
-    return node;
-  };
-  const root = make("div", "ssl-replay", el, { tabIndex: 0 });
-  root.setAttribute("role", "group");
-  root.setAttribute("aria-label", "Replay of a training");
-  make("style", "", root, { textContent: STYLE });
+  const view = open({ model, el }, "ssl-replay", "Replay of a training", LOOK);
+  const { root, ink, listen } = view;
   if (about.title) make("div", "title", root, { textContent: about.title });
   const bar = make("div", "bar", root);
   const button = make("button", "play", bar, { type: "button" });
@@ -74,15 +28,6 @@ function render({ model, el }) {
   const label = make("output", "", bar);
   const body = make("div", "body", root);
 
-  // Canvases are drawn at the screen's own resolution, or text would be blurred on dense screens.
-  const dense = Math.max(1, Math.min(3, window.devicePixelRatio || 1));
-  const sheet = (parent, name, w, h) => {
-    const canvas = make("canvas", name, parent, { width: w * dense, height: h * dense });
-    canvas.style.width = w + "px"; canvas.style.height = h + "px";
-    const ctx = canvas.getContext("2d");
-    ctx.scale(dense, dense);
-    return [canvas, ctx];
-  };
   let map = null, mapCtx = null, tip = null;
   if (points) {
     const holder = make("div", "map", body);
@@ -122,11 +67,6 @@ function render({ model, el }) {
   const at = (i, f = frame) => {
     const p = (f * points + i) * 2;
     return [(xy[p] / 65535) * MAP, (1 - xy[p + 1] / 65535) * MAP];
-  };
-  const ink = () => getComputedStyle(root).color || "#222";
-  const faded = (colour, a) => {
-    const m = colour.match(/[\d.]+/g) || [0, 0, 0];
-    return `rgba(${m[0]}, ${m[1]}, ${m[2]}, ${a})`;
   };
   // Dark inks of the palette would vanish on a dark page; the ground of the map stays white there, as in the stored picture.
   const drawMap = () => {
@@ -189,14 +129,6 @@ function render({ model, el }) {
       x += 24 + ctx.measureText(text).width;
     });
   };
-  // On a dark page a dark curve is lightened; the marker still tells which it is.
-  const bright = (hex, inkColour) => {
-    const [r, g, b] = (inkColour.match(/[\d.]+/g) || [0, 0, 0]).map(Number);
-    if (0.3 * r + 0.6 * g + 0.1 * b < 128) return hex;
-    const c = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)), light = 0.3 * c[0] + 0.6 * c[1] + 0.1 * c[2];
-    const t = light < 140 ? (140 - light) / 200 : 0;
-    return `rgb(${c.map((v) => Math.round(v + (255 - v) * t)).join(",")})`;
-  };
   const drawLegend = () => {
     for (const [c, ctx] of legendMarks) {
       ctx.clearRect(0, 0, 12, 12);
@@ -242,9 +174,6 @@ function render({ model, el }) {
     tip.style.left = Math.min(x + 10, MAP - 90) + "px"; tip.style.top = (y > 30 ? y - 28 : y + 12) + "px";
   };
 
-  // Every listener is kept, so that the clean-up takes away exactly what was added.
-  const kept = [];
-  const listen = (target, type, handler) => { target.addEventListener(type, handler); kept.push([target, type, handler]); };
   listen(button, "click", play);
   listen(slider, "input", () => { stop(); go(+slider.value); });
   listen(root, "keydown", (e) => {
@@ -254,26 +183,17 @@ function render({ model, el }) {
   });
   if (map) {
     listen(map, "mousemove", (e) => {
-      const box = map.getBoundingClientRect(), mx = (e.clientX - box.left) * MAP / box.width, my = (e.clientY - box.top) * MAP / box.height;
+      const [mx, my] = pointer(e, map);
       let best = -1, near = 150;
       for (let i = 0; i < points; i++) { const [x, y] = at(i), d = (x - mx) ** 2 + (y - my) ** 2; if (d < near) { near = d; best = i; } }
       if (best !== hovered) { hovered = best; placeTip(); drawMap(); }
     });
     listen(map, "mouseleave", () => { hovered = -1; placeTip(); drawMap(); });
   }
-  const fromPython = () => { stop(); go(model.get("frame")); };
-  model.on("change:frame", fromPython);
-  // Charts take their ink from the page: when the theme changes they are drawn again.
-  const theme = new MutationObserver(() => draw());
-  for (const node of [document.documentElement, document.body]) theme.observe(node, { attributes: true, attributeFilter: ["class", "data-jp-theme-light", "data-theme", "style"] });
-  const settled = requestAnimationFrame(draw); // once more when the element stands in the page and has its colours
-  draw();
-  return () => {
-    stop(); cancelAnimationFrame(settled); theme.disconnect();
-    for (const [target, type, handler] of kept) target.removeEventListener(type, handler);
-    model.off("change:frame", fromPython);
-    root.remove();
-  };
+  view.follow("frame", () => { stop(); go(model.get("frame")); });
+  view.later(stop);
+  view.themed(draw);
+  return view.close;
 }
 
 export default { render };

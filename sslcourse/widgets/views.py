@@ -1,0 +1,92 @@
+"""What all views share: a script of their own, a picture that stands in where scripts do not run, and a name without an address."""
+
+from __future__ import annotations
+
+import base64
+import pathlib
+import threading
+
+import anywidget
+import numpy as np
+
+_STATIC = pathlib.Path(__file__).parent / "static"
+
+
+def script(name: str) -> str:
+    """The JavaScript of a view: what all views share, then its own file. One module without imports, as anywidget wants it."""
+    return "\n".join((_STATIC / f"{part}.js").read_text(encoding="utf-8") for part in ("common", name))
+
+
+class View(anywidget.AnyWidget):
+    """A view in JavaScript. Subclasses set `_esm = script("name")`, and define `picture()` and `__repr__`.
+
+    The notebook stores the PNG of `picture()` beside the widget view: hosting sites, reopened notebooks and front ends without
+    widgets show that. Nothing in a view needs Python while a cell runs: everything happens on data that were sent when it was made.
+    """
+
+    def picture(self) -> bytes:
+        """The view's first state as PNG bytes, drawn in Python."""
+        raise NotImplementedError(f"{type(self).__name__} draws no picture")
+
+    def _stored(self) -> str:
+        lock = self.__dict__.setdefault("_png_lock", threading.Lock())  # display calls may come from two threads
+        with lock:
+            if "_png" not in self.__dict__:
+                self.__dict__["_png"] = base64.b64encode(self.picture()).decode()
+        return self.__dict__["_png"]
+
+    def _repr_mimebundle_(self, **kwargs):
+        made = super()._repr_mimebundle_(**kwargs)
+        data, metadata = made if isinstance(made, tuple) else (made, {})
+        return {**(data or {}), "text/plain": repr(self), "image/png": self._stored()}, metadata
+
+    def _ipython_display_(self, **kwargs):  # ipywidgets 7 displays through this method and would leave out the picture
+        from IPython.display import display
+
+        data, metadata = self._repr_mimebundle_()
+        display(data, metadata=metadata, raw=True)
+
+
+def packed(array, kind: str) -> bytes:
+    """An array as the bytes a typed array in JavaScript reads: contiguous, little-endian, of the given NumPy type."""
+    return np.ascontiguousarray(array, np.dtype(kind).newbyteorder("<")).tobytes()
+
+
+def sprite(images, tile: int | None = None) -> tuple[bytes, dict]:
+    """Many pictures of one size as one: a sheet of tiles, filled row by row, for a view to cut from.
+
+    Args:
+        images: (N, 3, H, W) uint8 or float 0..1.
+        tile: side in pixels; the pictures' own by default. Larger ones are reduced.
+
+    Returns:
+        The bytes of the sheet and what a view must know of it: {"tile", "across", "type"}. PNG while that is small, else JPEG
+        without chroma subsampling (whose 8-pixel blocks are cut at tile borders for 32-pixel tiles).
+    """
+    import io
+
+    from PIL import Image
+
+    from sslcourse import show
+    from sslcourse.common import CourseError
+
+    x = show.to_uint8(images)
+    if not len(x):
+        raise CourseError("there is no image to show: the tensor has length 0")
+    side = tile or max(x.shape[1:3])
+    if x.shape[1:3] != (side, side):
+        x = np.stack([np.asarray(Image.fromarray(t).resize((side, side), Image.Resampling.BOX)) for t in x])
+    n, across = len(x), int(np.ceil(np.sqrt(len(x))))
+    down = -(-n // across)
+    page = np.zeros((down * across, side, side, 3), np.uint8)
+    page[:n] = x
+    page = page.reshape(down, across, side, side, 3).transpose(0, 2, 1, 3, 4).reshape(down * side, across * side, 3)
+    whole = Image.fromarray(np.ascontiguousarray(page))
+    buffer = io.BytesIO()
+    whole.save(buffer, "PNG", compress_level=6)
+    kind = "image/png"
+    if buffer.tell() > 150_000:
+        buffer = io.BytesIO()
+        whole.save(buffer, "JPEG", quality=88, subsampling=0)
+        kind = "image/jpeg"
+    return buffer.getvalue(), {"tile": side, "across": across, "type": kind}
