@@ -1,77 +1,122 @@
 """Explorers: a few sliders and a picture that answers them.
 
 Each explorer is a pure function from the state of its controls to a picture (`explorer.frame(hue=0.3)` gives it without any
-widget) and a column of ipywidgets around it. No `interact`, no pyplot; callbacks may come from another thread than the cell
-(JupyterLab sends them over subshells), so they take a lock and touch nothing but their own picture. The notebook stores a PNG
-of the explorer's current state beside the widget view.
+widget) and a view around it. Callbacks may come from another thread than the cell (JupyterLab sends them over subshells), so
+they take a lock and touch nothing but their own picture. The notebook stores a PNG of the explorer's current state beside the
+widget view; a page without a kernel gets its pictures drawn beforehand.
 """
 
 from __future__ import annotations
 
-import base64
 import io
+import itertools
 import math
 import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 
-import ipywidgets as widgets
 import numpy as np
 import torch
+import traitlets
 from torch import Tensor
 
 from sslcourse import augment, show
 from sslcourse.common import CourseError
 from sslcourse.data import toybox as world
+from sslcourse.widgets.views import View, script
 
-_WORDS = {"description_width": "118px"}
-
-
-def _slider(name: str, low: float, high: float, value: float, step: float, text: str | None = None, form: str = ".2f"):
-    return widgets.FloatSlider(value=value, min=low, max=high, step=step, description=text or name.replace("_", " "), readout_format=form,
-                               style=_WORDS, layout={"width": "360px"}, continuous_update=True)  # fmt: skip
+MOST_DRAWN = 150  # pictures that a page without a kernel carries
+STEPS = 9  # places of a slider that are drawn for it
 
 
-def _choice(text: str, options: Sequence, value):
-    return widgets.Dropdown(options=options, value=value, description=text, style=_WORDS, layout={"width": "360px"})
+@dataclass(frozen=True)
+class Control:
+    """One argument of an explorer's picture: a slider ("slider", "log") from low to high, a choice, or hidden.
+
+    `options` are (text, value) pairs; `digits` are written behind the point.
+    """
+
+    name: str
+    kind: str
+    value: object
+    text: str = ""
+    low: float = 0.0
+    high: float = 1.0
+    step: float = 0.01
+    digits: int = 2
+    options: tuple = ()
+
+    def check(self, value) -> None:
+        """Raises CourseError when the value is outside the control's range."""
+        if self.kind == "choice":
+            known = [v for _, v in self.options]
+            if value not in known:
+                raise CourseError(f"{self.name}={value!r}; choose one of {', '.join(map(str, known))}")
+        elif not self.low * (1 - 1e-9) - 1e-9 <= value <= self.high * (1 + 1e-9) + 1e-9:
+            raise CourseError(f"{self.name}={value}; it goes from {self.low:g} to {self.high:g}")
+
+    def steps(self, most: int = STEPS) -> list:
+        """Its values at evenly spaced places, both ends and the start among them."""
+        if self.kind == "choice":
+            return [v for _, v in self.options]
+        if self.kind == "hidden":
+            return [self.value]
+        at = np.geomspace(self.low, self.high, most) if self.kind == "log" else np.linspace(self.low, self.high, most)
+        return sorted({*(float(v) for v in at), float(self.value)})
 
 
-class Explorer(widgets.HBox):
+def _slider(name: str, low: float, high: float, value: float, step: float, text: str | None = None) -> Control:
+    return Control(name, "slider", float(value), text or name.replace("_", " "), float(low), float(high), float(step))
+
+
+def _choice(name: str, options: Sequence, value) -> Control:
+    return Control(name, "choice", value, name, options=tuple(o if isinstance(o, tuple) else (o, o) for o in options))
+
+
+class Explorer(View):
     """Controls on the left, the picture they make on the right. `frame(**state)` is the picture as PNG bytes.
 
     Args:
         draw: state of the controls -> (PNG bytes, text below the picture).
-        controls: {name of an argument of `draw`: widget with a `value`}.
-        buttons: {text: function() -> new values of controls}: what a press of a button sets.
+        controls: one for each argument of `draw`.
+        buttons: {text: function(state) -> new values of controls}: what a press of a button sets.
         name: for the repr.
     """
 
-    def __init__(self, draw: Callable, controls: Mapping[str, widgets.Widget], buttons: Mapping[str, Callable] | None = None, name: str = ""):
-        self._draw, self._controls, self._name = draw, dict(controls), name
-        self._lock = threading.RLock()
-        self._quiet = False
-        self.picture = widgets.Image(format="png", layout={"max_width": "100%", "object_fit": "contain", "align_self": "flex-start"})
-        self.picture.add_class("ssl-picture")
-        self.text = widgets.HTML()
-        self.text.add_class("ssl-caption")
-        presses = []
-        for text, action in (buttons or {}).items():
-            button = widgets.Button(description=text, layout={"width": "auto", "margin": "4px 0 0 122px"})
-            button.on_click(lambda _, action=action: self._press(action))
-            presses.append(button)
-        for control in self._controls.values():
-            control.observe(self._changed, names="value")
-        visible = [c for c in self._controls.values() if c.layout.display != "none"]
-        left = widgets.VBox([*visible, *presses], layout={"flex": "0 0 auto", "width": "375px"})
-        right = widgets.VBox([self.picture, self.text], layout={"flex": "1 1 300px", "min_width": "200px"})
-        super().__init__([left, right], layout={"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "8px 20px"})
-        self.add_class("ssl-explorer")
+    _esm = script("explorer")
+
+    about = traitlets.Dict().tag(sync=True)  # the controls; with `drawn` where its pictures are
+    wanted = traitlets.Dict().tag(sync=True)  # what the reader asks for: written by the view alone
+    values = traitlets.Dict().tag(sync=True)  # where the controls stand: written by Python alone, so that no echo moves a slider back
+    image = traitlets.Bytes(b"").tag(sync=True)
+    caption = traitlets.Unicode("").tag(sync=True)
+    failed = traitlets.Bool(False).tag(sync=True)
+    drawn = traitlets.Bytes(b"").tag(sync=True)
+    turn = traitlets.Int(0).tag(sync=True)
+
+    def __init__(self, draw: Callable, controls: Sequence[Control], buttons: Mapping[str, Callable] | None = None, name: str = ""):
+        self._draw, self._name, self._buttons = draw, name, dict(buttons or {})
+        self.controls = {c.name: c for c in controls}
+        self._lock, self._moves = threading.RLock(), 0
+        self._state = {c.name: c.value for c in controls}
+        super().__init__(about={"controls": [asdict(c) for c in controls], "buttons": list(self._buttons), "name": name, "drawn": None},
+                         values=dict(self._state))  # fmt: skip
         self.redraw()
+        self.observe(self._asked, names="wanted")
+        self.on_msg(self._message)
 
     @property
     def state(self) -> dict:
         """The values of the controls by name."""
-        return {name: control.value for name, control in self._controls.items()}
+        return dict(self._state)
+
+    def _checked(self, state: Mapping) -> dict:
+        for name, value in state.items():
+            if name not in self.controls:
+                raise CourseError(f"this explorer has no control {name!r}; it has {', '.join(self.controls)}")
+            self.controls[name].check(value)
+        return {**self._state, **state}
 
     def frame(self, **state) -> bytes:
         """The picture for this state as PNG bytes; what is not named stands as the controls do.
@@ -79,61 +124,89 @@ class Explorer(widgets.HBox):
         Raises:
             CourseError: when a name is no control of this explorer, or a value is outside its control's range.
         """
-        for name, value in state.items():
-            control = self._controls.get(name)
-            if control is None:
-                raise CourseError(f"this explorer has no control {name!r}; it has {', '.join(self._controls)}")
-            low, high = getattr(control, "min", None), getattr(control, "max", None)
-            if isinstance(control, widgets.FloatLogSlider):
-                low, high = control.base**low, control.base**high
-            if low is not None and not low * (1 - 1e-9) - 1e-9 <= value <= high * (1 + 1e-9) + 1e-9:
-                raise CourseError(f"{name}={value}; it goes from {low:g} to {high:g}")
-            options = getattr(control, "options", None)
-            if options is not None and value not in [o[1] if isinstance(o, tuple) else o for o in options]:
-                raise CourseError(f"{name}={value!r}; choose one of {', '.join(str(o[1] if isinstance(o, tuple) else o) for o in options)}")
-        return self._draw(**{**self.state, **state})[0]
+        return self._draw(**self._checked(state))[0]
+
+    def set(self, **state) -> None:
+        """Move controls from Python, and draw. Raises CourseError as `frame` does."""
+        with self._lock:
+            self._state = self._checked(state)
+            self.values = self._placed()
+            self.redraw()
+
+    def _placed(self) -> dict:
+        self._moves += 1  # so that the message differs also where Python moves back what only the view had moved
+        return {**self._state, "": self._moves}
 
     def redraw(self) -> None:
         """Draw the picture anew. An error is written below the picture: in a callback it would go nowhere."""
         with self._lock:
             try:
-                data, text = self._draw(**self.state)
+                data, text, failed = *self._draw(**self._state), False
             except CourseError as error:
-                self.text.value = _message(str(error))
+                data, text, failed = b"", str(error), True
             except Exception as error:  # a callback has nobody to raise to: the student must see it here
-                self.text.value = _message(f"{type(error).__name__}: {error}", "".join(traceback.format_exception(error)[-3:]))
-            else:
-                with self.hold_sync():
-                    self.picture.value, self.text.value = data, text
+                data, text, failed = b"", f"{type(error).__name__}: {error}\n" + "".join(traceback.format_exception(error)[-3:]), True
+            with self.hold_sync():  # one message; `turn` tells the view that all of it is there
+                if data:
+                    self.image = data
+                self.caption, self.failed, self.turn = text, failed, self.turn + 1
 
-    def _changed(self, change) -> None:
-        if not self._quiet:
-            self.redraw()
-
-    def _press(self, action: Callable) -> None:
+    def _asked(self, change) -> None:
         with self._lock:
-            self._quiet = True
+            known = {k: v for k, v in change["new"].items() if k in self.controls}
             try:
-                for name, value in action(self.state).items():
-                    self._controls[name].value = value
-            finally:
-                self._quiet = False
+                self._state = self._checked(known)
+            except CourseError as error:  # a view that asks for what its controls cannot say
+                self.caption, self.failed, self.turn = str(error), True, self.turn + 1
+                return
             self.redraw()
+
+    def _message(self, _, content, buffers) -> None:
+        press = content.get("press") if isinstance(content, dict) else None
+        if press in self._buttons:
+            self.press(press)
+
+    def press(self, text: str) -> None:
+        """What a press of the button with this text does."""
+        if text not in self._buttons:
+            raise CourseError(f"there is no button {text!r}; there are {', '.join(self._buttons) or 'none'}")
+        with self._lock:
+            self.set(**self._buttons[text](self.state))
+
+    def for_page(self) -> None:
+        """Draw what a page without a kernel shows: all combinations where they are few, else each control alone."""
+        ways = {name: c.steps() for name, c in self.controls.items()}
+        whole = math.prod(map(len, ways.values())) <= MOST_DRAWN
+        if whole:
+            wanted = {",".join(map(str, at)): dict(zip(ways, (ways[n][i] for n, i in zip(ways, at))))
+                      for at in itertools.product(*(range(len(v)) for v in ways.values()))}  # fmt: skip
+        else:
+            fewer = {name: c.steps(max(2, min(STEPS, MOST_DRAWN // len(ways)))) for name, c in self.controls.items()}
+            start = {name: c.value for name, c in self.controls.items()}
+            ways, wanted = fewer, {"": start}
+            for name, values in fewer.items():
+                wanted.update({f"{name},{i}": {**start, name: v} for i, v in enumerate(values) if v != start[name]})
+        kept, at = io.BytesIO(), {}
+        for key, state in wanted.items():
+            data, text = self._draw(**state)
+            at[key] = [kept.tell(), kept.tell() + len(light := _for_page(data)), text]
+            kept.write(light)
+        self._state = {name: c.value for name, c in self.controls.items()}
+        self.values = self._placed()
+        self.redraw()
+        self.about = {**self.about, "drawn": {"whole": whole, "steps": ways, "at": at}}
+        self.drawn = kept.getvalue()
+
+    def picture(self) -> bytes:
+        return _for_storing(bytes(self.image))
+
+    def _stored(self) -> str:
+        import base64
+
+        return base64.b64encode(self.picture()).decode()  # of the state as it is now, so never kept
 
     def __repr__(self):
-        return f"<{self._name} explorer: {', '.join(self._controls)}>"
-
-    def _repr_mimebundle_(self, **kwargs):
-        return {
-            "text/plain": repr(self),
-            "application/vnd.jupyter.widget-view+json": {"version_major": 2, "version_minor": 0, "model_id": self.model_id},
-            "image/png": base64.b64encode(_for_storing(bytes(self.picture.value))).decode(),
-        }
-
-    def _ipython_display_(self, **kwargs):  # ipywidgets 7 displays through this method and would leave out the picture
-        from IPython.display import display
-
-        display(self._repr_mimebundle_(), raw=True)
+        return f"<{self._name} explorer: {', '.join(self.controls)}>"
 
 
 def _for_storing(data: bytes) -> bytes:
@@ -144,18 +217,13 @@ def _for_storing(data: bytes) -> bytes:
     return show.encode_png(picture) if picture.mode == "RGB" else data
 
 
-def _message(text: str, detail: str = "") -> str:
-    import html
+def _for_page(data: bytes) -> bytes:
+    """As a page carries it a hundred times: a drawing with a palette, or WebP for what is transparent, whichever is smaller."""
+    from PIL import Image
 
-    more = f"<pre style='font-size:11px;white-space:pre-wrap'>{html.escape(detail)}</pre>" if detail else ""
-    return (f"<div class='ssl-error' style='border-left:4px solid {show.WRONG};padding:4px 10px;line-height:1.4'>"
-            f"{html.escape(text)}{more}</div>")  # fmt: skip
-
-
-def _caption(text: str) -> str:
-    import html
-
-    return f"<div style='line-height:1.4;max-width:520px'>{html.escape(text)}</div>"
+    buffer = io.BytesIO()
+    Image.open(io.BytesIO(data)).save(buffer, "WEBP", quality=82, method=2)
+    return min(buffer.getvalue(), _for_storing(data), key=len)
 
 
 # ---------------------------------------------------------------------------------------------- the world
@@ -174,10 +242,10 @@ def toybox(size: int = 192, seed: int = 0) -> Explorer:
 
     typical = {"hue": 0.05, "saturation": 0.8, "size": 0.9, "x": 0.0, "y": 0.0, "yaw": 0.5, "pitch": 0.45, "roll": 0.0, "light": 5.5,
                "ground_hue": 0.6, "ground": 0.5}  # fmt: skip
-    controls: dict = {"shape": _choice("shape", list(world.SHAPES), "cube"), "pattern": _choice("pattern", list(world.PATTERNS), "plain")}
+    controls = [_choice("shape", world.SHAPES, "cube"), _choice("pattern", world.PATTERNS, "plain")]
     for name, (low, high) in world.RANGES.items():
-        controls[name] = _slider(name, low, high, min(max(typical.get(name, (low + high) / 2), low), high), (high - low) / 50)
-    controls["background"] = _slider("background", 0.0, 1.0, 0.1, 0.02, "background")
+        controls.append(_slider(name, low, high, min(max(typical.get(name, (low + high) / 2), low), high), (high - low) / 50))
+    controls.append(_slider("background", 0.0, 1.0, 0.1, 0.02))
 
     def draw(background: float, **factors) -> tuple[bytes, str]:
         scene = world.scene(speckle=seed, **factors)
@@ -189,7 +257,7 @@ def toybox(size: int = 192, seed: int = 0) -> Explorer:
         page[:, :size, :3], page[:, :size, 3] = big, 255
         page[:64, size + 10 :, :3], page[:64, size + 10 :, 3] = twice[:size], 255
         picture = Image.fromarray(page)
-        return show._encode(picture), _caption(f"{world.caption(scene, 0)}   (small: the 32 pixels that the network gets)")
+        return show._encode(picture), f"{world.caption(scene, 0)}   (small: the 32 pixels that the network gets)"
 
     def anything(state) -> dict:
         drawn = {name: float(torch.empty(1).uniform_(*world.RANGES[name], generator=_dice)) for name in world.RANGES}
@@ -219,16 +287,16 @@ def augmentations(images, n: int = 8) -> Explorer:
     x = augment.as_float(x[:12].detach().cpu())
     if not len(x):
         raise CourseError("there is no image to look at: the tensor has length 0")
-    controls = {
-        "image": _choice("image", [(str(i + 1), i) for i in range(len(x))], 0),
-        "smallest_area": _slider("smallest_area", 0.05, 1.0, 0.3, 0.01, "smallest crop"),
-        "colour": _slider("colour", 0.0, 1.0, 0.5, 0.02, "colour strength"),
-        "hue": _slider("hue", 0.0, 0.5, 0.2, 0.01, "hue shift"),
-        "grey": _slider("grey", 0.0, 1.0, 0.2, 0.02, "grey probability"),
-        "flip": _slider("flip", 0.0, 1.0, 0.5, 0.02, "flip probability"),
-        "blur": _slider("blur", 0.0, 1.0, 0.0, 0.02, "blur probability"),
-        "draw": widgets.BoundedIntText(value=0, min=0, max=10**9, layout={"display": "none"}),
-    }
+    controls = [
+        _choice("image", [(str(i + 1), i) for i in range(len(x))], 0),
+        _slider("smallest_area", 0.05, 1.0, 0.3, 0.01, "smallest crop"),
+        _slider("colour", 0.0, 1.0, 0.5, 0.02, "colour strength"),
+        _slider("hue", 0.0, 0.5, 0.2, 0.01, "hue shift"),
+        _slider("grey", 0.0, 1.0, 0.2, 0.02, "grey probability"),
+        _slider("flip", 0.0, 1.0, 0.5, 0.02, "flip probability"),
+        _slider("blur", 0.0, 1.0, 0.0, 0.02, "blur probability"),
+        Control("draw", "hidden", 0, low=0, high=10**9),
+    ]
     columns = min(n, 4)
     side = max(64, min(96, 420 // columns))
 
@@ -237,7 +305,7 @@ def augmentations(images, n: int = 8) -> Explorer:
         with torch.random.fork_rng(devices=[]):  # the same draw at every move of a slider, so that only its effect is seen
             torch.manual_seed(draw)
             made = view(x[image : image + 1].expand(n, -1, -1, -1).contiguous())
-        return _views_page(x[image], made, side, columns), _caption(f"left: the image; right: {n} random views of it (draw {draw + 1})")
+        return _views_page(x[image], made, side, columns), f"left: the image; right: {n} random views of it (draw {draw + 1})"
 
     return Explorer(frame, controls, {"new draw": lambda state: {"draw": state["draw"] + 1}}, name="augmentations")
 
@@ -298,9 +366,8 @@ def temperature(z1, z2, images=None, most: int = 12) -> Explorer:
         raise CourseError(f"{n} projections but {len(pictures)} images; pass one image per row")
     if not 1 <= most <= 20:
         raise CourseError(f"most={most}; show 1 to 20 of the other views")
-    log_slider = widgets.FloatLogSlider(value=0.2, base=10, min=math.log10(0.02), max=math.log10(2), step=0.02, description="temperature",
-                                        readout_format=".3f", style=_WORDS, layout={"width": "360px"})  # fmt: skip
-    controls = {"anchor": _choice("anchor", [(f"image {i + 1}", i) for i in range(min(n, 50))], 0), "temperature": log_slider}
+    controls = [_choice("anchor", [(f"image {i + 1}", i) for i in range(min(n, 50))], 0),
+                Control("temperature", "log", 0.2, "temperature", 0.02, 2.0, 0.02)]  # fmt: skip
 
     def frame(anchor: int, temperature: float) -> tuple[bytes, str]:
         cosine, weight = softmax_weights(a, b, anchor, temperature)
@@ -312,7 +379,7 @@ def temperature(z1, z2, images=None, most: int = 12) -> Explorer:
         text = (f"The partner holds {weight[partner]:.0%} of the softmax, so it still pulls with {1 - weight[partner]:.2f}; the {len(rest)} "
                 f"others push with {rest.sum():.2f} in all, and the hardest tenth of them does {share:.0%} of it. "
                 f"Loss of this anchor: {-math.log(max(weight[partner], 1e-300)):.2f}.")  # fmt: skip
-        return show.png(figure), _caption(text)
+        return show.png(figure), text
 
     return Explorer(frame, controls, name="temperature")
 
