@@ -147,11 +147,11 @@ def picture(number: int) -> str:
     return f"document.querySelectorAll('img.ssl-picture')[{number}].src"
 
 
-def press(page, number: int, label: str, key: str = "ArrowRight", times: int = 1):
+def press(page, number: int, name: str, key: str = "ArrowRight", times: int = 1):
     """Move a slider of the nth explorer from the keyboard, as a student would."""
-    handle = page.locator(".ssl-explorer").nth(number).locator(f".widget-slider:has(label:text-is('{label}')) .noUi-handle").first
-    handle.scroll_into_view_if_needed()
-    handle.focus()
+    slider = page.locator(".ssl-explorer").nth(number).locator(f"input[data-name={name}]")
+    slider.scroll_into_view_if_needed()
+    slider.focus()
     for _ in range(times):
         page.keyboard.press(key)
 
@@ -166,12 +166,12 @@ def test_widgets_in_jupyterlab(page, lab, notebook, tmp_path):
     old = page.evaluate(f"() => {picture(0)}")
     press(page, 0, "hue", times=3)
     old = wait_change(page, picture(0), old)
-    page.locator(".ssl-explorer").nth(0).locator("select").first.select_option("torus")
+    page.locator(".ssl-explorer").nth(0).locator("select").first.select_option(label="torus")
     old = wait_change(page, picture(0), old)
     page.wait_for_function("() => document.querySelectorAll('.ssl-caption')[0].innerText.includes('torus')")
 
     old = page.evaluate(f"() => {picture(1)}")
-    press(page, 1, "colour strength", times=2)
+    press(page, 1, "colour", times=2)
     old = wait_change(page, picture(1), old)
     page.get_by_role("button", name="new draw").click()
     wait_change(page, picture(1), old)

@@ -46,7 +46,7 @@ def test_lesson(path, page, lab, tmp_path):  # noqa: F811
     picture = page.locator("img.ssl-picture").first
     picture.scroll_into_view_if_needed()
     source = picture.get_attribute("src")
-    handle = page.locator(".ssl-explorer .widget-slider .noUi-handle").first
+    handle = page.locator(".ssl-explorer input[type=range]").first
     handle.focus()
     for _ in range(3):
         page.keyboard.press("ArrowRight")

@@ -26,7 +26,7 @@ from sslcourse.common import CourseError
 from sslcourse.data import toybox as world
 from sslcourse.widgets.views import View, script
 
-MOST_DRAWN = 150  # pictures that a page without a kernel carries
+MOST_DRAWN = 130  # pictures that a page without a kernel carries
 STEPS = 9  # places of a slider that are drawn for it
 
 

@@ -105,6 +105,11 @@ function open({ model, el }, name, label, style = "") {
   root.setAttribute("aria-label", label);
   make("style", "", root, { textContent: STYLE + style });
   const undo = [() => root.remove()];
+  // The notebook around us has shortcuts of its own (JupyterLab's arrow keys fold headings, and a slider would not move):
+  // plain keys that were pressed in a view belong to the view.
+  const own = (e) => { if (!e.ctrlKey && !e.metaKey && !e.altKey && e.key !== "Tab" && !(e.key === "Enter" && e.shiftKey)) e.stopPropagation(); };
+  root.addEventListener("keydown", own);
+  undo.push(() => root.removeEventListener("keydown", own));
   return {
     root,
     ink: () => getComputedStyle(root).color || "rgb(34, 34, 34)",
