@@ -3,24 +3,37 @@
     nt_xent = check("simclr.nt_xent", my_nt_xent)      correct, not yet (and why), or not attempted
 
 `check` hands back the function to go on with: yours when it is correct, else the reference, visibly, so that a notebook always
-runs to its end. `hint("simclr.nt_xent", 1)` and `solution("simclr.nt_xent")` help.
+runs to its end. `hint("simclr.nt_xent", 1)` and `solution("simclr.nt_xent")` help, `progress()` shows what has been checked,
+`lesson("01_simclr")` closes a lesson and `points("homework_simclr")` counts what a homework has earned.
 
 A check is made of properties that hold for any right answer. Where one fails, the answer is compared with the plausible wrong
-answers, each of which has a name; the tests prove that every one of them is rejected by its own message.
+answers, each of which has a name; the tests prove that every one of them is rejected by its own message, and
+`sslcourse exercises` prints that proof.
 """
 
 from sslcourse.check import simclr as _simclr  # noqa: F401 (registers its exercises)
 from sslcourse.check.engine import (
+    ASSIGNMENTS,
     EXERCISES,
+    Assignment,
     Exercise,
     Mistake,
     NotYet,
     Result,
+    Task,
+    assign,
+    assignment,
     check,
     examine,
     hint,
+    lesson,
+    mutations,
+    points,
     progress,
+    register,
     solution,
+    verdicts,
 )
 
-__all__ = ["EXERCISES", "Exercise", "Mistake", "NotYet", "Result", "check", "examine", "hint", "progress", "solution"]
+__all__ = ["ASSIGNMENTS", "EXERCISES", "Assignment", "Exercise", "Mistake", "NotYet", "Result", "Task", "assign", "assignment", "check",
+           "examine", "hint", "lesson", "mutations", "points", "progress", "register", "solution", "verdicts"]  # fmt: skip
