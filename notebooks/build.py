@@ -1,10 +1,24 @@
-"""Build the notebooks from `source/*.py`, execute them, and store them with light outputs.
+"""Build the notebooks from `source/`: lessons, homework, and the teacher's solutions of both.
 
-    python notebooks/build.py                 all of them
-    python notebooks/build.py 01_simclr       one
-    python notebooks/build.py --check         do the stored notebooks hold the cells of their sources? (seconds; used in CI)
+    python notebooks/build.py                     all of them; lessons are executed
+    python notebooks/build.py 01_simclr           one lesson and its solution
+    python notebooks/build.py --without-outputs   only what is not executed: homework and solutions (seconds)
+    python notebooks/build.py --check             do the stored notebooks agree with their sources? (seconds; used in CI)
 
-The sources are in jupytext's percent format and are the truth. Cell ids are positions, so that two builds are equal to the byte.
+    source/NN_name.py         ->  NN_name.ipynb                what the class sees, executed, with light outputs
+    source/homework/name.py   ->  homework/name.ipynb          blank, to hand out
+    either of them            ->  solutions/....ipynb          for the teacher, with the answers
+
+The sources are in jupytext's percent format and are the truth. An answer stands in its source between two comments:
+
+    # BEGIN SOLUTION
+    return z1 @ z2.T
+    # END SOLUTION
+
+Students see `raise NotImplementedError` in its place, or what follows the colon of `# BEGIN SOLUTION: answer = ""`. Solutions
+end with a cell that insists on every exercise being correct. They and the homework are stored without outputs, so that they
+can be compared with their sources byte for byte and a teacher sees only what ran on the teacher's own machine. Cell ids are
+positions, so that two builds are equal to the byte.
 """
 
 from __future__ import annotations
@@ -25,13 +39,25 @@ SOURCES = HERE / "source"
 LIMIT = 350_000  # bytes of a stored notebook
 SECONDS = 90  # that a notebook may run
 
+REGION = re.compile(r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>.*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$", re.M | re.S)
+
 
 def sources(names: list[str]) -> list[Path]:
-    found = sorted(SOURCES.glob("*.py"))
-    unknown = set(names) - {f.stem for f in found}
+    found = [*sorted(SOURCES.glob("*.py")), *sorted((SOURCES / "homework").glob("*.py"))]
+    known = [name_of(f) for f in found]
+    unknown = set(names) - set(known)
     if unknown:
-        sys.exit(f"no source for {', '.join(sorted(unknown))}; there are {', '.join(f.stem for f in found)}")
-    return [f for f in found if not names or f.stem in names]
+        sys.exit(f"no source for {', '.join(sorted(unknown))}; there are {', '.join(known)}")
+    return [f for f in found if not names or name_of(f) in names]
+
+
+def is_homework(source: Path) -> bool:
+    return source.parent.name == "homework"
+
+
+def name_of(source: Path) -> str:
+    """What the assignment is called: 01_simclr, homework_simclr."""
+    return f"homework_{source.stem}" if is_homework(source) else source.stem
 
 
 def repository() -> str:
@@ -40,9 +66,34 @@ def repository() -> str:
     return f"git+{address}"
 
 
-def build(source: Path) -> nbformat.NotebookNode:
-    """The notebook of a source, not executed."""
-    notebook = jupytext.reads(source.read_text(encoding="utf-8").replace("{{repository}}", repository()), fmt="py:percent")
+def for_student(text: str) -> str:
+    """The text of a source with a stub in place of every answer."""
+    return REGION.sub(lambda m: m["indent"] + (m["stub"] or "raise NotImplementedError"), text)
+
+
+def for_teacher(text: str) -> str:
+    """The text of a source with its answers and without the comments around them."""
+    return REGION.sub(lambda m: m["answer"].removesuffix("\n"), text)
+
+
+CLOSING = """\
+# For the teacher and for CI: every exercise above must be correct.
+from sslcourse.check import verdicts
+assert set(verdicts("{name}").values()) == {{"correct"}}, verdicts("{name}")"""
+
+
+def build(source: Path, solution: bool = False) -> nbformat.NotebookNode:
+    """The notebook of a source, not executed: the student's, or the teacher's with the answers."""
+    text = source.read_text(encoding="utf-8").replace("{{repository}}", repository())
+    text = for_teacher(text) if solution else for_student(text)
+    left = re.search(r"^.*# (?:BEGIN|END) SOLUTION.*$", text, re.M)
+    if left:
+        sys.exit(f"{source.name}: {left[0].strip()!r} has no partner of the same indent")
+    notebook = jupytext.reads(text, fmt="py:percent")
+    if solution:
+        note = "**Solutions, for the teacher.** The notebook that students get stands without them in the folder above."
+        notebook.cells.insert(0, nbformat.v4.new_markdown_cell(note))
+        notebook.cells.append(nbformat.v4.new_code_cell(CLOSING.format(name=name_of(source))))
     for i, cell in enumerate(notebook.cells):
         cell["id"] = f"c{i:03d}"
         tags = cell.metadata.get("tags")
@@ -55,6 +106,16 @@ def build(source: Path) -> nbformat.NotebookNode:
     notebook.nbformat, notebook.nbformat_minor = 4, 5
     nbformat.validate(notebook)
     return notebook
+
+
+def without_outputs(source: Path, folder: Path = HERE) -> dict[Path, str]:
+    """What is stored of a source without being executed: path -> text of the file."""
+    found = {}
+    if is_homework(source):
+        found[folder / "homework" / f"{source.stem}.ipynb"] = text_of(build(source))
+    if REGION.search(source.read_text(encoding="utf-8")):
+        found[folder / "solutions" / f"{name_of(source)}.ipynb"] = text_of(build(source, solution=True))
+    return found
 
 
 def execute(notebook: nbformat.NotebookNode) -> float:
@@ -88,9 +149,13 @@ def tidy(notebook: nbformat.NotebookNode) -> None:
         cell.outputs = kept
 
 
-def write(notebook: nbformat.NotebookNode, path: Path) -> int:
-    text = nbformat.writes(notebook, indent=1) + "\n"
-    path.write_text(text, encoding="utf-8")
+def text_of(notebook: nbformat.NotebookNode) -> str:
+    return nbformat.writes(notebook, indent=1) + "\n"
+
+
+def write(text: str, path: Path) -> int:
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(text.encode())
     return len(text.encode())
 
 
@@ -98,41 +163,62 @@ def cells_of(notebook: nbformat.NotebookNode) -> list[tuple]:
     return [(c.cell_type, c.source, tuple(c.metadata.get("tags", ()))) for c in notebook.cells]
 
 
-def differences(source: Path) -> str | None:
-    """What is wrong with the stored notebook of a source, or None."""
-    stored = HERE / f"{source.stem}.ipynb"
+def differences(source: Path, folder: Path = HERE) -> list[str]:
+    """What is wrong with the stored notebooks of a source."""
+    wrong = [] if is_homework(source) else _lesson_differences(source, folder / f"{source.stem}.ipynb")
+    for path, text in without_outputs(source, folder).items():
+        if not path.exists():
+            wrong.append(f"{path.relative_to(folder)} is missing")
+        elif path.read_bytes() != text.encode():
+            wrong.append(f"{path.relative_to(folder)} is not what its source builds")
+    return wrong
+
+
+def _lesson_differences(source: Path, stored: Path) -> list[str]:
     if not stored.exists():
-        return f"{stored.name} is missing"
+        return [f"{stored.name} is missing"]
     notebook = nbformat.read(stored, as_version=4)
-    if cells_of(notebook) != cells_of(build(source)):
-        return f"{stored.name} does not hold the cells of its source"
-    if "widgets" in notebook.metadata:
-        return f"{stored.name} stores widget state"
     code = [c for c in notebook.cells if c.cell_type == "code"]
-    if [c.execution_count for c in code] != list(range(1, len(code) + 1)):
-        return f"{stored.name} was not executed from top to bottom"
-    if any(o.output_type == "error" for c in code for o in c.outputs):
-        return f"{stored.name} stores an error"
     size = stored.stat().st_size
-    return f"{stored.name} has {size:,} bytes; the limit is {LIMIT:,}" if size > LIMIT else None
+    found = {
+        "does not hold the cells of its source": cells_of(notebook) != cells_of(build(source)),
+        "stores widget state": "widgets" in notebook.metadata,
+        "was not executed from top to bottom": [c.execution_count for c in code] != list(range(1, len(code) + 1)),
+        "stores an error": any(o.output_type == "error" for c in code for o in c.outputs),
+        f"has {size:,} bytes; the limit is {LIMIT:,}": size > LIMIT,
+    }
+    return [f"{stored.name} {what}" for what, is_so in found.items() if is_so]
+
+
+def orphans(folder: Path = HERE) -> list[str]:
+    """Stored notebooks that no source builds any more."""
+    wanted = {folder / f"{s.stem}.ipynb" for s in sources([]) if not is_homework(s)}
+    wanted |= {path for s in sources([]) for path in without_outputs(s, folder)}
+    stored = [f for part in (".", "homework", "solutions") for f in sorted((folder / part).glob("*.ipynb"))]
+    return [f"{f.relative_to(folder)} has no source" for f in stored if f not in wanted]
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="*", help="such as 01_simclr; all by default")
+    parser.add_argument("names", nargs="*", help="such as 01_simclr or homework_simclr; all by default")
     parser.add_argument("--check", action="store_true")
+    parser.add_argument("--without-outputs", action="store_true")
     options = parser.parse_args()
+    chosen = sources(options.names)
     if options.check:
-        wrong = [d for s in sources(options.names) if (d := differences(s))]
-        wrong += [f"{f.name} has no source" for f in sorted(HERE.glob("*.ipynb")) if not (SOURCES / f"{f.stem}.py").exists()]
-        print("\n".join(wrong) + "\nrun: make notebooks" if wrong else f"{len(sources(options.names))} notebooks hold their sources")
+        wrong = [d for s in chosen for d in differences(s)] + orphans()
+        print("\n".join(wrong) + "\nrun: make notebooks" if wrong else f"the notebooks of {len(chosen)} sources agree with them")
         return bool(wrong)
     os.environ.setdefault("CI", "1")  # an interrupt must end the build, not a training
-    for source in sources(options.names):
+    for source in chosen:
+        for path, text in without_outputs(source).items():
+            print(f"{path.relative_to(HERE)}: {write(text, path):,} bytes", flush=True)
+        if options.without_outputs or is_homework(source):
+            continue
         notebook = build(source)
         seconds = execute(notebook)
         tidy(notebook)
-        size = write(notebook, HERE / f"{source.stem}.ipynb")
+        size = write(text_of(notebook), HERE / f"{source.stem}.ipynb")
         for cell in notebook.cells:
             if "readme-picture" in cell.metadata.get("tags", []):  # the README shows what this run made
                 (HERE / "picture.png").write_bytes(base64.b64decode(cell.outputs[-1].data["image/png"]))

@@ -86,7 +86,14 @@ my_prediction = {"finds partners best": None, "best features": None}
 # %%
 def my_nt_xent(z1, z2, temperature):
     """z1, z2: (n, d), row i of both is the same image. Returns one number."""
-    raise NotImplementedError
+    # BEGIN SOLUTION
+    n = len(z1)
+    z = F.normalize(torch.cat([z1, z2]), dim=1)                # (2n, d), every row of length 1
+    similarity = z @ z.T / temperature                         # (2n, 2n)
+    similarity = similarity.masked_fill(torch.eye(2 * n, dtype=torch.bool, device=z.device), float("-inf"))
+    partner = torch.arange(2 * n, device=z.device).roll(n)     # i + n for i, and back
+    return F.cross_entropy(similarity, partner)
+    # END SOLUTION
 
 loss = check("simclr.nt_xent", my_nt_xent)
 
@@ -98,7 +105,10 @@ loss = check("simclr.nt_xent", my_nt_xent)
 # %%
 def my_two_views(image):
     """image: (B, 3, H, W). Returns first, second: both (B, 3, H, W), 0 to 1."""
-    raise NotImplementedError
+    # BEGIN SOLUTION
+    view = augment.simclr_view(area=(0.3, 1.0), strength=0.5, hue_by=0.2)
+    return view(image), view(image)                            # drawn twice
+    # END SOLUTION
 
 two_views = check("simclr.two_views", my_two_views)
 
