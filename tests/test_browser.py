@@ -56,7 +56,7 @@ def test_the_slider_moves_the_frame_and_the_picture(blank_page):
 def test_the_map_is_where_the_points_are(blank_page):
     host(blank_page, recorded())
     box = blank_page.locator(".ssl-replay canvas.points").bounding_box()
-    reach = recorded().about["reach"]
+    reach = recorded().about["runs"][0]["reach"]
     blank_page.mouse.move(box["x"] + box["width"] * (0.6 / reach / 2 + 0.5), box["y"] + box["height"] * 0.5)  # amid the first class
     blank_page.wait_for_function("() => getComputedStyle(document.querySelector('.ssl-replay .tip')).display === 'block'")
     assert blank_page.locator(".ssl-replay .tip").inner_text() == "sphere"
@@ -112,6 +112,55 @@ def test_little_is_enough(blank_page, frames):
     blank_page.locator(".ssl-replay").focus()
     blank_page.keyboard.press("ArrowLeft")
     assert frame_of(blank_page) == 0 and blank_page.errors == []
+
+
+def with_clusters(title: str, frames: int = FRAMES, seed: int = 0):
+    """A run with cluster assignments and sample predictions."""
+    from sslcourse.widgets import Replay
+
+    rng = np.random.default_rng(seed)
+    labels, truth = np.arange(60) % 3, np.arange(12) % 3
+    return Replay(
+        [{"row": {"epoch": i + 1, "loss": 5.0 - i - seed, "kNN": 0.1 * i + 0.1}, "labels": labels, "xy": rng.normal(size=(60, 2)),
+          "assigned": (np.arange(60) + i) % 25, "predicted": np.where(np.arange(12) <= 2 * i, truth, -1)} for i in range(frames)],
+        classes=("sphere", "cube", "cone"), title=title, pictures=rng.integers(0, 255, (12, 3, 32, 32), dtype=np.uint8), truth=truth)  # fmt: skip
+
+
+def test_clusters_and_predictions_follow_the_slider(blank_page):
+    host(blank_page, with_clusters("one"))
+    blank_page.wait_for_function(f"() => {ROOT}.dataset.pictures === '1'")
+    right = "+document.querySelector('.ssl-replay canvas.guesses').dataset.right"
+    assert blank_page.evaluate(f"() => {right}") == 9  # at the last frame 2 * 4 + 1 samples are taken for what they are
+    old = blank_page.evaluate("() => document.querySelector('.ssl-replay canvas.points').toDataURL()")
+    blank_page.locator(".ssl-replay select").select_option("by cluster")
+    assert blank_page.evaluate(f"() => {ROOT}.dataset.colour") == "cluster"
+    assert blank_page.evaluate("() => document.querySelector('.ssl-replay canvas.points').toDataURL()") != old
+    assert "25 clusters" in blank_page.locator(".ssl-replay .legend").inner_text()
+    blank_page.locator(".ssl-replay").focus()
+    blank_page.keyboard.press("Home")
+    assert blank_page.evaluate(f"() => {right}") == 1
+    assert blank_page.errors == []
+
+
+def test_two_runs_share_a_slider_and_their_axes(blank_page, tmp_path):
+    from sslcourse.widgets import side_by_side
+
+    host(blank_page, side_by_side({"long": with_clusters("a"), "short": with_clusters("b", frames=3, seed=2)}))
+    assert frame_of(blank_page) == FRAMES - 1
+    assert blank_page.locator(".ssl-replay .run .title").all_inner_texts() == ["long", "short"]
+    charts = "[...document.querySelectorAll('.ssl-replay .run')].map((r) => [...r.querySelectorAll('canvas')].map((c) => c.toDataURL()))"
+    at_end = blank_page.evaluate(f"() => {charts}")
+    blank_page.locator(".ssl-replay").focus()
+    blank_page.keyboard.press("ArrowLeft")  # the short run stays at its end, the long one goes back
+    back = blank_page.evaluate(f"() => {charts}")
+    assert at_end[1] == back[1] and at_end[0] != back[0]
+    blank_page.keyboard.press("Home")
+    assert blank_page.evaluate(f"() => {charts}")[1] != back[1]
+    for dark in (False, True):
+        blank_page.evaluate(f"() => {{ document.documentElement.style.colorScheme = '{'dark' if dark else 'light'}' }}")
+        blank_page.wait_for_timeout(200)
+        keep(blank_page, tmp_path / f"replays-{'dark' if dark else 'light'}.png")
+    assert blank_page.errors == []
 
 
 # ------------------------------------------------------------------------------- all of them in JupyterLab

@@ -286,14 +286,15 @@ def test_a_replay_holds_what_the_panel_saw():
     replay = panel.replay
     assert repr(replay) == "<replay of 4 epochs, 30 points, 2 metrics>".replace("2 metrics", "3 metrics") and len(replay) == 4
     maps = np.frombuffer(replay.positions, "<u2").reshape(4, 30, 2).astype(float) / 65535 * 2 - 1
-    assert np.allclose(maps[-1] * replay.about["reach"], panel._xy, atol=0.004)  # float16, then 65,536 steps
+    assert np.allclose(maps[-1] * replay.about["runs"][0]["reach"], panel._xy, atol=0.004)  # float16, then 65,536 steps
     assert np.frombuffer(replay.labels, np.uint8).tolist() == [i % 10 for i in range(30)]
     metrics = np.frombuffer(replay.metrics, "<f4").reshape(3, 4)
-    assert replay.about["names"] == ["loss", "kNN", "linear"] and np.allclose(metrics[0], [4.7, 4.4, 4.1, 3.8])
+    about = replay.about["runs"][0]
+    assert about["names"] == ["loss", "kNN", "linear"] and np.allclose(metrics[0], [4.7, 4.4, 4.1, 3.8])
     assert len(replay.kernels) == 4 * 8 * 5 * 5 * 3 and replay.frame == 3
     size = len(replay.positions) + len(replay.kernels) + len(replay.metrics)
     assert size < 12_000
-    assert "lr" not in replay.about["names"] and not any(os.sep in str(v) for v in replay.about["classes"])
+    assert "lr" not in about["names"] and not any(os.sep in str(v) for v in about["classes"])
 
 
 def test_a_thousand_points_over_thirty_epochs_stay_small(tmp_path):
@@ -336,8 +337,8 @@ def test_a_file_of_another_version_is_refused(tmp_path, monkeypatch):
     from sslcourse.widgets import replay as module
 
     path = recording().replay.save(tmp_path / "run.npz")
-    monkeypatch.setattr(module, "VERSION", 2)
-    with pytest.raises(CourseError, match="format 1"):
+    monkeypatch.setattr(module, "VERSION", module.VERSION + 1)
+    with pytest.raises(CourseError, match=f"format {module.VERSION - 1}"):
         Replay.load(path)
 
 
@@ -349,6 +350,70 @@ def test_replays_of_little():
     for bad in ([], [{"xy": np.zeros((2, 2))}, {"xy": np.zeros((3, 2))}]):
         with pytest.raises(CourseError):
             Replay(bad)
+
+
+def samples(m: int = 12):
+    from sslcourse.data.datasets import Samples
+
+    return Samples(torch.randint(0, 255, (m, 3, 32, 32), dtype=torch.uint8), torch.arange(m) % 3, classes=("a", "b", "c"))
+
+
+def clustered(epochs: int = 4, seed: int = 0) -> Panel:
+    panel, g = Panel(epochs, classes=("a", "b", "c"), title="run", backend="silent", samples=samples()), torch.Generator().manual_seed(seed)
+    for epoch in range(epochs):
+        panel.add(row(epoch + 1), xy=torch.randn(30, 2, generator=g), labels=torch.arange(30) % 3, assigned=(torch.arange(30) * (epoch + 1)) % 7,
+                  predicted=(torch.arange(12) + epoch) % 3)  # fmt: skip
+    return panel
+
+
+def test_a_replay_keeps_clusters_and_predictions(tmp_path):
+    replay = clustered().replay
+    about = replay.about["runs"][0]
+    assert about["clustered"] and about["guesses"] == 12
+    assert [list(np.frombuffer(replay.assigned, np.uint8).reshape(4, 30)[i]) for i in (0, 3)] == [[j * k % 7 for j in range(30)] for k in (1, 4)]
+    assert list(np.frombuffer(replay.guesses, np.uint8).reshape(4, 12)[1]) == [(i + 1) % 3 for i in range(12)]
+    again = Replay.load(replay.save(tmp_path / "r"))
+    assert (again.assigned, again.guesses, again.pictures, again.truth) == (replay.assigned, replay.guesses, replay.pictures, replay.truth)
+    assert decoded(again.picture()).shape[0] > decoded(recording().replay.picture()).shape[0]  # the samples stand below
+    with pytest.raises(CourseError, match="hand over the samples"):
+        Replay([{"row": {}, "predicted": [0, 1]}])
+    with pytest.raises(CourseError, match=r"assigned of shape \(3,\) for 2 points"):
+        Replay([{"row": {}, "xy": np.zeros((2, 2)), "assigned": [0, 1, 2]}])
+    with pytest.raises(CourseError, match="assigned holds 300"):
+        Replay([{"row": {}, "xy": np.zeros((2, 2)), "assigned": [0, 300]}])
+
+
+def test_a_resumed_record_is_the_record_of_one_run(tmp_path):
+    whole = clustered(4)
+    first = clustered(4).replay  # saved after all four epochs; the training itself is taken up after the second
+    path = first.save(tmp_path / "r")
+    second = Panel(4, classes=("a", "b", "c"), title="run", backend="silent", samples=samples()).resume(Replay.load(path), epoch=2)
+    assert [r["epoch"] for r in second.rows] == [1, 2]
+    g = torch.Generator().manual_seed(0)
+    maps = [torch.randn(30, 2, generator=g) for _ in range(4)]
+    for epoch in (2, 3):
+        second.add(row(epoch + 1), xy=maps[epoch], labels=torch.arange(30) % 3, assigned=(torch.arange(30) * (epoch + 1)) % 7,
+                   predicted=(torch.arange(12) + epoch) % 3)  # fmt: skip
+    a, b = whole.replay, second.replay
+    assert (a.assigned, a.guesses, a.metrics, a.labels) == (b.assigned, b.guesses, b.metrics, b.labels)
+    far = np.frombuffer(a.positions, "<u2").astype(int) - np.frombuffer(b.positions, "<u2").astype(int)
+    assert np.abs(far).max() <= 20  # of 65,536: positions went through half precision and 16 bits twice
+
+
+def test_replays_side_by_side():
+    from sslcourse.widgets import side_by_side
+
+    a, b = clustered(4).replay, clustered(3, seed=1).replay
+    both = side_by_side({"first": a, "second": b})
+    assert len(both) == 4 and [r["title"] for r in both.about["runs"]] == ["first", "second"] and a.about["runs"][0]["title"] == "run"
+    assert both.metrics == a.metrics + b.metrics and both.about["runs"][1]["at"]["metrics"] == len(a.metrics)
+    assert both.about["runs"][1]["at"]["pictures"] == 12
+    assert decoded(both.picture()).shape[0] == decoded(a.picture()).shape[0] + decoded(b.picture()).shape[0]
+    assert "side by side: first, second" in repr(both)
+    with pytest.raises(CourseError, match="two or three"):
+        side_by_side({"only": a})
+    with pytest.raises(CourseError, match="save each"):
+        both.save("nowhere")
 
 
 def bundle(widget) -> dict:

@@ -119,6 +119,7 @@ class Panel:
         classes: names of the classes, for the map's legend.
         title: written above.
         budget: share of the time since the start that drawing may take.
+        samples: a few labelled samples (at most 24 are kept) whose predictions `add(..., predicted=...)` will hand over, for the replay.
         backend: "notebook", "terminal" or "silent"; by default `SSLCOURSE_DISPLAY`, else what the front end can show.
 
     A frame is drawn only when the budget has room for it, and always at the last epoch and at `close()`, so what stays in
@@ -127,7 +128,7 @@ class Panel:
     """
 
     def __init__(self, recipe_epochs, classes: Sequence[str] = (), title: str = "", budget: float = 0.02,
-                 backend: str | None = None):  # fmt: skip
+                 backend: str | None = None, samples=None):  # fmt: skip
         self.epochs = int(getattr(recipe_epochs, "epochs", recipe_epochs))
         if self.epochs < 1:
             raise CourseError(f"recipe_epochs={recipe_epochs!r}; pass recipe.epochs, a whole number from 1")
@@ -140,6 +141,7 @@ class Panel:
         self.rows: list[dict[str, float]] = []
         self.frames_drawn = 0
         self._xy = self._labels = self._filters = None
+        self._pictures, self._truth = (None, None) if samples is None else (samples.image[:24], samples.label[:24].cpu().numpy())
         self._reach = NEAREST
         self._snapshots: list[dict] = []
         self._lock = threading.RLock()  # a second thread (a widget's callback) may ask for a frame while one is drawn
@@ -184,8 +186,15 @@ class Panel:
             self._stale = True
         return self
 
-    def add(self, row: Mapping[str, float], xy=None, labels=None, filters=None) -> Panel:
-        """One row of numbers, with the map and filters of this moment if they are given; drawn if the budget has room."""
+    def add(self, row: Mapping[str, float], xy=None, labels=None, filters=None, assigned=None, predicted=None) -> Panel:
+        """One row of numbers, with what else is known of this moment; drawn if the budget has room.
+
+        Args:
+            xy, labels: the map and its classes, as for `map`.
+            filters: as for `filters`.
+            assigned: (N,) the cluster of each mapped sample; for the replay, which colours by it on request.
+            predicted: (M,) what each of the panel's `samples` is taken for now; for the replay.
+        """
         with self._lock:
             if self._closed:
                 raise CourseError("this panel is closed; make a new one with Panel(recipe.epochs) for another training")
@@ -194,12 +203,12 @@ class Panel:
             if filters is not None:
                 self.filters(filters)
             with self._spending():
-                self.record(row)
+                self.record(row, assigned, predicted)
             last = self.rows[-1]
             self._update(force=last.get("epoch", len(self.rows)) >= self.epochs or bool(last.get("interrupted")))
         return self
 
-    def record(self, row: Mapping[str, float]) -> None:
+    def record(self, row: Mapping[str, float], assigned=None, predicted=None) -> None:
         """Remember a row, with the map and filters as they are, for the charts and for `replay`; draw nothing."""
         kept = {}
         for name, value in row.items():
@@ -215,6 +224,9 @@ class Panel:
                 snapshot["labels"] = self._labels
             if self._filters is not None:
                 snapshot["filters"] = self._filters
+            for name, value in (("assigned", assigned), ("predicted", predicted)):
+                if value is not None:
+                    snapshot[name] = np.asarray(torch.as_tensor(value).cpu()).astype(np.int16)[:MOST_POINTS]
             self._snapshots.append(snapshot)
             self._stale = True
 
@@ -224,7 +236,17 @@ class Panel:
         from sslcourse.widgets.replay import Replay
 
         with self._lock:
-            return Replay(list(self._snapshots), classes=self.classes, title=self.title)
+            return Replay(list(self._snapshots), classes=self.classes, title=self.title, pictures=self._pictures, truth=self._truth)
+
+    def resume(self, replay, epoch: float) -> Panel:
+        """Take over the frames of a recorded replay up to an epoch: a training that goes on there goes on in its record."""
+        with self._lock:
+            self._snapshots = [f for f in replay.frames() if f["row"]["epoch"] <= epoch]
+            self.rows = [f["row"] for f in self._snapshots]
+            last = next((f for f in reversed(self._snapshots) if "xy" in f), None)
+            if last is not None:
+                self.map(last["xy"], last["labels"])
+        return self
 
     # ------------------------------------------------------------------ when to draw
 
