@@ -90,3 +90,62 @@ def after(encoder: nn.Module, layer: str, size: int = 2) -> Encode:
 def pixels(samples: Samples) -> Tensor:
     """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network."""
     return samples.image.cpu().float().flatten(1) / 255
+
+
+# ---------------------------------------------------------------------------------------------- what a unit looks at
+
+
+def receptive_field(encoder: nn.Module, layer: str) -> int:
+    """Side in pixels of what one place after a named layer can see, for stages that follow one another.
+
+    Each convolution or pooling of kernel k adds (k - 1) times the strides before it. Kernels of one pixel (ResNet's shortcuts) add
+    nothing and are left out, their strides too: the path beside them has the same.
+    """
+    if layer not in encoder.layers:
+        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
+    size, jump = 1, 1
+    for name, stage in encoder.layers.items():
+        for module in stage.modules():
+            if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+                kernel, stride = (v if isinstance(v, int) else v[0] for v in (module.kernel_size, module.stride))
+                if kernel > 1:
+                    size, jump = size + (kernel - 1) * jump, jump * stride
+        if name == layer:
+            break
+    return size
+
+
+def excitations(encoder: nn.Module, samples: Samples, layer: str, top: int = 9) -> dict[str, Tensor]:
+    """Which images excite each unit of a layer most, and where (Zeiler and Fergus, Visualizing and understanding CNNs, 2014, section 4).
+
+    Args:
+        encoder: has `.layers`; is read in eval mode and left as it was.
+        samples: labels are not read.
+        layer: the name of one of its layers, whose output is (B, C, h, w).
+        top: images for each unit, the strongest first; of every image only its strongest place counts, so that one does not fill the row.
+
+    Returns:
+        "value" (C, top) activations, "image" (C, top) positions in `samples`, "y" and "x" (C, top) the centre in pixels.
+    """
+    if layer not in encoder.layers:
+        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
+    if not 1 <= top <= len(samples):
+        raise CourseError(f"top={top}; there are {len(samples)} images, ask for 1 to {len(samples)}")
+    device = next(encoder.parameters()).device
+    values, places, caught = [], [], []
+    hook = encoder.layers[layer].register_forward_hook(lambda module, inputs, output: caught.append(output))
+    try:
+        with frozen(encoder):
+            for batch in samples.to(device).batches(512):
+                encoder(batch["image"].float() / 255)
+                maps = caught.pop().float().cpu()  # (B, C, h, w)
+                value, place = maps.flatten(2).max(2)
+                values.append(value)
+                places.append(place)
+    finally:
+        hook.remove()
+    height, width = samples.image.shape[2:]
+    h, w = maps.shape[2:]
+    value, image = torch.cat(values).T.topk(top, dim=1)  # (C, top)
+    place = torch.cat(places).T.gather(1, image)
+    return {"value": value, "image": image, "y": ((place // w) + 0.5) * height / h, "x": ((place % w) + 0.5) * width / w}

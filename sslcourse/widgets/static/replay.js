@@ -62,7 +62,7 @@ function render({ model, el }) {
   });
 
   function panel(run, parent) {
-    const { points, names, epochs } = run, MAP = several ? (runs.length > 2 ? 250 : 300) : 330, CHART = several ? MAP + 20 : 300;
+    const { points, names, epochs } = run, MAP = several ? (runs.length > 2 ? 250 : 380) : 330, CHART = several ? MAP + 20 : 300;
     const take = (name, size, Kind) => new Kind(raw[name].slice(run.at[name], run.at[name] + size * Kind.BYTES_PER_ELEMENT).buffer);
     const xy = take("positions", run.count * points * 2, Uint16Array), labels = take("labels", points, Uint8Array);
     const assigned = take("assigned", run.clustered ? run.count * points : 0, Uint8Array);
