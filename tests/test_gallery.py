@@ -129,7 +129,7 @@ def test_the_gallery_in_a_page(blank_page, toys, tmp_path):
     pixels = lambda name: page.evaluate(f"() => document.querySelector('.ssl-filters canvas.{name}').toDataURL()")
     before = {name: pixels(name) for name in ("units", "kernel", "patches", "whole")}
     box = page.locator(".ssl-filters canvas.units").bounding_box()
-    page.mouse.click(box["x"] + 3 + 37 * 2 + 10, box["y"] + 10)  # the third unit of the first row
+    page.mouse.click(box["x"] + 3 + 63 * 2 + 10, box["y"] + 10)  # the third unit of the first row
     assert page.evaluate(f"() => {ROOT}.dataset.unit") == "2" and page.evaluate("() => window.saved.at(-1).unit") == 2
     assert all(pixels(name) != before[name] for name in before)
     page.keyboard.press("ArrowRight")

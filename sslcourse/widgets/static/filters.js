@@ -1,12 +1,14 @@
 // The filter gallery: units as tiles, the chosen one large, and the patches that excite it most with the image each was found in.
 // data-* on the root: unit, layer, frame, draws, image (the picture under the pointer or the strongest), pictures (1 when loaded).
 
-const TILE = 34, PATCH = 66, WHOLE = 150;
+const GRID = 336, PATCH = 66, WHOLE = 150;
 
 const LOOK = `
 .ssl-filters .units { cursor: pointer; border-radius: 3px; outline: none; }
 .ssl-filters .detail { display: flex; flex-wrap: wrap; gap: 14px; align-items: flex-start; }
 .ssl-filters .patches { cursor: crosshair; }
+.ssl-filters .body { flex-wrap: wrap; }
+.ssl-filters .found { max-width: 360px; }
 .ssl-filters .bar label { display: flex; gap: 6px; align-items: center; }
 `;
 
@@ -27,10 +29,10 @@ function render({ model, el }) {
   slider.setAttribute("aria-label", "epoch");
   const label = make("output", "", bar);
   const body = make("div", "body", root);
-  const left = make("div", "side", body), right = make("div", "side", body);
-  const columns = Math.min(10, Math.max(...layers.map((l) => Math.ceil(Math.sqrt(l.units)))) + 1);
-  const rows = Math.ceil(Math.max(...layers.map((l) => l.units)) / columns);
-  const [units, unitCtx] = sheet(left, "units", columns * (TILE + 3) + 3, rows * (TILE + 3) + 3);
+  const left = make("div", "side", body), right = make("div", "side found", body);
+  const [units, unitCtx] = sheet(left, "units", GRID, GRID);
+  // The tiles are as large as the layer's number of units allows.
+  const grid = () => { const columns = Math.max(4, Math.ceil(Math.sqrt(layers[layer].units))); return [columns, Math.min(60, Math.floor((GRID - 3) / columns) - 3)]; };
   units.tabIndex = 0;
   units.setAttribute("role", "listbox");
   const heading = make("div", "", right);
@@ -77,8 +79,8 @@ function render({ model, el }) {
     root.dataset.image = image;
   };
   const draw = () => {
-    const l = layers[layer], first = layer === 0, colour = ink();
-    unitCtx.clearRect(0, 0, columns * (TILE + 3) + 3, rows * (TILE + 3) + 3);
+    const l = layers[layer], first = layer === 0, colour = ink(), [columns, TILE] = grid();
+    unitCtx.clearRect(0, 0, GRID, GRID);
     for (let u = 0; u < l.units; u++) {
       const x = 3 + (u % columns) * (TILE + 3), y = 3 + Math.floor(u / columns) * (TILE + 3);
       if (first && u < count) drawKernel(unitCtx, u, x, y, TILE); else drawPatch(unitCtx, u, 0, x, y, TILE);
@@ -111,11 +113,11 @@ function render({ model, el }) {
   listen(choose, "change", () => { layer = choose.selectedIndex; model.set("layer", layer); pick(Math.min(unit, layers[layer].units - 1)); });
   listen(slider, "input", () => { frame = +slider.value; draw(); });
   listen(units, "click", (e) => {
-    const [x, y] = pointer(e, units), u = Math.floor((y - 2) / (TILE + 3)) * columns + Math.floor((x - 2) / (TILE + 3));
+    const [x, y] = pointer(e, units), [columns, TILE] = grid(), u = Math.floor((y - 2) / (TILE + 3)) * columns + Math.floor((x - 2) / (TILE + 3));
     if (u >= 0 && u < layers[layer].units) pick(u);
   });
   listen(units, "keydown", (e) => {
-    const to = { ArrowRight: unit + 1, ArrowLeft: unit - 1, ArrowDown: unit + columns, ArrowUp: unit - columns, Home: 0, End: layers[layer].units - 1 }[e.key];
+    const columns = grid()[0], to = { ArrowRight: unit + 1, ArrowLeft: unit - 1, ArrowDown: unit + columns, ArrowUp: unit - columns, Home: 0, End: layers[layer].units - 1 }[e.key];
     if (to === undefined) return;
     if (to >= 0 && to < layers[layer].units) pick(to);
     e.preventDefault();
