@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import pathlib
 import threading
+import weakref
 
 import anywidget
 import numpy as np
@@ -12,9 +14,25 @@ import numpy as np
 _STATIC = pathlib.Path(__file__).parent / "static"
 
 
-def script(name: str) -> str:
+class Script(str):
+    """The text of a view's JavaScript, which knows its name."""
+
+    name: str
+
+
+def script(name: str) -> Script:
     """The JavaScript of a view: what all views share, then its own file. One module without imports, as anywidget wants it."""
-    return "\n".join((_STATIC / f"{part}.js").read_text(encoding="utf-8") for part in ("common", name))
+    text = Script("\n".join((_STATIC / f"{part}.js").read_text(encoding="utf-8") for part in ("common", name)))
+    text.name = name
+    return text
+
+
+_alive: weakref.WeakSet = weakref.WeakSet()
+
+
+def alive() -> list[View]:
+    """The views of this process that have not been closed, in order of their making."""
+    return sorted((v for v in _alive if v.comm is not None), key=lambda v: v._number)
 
 
 class View(anywidget.AnyWidget):
@@ -23,6 +41,34 @@ class View(anywidget.AnyWidget):
     The notebook stores the PNG of `picture()` beside the widget view: hosting sites, reopened notebooks and front ends without
     widgets show that. Nothing in a view needs Python while a cell runs: everything happens on data that were sent when it was made.
     """
+
+    _made = itertools.count()
+
+    def __init__(self, *args, **kwargs):
+        super().__init__(*args, **kwargs)
+        self._number = next(View._made)
+        _alive.add(self)
+
+    @property
+    def script_name(self) -> str:
+        """Under which name `script` finds this view's JavaScript."""
+        return type(self)._esm_name
+
+    def __init_subclass__(cls, **kwargs):
+        # anywidget takes the text over when the class is made; its name is kept for pages without a kernel.
+        text = cls.__dict__.get("_esm")
+        if isinstance(text, Script):
+            cls._esm_name = text.name
+        super().__init_subclass__(**kwargs)
+
+    def for_page(self) -> None:
+        """Bring into the state what a page without a kernel needs, where that is more than a notebook needs."""
+
+    def page(self, path, title: str = "") -> pathlib.Path:
+        """Write this view as an HTML page that opens anywhere, without kernel and network. Returns the path."""
+        from sslcourse.widgets import page
+
+        return page.write(self, path, title)
 
     def picture(self) -> bytes:
         """The view's first state as PNG bytes, drawn in Python."""
