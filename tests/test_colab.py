@@ -1,0 +1,120 @@
+"""Colab: installing the course there changes none of its packages, and the first cell is a no-op at home."""
+
+import json
+import pathlib
+import re
+import subprocess
+import sys
+import venv
+
+import pytest
+from packaging.requirements import Requirement
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT / "tests" / "colab"))
+from constraints import versions  # noqa: E402 (beside this file's folder)
+
+NEW = {"jaxtyping", "wadler-lindig"}  # what installing may add: small, pure Python
+
+
+def dependencies() -> list[str]:
+    text = (ROOT / "pyproject.toml").read_text()
+    return re.findall(r'"([^"]+)"', re.search(r"^dependencies = \[(.*?)^\]", text, re.M | re.S)[1])
+
+
+def broken(requirements: list[str]) -> list[str]:
+    """Requirements that Colab's versions do not meet."""
+    there = versions()
+    bad = []
+    for text in requirements:
+        wanted = Requirement(text)
+        name = re.sub(r"[-_.]+", "-", wanted.name).lower()
+        if name not in there:
+            bad += [text] * (name not in NEW)
+        elif not wanted.specifier.contains(there[name].split("+")[0], prereleases=True):
+            bad.append(text)
+    return bad
+
+
+def test_colab_meets_every_dependency():
+    assert len(dependencies()) > 10 and broken(dependencies()) == []
+
+
+@pytest.mark.parametrize("requirement", ["ipywidgets>=8", "numpy>=2.2", "torch==2.12.0", "jupyterlab>=4.2", "traitlets>=5.8"])
+def test_what_colab_lacks_is_noticed(requirement):
+    assert broken([requirement]) == [requirement]
+
+
+def test_the_optional_parts_stay_optional():
+    assert not any(re.match(r"(jupyterlab|nbval|playwright|pytest|latex2mathml)\b", d) for d in dependencies())
+
+
+@pytest.mark.slow
+def test_pip_would_change_nothing_there(tmp_path):
+    """Every package of Colab's list as a stub in an empty environment; then pip's own plan. Stubs carry no requirements, so this
+    shows installs and upgrades, not conflicts."""
+    venv.create(tmp_path / "stub", with_pip=False)
+    python = tmp_path / "stub" / "bin" / "python"
+    (site,) = (tmp_path / "stub" / "lib").glob("python*/site-packages")
+    for name, version in versions().items():
+        info = site / f"{name.replace('-', '_')}-{version}.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        (info / "INSTALLER").write_text("stub\n")
+        (info / "RECORD").write_text("")
+    plan = tmp_path / "plan.json"
+    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--dry-run", "--report", str(plan), *dependencies()]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    if done.returncode and re.search(r"(?i)connection|network|resolve|timed out|NewConnectionError|Max retries", done.stderr):
+        pytest.skip("no package index can be reached")
+    assert done.returncode == 0, done.stderr[-2000:]
+    planned = {re.sub(r"[-_.]+", "-", p["metadata"]["name"]).lower() for p in json.loads(plan.read_text())["install"]}
+    assert planned <= NEW and "jaxtyping" in planned, planned
+
+
+def first_cell() -> str:
+    source = (ROOT / "notebooks" / "source" / "01_simclr.py").read_text()
+    return re.search(r"# %%\n(# On Colab.*?)\n\n# %%", source, re.S)[1].replace("{{repository}}", "git+ADDRESS")
+
+
+def test_every_notebook_begins_with_the_same_cell():
+    cells = set()
+    for source in [*(ROOT / "notebooks/source").glob("*.py"), *(ROOT / "notebooks/source/homework").glob("*.py")]:
+        cell = re.search(r"# %%\n(# On Colab.*?)\n\n# %%", source.read_text(), re.S)
+        assert cell, f"{source.name} has no Colab cell"
+        cells.add(cell[1])
+    assert len(cells) == 1
+
+
+@pytest.mark.parametrize("colab, installed, runs", [(False, False, 0), (False, True, 0), (True, True, 0), (True, False, 1)])
+def test_the_first_cell_installs_on_colab_alone(monkeypatch, colab, installed, runs):
+    import importlib.util
+
+    called = []
+    there = {"google": colab, "google.colab": colab, "sslcourse": installed}
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: there[name] or None)
+    monkeypatch.setattr(subprocess, "run", lambda command, check: called.append((command, check)))
+    exec(compile(first_cell(), "cell", "exec"), {})
+    assert len(called) == runs
+    if runs:
+        assert called[0][1] is True and called[0][0][1:] == ["-m", "pip", "install", "-q", "git+ADDRESS"]
+
+
+def test_the_address_stands_in_one_place():
+    address = re.search(r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    for file in [*ROOT.glob("notebooks/source/**/*.py"), *ROOT.glob("sslcourse/**/*.py"), ROOT / "README.md"]:
+        assert address not in file.read_text(), f"{file.name} repeats the project's address"
+    for file in ROOT.glob("notebooks/0*.ipynb"):
+        assert f"git+{address}" in file.read_text()
+
+
+def test_without_a_gpu_colab_says_so_at_once(monkeypatch, capsys):
+    import types
+
+    import sslcourse
+
+    sslcourse.setup()
+    assert "No GPU" not in capsys.readouterr().out
+    monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
+    sslcourse.setup()
+    assert "No GPU is attached" in capsys.readouterr().out
