@@ -1,4 +1,4 @@
-"""The command line: sslcourse train | evaluate | claims | bench | doctor."""
+"""The command line: sslcourse train | evaluate | claims | exercises | grade | bench | doctor."""
 
 from __future__ import annotations
 
@@ -22,9 +22,11 @@ A hands-on course on self-supervised learning.
   sslcourse evaluate results/simclr.safetensors
                                               its score on the test split, with baselines beside it
   sslcourse claims simclr --seeds 5           does what the paper claims hold here?
+  sslcourse grade FOLDER                      check a folder of submitted homework, into a CSV file
+  sslcourse exercises                         does every checker name every known mistake?
   sslcourse bench                             how near is a training step to the network alone?
 
-exit codes: 0 done, 1 a claim failed or doctor found a problem, 2 wrong input (the message says what to type), 130 interrupted
+exit codes: 0 done, 1 a claim failed, a mistake was not named or doctor found a problem, 2 wrong input (the message says what to type), 130 interrupted
 """
 
 
@@ -49,6 +51,7 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--limit", type=int, help="use only so many training images")
     sub.add_argument("--checkpoint", help="file to write and to resume from (default: results/METHOD.safetensors)")
+    sub.add_argument("--replay", action="store_true", help="record the training beside the checkpoint: sslcourse replay shows it")
     sub.add_argument("--no-probe", action="store_true", help="skip the validation score at the end")
 
     sub = command("evaluate", evaluate, "score checkpoints on the test split, with baselines", EVALUATE)
@@ -59,10 +62,18 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("--calibration", action="store_true", help="train and score the toybox's yardsticks over three seeds")
     sub.add_argument("--seeds", type=int, default=3, help="of --calibration")
 
+    sub = command("replay", replay, "make a page of one recorded training, or of several side by side", REPLAY)
+    sub.add_argument("checkpoint", nargs="+", help="checkpoints of `sslcourse train --replay`, or .replay.npz files")
+    sub.add_argument("--out", help="the page to write (default: beside the first)")
+
     sub = command("claims", claims, "test a paper's claims over several seeds", CLAIMS)
     sub.add_argument("paper", nargs="?", default="simclr")
     sub.add_argument("--seeds", type=int, default=5)
     sub.add_argument("--out", help="JSON with all numbers; seeds in it are not run again (default: results/claims-PAPER.json)")
+
+    sub = command("exercises", exercises, "hand every checker its known mistakes: is each rejected, and named?", EXERCISES)
+    sub.add_argument("exercise", nargs="*", help="such as simclr.nt_xent; all by default")
+    sub.add_argument("--seed", type=int, default=0, help="of the inputs")
 
     sub = command("bench", bench, "measure the training step against the network alone", BENCH)
     sub.add_argument("--rounds", type=int, default=15)
@@ -161,7 +172,12 @@ def train(options) -> int:
                 _say(f"going on from {path}")
         row: dict = {}
         start = time.perf_counter()
-        for row in train.epochs(method, _watched(samples, recipe) if rank == 0 else samples, recipe, checkpoint=path):
+        rows = train.epochs(method, _watched(samples, recipe) if rank == 0 else samples, recipe, checkpoint=path)
+        if options.replay and rank == 0:
+            from sslcourse.widgets.recording import recorded
+
+            rows = recorded(rows, method, data, recipe, path)
+        for row in rows:
             if rank == 0:
                 _say("\r" + train.line(row, recipe.epochs))
         if rank:
@@ -269,6 +285,30 @@ def _calibration(options) -> int:
     return 0
 
 
+# ---------------------------------------------------------------------------------------------- replay
+
+REPLAY = """\
+The page holds everything and opens in any browser, without Python and without a network.
+
+  sslcourse train simclr --replay
+  sslcourse replay results/simclr.safetensors
+"""
+
+
+def replay(options) -> int:
+    from sslcourse.widgets import replay as replays
+
+    files = [Path(f) if f.endswith(".npz") else replays.beside(f) for f in options.checkpoint]
+    for file, given in zip(files, options.checkpoint):
+        if not file.exists():
+            raise CourseError(f"there is no replay of {given}; train with --replay to record one: sslcourse train simclr --replay")
+    loaded = {f.name.removesuffix(".replay.npz"): replays.Replay.load(f) for f in files}
+    view = next(iter(loaded.values())) if len(files) == 1 else replays.side_by_side(loaded)
+    path = view.page(options.out or files[0].with_name("-".join(loaded) + ".html"), title="sslcourse: " + ", ".join(loaded))
+    _answer(options, {"page": str(path), "epochs": len(view)}, f"written: {path}\nopen it in a browser")
+    return 0
+
+
 # ---------------------------------------------------------------------------------------------- claims
 
 CLAIMS = """\
@@ -290,6 +330,28 @@ def claims(options) -> int:
     _answer(options, {"paper": options.paper, "file": out, "claims": [{**r, "effects": v.effects} for r, v in zip(rows, verdicts)]},
             f"{show.table(rows)!r}\nall numbers: {out}")  # fmt: skip
     return 1 if any(v.verdict == "fail" for v in verdicts) else 0
+
+
+# ---------------------------------------------------------------------------------------------- exercises
+
+EXERCISES = """\
+Each row is one mistake, made in one or several ways and handed to the checker just now. "named" is yes where all of them were
+rejected by this mistake's own message; the reference must be accepted.
+"""
+
+
+def exercises(options) -> int:
+    from sslcourse import check, show
+
+    rows = list(check.mutations(options.exercise or None, options.seed))
+    wrong = [r for r in rows if r["mistake"] != "none: the reference"]
+    named, good = sum(r["named"] for r in wrong), all(r["named"] for r in rows)
+    yes = lambda holds: "yes" if holds else "NO"
+    lines = [{**r, "rejected": yes(r["rejected"]) if r in wrong else "accepted" if r["named"] else "NO",
+              "named": yes(r["named"]) if r in wrong else "-"} for r in rows]  # fmt: skip
+    text = f"{named} of {len(wrong)} mistakes are rejected by their own message; seed {options.seed}"
+    _answer(options, {"seed": options.seed, "rows": rows}, f"{show.table(lines)!r}\n{text}")
+    return 0 if good else 1
 
 
 # ---------------------------------------------------------------------------------------------- bench, doctor

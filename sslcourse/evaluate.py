@@ -192,6 +192,12 @@ def probe(method: nn.Module, data: Data, *, linear: bool = True, limit: int | No
                  classes=len(data.classes), protocol=protocol, linear=linear)  # fmt: skip
 
 
+def guesses(method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, protocol: str = "dino") -> Int[Tensor, " n"]:
+    """What the first `n` validation samples are taken for by kNN among the first `limit` training samples: for pictures, not for scores."""
+    bank, held = data.train.take(slice(0, limit)), data.validation.take(slice(0, n))
+    return knn_predict(features.extract(method, bank), bank.label.cpu(), features.extract(method, held), classes=len(data.classes), protocol=protocol)
+
+
 def random_like(method: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:
     """The same network with fresh random weights and batch statistics of the data: the baseline of every representation."""
     untrained = copy.deepcopy(method)

@@ -218,3 +218,19 @@ def test_bench_measures():
         assert 0.2 < row["bound"] < 1.2 and row["network ms"] <= 1.2 * row["step ms"]
     views = {r["augmentation"]: r["times PIL"] for r in bench.augmentation_table(batch=128, rounds=2)}
     assert views["sslcourse, batched"] > 2 and views["torchvision, PIL in a DataLoader"] == 1
+
+
+def test_replays_of_the_command_line(tmp_path, capsys, monkeypatch):
+    """Recorded beside the checkpoint, and made into pages, one or two side by side."""
+    monkeypatch.chdir(tmp_path)
+    for name, temperature in (("a", "0.2"), ("b", "1")):
+        assert main(["train", "simclr", "--epochs", "1", "--limit", "256", "--no-probe", "--replay", "--checkpoint", f"{name}.safetensors",
+                     "--temperature", temperature]) == 0  # fmt: skip
+    assert (tmp_path / "a.replay.npz").exists()
+    capsys.readouterr()
+    assert main(["replay", "a.safetensors", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {"page": "a.html", "epochs": 1}
+    assert main(["replay", "a.safetensors", "b.replay.npz", "--out", "both.html"]) == 0
+    assert "side by side" in (tmp_path / "both.html").read_text() and "data-view" in (tmp_path / "a.html").read_text()
+    assert main(["replay", "c.safetensors"]) == 2
+    assert "train with --replay" in capsys.readouterr().err

@@ -416,6 +416,55 @@ def test_replays_side_by_side():
         both.save("nowhere")
 
 
+def test_a_training_is_recorded_beside_its_checkpoint_and_goes_on_there(toys, tmp_path, capsys):
+    """Stopped after two epochs and taken up again: the record is that of an uninterrupted training."""
+    from sslcourse import encoders
+    from sslcourse.methods import simclr
+    from sslcourse.train import Recipe, epochs
+    from sslcourse.widgets import recorded
+    from sslcourse.widgets.replay import beside
+
+    recipe = Recipe(epochs=4, batch_size=128, lr=1e-3)
+
+    def run(path, stop_after=None):
+        torch.manual_seed(0)
+        method = simclr.SimCLR(encoders.small_cnn(8))
+        rows = recorded(epochs(method, toys.train, recipe, checkpoint=path), method, toys, recipe, path)
+        for row in rows:
+            if row["epoch"] == stop_after:
+                rows.close()
+                return
+    run(tmp_path / "whole.safetensors")
+    run(tmp_path / "broken.safetensors", stop_after=2)
+    assert len(Replay.load(beside(tmp_path / "broken.safetensors"))) in (1, 2)
+    run(tmp_path / "broken.safetensors")
+    whole, broken = (Replay.load(beside(tmp_path / f"{n}.safetensors")) for n in ("whole", "broken"))
+    assert beside(tmp_path / "whole.safetensors").name == "whole.replay.npz" and len(whole) == len(broken) == 4
+    assert (whole.metrics, whole.guesses, whole.kernels) == (broken.metrics, broken.guesses, broken.kernels)
+    assert whole.about["runs"][0]["guesses"] == 12 and whole.about["runs"][0]["points"] == 128
+    assert "kNN" in whole.about["runs"][0]["names"] and toys.test.openings == []
+    # A damaged record is named, and the training is not in its way.
+    path = beside(tmp_path / "broken.safetensors")
+    path.write_bytes(path.read_bytes()[:500])
+    run(tmp_path / "broken.safetensors")
+    assert "damaged" in capsys.readouterr().err and len(Replay.load(path)) == 1  # only the last epoch's weights are left to look at
+    # The replay of another training does not become part of this one.
+    path.write_bytes(beside(tmp_path / "whole.safetensors").read_bytes())
+    (tmp_path / "broken.safetensors").unlink()
+    recipe = recipe.but(seed=5, epochs=2)
+    run(tmp_path / "broken.safetensors", stop_after=1)
+    run(tmp_path / "broken.safetensors")
+    assert len(Replay.load(path)) == 2
+
+
+@pytest.mark.parametrize("epochs, most, expected", [(8, 40, 8), (200, 40, 40), (41, 40, 40), (100, 3, 3)])
+def test_recorded_epochs_are_spread_and_end_with_the_last(epochs, most, expected):
+    from sslcourse.widgets.recording import due
+
+    chosen = [e for e in range(1, epochs + 1) if due(e, epochs, most)]
+    assert len(chosen) == expected and chosen[-1] == epochs and max(np.diff(chosen)) <= -(-epochs // most)
+
+
 def bundle(widget) -> dict:
     made = widget._repr_mimebundle_()
     return made[0] if isinstance(made, tuple) else made

@@ -2,9 +2,12 @@
 
 import importlib
 
-_HOMES = {"Panel": "live", "align": "live", "map2d": "live", "Replay": "replay", "side_by_side": "replay", "toybox": "explorers",
-          "augmentations": "explorers", "temperature": "explorers", "clusters": "maps", "neighbours": "maps", "filters": "gallery",
-          "pointer": "video", "clip": "video"}  # fmt: skip
+_HOMES = {
+    "Panel": "live", "align": "live", "map2d": "live",
+    "Replay": "replay", "side_by_side": "replay", "recorded": "recording",
+    "toybox": "explorers", "augmentations": "explorers", "temperature": "explorers",
+    "clusters": "maps", "neighbours": "maps", "filters": "gallery", "pointer": "video", "clip": "video",
+}  # fmt: skip
 
 __all__ = sorted(_HOMES)
 
@@ -12,7 +15,7 @@ __all__ = sorted(_HOMES)
 def __getattr__(name: str):
     if name in _HOMES:
         return getattr(importlib.import_module(f"sslcourse.widgets.{_HOMES[name]}"), name)
-    if name in {*_HOMES.values(), "views"}:
+    if name in {*_HOMES.values(), "views", "page"}:
         return importlib.import_module(f"sslcourse.widgets.{name}")
     raise AttributeError(f"sslcourse.widgets has no {name!r}; it has {', '.join(__all__)}")
 

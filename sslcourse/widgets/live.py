@@ -238,6 +238,11 @@ class Panel:
         with self._lock:
             return Replay(list(self._snapshots), classes=self.classes, title=self.title, pictures=self._pictures, truth=self._truth)
 
+    @property
+    def last_map(self):
+        """The map as it was last handed over, (N, 2), or None: where the next one should start from."""
+        return None if self._xy is None else torch.from_numpy(np.asarray(self._xy, np.float32))
+
     def resume(self, replay, epoch: float) -> Panel:
         """Take over the frames of a recorded replay up to an epoch: a training that goes on there goes on in its record."""
         with self._lock:
