@@ -26,7 +26,8 @@ A hands-on course on self-supervised learning.
   sslcourse exercises                         does every checker name every known mistake?
   sslcourse bench                             how near is a training step to the network alone?
 
-exit codes: 0 done, 1 a claim failed, a mistake was not named or doctor found a problem, 2 wrong input (the message says what to type), 130 interrupted
+exit codes: 0 done, 1 a claim failed, a mistake has no name or doctor found a problem, 2 wrong input (the message says what to
+type), 130 interrupted
 """
 
 
@@ -370,13 +371,15 @@ def bench(options) -> int:
     steps = bench.step_table(rounds=options.rounds, encoder=getattr(encoders, options.encoder) if options.encoder else None)
     views = bench.augmentation_table()
     kept, rendered = bench.memory_gain(), bench.pictures_per_second()
+    explorers, panel = bench.explorer_table(), bench.panel_share()
     device = torch.cuda.get_device_name() if common.profile().device == "cuda" else "CPU"
     value = {"device": device, "profile": str(common.profile()), "steps": steps, "augmentation": views, "memory kept": kept,
-             "pictures/s": rendered}
+             "pictures/s": rendered, "explorers": explorers, "live panel": panel}
     short = lambda rows: show.table([{k: round(v, 2 if v < 20 else 0) if isinstance(v, float) else v for k, v in r.items()} for r in rows])
     text = (f"{device}: {common.profile()}\n\n{short(steps)!r}\n\n{short(views)!r}\n\n"
             f"keeping freed memory: {kept:.2f} times faster (forward and backward of the small network)\n"
-            f"toybox: {rendered:,.0f} pictures of 32 pixels a second")  # fmt: skip
+            f"toybox: {rendered:,.0f} pictures of 32 pixels a second\n\n{short(explorers)!r}\n\n"
+            f"live panel: {panel['share']:.1%} of a training's time for {panel['frames']} frames in {panel['epochs']} epochs")  # fmt: skip
     _answer(options, value, text)
     return 0
 

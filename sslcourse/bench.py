@@ -173,3 +173,47 @@ def memory_gain(rounds: int = 9) -> float:
             times[keep].append(time.perf_counter() - start)
     common.keep_memory()
     return statistics.median(times[False]) / statistics.median(times[True])
+
+
+def panel_share(epochs: int = 5, images: int = 4000) -> dict[str, float]:
+    """What the live panel costs a real training in a notebook: its share of the time, and the frames it drew for that.
+
+    SimCLR with the course's small network; each epoch hands over a map, filters and scores. The frames are drawn and encoded as for
+    a notebook and then dropped, since there is none to send them to.
+    """
+    from sslcourse import evaluate, features
+    from sslcourse.train import epochs as train
+    from sslcourse.widgets import Panel
+
+    class Unseen(Panel):
+        def _show(self, data: bytes) -> None:
+            self._last_png = data
+
+    data = toybox.images(max(images, 128), 512, 64)
+    method, xy = simclr.SimCLR(encoders.small_cnn()), None
+    with Unseen(epochs, classes=data.classes, title="bench", backend="notebook") as panel:
+        for row in train(method, data.train.unlabelled(), simclr.COURSE.but(epochs=epochs)):
+            xy = evaluate.living_map(features.extract(method, data.validation), xy)
+            panel.add({**row, **evaluate.probe(method, data, linear=False, limit=500)}, xy=xy, labels=data.validation.label,
+                      filters=encoders.first_filters(method.f))  # fmt: skip
+    return {"share": panel.spent_share, "frames": panel.frames_drawn, "epochs": epochs}
+
+
+def explorer_table(rounds: int = 15) -> list[dict]:
+    """Milliseconds from a moved control to the new picture as PNG, in Python: what the kernel adds to an explorer's answer."""
+    from sslcourse.widgets import augmentations, temperature
+    from sslcourse.widgets import toybox as world
+
+    x = toybox.images(64, 64, 64).train.image
+    g = torch.Generator().manual_seed(0)
+    z = torch.randn(16, 64, generator=g)
+    rows = []
+    made = {"hue": world(), "colour": augmentations(x), "temperature": temperature(z, z + torch.randn(16, 64, generator=g), x[:16])}
+    for control, explorer in made.items():
+        low, high, times = explorer.controls[control].low, explorer.controls[control].high, []
+        for i in range(rounds + 2):
+            start = time.perf_counter()
+            explorer.wanted = {**explorer.state, control: low + (high - low) * (i + 1) / (rounds + 3)}
+            times.append(1000 * (time.perf_counter() - start))
+        rows.append({"explorer": explorer._name, "median ms": statistics.median(times[2:]), "worst ms": max(times[2:])})
+    return rows

@@ -369,51 +369,80 @@ def temperature(z1, z2, images=None, most: int = 12) -> Explorer:
     controls = [_choice("anchor", [(f"image {i + 1}", i) for i in range(min(n, 50))], 0),
                 Control("temperature", "log", 0.2, "temperature", 0.02, 2.0, 0.02)]  # fmt: skip
 
+    ordered: dict = {}  # by anchor: who is nearest, and the page without its bars
+
     def frame(anchor: int, temperature: float) -> tuple[bytes, str]:
         cosine, weight = softmax_weights(a, b, anchor, temperature)
         partner = anchor + n
-        others = [i for i in np.argsort(-np.nan_to_num(cosine, nan=-9.0)) if i not in (anchor, partner)]
-        figure = _pull_and_push(cosine, weight, anchor, partner, others[:most], len(others), temperature, pictures, n)
+        if anchor not in ordered:
+            others = [i for i in np.argsort(-np.nan_to_num(cosine, nan=-9.0)) if i not in (anchor, partner)]
+            ordered[anchor] = others, _bars_ground(cosine, anchor, partner, others[:most], len(others), pictures, n)
+        others, ground = ordered[anchor]
+        values = [float(1 - weight[partner]), *(float(weight[i]) for i in others[:most])]
+        figure = _bars(ground, values, 136 if pictures is not None else 104)
         rest = weight[others]
         share = np.sort(rest)[::-1][: max(1, len(rest) // 10)].sum() / max(rest.sum(), 1e-300)
         text = (f"The partner holds {weight[partner]:.0%} of the softmax, so it still pulls with {1 - weight[partner]:.2f}; the {len(rest)} "
                 f"others push with {rest.sum():.2f} in all, and the hardest tenth of them does {share:.0%} of it. "
                 f"Loss of this anchor: {-math.log(max(weight[partner], 1e-300)):.2f}.")  # fmt: skip
-        return show.png(figure), text
+        return _at_once(figure), text
 
     return Explorer(frame, controls, name="temperature")
 
 
+def _at_once(figure: show.Picture) -> bytes:
+    """The figure as PNG for the screen: no palette and little compression, in a third of the time. What is stored is made smaller later."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    with show._lock, show.matplotlib.rc_context(show._LOOK):
+        figure.canvas.draw()
+        Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+_ROW, _TOP, _LENGTH = 27, 34, 250  # of the bars, in pixels
+
+
 @show._drawing
-def _pull_and_push(cosine, weight, anchor, partner, others, count, temperature, pictures, n) -> show.Picture:
-    """Bars: the partner's pull on top, then the views that push hardest, thumbnails beside their names."""
+def _bars_ground(cosine, anchor, partner, others, count, pictures, n) -> np.ndarray:
+    """All of the bars' page that the temperature does not touch, as pixels: names, thumbnails, similarities, the axis."""
     rows = [partner, *others]
-    row_height, top, left, length = 27, 34, 136 if pictures is not None else 104, 250
-    sheet = show._Sheet(left + length + 150, top + len(rows) * row_height + 40)
-    sheet.text(6, 6, f"image {anchor + 1} as anchor, temperature {temperature:.3g}", 10.5, ha="left", fontweight="bold")
-    bottom = top + len(rows) * row_height
+    left = 136 if pictures is not None else 104
+    sheet = show._Sheet(left + _LENGTH + 150, _TOP + len(rows) * _ROW + 40)
+    sheet.text(6, 6, f"image {anchor + 1} as anchor", 10.5, ha="left", fontweight="bold")
+    bottom = _TOP + len(rows) * _ROW
     for at in (0, 0.25, 0.5, 0.75, 1):
-        sheet.canvas[top:bottom, int(left + at * length)] = 215
-        sheet.text(left + at * length, bottom + 3, f"{at:g}", 8, color=show.SOFT)
-    sheet.text(left + length / 2, bottom + 20, "strength of the pull (partner) or push (others)", 8.5)
+        sheet.canvas[_TOP:bottom, int(left + at * _LENGTH)] = 215
+        sheet.text(left + at * _LENGTH, bottom + 3, f"{at:g}", 8, color=show.SOFT)
+    sheet.text(left + _LENGTH / 2, bottom + 20, "strength of the pull (partner) or push (others)", 8.5)
     for i, row in enumerate(rows):
-        value = float(1 - weight[partner] if i == 0 else weight[row])
-        y, image = top + i * row_height, row % n
-        colour = show.COLOURS[0] if i == 0 else show.COLOURS[4]
-        bar = np.full((row_height - 9, max(1, round(value * length)), 3), [int(colour[j : j + 2], 16) for j in (1, 3, 5)], np.uint8)
-        sheet.paste(bar, left, y + 5)
-        middle = y + row_height / 2
+        y, image = _TOP + i * _ROW, row % n
         name = "its partner" if i == 0 else f"image {image + 1} {'ab'[row // n]}"
-        sheet.text(left - (38 if pictures is not None else 8), middle, name, 9, ha="right", va="center",
+        sheet.text(left - (38 if pictures is not None else 8), y + _ROW / 2, name, 9, ha="right", va="center",
                    fontweight="bold" if i == 0 else "normal")  # fmt: skip
-        word, inside = "pulls" if i == 0 else "pushes", value > 0.6
-        sheet.text(left + value * length + (-5 if inside else 5), middle, f"{word} {value:.3f}", 8.5, ha="right" if inside else "left",
-                   va="center", color="white" if inside else show.INK)  # fmt: skip
-        sheet.text(sheet.width - 6, middle, f"cos {cosine[row]:+.2f}", 8.5, ha="right", va="center")
+        sheet.text(sheet.width - 6, y + _ROW / 2, f"cos {cosine[row]:+.2f}", 8.5, ha="right", va="center")
         if pictures is not None:
             sheet.paste(_fit(pictures[image], 24), left - 31, y + 2)
     if count > len(others):
         sheet.text(sheet.width - 6, 8, f"{len(others)} nearest of {count}", 8.5, ha="right", color=show.SOFT)
+    figure = sheet.done(exact=True)
+    figure.canvas.draw()
+    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+
+
+@show._drawing
+def _bars(ground: np.ndarray, values: Sequence[float], left: int) -> show.Picture:
+    """Bars and their numbers on a page that `_bars_ground` drew: the partner's pull on top, then the pushes."""
+    sheet = show._Sheet(ground.shape[1], ground.shape[0])
+    sheet.canvas[:] = ground
+    for i, value in enumerate(values):
+        y, colour = _TOP + i * _ROW, show.COLOURS[0] if i == 0 else show.COLOURS[4]
+        bar = np.full((_ROW - 9, max(1, round(value * _LENGTH)), 3), [int(colour[j : j + 2], 16) for j in (1, 3, 5)], np.uint8)
+        sheet.paste(bar, left, y + 5)
+        word, inside = "pulls" if i == 0 else "pushes", value > 0.6
+        sheet.text(left + value * _LENGTH + (-5 if inside else 5), y + _ROW / 2, f"{word} {value:.3f}", 8.5, ha="right" if inside else "left",
+                   va="center", color="white" if inside else show.INK)  # fmt: skip
     return sheet.done(exact=True)
 
 
