@@ -21,7 +21,6 @@ function render({ model, el }) {
   const about = model.get("about"), { count, height, width, fps, rate, seconds, bands, columns, hop, events, heat, colours } = about;
   const wave = new Int16Array(bytes(model.get("sound")).buffer), mel = bytes(model.get("mel")), audible = wave.length > 0;
   const view = open({ model, el }, "ssl-clip", audible ? "Film with sound" : "Film", LOOK), { root, ink, listen } = view;
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab's own keys would act on the cell
   if (about.title) make("div", "title", root, { textContent: about.title });
   const bar = make("div", "bar", root);
   const play = make("button", "play", bar, { type: "button" });

@@ -152,7 +152,6 @@ function render({ model, el }) {
   const room = roomFor((about.references + 1) * cells), pointed = roomFor((about.references + 1) * cells);
 
   const view = open({ model, el }, "ssl-pointer", "Film to point into", LOOK), { root, ink, listen } = view;
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab would turn the cell into a heading at a number key
   if (about.title) make("div", "title", root, { textContent: about.title });
   const bar = make("div", "bar", root);
   const play = make("button", "play", bar, { type: "button" });
