@@ -119,7 +119,6 @@ function render({ model, el }) {
   const about = model.get("about"), n = about.points, { pictures, sound, scales, colours } = about;
   const view = open({ model, el }, "ssl-clusters", "Map of points. Arrow keys walk from point to point, Enter pins, Space selects, Escape clears.", LOOK);
   const { root, ink, listen } = view;
-  root.dataset.lmSuppressShortcuts = "true"; // JupyterLab would take Enter and the arrows for itself
 
   // ---- the data
   const places = new Uint16Array(bytes(model.get("positions")).buffer), X = new Float32Array(n), Y = new Float32Array(n);

@@ -61,7 +61,6 @@ function render({ model, el }) {
   const frame = make("div", "window", all, { tabIndex: 0 });
   frame.setAttribute("role", "listbox");
   frame.setAttribute("aria-label", "all images: arrow keys move, Enter chooses");
-  frame.dataset.lmSuppressShortcuts = "true"; // JupyterLab would take Enter and the arrows for itself
   frame.style.height = WINDOW + "px"; frame.style.width = across * pitch + GAP + 18 + "px";
   const spacer = make("div", "", frame), [canvas, ctx] = sheet(spacer, "thumbs", across * pitch + GAP, WINDOW - 2);
   const pointed = make("div", "note pointed", all, { textContent: "\u00a0" });
