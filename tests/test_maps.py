@@ -509,9 +509,13 @@ def test_clusters_draws_its_picture(case, toys):
         "20,000 points": lambda: clusters(rng.normal(size=(20_000, 2)), rng.integers(0, 10, 20_000), title="Many"),
         "clips": lambda: clusters(xy[:20], part.label[:20], clips=part.image[:20, :, None].expand(-1, -1, 4, -1, -1)),
     }[case]()
-    picture = opened(view.picture())
+    first = view.picture()
+    picture = opened(first)
     colours = len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0))
     assert picture.width > 400 and colours > (5 if case in ("nothing", "no value") else 20)
+    if case == "labels and images":
+        view.by = "hue"
+        assert opened(view.picture()) and view.picture() != first
 
 
 def test_neighbours_draws_its_picture(toys):
@@ -915,6 +919,23 @@ def test_a_sound_that_only_python_has_is_asked_for(blank_page):
     blank_page.locator(".pin button[data-act=play]").first.click()
     blank_page.evaluate("([i]) => { for (const f of window.listeners.get('msg:custom')) f({ sound: i, failed: 'ValueError: gone' }, []); }", [a])
     assert "ValueError: gone" in blank_page.locator(".news").inner_text() and blank_page.errors == []
+
+
+@pytest.mark.browser
+def test_a_browser_without_sound_says_so(blank_page):
+    xy, labels = cloud(30)
+    view = clusters(xy, labels, clips=films(), audio=np.full((30, 2000), 0.1), rate=8000)
+    box, points = hosted(blank_page, view), pixels_of(view)
+    a, b = isolated(points)[:2].tolist()
+    blank_page.evaluate("() => { window.Real = AudioContext; window.AudioContext = class { constructor() { throw new Error('no device') } } }")
+    click(blank_page, box, points[a])
+    assert data(blank_page, "sound") == "mute" and "plays no sound (no device)" in blank_page.locator(".news").inner_text()
+    blank_page.evaluate("""() => { Object.defineProperty(window.Real.prototype.__proto__, 'currentTime', { get: () => 0 });
+        window.AudioContext = window.Real }""")
+    click(blank_page, box, points[b])
+    assert data(blank_page, "sound") == "plays"
+    blank_page.wait_for_function(f"() => {ROOT}.dataset.sound === 'mute'", timeout=8000)
+    assert "clock stands still" in blank_page.locator(".news").inner_text() and blank_page.errors == []
 
 
 def films(n: int = 30, frames: int = 6) -> torch.Tensor:

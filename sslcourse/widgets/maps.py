@@ -633,16 +633,16 @@ class Clusters(View):
     # ------------------------------------------------------------------ what stays in the notebook
 
     def picture(self) -> bytes:
-        """The map in its first colouring as PNG bytes; of many points 3,000, evenly taken."""
+        """The map as it is coloured now, as PNG bytes; of many points 3,000, evenly taken."""
         from sslcourse import show
 
         n = len(self)
         at = np.arange(n) if n <= _DRAWN else np.linspace(0, n - 1, _DRAWN).round().astype(int)
         title = " ".join(p for p in (self._title, f"({_DRAWN:,} of {n:,} points)" if n > _DRAWN else "") if p) or None
-        first = self._columns[0] if self._columns else None
-        if first is not None and first.kind != "category":
-            return show.png(_scaled(self._xy[at], first, at, title))
-        codes, names = (np.full(n, -1), ()) if first is None else _fewer(first)
+        column = self.column()
+        if column is not None and column.kind != "category":
+            return show.png(_scaled(self._xy[at], column, at, title))
+        codes, names = (np.full(n, -1), ()) if column is None else _fewer(column)
         images = None if self._images is None else self._images[at]
         for thumbnails, colours in ((images, 256), (images, 64), (None, 256)):  # they are what costs most
             drawn = show.embedding(self._xy[at], codes[at], names, thumbnails, title)

@@ -169,6 +169,7 @@ function render({ model, el }) {
   const body = make("div", "body", root), holder = make("div", "map", body);
   const [, base] = sheet(holder, "under points", MAP, MAP), [, middle] = sheet(holder, "under chosen", MAP, MAP), [over, top] = sheet(holder, "over", MAP, MAP);
   const tip = make("div", "tip", holder);
+  tip.setAttribute("role", "status"); // read out as one walks
   const side = make("div", "side", body), heading = make("div", "title", side), legend = make("div", "legend", side);
   const told = make("div", "told", root), news = make("div", "note news", root), trouble = make("div", "note trouble", root);
   for (const node of [told, news, trouble]) node.setAttribute("aria-live", "polite");
@@ -413,9 +414,10 @@ function render({ model, el }) {
       source.start();
       say(`point ${i} plays`, "plays");
     } else if (!frames) return;
-    const heard = analyser ? new Float32Array(analyser.fftSize) : null;
+    const heard = analyser ? new Float32Array(analyser.fftSize) : null, latest = performance.now() + 1000 * seconds + PATIENCE_MS;
     const next = () => {
       const t = clock() - begun;
+      if (performance.now() > latest) { hush(); mute("its clock stands still"); return; }
       if (heard) {
         analyser.getFloatTimeDomainData(heard);
         loudest = Math.max(loudest, Math.sqrt(heard.reduce((s, v) => s + v * v, 0) / heard.length));
@@ -427,10 +429,13 @@ function render({ model, el }) {
     };
     next();
   };
+  const mute = (why) => say(`This browser plays no sound (${why}).`, "mute");
   const play = (i) => {
     if (!sound) { run(i); return; }
-    speaker = speaker || new AudioContext(); // here, in a click's handler: without one a browser stays silent
-    speaker.resume();
+    try {
+      speaker = speaker || new AudioContext(); // here, in a click's handler: without one a browser stays silent
+      speaker.resume().catch((error) => mute(error.message));
+    } catch (error) { run(i); mute(error.message); return; } // the clip goes on alone
     if (waves) { run(i, decode(waves.subarray(i * sound.length, (i + 1) * sound.length)), sound.rate); return; }
     hush();
     if (model.alone === true) { say("This page carries no sounds: they play where the notebook runs.", "absent"); return; }
