@@ -106,11 +106,12 @@ show.table([{"features": name, **row} for name, row in wall.items()],
 # Two things to notice. Raw pixels are far above chance for **kNN**: pictures that look alike often *are* alike. And a random network is not
 # nothing, but it is **worse than its own input** for kNN: random filters blur away what the pixels knew.
 #
-# What do the neighbours of a picture look like when pixels decide?
+# What do the neighbours of a picture look like when pixels decide? Click a picture; click one of its neighbours to go on from there.
 
 # %%
-spaces = {"pixels": features.pixels(data.validation), "random encoder": features.extract(untrained, data.validation)}
-show.neighbours(spaces, data.validation.image, [0, 1], k=8, labels=held_out, classes=data.classes)
+some = data.validation.take(slice(0, 300))
+spaces = {"pixels": features.pixels(some), "random encoder": features.extract(untrained, some)}
+widgets.neighbours(spaces, some.image, some.label, classes=data.classes)
 
 # %% [markdown]
 # Neighbours share a colour and a place; whether they share the shape is luck. That is what a good representation has to *unlearn*.
@@ -127,11 +128,15 @@ recipe = supervised.COURSE
 shown = data.validation.take(slice(0, 500))      # the pictures on the map
 
 xy = None
-with widgets.Panel(recipe.epochs, classes=data.classes, title="supervised, all labels") as panel:
+with widgets.Panel(recipe.epochs, classes=data.classes, title="supervised, all labels", samples=shown.take(slice(0, 12))) as panel:
     for row in epochs(method, data.train, recipe):
         row |= evaluate.probe(method, data, linear=False, limit=1000)
         xy = evaluate.living_map(features.extract(method, shown), xy)
-        panel.add(row, xy=xy, labels=shown.label, filters=encoders.first_filters(method.f))
+        panel.add(row, xy=xy, labels=shown.label, filters=encoders.first_filters(method.f),
+                  predicted=evaluate.guesses(method, data))
+
+# %% [markdown]
+# The replay holds what you just saw: drag the slider, or press play. Below, twelve pictures and what they were taken for on the way.
 
 # %%
 panel.replay
@@ -145,7 +150,25 @@ show.bars({name: row["linear"] for name, row in wall.items()},
 # %% [markdown]
 # Between the random network and the supervised one lies the room in which the ten papers of this course compete, **without using a label**.
 #
-# ## 6. Where in the network does the class appear?
+# ## 6. Walk on the map
+#
+# Every point is a picture of the validation split. Hover to see it, click to keep it, draw round a group with the mouse to select it. Colour
+# the map by *shape*, then by *hue* or by *place*: which of them did the network sort by? Colour by *correct*: where do the mistakes live?
+
+# %%
+explorer = widgets.clusters(xy, shown.label, shown.image, classes=data.classes, columns=shown,
+                            predicted=evaluate.guesses(method, data, len(shown)))
+explorer
+
+# %% [markdown]
+# What you select comes back to Python as indices. Select a group, and run the next cell again.
+
+# %%
+print(explorer.describe())
+explorer.selected[:10]
+
+# %% [markdown]
+# ## 7. Where in the network does the class appear?
 #
 # The same probe, put on after each layer. The pictures enter on the left. In the trained network the class becomes linear step by step; in the
 # random one every further layer loses some of what the first had kept.
@@ -158,7 +181,14 @@ show.curve(range(1, len(layers) + 1), linear, xlabel="after convolution number",
            ylabel="linear probe, validation accuracy", title="layer by layer")
 
 # %% [markdown]
-# ## 7. One number is not enough: the factor table
+# What do single units look for? Choose a layer and a unit: the patches that excite it most, out of all validation pictures. For the first layer
+# the slider goes back through the training.
+
+# %%
+widgets.filters(method, data.validation, panel)
+
+# %% [markdown]
+# ## 8. One number is not enough: the factor table
 #
 # "Good" depends on the question. For every factor of the toybox a linear probe tells how much of it can be read from the features: 0 is
 # chance, 1 is everything. Supervision on shape is free to throw the rest away. Does it?
@@ -170,7 +200,7 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # %% [markdown]
 # This table is the signature of the course: every method adds a row, and no two rows are alike.
 #
-# ## 8. The test split is opened once
+# ## 9. The test split is opened once
 #
 # So far everything was read on the **validation** split. The labels of the test split are sealed: try it.
 
@@ -194,7 +224,7 @@ show.table([{"features": name, "you expected": my_prediction.get(name), "linear 
             for name, value in ours.items()])
 
 # %% [markdown]
-# ## 9. The road ahead
+# ## 10. The road ahead
 #
 # | chapter | the pretext in eight words | what it works on |
 # |---|---|---|
@@ -211,8 +241,23 @@ show.table([{"features": name, "you expected": my_prediction.get(name), "linear 
 # | AVTS | do this sound and this picture happen together | video and sound |
 # | XDC | each sense learns from the other one's clusters | video and sound |
 #
-# The first of them is open: [01_simclr](01_simclr.ipynb).
-#
+# The first of them is open: [01_simclr](01_simclr.ipynb). Two tastes of what comes later. A solid falls, and is heard: shift the sound against
+# the picture. How far must it be out of step before *you* notice? (Audio-video synchronisation will ask a network.)
+
+# %%
+fall = toybox.bounce(material="metal", seed=3)
+widgets.clip(fall.frames, fall.audio, fall.fps, fall.rate, event={"impact": fall.impacts}, title="picture and sound")
+
+# %% [markdown]
+# And a film of two solids. Click a place: where did its colours come from, in the frames before? Play it with the given mask: it is carried along
+# by colour alone. (Tracking by colorization will learn better features for just this.)
+
+# %%
+film = toybox.crossing(seed=1)
+by_colour = widgets.video.features_of_colour(film.frames, 16, 16)
+widgets.pointer(film.frames, by_colour, film.masks, names=film.names, title="where does this pixel come from?")
+
+# %% [markdown]
 # ## Answer
 #
 # What is a picture worth? The cell prints it, with its baselines.

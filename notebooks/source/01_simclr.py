@@ -29,10 +29,10 @@ import sslcourse                       # first: it sets how torch's threads wait
 import torch
 import torch.nn.functional as F
 from sslcourse import augment, encoders, evaluate, features, health, show, widgets
-from sslcourse.check import check, hint, solution
+from sslcourse.check import check, hint, lesson, solution
 from sslcourse.data import toybox
 from sslcourse.methods import simclr
-from sslcourse.train import epochs, fit
+from sslcourse.train import epochs
 
 profile = sslcourse.setup(seed=0)
 data = toybox.images()
@@ -146,17 +146,18 @@ show.table([{"": "paper", **{k: simclr.PAPER[k] for k in ours}}, {"": "here", **
 method = new_method(loss=loss)
 held_out = data.validation.label
 
-xy = None
-with widgets.Panel(recipe.epochs, classes=data.classes, title="SimCLR, no labels") as panel:
+shown, xy = data.validation.take(slice(0, 500)), None
+with widgets.Panel(recipe.epochs, classes=data.classes, title="SimCLR, no labels", samples=shown.take(slice(0, 12))) as panel:
     for row in epochs(method, data.train.unlabelled(), recipe):
         h = features.extract(method, data.validation)
         row |= evaluate.probe(method, data, linear=False, limit=500)
         row |= {"spread": health.spread(h), "effective rank": health.effective_rank(h)}
         xy = evaluate.living_map(h[:500], xy)
-        panel.add(row, xy=xy, labels=held_out[:500], filters=encoders.first_filters(method.f))
+        panel.add(row, xy=xy, labels=shown.label, filters=encoders.first_filters(method.f),
+                  predicted=evaluate.guesses(method, data))
 
 # %% [markdown]
-# The replay holds what you just saw; drag the slider, or press play.
+# The replay holds what you just saw; drag the slider, or press play. Below the map: twelve pictures, and what their neighbours take them for.
 
 # %%
 panel.replay
@@ -184,10 +185,30 @@ wall = {"random encoder": evaluate.probe(untrained, data)["linear"], "SimCLR": e
 assert wall["SimCLR"] > wall["random encoder"] + 0.25, "SimCLR should stand far above a random encoder"
 show.bars(wall, title="linear probe on the validation split, no labels used before the probe", chance=0.1)
 
+# %% [markdown]
+# Click pictures, and compare whom both encoders take for their neighbours. Find one for which SimCLR is wrong: what do its neighbours share instead?
+
 # %%
 h_untrained, h = features.extract(untrained, data.validation), features.extract(method, data.validation)
-show.neighbours({"random encoder": h_untrained, "SimCLR": h}, data.validation.image, [0, 1], k=8,
-                labels=held_out, classes=data.classes)
+some = slice(0, 300)
+widgets.neighbours({"random encoder": h_untrained[some], "SimCLR": h[some]}, data.validation.image[some], held_out[some], classes=data.classes)
+
+# %% [markdown]
+# The map, to walk on. Colour it by *shape*, by *hue*, by *place*: nobody told the network about any of them. Draw round a group to select it.
+
+# %%
+explorer = widgets.clusters(xy, shown.label, shown.image, classes=data.classes, columns=shown,
+                            predicted=evaluate.guesses(method, data, len(shown)))
+explorer
+
+# %%
+print(explorer.describe())          # select a group above, and run this cell again
+
+# %% [markdown]
+# And what single units came to look for, without a label:
+
+# %%
+widgets.filters(method, data.validation, panel)
 
 # %% [markdown]
 # ## 9. $h$ against $z$
@@ -198,9 +219,9 @@ show.neighbours({"random encoder": h_untrained, "SimCLR": h}, data.validation.im
 # %%
 encode_z = lambda batch: method.g(method.encode(batch))
 z = features.extract(method, data.validation, encode=encode_z)
-some = slice(0, 600)
-maps = {"h, before the projector": evaluate.tsne(h[some]), "z, after it": evaluate.tsne(z[some])}
-show.embedding(maps, held_out[some], data.classes)
+part = slice(0, 600)
+maps = {"h, before the projector": evaluate.tsne(h[part]), "z, after it": evaluate.tsne(z[part])}
+show.embedding(maps, held_out[part], data.classes)
 
 # %%
 z_train = features.extract(method, data.train, encode=encode_z)
@@ -240,16 +261,24 @@ def only_pull(z1, z2, temperature):
 crops = augment.simclr_view(area=simclr.COURSE_VIEW["area"], strength=0, hue_by=0, greyscale=0)
 switches = {"crop and colour": {}, "crops only": dict(view=crops), "no negatives": dict(loss=only_pull)}
 
-short, part = recipe.but(epochs=2), data.train.take(slice(0, 3000)).unlabelled()
-broken, diagnoses = [], {}
+short, part = recipe.but(epochs=3), data.train.take(slice(0, 2000)).unlabelled()
+broken, diagnoses, replays = [], {}, {}
 for name, arguments in switches.items():
     victim = new_method(simclr.SimCLR, **arguments)
-    row = fit(victim, part, short)[-1]
-    sample = features.extract(victim, data.validation, encode=lambda batch: victim.g(victim.encode(batch)))
-    diagnoses[name] = health.diagnose(sample)
+    watch = widgets.Panel(short.epochs, classes=data.classes, backend="silent")     # records, and draws nothing
+    for row in epochs(victim, part, short):
+        sample = features.extract(victim, data.validation, encode=lambda batch: victim.g(victim.encode(batch)))
+        watch.add(row, xy=widgets.map2d(sample[:500]), labels=shown.label)
+    diagnoses[name], replays[name] = health.diagnose(sample), watch.replay
     broken.append({"switch": name, "loss": row["loss"], "partner found": row["partner found"],
                    "spread of z": diagnoses[name]["spread"], **evaluate.probe(victim, data)})
 show.table(broken, caption=f"after {short.epochs} epochs on {len(part):,} pictures")
+
+# %% [markdown]
+# Side by side, the map of $z$ (its two main directions, drawn to scale): one spreads, the other falls together.
+
+# %%
+widgets.side_by_side({name: replays[name] for name in ("crop and colour", "no negatives")})
 
 # %%
 print("no negatives:\n" + str(diagnoses["no negatives"]))
@@ -317,6 +346,7 @@ final
 score_of = {row["features"]: row["linear"] for row in final.rows}
 print(f"Without labels: {score_of['SimCLR']:.1%} by a linear probe, against "
       f"{score_of['random encoder']:.1%} for the random encoder and {score_of['pixels']:.1%} for raw pixels.")
+lesson("01_simclr")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
