@@ -825,6 +825,24 @@ def test_points_have_the_colour_that_the_scale_says(blank_page):
 
 
 @pytest.mark.browser
+@pytest.mark.parametrize("shares", [(0.5, 0.5), (0.8, 0.2)])
+def test_no_class_covers_the_others_where_points_are_dense(blank_page, shares):
+    rng = np.random.default_rng(0)
+    n = 4000
+    labels = rng.choice(2, n, p=shares)
+    xy = np.concatenate([[[-9.0, -9], [9, 9]], rng.uniform(-2, 2, (n - 2, 2))])  # some twenty points over each pixel
+    view = clusters(xy, labels)
+    hosted(blank_page, view)
+    middle = MAP // 2
+    seen = blank_page.evaluate(f"""() => [...document.querySelector('.ssl-clusters .map canvas').getContext('2d')
+        .getImageData({middle - 40}, {middle - 40}, 80, 80).data]""")
+    pixels = np.array(seen).reshape(-1, 4)[:, :3]
+    inks = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in show.COLOURS[:2]])
+    nearest = np.linalg.norm(pixels[:, None] - inks, axis=-1).argmin(1)
+    assert abs((nearest == 0).mean() - shares[0]) < 0.12, (nearest == 0).mean()
+
+
+@pytest.mark.browser
 def test_a_selection_from_python_is_shown(blank_page):
     xy, labels = cloud()
     view = clusters(xy, labels, classes=CLASSES)
