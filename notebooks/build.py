@@ -39,7 +39,7 @@ SOURCES = HERE / "source"
 LIMIT = 450_000  # bytes of a stored notebook
 SECONDS = 90  # that a notebook may run
 
-REGION = re.compile(r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>.*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$", re.M | re.S)
+REGION = re.compile(r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>[^\n]*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$", re.M | re.S)
 
 
 def sources(names: list[str]) -> list[Path]:

@@ -469,7 +469,7 @@ TWO_VIEWS = Exercise(
     _views_properties,
     (
         Mistake("one view, twice", "Both views are the same picture. Draw twice: call the random view two times, not once.",
-                lambda x: (lambda v: (v, v))(_view()(x))),
+                lambda x: (lambda v: (v, v))(_view()(x)), (lambda x: (_fixed(x)[0],) * 2,)),
         Mistake("the image itself", "One of the views is the untouched image. In SimCLR both views are drawn at random.",
                 lambda x: (x, _view()(x))),
         Mistake("the image itself, second", "The second view is the untouched image. In SimCLR both views are drawn at random.",
