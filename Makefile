@@ -1,6 +1,8 @@
 # make lab    installs the course and opens it          make check      the fast tests, under three minutes
 # make test   installs it and passes all tests          make notebooks  builds, executes and stores the notebooks
-# make bench  how near a training step is to the network alone
+# make bench  how near a training step is to the network alone, and what views and the live panel cost
+# make site   web pages of all lessons    make colab      lessons and homework under Colab's versions
+# make latency  from a moved pointer to changed pixels, view by view
 #
 # Everything lives in .venv, which is made at the first call and left alone while requirements.lock and pyproject.toml do not change.
 
@@ -12,7 +14,7 @@ LOCKED := $(shell $(PYTHON) -c 'import sys, platform; print(int(sys.version_info
 # PIP_ARGS: more arguments for pip, such as an index that holds PyTorch's smaller CPU builds.
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: lab test check nbval browser slow notebooks bench doctor clean
+.PHONY: lab test check nbval browser slow notebooks bench site colab latency doctor clean
 
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
@@ -42,9 +44,14 @@ check: $(VENV)/installed
 slow: $(VENV)/installed
 	$(ONE_THREAD) $(BIN)/python -m pytest -q tests -m "slow or distributed"
 
-# The notebooks as a student sees them: nothing shortened, all the threads that the course chooses.
+# The notebooks as a student sees them: nothing shortened, all the threads that the course chooses. Then the teacher's solutions, two at
+# a time: there it only counts that every exercise is correct.
+NBVAL := -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=200 -p no:cacheprovider
+LESSONS := $(wildcard notebooks/*.ipynb notebooks/homework/*.ipynb)
+
 nbval: $(VENV)/installed
-	$(BIN)/python -m pytest -q --nbval-lax --nbval-current-env --nbval-cell-timeout=120 --durations=8 notebooks -p no:cacheprovider
+	$(BIN)/python $(NBVAL) --durations=8 $(LESSONS)
+	$(ONE_THREAD) $(BIN)/python $(NBVAL) -n 2 --dist loadfile notebooks/solutions
 
 browser: $(VENV)/installed
 	$(BIN)/python -m pytest -q tests -m browser
@@ -57,8 +64,30 @@ notebooks: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/sslcourse bench
 
+site: $(VENV)/installed
+	$(BIN)/python notebooks/site.py
+
+latency: $(VENV)/installed
+	$(BIN)/python -m pytest -q -s tests -m browser -k latency
+
+# Colab's own versions of everything that the course uses, in an environment of their own: the kernel of 2022 and the widgets of 2021 that
+# Colab has. Python 3.13, as there, where this machine has it.
+COLAB_PYTHON ?= $(shell python3.13 -c 'print("python3.13")' 2>/dev/null || echo $(PYTHON))
+COLAB := .venv-colab
+
+$(COLAB)/installed: tests/colab/packages.txt tests/colab/constraints.py pyproject.toml
+	$(COLAB_PYTHON) -m venv $(COLAB)
+	$(COLAB_PYTHON) tests/colab/constraints.py > $(COLAB)/constraints.txt
+	$(COLAB)/bin/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c $(COLAB)/constraints.txt --editable . ipykernel nbval beartype
+	touch $@
+
+colab: $(COLAB)/installed
+	$(ONE_THREAD) $(COLAB)/bin/python -m pytest -q -m "not browser and not slow" tests/test_widgets.py tests/test_maps.py tests/test_video.py \
+		tests/test_gallery.py tests/test_check.py -W ignore::DeprecationWarning
+	$(COLAB)/bin/python $(NBVAL) -W ignore::DeprecationWarning $(LESSONS)
+
 doctor: $(VENV)/installed
 	$(BIN)/sslcourse doctor
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) $(COLAB) build site dist *.egg-info

@@ -130,6 +130,7 @@ def keep(page, lesson: str, folder: pathlib.Path) -> None:  # noqa: F811
     page.set_viewport_size({"width": 1200, "height": min(int(height) + 150, 16_000)})
     for dark in (False, True):
         use_theme(page, dark)
+        page.evaluate("() => { document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0 }")  # where the views took it
         page.wait_for_timeout(1500)
         keep_picture(page, folder / f"{lesson}-{'dark' if dark else 'light'}.png")
 
