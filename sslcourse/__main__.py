@@ -72,6 +72,15 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("--seeds", type=int, default=5)
     sub.add_argument("--out", help="JSON with all numbers; seeds in it are not run again (default: results/claims-PAPER.json)")
 
+    sub = command("grade", grade, "check a folder of submitted notebooks and write a CSV file", GRADE)
+    sub.add_argument("folder", help="notebooks, or one subfolder with a notebook for each student")
+    sub.add_argument("--assignment", default="homework_simclr", help="which homework or lesson (default: homework_simclr)")
+    sub.add_argument("--out", help="the CSV file (default: results/grades-ASSIGNMENT.csv)")
+    sub.add_argument("--seed", type=int, help="of the checkers' inputs (default: drawn anew, and written into the file)")
+    sub.add_argument("--seconds", type=float, default=60, help="of processor time for each exercise of each submission")
+    sub.add_argument("--memory", type=int, default=2048, help="megabytes that an answer may take")
+    sub.add_argument("--jobs", type=int, default=1, help="submissions at a time")
+
     sub = command("exercises", exercises, "hand every checker its known mistakes: is each rejected, and named?", EXERCISES)
     sub.add_argument("exercise", nargs="*", help="such as simclr.nt_xent; all by default")
     sub.add_argument("--seed", type=int, default=0, help="of the inputs")
@@ -331,6 +340,36 @@ def claims(options) -> int:
     _answer(options, {"paper": options.paper, "file": out, "claims": [{**r, "effects": v.effects} for r, v in zip(rows, verdicts)]},
             f"{show.table(rows)!r}\nall numbers: {out}")  # fmt: skip
     return 1 if any(v.verdict == "fail" for v in verdicts) else 0
+
+
+# ---------------------------------------------------------------------------------------------- grade
+
+GRADE = """\
+Each function of a submission runs in a process of its own, with limits, and is checked from another process on inputs that nobody
+has seen. What the notebook printed does not count, and its trainings are not repeated: about five seconds a submission. One that
+crashes, never ends or is no notebook costs one row.
+
+  sslcourse grade submissions --jobs 4
+  sslcourse grade submissions --seed 1234            the same inputs as in an earlier run
+  sslcourse grade lesson --assignment 01_simclr      a lesson's exercises, one point each
+"""
+
+
+def grade(options) -> int:
+    from sslcourse import apart, grade
+    from sslcourse.check import assignment
+
+    if options.seconds <= 0 or options.memory <= 0:
+        raise CourseError(f"--seconds {options.seconds:g} --memory {options.memory}: both must be above 0")
+    name = assignment(options.assignment).name
+    out = Path(options.out or f"results/grades-{name}.csv")
+    limits = apart.Limits(seconds=options.seconds, memory=options.memory << 20)
+    found = grade.grade(options.folder, name, seed=options.seed, limits=limits, jobs=options.jobs, leave_out=[out], say=_say)
+    found.write(out)
+    value = {"assignment": name, "seed": found.seed, "sslcourse": found.version, "isolation": found.isolation, "file": str(out),
+             "mistakes": {exercise: dict(pairs) for exercise, pairs in found.mistakes().items()}, "rows": found.rows}  # fmt: skip
+    _answer(options, value, f"{found}\nwritten: {out}")
+    return 0
 
 
 # ---------------------------------------------------------------------------------------------- exercises
