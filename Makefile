@@ -68,7 +68,7 @@ site: $(VENV)/installed
 	$(BIN)/python notebooks/site.py
 
 latency: $(VENV)/installed
-	$(BIN)/python -m pytest -q -s tests -m browser -k latency
+	$(BIN)/python -m pytest -q -s tests -m browser -k 'latency or pointer_to_pixels'
 
 # Colab's own versions of everything that the course uses, in an environment of their own: the kernel of 2022 and the widgets of 2021 that
 # Colab has. Python 3.13, as there, where this machine has it.

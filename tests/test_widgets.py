@@ -668,4 +668,7 @@ def test_a_page_without_a_kernel_gets_every_picture_drawn():
 @pytest.mark.parametrize("path", sorted((pathlib.Path(live.__file__).parent / "static").glob("*.js")), ids=lambda p: p.name)
 def test_the_scripts_reach_for_nothing_outside(path):
     text = path.read_text()
+    if path.name == "host.js":  # it loads the views' own scripts, out of the page it stands in
+        assert text.count("import(") == text.count("import(URL.createObjectURL(new Blob(") == 1
+        text = text.replace("import(", "")
     assert not any(word in text for word in ("http", "import ", "import(", "eval(", "innerHTML", "fetch("))
