@@ -344,7 +344,7 @@ class Pointer(View):
     window = traitlets.Int(0).tag(sync=True)  # as many cells as the film has are everywhere
     topk = traitlets.Int(0).tag(sync=True)  # 0 is all
     keep_first = traitlets.Bool(False).tag(sync=True)
-    # (H, W) uint8: the labels on the first frame, given or drawn. What a view sends arrives as a memoryview.
+    # (H, W) uint8: the labels on the first frame, given or drawn. Bytes from a view may arrive as a memoryview, which the trait refuses.
     drawn = traitlets.Bytes(b"").tag(sync=True, from_json=lambda value, widget: bytes(value))
 
     def __init__(self, frames, features, masks=None, *, references: int = 3, keep_first: bool = False, temperature: float = 0.05,

@@ -43,6 +43,8 @@ function render({ model, el }) {
   const side = make("div", "", body), marked = Object.keys(events), legendH = marked.length ? 20 : 0;
   const soundH = legendH + (audible ? WAVE_H + MEL_H + 8 : 30) + 30;
   const [line, pen] = sheet(make("div", "sounds", side), "sounds", SOUND_W, soundH);
+  line.setAttribute("role", "img");
+  line.setAttribute("aria-label", `${audible ? "the sound as wave and as bands of pitch over time" : "time"}; marked: ${marked.join(", ") || "nothing"}`);
   let shift = null, shiftSays = null;
   if (audible) {
     const row = make("label", "shift", side);

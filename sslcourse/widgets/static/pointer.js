@@ -61,8 +61,19 @@ const referencesOf = (t, s) => {
   return refs;
 };
 
-// Where cell j of frame t points to: `where` (frame * cells + cell), `weight`, of `n` matches. Similarities are rounded to float32 before
-// the best are chosen, and all that equal the last of them stay: no tie to break, and Python finds the same.
+// The k-th largest of the first n values. Most values do not reach the k best so far, and cost one comparison.
+const kth = (values, n, k) => {
+  const best = new Float32Array(k).fill(-Infinity); // ascending
+  for (let i = 0; i < n; i++) if (values[i] > best[0]) {
+    let p = 0;
+    for (; p + 1 < k && best[p + 1] < values[i]; p++) best[p] = best[p + 1];
+    best[p] = values[i];
+  }
+  return best[0];
+};
+
+// Where cell j of frame t points to: `where` (frame * cells + cell), `weight`, of `n` matches. Similarities are rounded to float32 (by
+// their array) before the best are chosen, and all that equal the last of them stay: no tie to break, and Python finds the same.
 function attend(film, t, j, s, room) {
   const { rows, columns, depth, vectors } = film, cells = rows * columns, refs = referencesOf(t, s);
   const row = Math.floor(j / columns), column = j % columns, target = (t * cells + j) * depth;
@@ -74,10 +85,10 @@ function attend(film, t, j, s, room) {
     const i = r * cells + y * columns + x, source = i * depth;
     let sum = 0;
     for (let d = 0; d < depth; d++) sum += vectors[target + d] * vectors[source + d];
-    similar[n] = Math.fround(sum); where[n++] = i;
+    similar[n] = sum; where[n++] = i;
   }
   let least = -Infinity, most = -Infinity;
-  if (s.topk && s.topk < n) least = similar.slice(0, n).sort()[n - s.topk];
+  if (s.topk && s.topk < n) least = kth(similar, n, s.topk);
   for (let i = 0; i < n; i++) if (similar[i] > most) most = similar[i];
   let total = 0, kept = 0;
   for (let i = 0; i < n; i++) if (similar[i] >= least) {
@@ -176,6 +187,7 @@ function render({ model, el }) {
   const none = make("div", "none", refsBox);
   const key = make("div", "note", refsBox, { textContent: "Brighter cells hold more of the attention. Ring: the peak of a frame, with a cross that of all. Dashed: the window." });
   const chart = given ? sheet(right, "chart", CHART_W, CHART_H) : null;
+  chart?.[0].setAttribute("role", "img");
 
   // ---- controls
   const settings = make("div", "settings", root);
@@ -229,34 +241,38 @@ function render({ model, el }) {
   let drawn = bytes(model.get("drawn"));
   const read = () => ({ references: about.references, temperature: model.get("temperature"), window: model.get("window") >= everywhere ? everywhere : model.get("window"),
     topk: model.get("topk"), first: model.get("keep_first") });
-  let s = read(), labels = [], masks = [], scores = [];
+  let s = read(), labels = [], masks = [], scores = [], begun = null;
   const save = (name, value) => { model.set(name, value); model.save_changes(); };
 
   // ---- propagation, a few milliseconds at a time, so that the page answers meanwhile
   const restart = () => {
     labels = [toCells(drawn, height, width, rows, columns, labelsCount)];
-    masks = [drawn]; scores = [score(0)];
+    masks = [drawn]; scores = [score(0)]; begun = null;
     root.dataset.done = 1;
     if (waiting === null && drawn.some((v) => v)) waiting = requestAnimationFrame(work);
   };
-  const step = (t) => {
-    const next = new Float64Array(cells * labelsCount);
-    for (let j = 0; j < cells; j++) {
-      const n = attend(film, t, j, s, room);
+  const step = (until) => { // the next frame, or as many of its cells as there is time for; false: there was not enough
+    const t = labels.length;
+    begun = begun || { next: new Float64Array(cells * labelsCount), j: 0 };
+    for (const { next } = begun; begun.j < cells; begun.j++) {
+      if (begun.j % 16 === 15 && performance.now() > until) return false;
+      const j = begun.j, n = attend(film, t, j, s, room);
       for (let i = 0; i < n; i++) {
         const r = Math.floor(room.where[i] / cells), from = (room.where[i] - r * cells) * labelsCount;
         for (let q = 0; q < labelsCount; q++) next[j * labelsCount + q] += room.weight[i] * labels[r][from + q];
       }
     }
-    labels.push(next);
-    masks.push(toPixels(next, rows, columns, height, width, labelsCount));
+    labels.push(begun.next);
+    masks.push(toPixels(begun.next, rows, columns, height, width, labelsCount));
     scores.push(score(t));
+    begun = null;
+    return true;
   };
   const work = () => {
     waiting = null;
     const until = performance.now() + SLICE_MS;
     let seen = false;
-    while (labels.length < count && performance.now() < until) { seen = seen || labels.length === frame; step(labels.length); }
+    while (labels.length < count && step(until)) seen = seen || labels.length - 1 === frame;
     root.dataset.done = labels.length;
     if (labels.length < count) waiting = requestAnimationFrame(work);
     if (seen) drawFilm();
@@ -410,7 +426,8 @@ function render({ model, el }) {
     if (place >= 0) {
       const r = Math.floor(place / cells), k = place % cells;
       root.dataset.peak = `${r},${Math.floor(k / columns)},${k % columns},${top.toFixed(5)}`;
-      says.textContent = `Pixel (${x}, ${y}) of frame ${frame + 1} points most to frame ${r + 1}, row ${Math.floor(k / columns) + 1}, column ${k % columns + 1} of the cells, with ${percent(top)} of its attention.`;
+      says.textContent = `Pixel (${x}, ${y}) of frame ${frame + 1} points most to frame ${r + 1}, cell (${k % columns}, ${Math.floor(k / columns)}) `
+        + `of ${columns} x ${rows}, with ${percent(top)} of its attention.`;
     } else { root.dataset.peak = ""; says.textContent = drawing() ? "Drag over the picture to draw." : `Pixel (${x}, ${y}) of frame 1.`; }
     screen.setAttribute("aria-label", `frame ${frame + 1}. ${says.textContent}`);
     attention = all;
@@ -452,6 +469,7 @@ function render({ model, el }) {
       const mean = scores.slice(1).reduce((a, j) => a + present.reduce((m, q) => m + j[q], 0) / present.length, 0) / (count - 1);
       c.textAlign = "right"; c.fillStyle = colour; c.fillText(`mean of frames 2 to ${count}: ${mean.toFixed(3)}`, r, b + 24);
       root.dataset.mean = mean.toFixed(4);
+      chart[0].setAttribute("aria-label", `overlap with the given masks, mean of frames 2 to ${count}: ${mean.toFixed(3)}`);
     } else root.dataset.mean = "";
   };
 
