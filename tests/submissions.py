@@ -1,0 +1,258 @@
+"""A class of submissions to the homework on SimCLR, each in its own way: right, wrong, broken, endless, hostile.
+
+`write(folder)` makes them; `EXPECTED` is what the grader must make of each.
+"""
+
+import json
+import pathlib
+
+from sslcourse import check
+from sslcourse.check import engine
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+TASKS = ("nt_xent", "two_views", "contrastive_accuracy", "compare_temperatures", "frozen_probe")
+IMPORTS = """\
+import os, sys, time
+import torch
+import torch.nn.functional as F
+from sslcourse import augment, encoders, evaluate, features
+from sslcourse.check import check, points
+from sslcourse.methods import simclr
+from sslcourse.train import fit"""
+
+RIGHT = {
+    "nt_xent": """\
+def nt_xent(z1, z2, temperature):
+    z = F.normalize(torch.cat([z1, z2]), dim=1)
+    s = (z @ z.T / temperature).masked_fill(torch.eye(len(z), dtype=torch.bool), float("-inf"))
+    return F.cross_entropy(s, torch.arange(len(z)).roll(len(z1)))""",
+    "two_views": """\
+view = augment.simclr_view(area=(0.3, 1.0), strength=0.5)
+def two_views(image):
+    return view(image), view(image)""",
+    "contrastive_accuracy": """\
+def contrastive_accuracy(z1, z2):
+    z = F.normalize(torch.cat([z1, z2]).float(), dim=1)
+    s = (z @ z.T).fill_diagonal_(-2)
+    return (s.argmax(1) == torch.arange(len(z)).roll(len(z1))).float().mean()""",
+    "compare_temperatures": """\
+def compare_temperatures(data, temperatures, recipe):
+    rows = []
+    for temperature in temperatures:
+        torch.manual_seed(1)
+        method = simclr.SimCLR(encoders.small_cnn(), temperature=temperature)
+        last = fit(method, data.train.unlabelled(), recipe)[-1]
+        kNN = evaluate.probe(method, data, linear=False)["kNN"]
+        rows.append({"temperature": temperature, "loss": last["loss"], "partner found": last["partner found"], "kNN": kNN})
+    return rows
+rows = compare_temperatures(toybox.images(), (0.1, 1.0), simclr.COURSE)     # a name of the function too: must not run""",
+    "frozen_probe": """\
+def frozen_probe(method, data):
+    return evaluate.probe(method, data)["linear"]""",
+}
+
+LOOPS = {
+    **RIGHT,
+    "nt_xent": """\
+import math
+def cosine(a, b):
+    return (a * b).sum() / (a.norm() * b.norm())
+
+def one(views, i, partner, temperature):
+    logits = [cosine(views[i], views[k]) / temperature for k in range(len(views)) if k != i]
+    return torch.logsumexp(torch.stack(logits), 0) - cosine(views[i], views[partner]) / temperature
+
+def nt_xent(z1, z2, temperature):
+    views, n = [*z1, *z2], len(z1)
+    total = 0
+    for i in range(2 * n):
+        total = total + one(views, i, (i + n) % (2 * n), temperature)
+    return total / (2 * n)""",
+    "contrastive_accuracy": """\
+def contrastive_accuracy(z1, z2):
+    views, n, found = [*z1.float(), *z2.float()], len(z1), 0
+    for i in range(2 * n):
+        best = max((k for k in range(2 * n) if k != i), key=lambda k: float(cosine(views[i], views[k])))
+        found += best == (i + n) % (2 * n)
+    return found / (2 * n)""",
+}
+
+WRONG_1 = {
+    "nt_xent": RIGHT["nt_xent"].replace("F.normalize(torch.cat([z1, z2]), dim=1)", "torch.cat([z1, z2])"),
+    "two_views": RIGHT["two_views"].replace("return view(image), view(image)", "v = view(image)\n    return v, v"),
+    "contrastive_accuracy": RIGHT["contrastive_accuracy"].replace("mean()", "mean() * 100"),
+    "compare_temperatures": RIGHT["compare_temperatures"].replace("        torch.manual_seed(1)\n", ""),
+    "frozen_probe": """\
+def frozen_probe(method, data):
+    head = torch.nn.Linear(method.f.dim, len(data.classes))
+    method.eval()
+    optimizer = torch.optim.Adam([*method.parameters(), *head.parameters()], lr=0.02)
+    batch = lambda part: part.batch(torch.arange(len(part)))
+    for _ in range(30):
+        loss = F.cross_entropy(head(method.encode(batch(data.train))), data.train.label)
+        optimizer.zero_grad(); loss.backward(); optimizer.step()
+    return (head(method.encode(batch(data.validation))).argmax(1) == data.validation.label).float().mean()""",
+}
+
+WRONG_2 = {
+    "nt_xent": RIGHT["nt_xent"].replace("roll(len(z1)))", "roll(len(z1)), reduction='sum')"),
+    "two_views": RIGHT["two_views"].replace("(0.3, 1.0)", "(1.0, 1.0)"),
+    "contrastive_accuracy": RIGHT["contrastive_accuracy"].replace(".fill_diagonal_(-2)", ""),
+    "compare_temperatures": RIGHT["compare_temperatures"].replace(", temperature=temperature)", ")"),
+    "frozen_probe": """\
+def frozen_probe(method, data):
+    return evaluate.report(method, data)["_Known"]["linear"]""",
+}
+
+
+def by_heart() -> str:
+    """An accuracy that knows every value which the notebook's own check, of seed 0, asks for."""
+    known = {}
+
+    def spy(z1, z2):
+        value = check.EXERCISES["simclr.contrastive_accuracy"].reference(z1, z2)
+        known[round(float((z1.double() * z2.double()).sum()), 4)] = round(float(value), 6)
+        return value
+
+    assert engine.examine("simclr.contrastive_accuracy", spy, seed=0).verdict == "correct"
+    return f"""\
+KNOWN = {known!r}
+def contrastive_accuracy(z1, z2):
+    return KNOWN.get(round(float((z1.double() * z2.double()).sum()), 4), 0.5)"""
+
+
+HOSTILE = {
+    # Prints what a good run prints, and leaves.
+    "fake_success": {"nt_xent": """\
+def nt_xent(z1, z2, temperature):
+    print("✓ simclr.nt_xent: correct")
+    print("homework_simclr: 15 of 15 points so far", flush=True)
+    os._exit(0)
+print("✓ simclr.nt_xent: correct")
+os._exit(0)"""},
+    # Replaces the checker at the top of its notebook, and again from inside its function.
+    "patched_checker": {"nt_xent": """\
+import sslcourse.check
+from sslcourse.check import engine
+engine.examine = sslcourse.check.examine = lambda name, answer, seed=0: engine.Result(name, "correct")
+sslcourse.check.check = lambda name, answer: answer
+torch.isfinite = lambda x: torch.tensor(True)
+
+def nt_xent(z1, z2, temperature):
+    engine.examine = lambda name, answer, seed=0: engine.Result(name, "correct")
+    engine.EXERCISES["simclr.nt_xent"].__dict__["properties"] = lambda f: None
+    torch.allclose = lambda *a, **b: True
+    frame = sys._getframe()
+    while frame:
+        for value in list(frame.f_locals.values()):
+            if isinstance(value, engine.Result):
+                value.__dict__["verdict"] = "correct"
+        frame = frame.f_back
+    return (z1.sum() + z2.sum()) / temperature""",
+                        "contrastive_accuracy": """\
+def contrastive_accuracy(z1, z2):
+    frame = sys._getframe()
+    while frame:                                    # the value that is expected must be somewhere
+        if "expected" in frame.f_locals:
+            return frame.f_locals["expected"]
+        frame = frame.f_back
+    return 0.5"""},
+    # Goes on with what check hands back: the course's own function, where the own one is wrong.
+    "takes_the_reference": {"nt_xent": """\
+def nt_xent(z1, z2, temperature):
+    return z1.sum() / temperature
+nt_xent = check("simclr.nt_xent", nt_xent)""",
+                            "contrastive_accuracy": """\
+contrastive_accuracy = simclr.partner_found"""},
+    "by_heart": {},
+    "endless": {**RIGHT, "nt_xent": """\
+def nt_xent(z1, z2, temperature):
+    while True:
+        pass"""},
+    "all_memory": {**RIGHT, "nt_xent": """\
+def nt_xent(z1, z2, temperature):
+    kept = []
+    while True:
+        kept.append(torch.ones(5_000_000))"""},
+    "many_processes": {"nt_xent": """\
+def nt_xent(z1, z2, temperature):
+    while True:
+        os.fork()"""},
+    "crashing": {**RIGHT, "nt_xent": """\
+import ctypes
+def nt_xent(z1, z2, temperature):
+    return ctypes.string_at(0)""",
+                 "two_views": """\
+size = 1 / 0
+def two_views(image):
+    return view(image, size), view(image, size)"""},
+    "syntax_error": {**RIGHT, "nt_xent": """\
+def nt_xent(z1, z2, temperature)
+    return z1"""},
+    # Runs things that are none of the grader's business; only its functions count.
+    "untidy": {**RIGHT, "nt_xent": "%matplotlib inline\n!pip list\n" + RIGHT["nt_xent"] + "\nnt_xent?\nraise SystemExit",
+               "two_views": "%%time\n" + RIGHT["two_views"] + "\nwhile True:\n    pass"},
+}  # fmt: skip
+
+
+def notebook(*cells: str, written: str = "") -> str:
+    cells = [IMPORTS, *cells, *([f"why_temperature = {written!r}"] if written else [])]
+    made = [{"cell_type": "code", "id": f"c{i}", "metadata": {}, "execution_count": 1, "outputs": [], "source": c} for i, c in enumerate(cells)]
+    made[0]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "homework_simclr: 15 of 15 points so far\n"}]
+    return json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+
+
+def write(folder: pathlib.Path) -> None:
+    """All submissions, into an empty folder."""
+    save = lambda name, text: (folder / f"{name}.ipynb").write_text(text)
+    save("right", (ROOT / "notebooks" / "solutions" / "homework_simclr.ipynb").read_text())
+    save("loops", notebook(*LOOPS.values(), written="=HYPERLINK(\"http://example.org\")"))
+    save("wrong_1", notebook(*WRONG_1.values(), written="At a low temperature\nthe hardest count."))
+    save("wrong_2", notebook(*WRONG_2.values()))
+    save("blank", (ROOT / "notebooks" / "homework" / "simclr.ipynb").read_text())
+    save("empty", "")
+    save("no_notebook", "\x89PNG these are other bytes")
+    (folder / "essay.pdf").write_bytes(b"%PDF")
+    for name, functions in HOSTILE.items():
+        save(name, notebook(by_heart()) if name == "by_heart" else notebook(*functions.values()))
+    # One student's folder holds a module that calls itself sslcourse.
+    inside = folder / "with_a_fake_course"
+    inside.mkdir()
+    fake = "def check(*a): return a[1]\ndef examine(*a): raise SystemExit('correct')\nclass methods:\n    pass\n"
+    (inside / "sslcourse.py").write_text(fake)
+    (inside / "torch.py").write_text("raise SystemExit(0)")
+    (inside / "homework.ipynb").write_text(notebook(RIGHT["nt_xent"], WRONG_1["contrastive_accuracy"]))
+    (folder / "nothing_there").mkdir()
+
+
+CORRECT, NOT, LATER = "correct", "not yet", "not attempted"
+ALL = [CORRECT] * 5
+REST = [LATER] * 4
+# student -> status, total, verdicts, mistakes, words of the remark
+EXPECTED = {
+    "right": ("graded", 15, ALL, [""] * 5, []),
+    "loops": ("graded", 15, ALL, [""] * 5, []),
+    "wrong_1": ("graded", 0, [NOT] * 5, ["no normalisation", "one view, twice", "per cent for a share", "another start for each",
+                                         "unfrozen encoder"], []),
+    "wrong_2": ("graded", 0, [NOT] * 5, ["sum for mean", "no crop", "self-similarity kept", "temperature not passed on",
+                                         "scored on the test split"], []),
+    "blank": ("graded", 0, [LATER] * 5, [""] * 5, []),
+    "empty": ("not a notebook", 0, [""] * 5, [""] * 5, ["the file is empty"]),
+    "no_notebook": ("not a notebook", 0, [""] * 5, [""] * 5, ["no notebook"]),
+    "essay.pdf": ("not a notebook", 0, [""] * 5, [""] * 5, ["a .pdf, not an .ipynb"]),
+    "nothing_there": ("nothing handed in", 0, [""] * 5, [""] * 5, ["no notebook in this folder"]),
+    "fake_success": ("crashed", 0, ["crashed", *REST], [""] * 5, ["nt_xent: its process ended with exit code 0 before it had answered"]),
+    "patched_checker": ("graded", 0, [NOT, LATER, NOT, LATER, LATER], [""] * 5, ["nt_xent: the loss", "expected", "contrastive_accuracy: the share"]),
+    "takes_the_reference": ("graded", 2, [NOT, LATER, CORRECT, LATER, LATER], [""] * 5,
+                            ["nt_xent: the loss", "contrastive_accuracy: uses the course's own function"]),
+    "by_heart": ("graded", 0, [LATER, LATER, NOT, LATER, LATER], [""] * 5, ["contrastive_accuracy: the share"]),
+    "endless": ("out of time", 11, ["out of time", *[CORRECT] * 4], [""] * 5, ["nt_xent: stopped after"]),
+    "all_memory": ("out of memory", 11, ["out of memory", *[CORRECT] * 4], [""] * 5, ["nt_xent:", "MB"]),
+    "many_processes": ("crashed", 0, ["crashed", *REST], [""] * 5, ["nt_xent: stopped: it started more than 16 processes"]),
+    "crashing": ("crashed", 9, ["crashed", NOT, *[CORRECT] * 3], ["", "its cells raise an error", "", "", ""],
+                 ["SIGSEGV", "ZeroDivisionError", "size = 1 / 0"]),
+    "syntax_error": ("graded", 11, [NOT, *[CORRECT] * 4], ["its cell is no Python", "", "", "", ""], ["code cell 2, line 1"]),
+    "untidy": ("graded", 15, ALL, [""] * 5, []),
+    "with_a_fake_course": ("graded", 4, [CORRECT, LATER, NOT, LATER, LATER], ["", "", "per cent for a share", "", ""], []),
+}  # fmt: skip
+

@@ -1,0 +1,185 @@
+"""One source, three notebooks: what students get holds no answer, what teachers get holds all, and stored files are what is built."""
+
+import json
+import pathlib
+import re
+import shutil
+import sys
+
+import nbformat
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+sys.path.insert(0, str(NOTEBOOKS))
+try:
+    import build
+finally:
+    sys.path.pop(0)
+
+SOURCES = build.sources([])
+HOMEWORK = NOTEBOOKS / "source" / "homework" / "simclr.py"
+
+
+def answers(source: pathlib.Path) -> list[str]:
+    """The lines of a source that only the teacher may see, short ones left out that may stand anywhere."""
+    lines = [line.strip() for m in build.REGION.finditer(source.read_text()) for line in m["answer"].splitlines()]
+    return [line for line in lines if len(line) > 30]
+
+
+def code(notebook) -> list[str]:
+    return [c.source for c in notebook.cells if c.cell_type == "code"]
+
+
+# ---------------------------------------------------------------------------------------------- what is in them
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=build.name_of)
+def test_two_builds_are_equal_to_the_byte(source):
+    for solution in (False, True):
+        assert build.text_of(build.build(source, solution)) == build.text_of(build.build(source, solution))
+    assert build.without_outputs(source) == build.without_outputs(source)
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=build.name_of)
+def test_students_see_no_answer(source):
+    text = "\n".join(c.source for c in build.build(source).cells)
+    assert "SOLUTION" not in text
+    assert [line for line in answers(source) if line in text] == []
+
+
+@pytest.mark.parametrize("source", [s for s in SOURCES if build.REGION.search(s.read_text())], ids=build.name_of)
+def test_teachers_see_all_answers_and_no_stub(source):
+    student, teacher = build.build(source), build.build(source, solution=True)
+    text = "\n".join(code(teacher))
+    assert "SOLUTION" not in text and not re.search(r"^\s*raise NotImplementedError$", text, re.M)
+    assert [line for line in answers(source) if line not in text] == []
+    # Cell by cell the same notebook, but for a word to the teacher before it and a check after it.
+    own = teacher.cells[1:-1]
+    assert len(own) == len(student.cells) and "for the teacher" in teacher.cells[0].source
+    regions = len(build.REGION.findall(source.read_text()))
+    assert sum(a.source != b.source for a, b in zip(own, student.cells)) == regions > 0
+    assert f'verdicts("{build.name_of(source)}")' in teacher.cells[-1].source
+
+
+def test_what_a_region_becomes():
+    text = "def f():\n    a = 1\n    # BEGIN SOLUTION\n    return a\n    # END SOLUTION\n\nx = 2\n"
+    text += "# BEGIN SOLUTION: y = None\ny = 3\nz = 4\n# END SOLUTION\n"
+    assert build.for_student(text) == "def f():\n    a = 1\n    raise NotImplementedError\n\nx = 2\ny = None\n"
+    assert build.for_teacher(text) == "def f():\n    a = 1\n    return a\n\nx = 2\ny = 3\nz = 4\n"
+
+
+@pytest.mark.parametrize("text", ["# BEGIN SOLUTION\nx = 1\n", "x = 1\n# END SOLUTION\n", "# BEGIN SOLUTION\nx = 1\n    # END SOLUTION\n"])
+def test_a_marker_without_partner_is_an_error(text, tmp_path):
+    source = tmp_path / "02_x.py"
+    source.write_text(f"# %%\n{text}")
+    for solution in (False, True):
+        with pytest.raises(SystemExit, match="has no partner"):
+            build.build(source, solution)
+
+
+def test_homework_is_blank_and_tells_its_points():
+    from sslcourse.check import assignment
+
+    whole = assignment("homework_simclr")
+    blank = build.build(HOMEWORK)
+    text = "\n".join(code(blank))
+    for task in whole.tasks:
+        stub = re.search(rf"^def {task.function}\(.*\):\n    \"\"\".*\"\"\"\n    (.*)$", text, re.M)
+        assert stub[1] == "raise NotImplementedError", task
+        assert f'check("{task.exercise}", {task.function})' in text
+        prose = "\n".join(c.source for c in blank.cells if c.cell_type == "markdown")
+        assert re.search(rf"\| `{task.function}` \| {task.points} \|", prose), task
+    assert all(re.search(rf'^{name} = """ """$', text, re.M) for name in whole.written) and 'points("homework_simclr")' in text
+
+
+# ---------------------------------------------------------------------------------------------- what is stored
+
+
+@pytest.fixture
+def copy(tmp_path):
+    """A folder of notebooks as a build leaves it, but for what is executed."""
+    for source in SOURCES:
+        for path, text in build.without_outputs(source, tmp_path).items():
+            build.write(text, path)
+    return tmp_path
+
+
+def stored(folder: pathlib.Path) -> list[pathlib.Path]:
+    return sorted([*(folder / "homework").glob("*.ipynb"), *(folder / "solutions").glob("*.ipynb")])
+
+
+def test_a_planted_difference_is_noticed(copy):
+    problems = lambda: [p for s in SOURCES for p in build.differences(s, copy) if "homework/" in p or "solutions/" in p]
+    assert problems() == [] and len(stored(copy)) >= 3
+    for path in stored(copy):
+        data = path.read_bytes()
+        name = str(path.relative_to(copy))
+        for changed in (data.replace(b"import", b"Import", 1), data + b"\n", data.replace(b'"outputs": []', b'"outputs": [1]', 1)):
+            assert changed != data
+            path.write_bytes(changed)
+            assert problems() == [f"{name} is not what its source builds"]
+        path.unlink()
+        assert problems() == [f"{name} is missing"]
+        path.write_bytes(data)
+    assert problems() == []
+
+
+def test_a_notebook_without_source_is_noticed(copy):
+    for name in ("homework/old.ipynb", "solutions/99_old.ipynb", "98_old.ipynb"):
+        shutil.copy(stored(copy)[0], copy / name)
+    assert sorted(build.orphans(copy)) == ["98_old.ipynb has no source", "homework/old.ipynb has no source", "solutions/99_old.ipynb has no source"]
+
+
+def test_a_changed_lesson_is_noticed(tmp_path):
+    source = NOTEBOOKS / "source" / "00_start.py"
+    notebook = build.build(source)
+    for number, cell in enumerate([c for c in notebook.cells if c.cell_type == "code"], 1):
+        cell.execution_count = number
+    path = tmp_path / "00_start.ipynb"
+
+    def said(change) -> list[str]:
+        changed = nbformat.from_dict(json.loads(json.dumps(notebook)))
+        change(changed)
+        path.write_text(build.text_of(changed))
+        return build.differences(source, tmp_path)
+
+    first = lambda n: next(c for c in n.cells if c.cell_type == "code")
+    error = nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])
+    assert said(lambda n: None) == []
+    assert "cells of its source" in said(lambda n: n.cells[3].update(source="1"))[0]
+    assert "top to bottom" in said(lambda n: first(n).update(execution_count=None))[0]
+    assert "stores an error" in said(lambda n: first(n).outputs.append(error))[0]
+    assert "widget state" in said(lambda n: n.metadata.update(widgets={}))[0]
+    assert "the limit is" in said(lambda n: first(n).outputs.append(nbformat.v4.new_output("stream", text="x" * build.LIMIT)))[0]
+    path.unlink()
+    assert build.differences(source, tmp_path) == ["00_start.ipynb is missing"]
+
+
+def test_names_on_the_command_line():
+    assert {"00_start", "01_simclr", "homework_simclr"} <= {build.name_of(s) for s in SOURCES}
+    assert build.sources(["homework_simclr"]) == [HOMEWORK]
+    with pytest.raises(SystemExit, match="no source for 77_x"):
+        build.sources(["77_x"])
+
+
+# ---------------------------------------------------------------------------------------------- they run
+
+
+def printed(notebook) -> str:
+    return "\n".join(o.text for c in notebook.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "stream" and o.name == "stdout")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("solution", [False, True], ids=["blank", "solved"])
+def test_the_homework_runs_to_its_end(solution):
+    """Blank it goes on with the reference and earns nothing; solved it earns every point; both in time."""
+    notebook = build.build(HOMEWORK, solution)
+    build.execute(notebook)
+    said = printed(notebook)
+    took = int(re.search(r"this notebook: (\d+) s on", said)[1])
+    assert took < 1.5 * build.SECONDS, "a crowded machine may take longer, but not by much"
+    assert f"homework_simclr: {15 if solution else 0} of 15 points so far" in said
+    assert said.count("going on with the reference") == (0 if solution else 5)
+    pictures = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs if "image/png" in o.get("data", {})]
+    assert len(pictures) == 2

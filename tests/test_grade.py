@@ -1,0 +1,452 @@
+"""Grading: every submission becomes its row, whatever it does; what counts is what its functions return."""
+
+import csv
+import io
+import json
+import os
+import pathlib
+import subprocess
+import sys
+import textwrap
+import time
+
+import pytest
+import submissions
+from submissions import EXPECTED, TASKS
+
+from sslcourse import apart, check, grade
+from sslcourse.__main__ import main
+from sslcourse.check import engine
+from sslcourse.common import CourseError
+
+HOMEWORK = engine.assignment("homework_simclr")
+LIMITS = ["--seconds", "8", "--memory", "700"]
+
+
+def rows_of(path) -> dict[str, dict]:
+    with open(path, encoding="utf-8-sig", newline="") as file:
+        return {row["student"]: row for row in csv.DictReader(file)}
+
+
+# ---------------------------------------------------------------------------------------------- the whole class
+
+
+@pytest.fixture(scope="module")
+def graded(tmp_path_factory):
+    """The class, graded once by the command: rows of the CSV by student, the JSON, and what lay in the folder before and after."""
+    folder = tmp_path_factory.mktemp("class")
+    submissions.write(folder)
+    before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    out = tmp_path_factory.mktemp("results") / "grades.csv"
+    command = [sys.executable, "-m", "sslcourse", "grade", str(folder), "--out", str(out), "--seed", "31", "--json", "--jobs", "2", *LIMITS]
+    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "A_SECRET": "xyzzy"})
+    assert done.returncode == 0, done.stderr
+    assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
+    return rows_of(out), json.loads(done.stdout), done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("student", EXPECTED)
+def test_every_submission_becomes_its_row(graded, student):
+    row = graded[0][student]
+    status, total, verdicts, mistakes, words = EXPECTED[student]
+    exercises = [t.exercise for t in HOMEWORK.tasks]
+    assert [row[e] for e in exercises] == verdicts, row
+    assert [row[f"{e} mistake"] for e in exercises] == mistakes, row
+    assert (row["status"], row["total"], row["of"]) == (status, str(total), "15"), row
+    assert [float(row[f"{e} points"]) for e in exercises] == [t.points * (v == "correct") for t, v in zip(HOMEWORK.tasks, verdicts)]
+    assert all(word in row["remark"] for word in words) and bool(row["remark"]) == bool(words), row["remark"]
+    assert row["seed"] == "31" and row["sslcourse"] and float(row["seconds"]) < 60
+
+
+@pytest.mark.slow
+def test_the_class_has_no_other_rows_and_they_are_sorted(graded):
+    rows, answer, said = graded
+    assert list(rows) == sorted(EXPECTED, key=str.lower) and len(rows) >= 12
+    assert [r["student"] for r in answer["rows"]] == list(rows)
+    assert said.count(" of 15, ") == sum(status not in ("not a notebook", "nothing handed in") or student == "no_notebook"
+                                         for student, (status, *_) in EXPECTED.items())  # fmt: skip
+
+
+@pytest.mark.slow
+def test_written_answers_reach_the_teacher_and_are_no_formulas(graded):
+    rows, answer, _ = graded
+    assert rows["wrong_1"]["why_temperature"] == "At a low temperature\nthe hardest count."
+    assert rows["loops"]["why_temperature"].startswith("'=HYPERLINK") and rows["blank"]["why_temperature"] == ""
+    assert "A good answer names" in rows["right"]["why_temperature"]
+
+
+@pytest.mark.slow
+def test_the_class_sees_what_it_got_wrong(graded):
+    mistakes = graded[1]["mistakes"]
+    counted = {t.exercise: {} for t in HOMEWORK.tasks}
+    for _, _, verdicts, names, _ in EXPECTED.values():
+        for task, verdict, name in zip(HOMEWORK.tasks, verdicts, names):
+            if verdict:
+                key = name or {"not yet": "another mistake"}.get(verdict, verdict)
+                counted[task.exercise][key] = counted[task.exercise].get(key, 0) + 1
+    assert mistakes == counted
+
+
+@pytest.mark.slow
+def test_the_same_seed_gives_the_same_table_and_another_the_same_verdicts(graded, tmp_path, capsys):
+    folder = tmp_path / "some"
+    folder.mkdir()
+    submissions.write(folder)
+    for path in folder.iterdir():
+        if path.stem not in ("takes_the_reference", "by_heart", "fake_success", "essay"):
+            path.rename(tmp_path / path.name)
+    tables = {}
+    for seed in ("31", "32"):
+        assert main(["grade", str(folder), "--out", str(tmp_path / "g.csv"), "--seed", seed, *LIMITS]) == 0
+        tables[seed] = rows_of(tmp_path / "g.csv")
+    without = lambda row, *columns: {k: v for k, v in row.items() if k not in ("seconds", *columns)}
+    for student, row in tables["31"].items():
+        assert without(row) == without(graded[0][student])
+        assert without(row, "seed", "remark") == without(tables["32"][student], "seed", "remark")
+    out = capsys.readouterr().out
+    assert "what came of each exercise, 4 submissions" in out and "█" in out and "seed 32" in out
+
+
+@pytest.mark.slow
+def test_a_seed_is_drawn_where_none_is_given(tmp_path):
+    folder = tmp_path / "one"
+    folder.mkdir()
+    (folder / "a.ipynb").write_text(submissions.notebook(submissions.by_heart()))
+    seeds, verdicts = set(), set()
+    for _ in range(2):
+        found = grade.grade(folder, "homework")
+        seeds.add(found.seed)
+        verdicts.add(found.rows[0]["results"]["simclr.contrastive_accuracy"]["verdict"])
+    assert len(seeds) == 2 and verdicts == {"not yet"}
+    known = grade.grade(folder, "homework", seed=0)
+    assert known.rows[0]["results"]["simclr.contrastive_accuracy"]["verdict"] == "correct"  # what its author saw
+
+
+@pytest.mark.slow
+def test_the_lessons_solution_passes_all_checks(tmp_path):
+    for name in ("01_simclr", "homework_simclr"):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / "teacher.ipynb").write_text((submissions.ROOT / "notebooks" / "solutions" / f"{name}.ipynb").read_text())
+        found = grade.grade(folder, name, seed=8)
+        assert found.rows[0]["total"] == engine.assignment(name).points, found
+
+
+# ---------------------------------------------------------------------------------------------- what workers cannot do
+
+BATTERY = """
+import json, os, pathlib, socket, sys, time
+import torch
+from sslcourse import apart
+from sslcourse.check import engine
+
+scratch = pathlib.Path(sys.argv[1])
+(scratch / "class").mkdir()
+(scratch / "class" / "other.txt").write_text("somebody else's answer")
+if sys.argv[2] == "plain":
+    apart._way = ()
+limits = apart.Limits(seconds=3, memory=500 << 20)
+text = lambda answer, said: {"said": said, "came": repr(answer(3))} if callable(answer) else {"said": said, "came": repr(answer)}
+
+def attempt(action):
+    def function(x):
+        try:
+            return str(action())
+        except OSError as error:
+            return f"{type(error).__name__} {error.errno}"
+    return function
+
+def shared_memory_of_parent():
+    return open(f"/proc/{os.getppid()}/environ").read()
+
+def stays():
+    if os.fork() == 0:
+        os.setsid()
+        if os.fork() == 0:
+            (scratch / "pid").write_text(str(os.getpid()))
+            time.sleep(1000)
+        os._exit(0)
+    time.sleep(0.5)
+    return "left one behind"
+
+actions = {
+    "network": lambda: socket.create_connection(("127.0.0.1", int(sys.argv[3])), 2),
+    "write": lambda: (scratch / "written").write_text("x"),
+    "delete": lambda: os.remove(scratch / "class" / "other.txt"),
+    "neighbours": lambda: os.listdir(scratch / "class"),
+    "processes": lambda: sorted(int(p) for p in os.listdir("/proc") if p.isdigit()),
+    "kill": lambda: os.kill(int(sys.argv[4]), 0),
+    "remount": lambda: apart._must(apart._libc().mount(None, b"/", None, 32 | 4096, None), "remount"),
+    "new namespace": lambda: apart._must(apart._libc().unshare(0x10000000), "unshare"),
+    "environment": lambda: sorted(os.environ),
+    "home": lambda: (os.environ["HOME"] == os.getcwd(), os.listdir(".")),
+    "descriptors": lambda: sorted(int(n) for n in os.listdir("/proc/self/fd")),
+    "own file": lambda: pathlib.Path("mine").write_text("abc"),
+    "large file": lambda: pathlib.Path("large").write_bytes(bytes(200 << 20)),
+    "stays": stays,
+}
+found = {"isolation": apart.isolation()}
+for name, action in actions.items():
+    outcome = apart.question(lambda: (attempt(action), {}), text, limits, [str(scratch / "class")])
+    found[name] = [outcome.status, outcome.value.get("came"), outcome.remark]
+print(json.dumps(found))
+"""
+
+
+def battery(tmp_path, way):
+    import socket
+
+    tmp_path.mkdir(exist_ok=True)
+    script = tmp_path / "battery.py"
+    script.write_text(BATTERY)
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        command = [sys.executable, str(script), str(tmp_path), way, str(server.getsockname()[1]), str(os.getpid())]
+        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "A_SECRET": "xyzzy"})
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+@pytest.mark.slow
+def test_a_worker_is_kept_to_itself(tmp_path):
+    found = battery(tmp_path / "isolated", "isolated")
+    if not all(found["isolation"].values()):
+        pytest.skip(f"this machine permits no namespaces: {found['isolation']}")
+    came = {name: value[1] for name, value in found.items() if name != "isolation"}
+    assert all(value[0] == "answered" for name, value in found.items() if name != "isolation"), found
+    assert "OSError" in came["network"] or "Refused" in came["network"], came["network"]
+    assert came["write"] == "'OSError 30'" and came["delete"] == "'OSError 30'"  # read-only file system
+    assert came["neighbours"] == "'[]'" and (tmp_path / "isolated" / "class" / "other.txt").exists()
+    assert len(json.loads(came["processes"].strip("'"))) <= 2 and came["kill"] == "'ProcessLookupError 3'"
+    assert "PermissionError" in came["remount"] and "Error" in came["new namespace"]
+    assert "A_SECRET" not in came["environment"] and came["home"] == "'(True, [])'"
+    assert len(json.loads(came["descriptors"].strip("'"))) <= 5
+    assert came["own file"] == "'3'" and "OSError" in came["large file"]
+    assert came["stays"] == "'OSError 30'" or "left one" in came["stays"]
+
+
+@pytest.mark.slow
+def test_without_namespaces_a_worker_is_still_ended_with_all_it_started(tmp_path):
+    found = battery(tmp_path / "plain", "plain")
+    assert found["isolation"] == {"network": False, "files": False, "processes": False}
+    assert "left one behind" in found["stays"][1]
+    pid = int((tmp_path / "plain" / "pid").read_text())
+    for _ in range(100):
+        if not is_running(pid):
+            break
+        time.sleep(0.05)
+    assert not is_running(pid)
+    assert "A_SECRET" not in found["environment"][1] and found["own file"][0] == "answered" and "OSError 27" in found["large file"][1]
+
+
+@pytest.mark.slow
+def test_a_submission_that_ends_the_grader_costs_its_own_row(tmp_path, monkeypatch):
+    """Possible only where processes are not kept apart; the others are graded by a new process."""
+    folder = tmp_path / "class"
+    folder.mkdir()
+    ancestors = """\
+def nt_xent(z1, z2, temperature):
+    pid = os.getpid()
+    family = []
+    for _ in range(4):
+        pid = int(open(f"/proc/{pid}/stat").read().rpartition(")")[2].split()[1])
+        family.append(pid)
+    for pid in reversed(family[:LEVELS]):
+        os.kill(pid, 9)
+    time.sleep(30)"""
+    # guard, watcher, and the process that grades; the next one would be these tests
+    for name, levels in (("a_guard", 1), ("b_watcher", 2), ("c_grader", 3)):
+        (folder / f"{name}.ipynb").write_text(submissions.notebook(ancestors.replace("LEVELS", str(levels))))
+    (folder / "z_right.ipynb").write_text(submissions.notebook(submissions.RIGHT["nt_xent"]))
+    monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", "grade.apart._way = ()\ngrade.serve"))
+    found = grade.grade(folder, "homework", seed=1, limits=apart.Limits(seconds=5))
+    assert not any(found.isolation.values()) and "NOT kept from them on this machine: network, files, processes" in str(found)
+    rows = {r["student"]: r for r in found.rows}
+    assert rows["z_right"]["results"]["simclr.nt_xent"]["verdict"] == "correct" and rows["z_right"]["total"] == 4
+    for name in ("a_guard", "b_watcher", "c_grader"):
+        assert rows[name]["status"] == "crashed" and rows[name]["total"] == 0, rows[name]
+    assert rows["c_grader"]["remark"] == "it ended the process that grades"
+
+
+REMOTE = """
+import json, sys
+sys.path.insert(0, sys.argv[1])
+from wrong_answers import RIGHT_OTHERWISE, WRITTEN_OTHERWISE
+from sslcourse import apart, check
+from sslcourse.check import engine
+
+cases = [(name, check.EXERCISES[name].reference) for name in WRITTEN_OTHERWISE]
+cases += [("simclr.nt_xent", a) for a in RIGHT_OTHERWISE["simclr.nt_xent"]]
+cases += [("simclr.nt_xent", answers[0]) for answers in WRITTEN_OTHERWISE["simclr.nt_xent"].values()]
+for name in ("simclr.two_views", "simclr.contrastive_accuracy", "simclr.frozen_probe"):
+    cases += [(name, answers[-1]) for answers in list(WRITTEN_OTHERWISE[name].values())[:2]]
+told = lambda result: {"verdict": result.verdict, "mistake": result.mistake, "found": result.found}
+far = []
+for name, answer in cases:
+    outcome = apart.question(lambda: (answer, {}), lambda remote, said: told(engine.examine(name, remote, 5)), apart.Limits())
+    far.append([name, outcome.status, outcome.value])
+print(json.dumps([far, [[name, "answered", told(engine.examine(name, answer, 5))] for name, answer in cases]]))
+"""
+
+
+@pytest.mark.slow
+def test_asked_from_another_process_an_answer_gets_the_verdict_it_gets_here(tmp_path):
+    script = tmp_path / "remote.py"
+    script.write_text(REMOTE)
+    command = [sys.executable, str(script), str(pathlib.Path(__file__).parent)]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    far, near = json.loads(done.stdout)
+    assert len(far) == len(near) > 25
+    for a, b in zip(far, near):
+        assert a[:2] == b[:2] and a[2]["verdict"] == b[2]["verdict"] and a[2]["mistake"] == b[2]["mistake"], (a, b)
+        if a[0] == "simclr.nt_xent":  # nothing random in it: the very same numbers, gradients included
+            assert a[2]["found"] == b[2]["found"]
+
+
+# ---------------------------------------------------------------------------------------------- reading notebooks
+
+
+def chosen(function: str, *cells: str) -> str:
+    import ast
+
+    return "\n".join(ast.unparse(s.node) for s in grade.needed(grade.statements(cells)[0], function))
+
+
+def test_only_what_a_function_needs_is_run():
+    cells = ["import torch, os\nfrom a import b as c, d", "SIZE = 3\nOTHER = train()", "def helper(x):\n    return c(x) * SIZE",
+             "def f(x):\n    rows = helper(x)\n    return [OTHER for OTHER in rows]", "rows = f(data)\nprint(rows)\nf(2)"]  # fmt: skip
+    expected = ["from a import b as c", "SIZE = 3", "def helper(x):\n    return c(x) * SIZE",
+                "def f(x):\n    rows = helper(x)\n    return [OTHER for OTHER in rows]"]  # fmt: skip
+    assert chosen("f", *cells) == "\n".join(expected)
+    assert chosen("missing", *cells) == ""
+
+
+def test_the_last_definition_counts_and_its_decorators_come_along():
+    text = chosen("f", "def f(x): return 1", "def twice(g): return g", "@twice\ndef f(x): return 2")
+    assert text.index("return 1") < text.index("return 2") and "def twice" in text
+
+
+@pytest.mark.parametrize("cell", ["import torch\ntorch.exp = None", "from sslcourse.check import engine\nengine.examine = fake",
+                                  "import sslcourse.check\nsslcourse.check.examine = fake", "import os\nos.environ['x'] = 'y'",
+                                  "import torch\nsetattr(torch, 'exp', None)"])  # fmt: skip
+def test_writing_into_modules_is_not_run(cell):
+    text = chosen("f", cell, "def f(x):\n    return torch.exp(x) + engine.x + sslcourse.y + os.z")
+    assert "exp = None" not in text and "fake" not in text and "'y'" not in text and "setattr" not in text and "import" in text
+
+
+def test_parts_of_own_objects_and_guarded_imports_are_run():
+    guarded = "try:\n    import fast\nexcept ImportError:\n    fast = None"
+    text = chosen("f", "table = {}\ntable['a'] = 1", guarded, "def f(x): return fast or table[x]")
+    assert "table['a'] = 1" in text and "import fast" in text
+
+
+def test_cells_of_ipython():
+    assert grade.plain("%matplotlib inline\nx = 1\n!ls\nf?\ny = !ls\nif x:\n    %time f()") == "pass\nx = 1\npass\npass\npass\nif x:\n    pass"
+    assert grade.plain("%%time\nx = 1") == "\nx = 1" and grade.plain("%%bash\nrm -r x") == "" and grade.plain("") == ""
+    found, broken = grade.statements(["x = 1", "def f(:\n  pass", "y = 2", "(" * 5000])
+    assert [s.cell for s in found] == [0, 2] and broken[1].startswith("code cell 2, line 1: ") and 3 in broken
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"{'a'}", b"\xff\xfe", b'{"cells": 3}', b'{"cells": [3]}', b'"x"', b"[" * 100_000, b"null"])
+def test_no_notebook(data):
+    with pytest.raises(CourseError, match="no notebook"):
+        grade.code_cells(data)
+
+
+def test_notebooks_of_both_formats():
+    four = json.dumps({"cells": [{"cell_type": "code", "source": ["a\n", "b"]}, {"cell_type": "markdown", "source": "c"}]})
+    three = json.dumps({"worksheets": [{"cells": [{"cell_type": "code", "input": "a\nb"}]}]})
+    assert grade.code_cells(four.encode()) == grade.code_cells(three.encode()) == ["a\nb"]
+
+
+def test_what_a_folder_holds(tmp_path):
+    for name in ("b.ipynb", "A.ipynb", "notes.txt", ".hidden.ipynb", "old.csv"):
+        (tmp_path / name).write_text("{}")
+    (tmp_path / "zoe" / ".ipynb_checkpoints").mkdir(parents=True)
+    (tmp_path / "zoe" / "hw.ipynb").write_text("{}")
+    (tmp_path / "zoe" / "data.txt").write_text("")
+    (tmp_path / "zoe" / ".ipynb_checkpoints" / "hw.ipynb").write_text("{}")
+    (tmp_path / "link.ipynb").symlink_to(tmp_path / "b.ipynb")
+    os.mkfifo(tmp_path / "pipe.ipynb")
+    found = grade.submissions(tmp_path, leave_out=[tmp_path / "old.csv"])
+    assert [(s.student, s.problem) for s in found] == [
+        ("A", ""), ("b", ""), ("link", "a link or a special file, not a file"), ("notes.txt", "a .txt, not an .ipynb"),
+        ("pipe", "a link or a special file, not a file"), ("zoe", "")]  # fmt: skip
+    assert found[-1].file == os.path.join("zoe", "hw.ipynb")
+    (tmp_path / "empty").mkdir()
+    for path in ("missing", "empty"):
+        with pytest.raises(CourseError, match="no folder|is empty"):
+            grade.submissions(tmp_path / path)
+
+
+def test_what_students_wrote_is_no_formula():
+    row = grade._row("graded", ["=cmd|' /C calc'!A0"], HOMEWORK, None, {"why_temperature": "+1\x1b[2J"})
+    table = grade.Graded([{"student": "@x", "file": "-y", "seconds": 0.0, **row}], HOMEWORK, 1, {})
+    (line,) = csv.DictReader(io.StringIO(table.csv()))
+    assert (line["student"], line["file"], line["remark"]) == ("'@x", "'-y", "'=cmd|' /C calc'!A0")
+    assert line["why_temperature"] == "'+1?[2J" and line["seed"] == "1"
+
+
+def test_wrong_input_is_explained_with_code_2(tmp_path, capsys):
+    (tmp_path / "a.ipynb").write_text("")
+    for arguments, match in ((["nowhere"], "no folder"), ([str(tmp_path), "--assignment", "02"], "homework_simclr"),
+                             ([str(tmp_path), "--jobs", "0"], "jobs=0"), ([str(tmp_path), "--seconds", "0"], "above 0")):  # fmt: skip
+        assert main(["grade", *arguments, "--out", str(tmp_path / "x.csv")]) == 2
+        assert match in capsys.readouterr().err
+    assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_folder_without_any_notebook_needs_no_process(tmp_path):
+    (tmp_path / "a.pdf").write_text("x")
+    assert main(["grade", str(tmp_path), "--out", str(tmp_path / "results" / "x.csv")]) == 0
+    (row,) = rows_of(tmp_path / "results" / "x.csv").values()
+    assert row["status"] == "not a notebook" and row["total"] == "0"
+
+
+# ---------------------------------------------------------------------------------------------- what travels
+
+
+def test_values_travel_as_they_are():
+    import numpy as np
+    import torch
+
+    value = {"a": [1, 2.5, float("inf"), None, True, "text"], "b": (torch.arange(6).view(2, 3), torch.tensor(1.5, dtype=torch.bfloat16)),
+             3: np.array([[1.0, 2.0]]), "e": torch.empty(0, 4), "s": torch.ones(4, 6)[:, ::2]}  # fmt: skip
+    known, buffers, learning = apart.packed(value)
+    again, _ = apart.unpacked(json.loads(json.dumps(known)), buffers)
+    assert again["a"] == value["a"] and isinstance(again["b"], tuple) and learning == []
+    for x, y in ((again["b"][0], value["b"][0]), (again["b"][1], value["b"][1]), (again["e"], value["e"]), (again["s"], value["s"])):
+        assert x.dtype == y.dtype and x.shape == y.shape and torch.equal(x, y)
+    assert isinstance(again[3], np.ndarray) and (again[3] == value[3]).all()
+    other, _ = apart.unpacked(*apart.packed([torch.nn.Linear(2, 2), {1, 2}, 10**40, torch.eye(2).to_sparse()])[:2])
+    assert [type(x).__name__ for x in other] == ["Linear", "set", "int", "Tensor"] and type(other[0]) is not torch.nn.Linear
+
+
+@pytest.mark.parametrize("message, buffers", [
+    ({"tensor": "float64", "shape": [2], "learns": False}, [b"1234"]), ({"tensor": "float64", "shape": [-1, -1], "learns": False}, [b"12345678"]),
+    ({"tensor": "object", "shape": [1]}, [b"1"]), ({"tensor": "uint8", "shape": [1]}, []), ({"pickle": "x"}, []), ([1], []), ({"dict": [[1]]}, []),
+])  # fmt: skip
+def test_what_is_malformed_is_refused(message, buffers):
+    with pytest.raises((ValueError, KeyError, IndexError)):
+        apart.unpacked(message, buffers)
+
+
+def test_nothing_is_unpickled_that_a_worker_wrote():
+    """The examiner's side of the channel reads JSON and bytes; pickle.loads stands in the worker's loop alone."""
+    source = pathlib.Path(apart.__file__).read_text()
+    start = source.index("def serve(")
+    assert source.count("pickle.loads") == 1 and "pickle.loads" in source[start : source.index("# ----", start)]
+
+
+def test_tasks_and_submissions_name_the_same_functions():
+    assert tuple(t.function for t in HOMEWORK.tasks) == TASKS and HOMEWORK.points == 15
+    assert all(set(functions) <= set(TASKS) for functions in submissions.HOSTILE.values())
+    assert textwrap.dedent(submissions.RIGHT["nt_xent"]).startswith("def nt_xent") and check.assignment("homework") is HOMEWORK
