@@ -1,13 +1,18 @@
 """Somebody else's function, in a process of its own, called as if it were here.
 
-    found = apart.ask(read, limits)                          run our own code on somebody else's bytes, and get plain data back
-    found = apart.question(load, ask, limits)                call somebody else's function from a third process
+    outcome = apart.ask(read, limits)                     run our own code on somebody else's bytes, and get plain data back
+    outcome = apart.question(load, examine, limits)       call somebody else's function from a third process
 
 Three processes take part in a question. The *watcher* (the caller) starts the other two, computes nothing, reads the clock and
 the memory, and ends everything in time. The *worker* builds somebody else's function and runs it. The *examiner* asks: it
 holds a `Remote`, a callable that sends arguments to the worker and gets values back, gradients included, so that whatever
 checks a function can check it from outside. Between them travel numbers, texts, containers and tensors as plain bytes: the
 examiner unpickles nothing that a worker wrote.
+
+Time and memory are held twice. The kernel refuses a worker address space beyond an idle worker's and the limit, and ends it a
+few seconds after its processor time; the watcher adds up, fifty times a second, what the worker and everything that it started
+have really used, and ends them all together. (`RLIMIT_AS` alone would count libraries that are mapped and never touched, and
+each process for itself; the sums alone would come too late for one large allocation.)
 
 What this is worth. A worker can print what it likes, patch every module, search its memory, and end itself: the verdict is
 formed in another process, from values that it returned for inputs that it had not seen, and it never holds the values

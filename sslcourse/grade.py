@@ -320,7 +320,8 @@ def grade_one(data: bytes, assignment: Assignment, seed: int, limits: Limits, hi
             results[task.exercise] = {**outcome.value, "points": task.points if outcome.value["verdict"] == "correct" else 0}
             if outcome.value["borrowed"]:
                 remarks.append(f"{task.function}: uses the course's own function")
-            if outcome.value["verdict"] == "not yet" and outcome.value["mistake"] not in {m.name for m in check.EXERCISES[task.exercise].mistakes}:
+            known = {"its cell is no Python", *(m.name for m in check.EXERCISES[task.exercise].mistakes)}  # these speak for themselves
+            if outcome.value["verdict"] == "not yet" and outcome.value["mistake"] not in known:
                 remarks.append(f"{task.function}: {outcome.value['found']}")
             continue
         status = outcome.status if status == "graded" else status
@@ -462,10 +463,11 @@ class Graded:
             points = f"{row['total']:g} of {row['of']:g}"
             lines.append({"student": row["student"], **verdicts, "points": points, "status": row["status"], "remark": _short(row["remark"], 70)})
         counts = [f"\nwhat came of each exercise, {len(self.rows)} submissions:"]
+        unit = max(1, len(self.rows) / 40)  # of a bar: submissions
         for exercise, pairs in self.mistakes().items():
             counts.append(f"  {exercise}")
             width = max((len(name) for name, _ in pairs), default=0)
-            counts += [f"    {name:<{width}}  {'█' * count} {count}" for name, count in pairs]
+            counts += [f"    {name:<{width}}  {'█' * max(1, round(count / unit))} {count}" for name, count in pairs]
         names = {"network": "no network", "files": "no writing to files", "processes": "no sight of other processes"}
         kept = [text for key, text in names.items() if self.isolation.get(key)]
         lacks = [key for key in names if not self.isolation.get(key)]
@@ -549,8 +551,9 @@ def grade(folder: str | os.PathLike, assignment: str = "homework_simclr", *, see
 
 
 def _line(submission: Submission, row: dict) -> str:
-    verdicts = " ".join(engine.MARKS.get(r["verdict"], "!") for r in row["results"].values())
-    return f"{submission.student}: {verdicts}  {row['total']:g} of {row['of']:g}, {row['status']}, {row['seconds']:.0f} s"
+    verdicts = " ".join(engine.MARKS.get(r["verdict"], "!") for r in row["results"].values() if r["verdict"])
+    points = f"{row['total']:g} of {row['of']:g}"
+    return f"{submission.student}: " + ", ".join(part for part in (verdicts, points, row["status"], f"{row['seconds']:.0f} s") if part)
 
 
 def _hideable(folder: Path) -> list[str]:

@@ -1,8 +1,11 @@
 """Every exercise accepts right answers and rejects each of its plausible wrong answers by that mistake's own message."""
 
+import base64
 import dataclasses
 import functools
 import json
+import os
+import pathlib
 import sys
 
 import pytest
@@ -16,7 +19,16 @@ from sslcourse.check import engine
 from sslcourse.common import CourseError
 from sslcourse.methods import simclr
 
-CASES = [(e, m) for e in check.EXERCISES.values() for m in e.mistakes]
+TRAINS = "simclr.compare_temperatures"  # a second for each answer, and more for each mistake that it is held against
+
+
+def cases(rows):
+    """Rows as parameters, by the name of an exercise that stands first; those that train are for `make test` only."""
+    return [pytest.param(*row, id=": ".join(map(str, row)), marks=[pytest.mark.slow] * (row[0] == TRAINS)) for row in rows]
+
+
+OURS = [n for n in check.EXERCISES if n.startswith("simclr.")]  # another chapter's exercises have tests of their own
+CASES = [(n, m.name) for n in OURS for m in check.EXERCISES[n].mistakes]
 OTHERS = [(name, mistake, k) for name, mistakes in WRITTEN_OTHERWISE.items() for mistake, answers in mistakes.items() for k in range(len(answers))]
 
 
@@ -28,17 +40,18 @@ def no_progress(monkeypatch):
 # ---------------------------------------------------------------------------------------------- mistakes are named
 
 
-@pytest.mark.parametrize("exercise, mistake", CASES, ids=[f"{e.name}: {m.name}" for e, m in CASES])
-def test_each_mistake_is_named(exercise, mistake):
+@pytest.mark.parametrize("name, mistake", cases(CASES))
+def test_each_mistake_is_named(name, mistake):
+    (mistake,) = [m for m in check.EXERCISES[name].mistakes if m.name == mistake]
     for wrong in (mistake.wrong, *mistake.also):
-        result = check.examine(exercise.name, wrong)
+        result = check.examine(name, wrong)
         assert (result.verdict, result.mistake, result.message) == ("not yet", mistake.name, mistake.message)
         assert result.found and result.found in str(result) and mistake.message in str(result) and mistake.name in str(result)
 
 
-@pytest.mark.parametrize("name, mistake, k", OTHERS, ids=[f"{n}: {m}, version {k + 1}" for n, m, k in OTHERS])
+@pytest.mark.parametrize("name, mistake, k", cases(OTHERS))
 def test_each_mistake_is_named_however_it_is_written(name, mistake, k):
-    for seed in (0, 7) if name != "simclr.compare_temperatures" else (7,):  # that one trains
+    for seed in (7,) if name in (TRAINS, "simclr.frozen_probe") else (0, 7):  # these two take long
         result = check.examine(name, WRITTEN_OTHERWISE[name][mistake][k], seed)
         assert (result.verdict, result.mistake) == ("not yet", mistake), result
 
@@ -50,10 +63,10 @@ def test_all_mistakes_are_also_written_otherwise(name):
 
 
 def test_every_exercise_of_simclr_has_other_versions():
-    assert set(WRITTEN_OTHERWISE) == {n for n in check.EXERCISES if n.startswith("simclr.")}
+    assert set(WRITTEN_OTHERWISE) == set(RIGHT_OTHERWISE) == set(OURS)
 
 
-@pytest.mark.parametrize("name", WRITTEN_OTHERWISE)
+@pytest.mark.parametrize("name", cases([(n,) for n in WRITTEN_OTHERWISE]))
 def test_what_gave_it_away_holds_both_values(name):
     """The text says what was expected and what came, whichever property failed."""
     for mistake in check.EXERCISES[name].mistakes:
@@ -61,13 +74,13 @@ def test_what_gave_it_away_holds_both_values(name):
         assert ": expected " in found and ", got " in found.split(": expected ")[1], found
 
 
-@pytest.mark.parametrize("name", check.EXERCISES)
+@pytest.mark.parametrize("name", OURS)
 def test_the_reference_is_correct_under_other_seeds(name):
     for seed in (0, 3, 2**40 + 1):
         assert check.examine(name, check.EXERCISES[name].reference, seed).verdict == "correct"
 
 
-@pytest.mark.parametrize("name", RIGHT_OTHERWISE)
+@pytest.mark.parametrize("name", cases([(n,) for n in RIGHT_OTHERWISE]))
 def test_other_right_answers_are_correct(name):
     for answer in RIGHT_OTHERWISE[name]:
         for seed in (0, 5):
@@ -122,13 +135,13 @@ def test_an_answer_that_knows_values_by_heart_fails_under_another_seed():
     assert check.examine("simclr.nt_xent", by_heart, seed=1).verdict == "not yet"
 
 
-@pytest.mark.parametrize("name", [n for n in WRITTEN_OTHERWISE])
+@pytest.mark.parametrize("name", OURS)
 def test_the_inputs_depend_on_the_seed(name):
     """Every call of an answer under one seed gets other numbers than the same call under another."""
 
     def fingerprint(value):
         if isinstance(value, torch.Tensor):
-            return [float(value.double().sum())]
+            return [float(value.detach().double().sum())]
         if hasattr(value, "train") and hasattr(value, "validation"):
             return [float(part.image.double().sum()) + float(part._label.double().sum()) for part in value]
         return []
@@ -267,9 +280,8 @@ def test_points_of_a_homework(capsys):
     out = capsys.readouterr().out
     assert out.startswith("homework_simclr: 4 of 15 points so far")
     assert "0 of 2  not yet (per cent for a share)" in out and out.count("not attempted") == 3 and "read by your teacher" in out
-    for name in check.EXERCISES:
-        if name.startswith("simclr."):
-            engine._records[name] = engine._Record("correct")
+    for name in OURS:
+        engine._records[name] = engine._Record("correct")
     check.points("homework")
     assert "15 of 15 points" in capsys.readouterr().out
 
@@ -284,7 +296,7 @@ def shown(monkeypatch):
     return pictures
 
 
-@pytest.mark.parametrize("name", [n for n, e in check.EXERCISES.items() if e.picture is not None])
+@pytest.mark.parametrize("name", [n for n in OURS if check.EXERCISES[n].picture is not None])
 def test_a_wrong_answer_is_drawn_beside_the_target(name, shown, capsys):
     exercise = check.EXERCISES[name]
     for mistake in exercise.mistakes[:3]:
@@ -303,6 +315,20 @@ def test_the_pictures_differ_where_the_answers_do(shown):
         check.check("simclr.nt_xent", mistake.wrong)
         pictures.add(shown[-1]._repr_png_())
     assert len(pictures) == len(check.EXERCISES["simclr.nt_xent"].mistakes)
+
+
+@pytest.mark.slow
+def test_the_picture_is_stored_in_a_real_notebook():
+    nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
+    text = "from sslcourse.check import check\nfrom wrong_answers import NT_XENT\ncheck('simclr.nt_xent', NT_XENT['wrong partner'][0]);"
+    path = f"import sys\nsys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})"
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(path), nbformat.v4.new_code_cell(text)])
+    environment = {k: v for k, v in os.environ.items() if k != "SSLCOURSE_DISPLAY"}
+    nbclient.NotebookClient(notebook, timeout=120).execute(env=environment)
+    outputs = notebook.cells[1].outputs
+    assert "not yet (wrong partner)" in outputs[0].text
+    (picture,) = [o.data for o in outputs if o.output_type == "display_data"]
+    assert base64.b64decode(picture["image/png"])[:4] == b"\x89PNG" and picture["text/plain"].startswith("<picture of")
 
 
 def test_an_answer_that_cannot_be_drawn_is_said_to_be_so(shown, capsys):

@@ -425,7 +425,7 @@ def tensors(samples, test=False):
     return samples.image.float() / 255, samples._label if test else samples.label
 
 
-def own_linear(h, y, classes, steps=250):
+def own_linear(h, y, classes, steps=120):
     """A linear layer trained by one's own loop, on standardised features."""
     mean, scale = h.mean(0), h.std(0) + 1e-6
     layer = torch.nn.Linear(h.shape[1], classes)
