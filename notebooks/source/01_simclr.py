@@ -191,7 +191,8 @@ show.bars(wall, title="linear probe on the validation split, no labels used befo
 # %%
 h_untrained, h = features.extract(untrained, data.validation), features.extract(method, data.validation)
 some = slice(0, 300)
-widgets.neighbours({"random encoder": h_untrained[some], "SimCLR": h[some]}, data.validation.image[some], held_out[some], classes=data.classes)
+widgets.neighbours({"random encoder": h_untrained[some], "SimCLR": h[some]}, data.validation.image[some], held_out[some],
+                   classes=data.classes)
 
 # %% [markdown]
 # The map, to walk on. Colour it by *shape*, by *hue*, by *place*: nobody told the network about any of them. Draw round a group to select it.
