@@ -1248,7 +1248,7 @@ STATISTICS = Exhibit(
     },
     bugs={
         "not shuffled": _encode_unshuffled,
-        "shuffled within each group": _encode_shuffled_within,
+        "shuffled within groups": _encode_shuffled_within,
         "whole groups moved": _encode_groups_moved,
         "both in the same new order": _encode_same_order,
         "the last group stays together": _encode_last_group_stays,
@@ -1324,7 +1324,7 @@ _STATISTICS_MISTAKES = {
     "asks whether something was shuffled": (
         "Something was shuffled, but not the company: within its group, or together with its whole group, a key still meets the samples that its "
         "query met. Ask *among whom* a sample was computed.",
-        _misses("shuffled within each group", "whole groups moved"), _was_shuffled),
+        _misses("shuffled within groups", "whole groups moved"), _was_shuffled),
     "checks the company, not the order": (
         "Key and query keep different company, yet the keys were never put back: each query would be compared with somebody else's key. Check the "
         "order with a network that returns its input.",
@@ -2122,7 +2122,7 @@ def _cells(sheet, left: float, top: float, width: float, outcomes: Sequence[Outc
         sheet.axes.add_patch(Rectangle((x + 1.5, top + 1.5), each - 3, _ROW - 3, facecolor=ground, edgecolor=ink, linewidth=1.0,
                                        linestyle="-" if o.right else (0, (3, 1.5))))  # fmt: skip
         text = f"\u2713 {o.name}" if o.right else f"\u2717 {wrong_word}: {o.name}"
-        sheet.text(x + each / 2, top + _ROW / 2, show._wrap(text, each - 6, 7.5), 7.5, va="center", color=ink)
+        sheet.text(x + each / 2, top + _ROW / 2, show._wrap(text, each - 2, 8), 8, va="center", color=ink)
 
 
 def _score(outcomes: Sequence[Outcome]) -> str:
