@@ -241,11 +241,13 @@ def read(data: bytes, assignment: Assignment) -> dict:
             "functions": [t.function for t in assignment.tasks if t.function in defined]}  # fmt: skip
 
 
-def load(data: bytes, task: Task, pictures: Path) -> tuple[Callable | None, dict]:
+def load(data: bytes, task: Task, pictures: Path, seed: int) -> tuple[Callable | None, dict]:
     """Build one function of a notebook by running the statements that it needs, and nothing else.
 
-    Where one of them needs the toybox it finds a copy of the rendered `pictures`, so that they need not be drawn again.
+    Where one of them needs the toybox it finds a copy of the rendered `pictures`, so that they need not be drawn again. An
+    exercise that cannot be asked from another process is judged here, with `seed`.
     """
+    judge = engine.examine  # before anything of the notebook runs
     cells = code_cells(data)
     found, broken = statements(cells)
     chosen = needed(found, task.function)
@@ -272,7 +274,11 @@ def load(data: bytes, task: Task, pictures: Path) -> tuple[Callable | None, dict
             at = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == name][-1:]
             where = "".join(f", line {f.lineno}: {f.line}" for f in at)
             raise AnswerError(f"{type(error).__name__}: {error} (code cell {i + 1}{where})") from None
-    return space.__dict__.get(task.function), said
+    answer = space.__dict__.get(task.function)
+    if not check.EXERCISES[task.exercise].apart:
+        result = judge(task.exercise, answer, seed)
+        return None, {**said, "judged": {"verdict": result.verdict, "mistake": result.mistake or "", "found": result.found, "borrowed": False}}
+    return answer, said
 
 
 def _borrows(chosen: Sequence[Statement], reference: str) -> bool:
@@ -290,6 +296,8 @@ def _borrows(chosen: Sequence[Statement], reference: str) -> bool:
 
 def examined(task: Task, seed: int) -> Callable[[object, dict], dict]:
     def examine(answer: object, said: dict) -> dict:
+        if not check.EXERCISES[task.exercise].apart and isinstance(said.get("judged"), dict):
+            return {k: said["judged"].get(k, "") for k in ("verdict", "mistake", "found", "borrowed")}
         remark = {"missing": "the notebook defines no such function", "no function": "the name stands for something that is no function",
                   "error": f"its cells raise {said.get('error')}"}  # fmt: skip
         if said["state"] == "missing" and said.get("broken"):
@@ -315,7 +323,7 @@ def grade_one(data: bytes, assignment: Assignment, seed: int, limits: Limits, hi
     told, results, status = outcome.value, {}, "graded"
     remarks, pictures = [*told["broken"]], common.cache_dir("toybox")
     for task in assignment.tasks:
-        outcome = apart.question(lambda task=task: load(data, task, pictures), examined(task, seed), limits, hidden)
+        outcome = apart.question(lambda task=task: load(data, task, pictures, seed), examined(task, seed), limits, hidden)
         if outcome.status == "answered":
             results[task.exercise] = {**outcome.value, "points": task.points if outcome.value["verdict"] == "correct" else 0}
             if outcome.value["borrowed"]:
@@ -473,6 +481,9 @@ class Graded:
         lacks = [key for key in names if not self.isolation.get(key)]
         apart_ = f"answers ran apart: {', '.join(kept) or 'in processes of their own, with your rights'}"
         lacking = f"; NOT kept from them on this machine: {', '.join(lacks)}" if lacks else ""
+        inside = [t.exercise for t in self.assignment.tasks if not check.EXERCISES[t.exercise].apart]
+        if inside:
+            lacking += f"\njudged in the answers' own process, where a verdict can be forged: {', '.join(inside)}"
         return "\n".join([repr(show.table(lines)), *counts, "", apart_ + lacking, f"seed {self.seed}, sslcourse {self.version}"])
 
 

@@ -1,6 +1,7 @@
 """Grading: every submission becomes its row, whatever it does; what counts is what its functions return."""
 
 import csv
+import dataclasses
 import io
 import json
 import os
@@ -131,6 +132,23 @@ def test_the_lessons_solution_passes_all_checks(tmp_path):
         (folder / "teacher.ipynb").write_text((submissions.ROOT / "notebooks" / "solutions" / f"{name}.ipynb").read_text())
         found = grade.grade(folder, name, seed=8)
         assert found.rows[0]["total"] == engine.assignment(name).points, found
+
+
+@pytest.mark.slow
+def test_an_exercise_that_is_handed_functions_is_judged_where_it_runs(tmp_path, monkeypatch):
+    """The verdicts are the same; what is lost, that nobody can forge them, is said."""
+    inside = "engine.EXERCISES['simclr.nt_xent'].__dict__['apart'] = False\n"
+    monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", f"from sslcourse.check import engine\n{inside}grade.serve"))
+    monkeypatch.setitem(engine.EXERCISES, "simclr.nt_xent", dataclasses.replace(engine.EXERCISES["simclr.nt_xent"], apart=False))
+    for name, function in (("right", submissions.RIGHT["nt_xent"]), ("wrong", submissions.WRONG_2["nt_xent"]),
+                           ("raises", "def nt_xent(a, b, t): return a @ b"), ("late", "def nt_xent(a, b, t): ...")):  # fmt: skip
+        (tmp_path / f"{name}.ipynb").write_text(submissions.notebook(function))
+    (tmp_path / "missing.ipynb").write_text(submissions.notebook("x = 1"))
+    found = grade.grade(tmp_path, "homework", seed=2)
+    verdicts = {r["student"]: (r["results"]["simclr.nt_xent"]["verdict"], r["results"]["simclr.nt_xent"]["mistake"]) for r in found.rows}
+    assert verdicts == {"right": ("correct", ""), "wrong": ("not yet", "sum for mean"), "raises": ("not yet", "it raises an error"),
+                        "late": ("not attempted", ""), "missing": ("not attempted", "")}  # fmt: skip
+    assert "judged in the answers' own process, where a verdict can be forged: simclr.nt_xent" in str(found)
 
 
 # ---------------------------------------------------------------------------------------------- what workers cannot do
@@ -437,6 +455,13 @@ def test_values_travel_as_they_are():
 def test_what_is_malformed_is_refused(message, buffers):
     with pytest.raises((ValueError, KeyError, IndexError)):
         apart.unpacked(message, buffers)
+
+
+def test_errors_keep_their_kind_on_their_way():
+    error = apart._error_like("AssertionError", "text")
+    assert isinstance(error, AssertionError) and isinstance(error, engine.AnswerError) and str(error) == "text"
+    for name in ("SystemExit", "BaseException", "print", "nonsense", 3, None, "UnicodeDecodeError"):
+        assert isinstance(apart._error_like(name, "text"), engine.AnswerError)
 
 
 def test_nothing_is_unpickled_that_a_worker_wrote():

@@ -58,6 +58,8 @@ class Exercise:
         same: of two answers (and the seed, if it takes three arguments): do they behave alike?
         hints: from a nudge to nearly the answer.
         picture: of an answer (and the seed, if it takes two arguments): a `show.Picture` of target against answer.
+        apart: whether the grader can ask the answer from another process, because tensors and other plain data are all that it is
+            handed. Where it is handed functions, the grader must judge it in the answer's own process, and says so.
     """
 
     name: str
@@ -67,6 +69,7 @@ class Exercise:
     same: Callable[..., bool]
     hints: Sequence[str]
     picture: Callable[..., object] | None = None
+    apart: bool = True
 
 
 @dataclass(frozen=True)
