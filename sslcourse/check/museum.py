@@ -318,7 +318,7 @@ def _exercise(exhibit: Exhibit, reference: Callable, general: Mapping[str, tuple
     EXHIBITS[exhibit.name] = exhibit
     # `recognise` sees whatever two tests could have in common, so there is nothing left for `same` to find.
     return Exercise(exhibit.name, reference, _properties_of(exhibit, latest), mistakes, lambda f, g: False, hints,
-                    lambda test, seed: trial(exhibit.name, test, seed))  # fmt: skip
+                    lambda test, seed: trial(exhibit.name, test, seed), apart=False)  # fmt: skip
 
 
 EXHIBITS: dict[str, Exhibit] = {}
