@@ -35,6 +35,7 @@ import stat
 import subprocess
 import symtable
 import sys
+import tempfile
 import time
 import traceback
 import types
@@ -578,10 +579,12 @@ def _events(job: dict) -> Iterator[dict]:
     package = str(Path(__file__).resolve().parents[1])
     here = {"", str(Path.cwd())} - {package}
     path = [p for p in dict.fromkeys([package, *sys.path]) if p not in here]
-    keep = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSLCOURSE_CACHE", "XDG_CACHE_HOME", "HOME", "TMPDIR")
+    keep = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSLCOURSE_CACHE", "XDG_CACHE_HOME", "HOME")
     environment = {k: os.environ[k] for k in keep if k in os.environ}
     environment |= {"SSLCOURSE_GRADING": json.dumps({"path": path}), "OMP_NUM_THREADS": "1", "SSLCOURSE_THREADS": "1", "SSLCOURSE_DEVICE": "cpu",
                     "SSLCOURSE_DISPLAY": "silent", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
+    room = tempfile.TemporaryDirectory(prefix="sslcourse-", ignore_cleanup_errors=True)  # all workers' folders are in it: ours to remove, whoever was ended
+    environment["TMPDIR"] = room.name
     process = subprocess.Popen([sys.executable, "-I", "-c", BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
                                start_new_session=True, text=True)  # fmt: skip
     try:
@@ -597,3 +600,4 @@ def _events(job: dict) -> Iterator[dict]:
             process.kill()
             process.wait()
         process.stdout.close()
+        room.cleanup()

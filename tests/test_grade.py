@@ -8,6 +8,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import tempfile
 import textwrap
 import time
 
@@ -284,6 +285,9 @@ def nt_xent(z1, z2, temperature):
         (folder / f"{name}.ipynb").write_text(submissions.notebook(ancestors.replace("LEVELS", str(levels))))
     (folder / "z_right.ipynb").write_text(submissions.notebook(submissions.RIGHT["nt_xent"]))
     monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", "grade.apart._way = ()\ngrade.serve"))
+    rooms = tmp_path / "rooms"
+    rooms.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(rooms))
     found = grade.grade(folder, "homework", seed=1, limits=apart.Limits(seconds=5))
     assert not any(found.isolation.values()) and "NOT kept from them on this machine: network, files, processes" in str(found)
     rows = {r["student"]: r for r in found.rows}
@@ -291,6 +295,7 @@ def nt_xent(z1, z2, temperature):
     for name in ("a_guard", "b_watcher", "c_grader"):
         assert rows[name]["status"] == "crashed" and rows[name]["total"] == 0, rows[name]
     assert rows["c_grader"]["remark"] == "it ended the process that grades"
+    assert list(rooms.iterdir()) == []  # no worker's folder stays behind, whoever was ended
 
 
 REMOTE = """
