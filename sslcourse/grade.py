@@ -583,7 +583,8 @@ def _events(job: dict) -> Iterator[dict]:
     environment = {k: os.environ[k] for k in keep if k in os.environ}
     environment |= {"SSLCOURSE_GRADING": json.dumps({"path": path}), "OMP_NUM_THREADS": "1", "SSLCOURSE_THREADS": "1", "SSLCOURSE_DEVICE": "cpu",
                     "SSLCOURSE_DISPLAY": "silent", "CUDA_VISIBLE_DEVICES": ""}  # fmt: skip
-    room = tempfile.TemporaryDirectory(prefix="sslcourse-", ignore_cleanup_errors=True)  # all workers' folders are in it: ours to remove, whoever was ended
+    # All workers' folders are in one that is ours to remove, whoever was ended.
+    room = tempfile.TemporaryDirectory(prefix="sslcourse-", ignore_cleanup_errors=True)
     environment["TMPDIR"] = room.name
     process = subprocess.Popen([sys.executable, "-I", "-c", BOOT], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment,
                                start_new_session=True, text=True)  # fmt: skip
