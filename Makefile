@@ -42,7 +42,8 @@ check: $(VENV)/installed
 	$(FAST) -m "not slow and not browser and not distributed"
 
 slow: $(VENV)/installed
-	$(ONE_THREAD) $(BIN)/python -m pytest -q tests -m "slow or distributed"
+	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist loadfile tests -m "slow and not browser and not distributed"
+	$(ONE_THREAD) $(BIN)/python -m pytest -q tests -m "distributed and not browser"
 
 # The notebooks as a student sees them: nothing shortened, all the threads that the course chooses. Then the teacher's solutions, two at
 # a time: there it only counts that every exercise is correct.

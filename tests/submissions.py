@@ -204,6 +204,7 @@ def notebook(*cells: str, written: str = "") -> str:
 
 def write(folder: pathlib.Path) -> None:
     """All submissions, into an empty folder."""
+    folder.mkdir(parents=True, exist_ok=True)
     save = lambda name, text: (folder / f"{name}.ipynb").write_text(text)
     save("right", (ROOT / "notebooks" / "solutions" / "homework_simclr.ipynb").read_text())
     save("loops", notebook(*LOOPS.values(), written="=HYPERLINK(\"http://example.org\")"))
@@ -256,3 +257,11 @@ EXPECTED = {
     "with_a_fake_course": ("graded", 4, [CORRECT, LATER, NOT, LATER, LATER], ["", "", "per cent for a share", "", ""], []),
 }  # fmt: skip
 
+
+if __name__ == "__main__":
+    import sys
+
+    if len(sys.argv) != 2:
+        sys.exit("python tests/submissions.py FOLDER: writes the class there, to be graded by: sslcourse grade FOLDER")
+    write(pathlib.Path(sys.argv[1]))
+    print(f"{len(EXPECTED)} submissions in {sys.argv[1]}")

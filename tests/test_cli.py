@@ -53,7 +53,7 @@ def test_wrong_input_is_explained_with_code_2(arguments, match, capsys, tmp_path
 
 
 def test_help_teaches(capsys):
-    for command in ([], ["train"], ["evaluate"], ["claims"], ["bench"], ["doctor"]):
+    for command in ([], ["train"], ["evaluate"], ["replay"], ["claims"], ["exercises"], ["grade"], ["bench"], ["doctor"]):
         with pytest.raises(SystemExit) as stop:
             main([*command, "--help"])
         assert stop.value.code == 0

@@ -83,7 +83,6 @@ def served(pages):
 
 
 @pytest.mark.browser
-@pytest.mark.slow
 def test_the_whole_site(pages, served, tmp_path):
     """Every page, from disk and over http: views answer, links lead somewhere, both themes, nothing from outside, no error."""
     folder, files = pages
