@@ -35,7 +35,7 @@ header { font-size: 14px; } header a { color: var(--soft); text-decoration: none
 header .home { font-weight: 600; color: var(--ink); }
 header button { margin-left: auto; font: inherit; color: inherit; background: var(--box); border: 1px solid var(--line); border-radius: 4px;
   padding: 2px 10px; cursor: pointer; }
-main { max-width: 900px; margin: 0 auto; padding: 12px 20px 80px; }
+main { max-width: 1060px; margin: 0 auto; padding: 12px 20px 80px; }
 a { color: var(--link); } h1 { font-size: 30px; line-height: 1.2; }
 h2 { margin-top: 42px; border-bottom: 1px solid var(--line); padding-bottom: 4px; }
 img { max-width: 100%; height: auto; border-radius: 3px; }
