@@ -9,7 +9,7 @@ from torch import nn
 
 from sslcourse import features
 from sslcourse.common import CourseError
-from sslcourse.widgets.views import View, packed, script, sprite
+from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 MOST_UNITS = 64  # of a layer that are shown
 MOST_IMAGES = 512  # that are searched: each of them travels to the page
@@ -28,8 +28,8 @@ class Filters(View):
     places = traitlets.Bytes(b"").tag(sync=True)  # layer after layer: (units, top, 3) uint16: image, y, x
     pictures = traitlets.Bytes(b"").tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
-    unit = traitlets.Int(0).tag(sync=True)
-    layer = traitlets.Int(0).tag(sync=True)
+    unit = Whole(0).tag(sync=True)
+    layer = Whole(0).tag(sync=True)
 
     def __init__(self, kernels: np.ndarray, epochs: list[float], found: dict[str, dict], fields: dict[str, int], images, title: str):
         used = torch.cat([f["image"].flatten() for f in found.values()]).unique()

@@ -20,7 +20,7 @@ import numpy as np
 import traitlets
 
 from sslcourse.common import CourseError
-from sslcourse.widgets.views import View, packed, script, sprite
+from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 MOST_POINTS = 20_000  # hover and lasso still answer within 50 ms, a new colouring within about 100
 MOST_CATEGORIES = 100  # ten colours times ten markers: more could not be told apart
@@ -771,7 +771,7 @@ class Neighbours(View):
     labels = traitlets.Bytes(b"").tag(sync=True)  # (N,) uint16, 65535 where unknown; nothing where no image has a class
     tiles = traitlets.Bytes(b"").tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
-    query = traitlets.Int(0).tag(sync=True)
+    query = Whole(0).tag(sync=True)
 
     def __init__(self, spaces, images, labels=None, *, classes=(), k=8, query=0, title=""):
         from sslcourse import show

@@ -23,7 +23,7 @@ import traitlets
 
 from sslcourse import common
 from sslcourse.common import CourseError
-from sslcourse.widgets.views import View, script, sprite
+from sslcourse.widgets.views import View, Whole, script, sprite
 
 VERSION = 2
 NOBODY = 255  # unlabelled, or in no cluster
@@ -167,7 +167,7 @@ class Replay(View):
     truth = traitlets.Bytes(b"").tag(sync=True)
     pictures = traitlets.Bytes(b"").tag(sync=True)  # a sheet of all runs' sample pictures
     about = traitlets.Dict().tag(sync=True)  # sizes, names, colours: everything that is not an array
-    frame = traitlets.Int(0).tag(sync=True)
+    frame = Whole(0).tag(sync=True)
 
     def __init__(self, frames: Sequence[Mapping], classes: Sequence[str] = (), title: str = "", pictures=None, truth=None):
         self._show([pack(frames, classes, title, pictures, truth)])

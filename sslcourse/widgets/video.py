@@ -22,7 +22,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslcourse.common import CourseError
-from sslcourse.widgets.views import View, packed, script
+from sslcourse.widgets.views import View, Whole, packed, script
 
 LARGEST = 256  # pixels along a side of a frame: the view draws them all, and a mask is as large as a frame
 MOST_OBJECTS = 9  # there is a key for each
@@ -338,11 +338,11 @@ class Pointer(View):
     vectors = traitlets.Bytes(b"").tag(sync=True)  # (T, h * w, D) float16, little-endian
     runs = traitlets.Bytes(b"").tag(sync=True)  # the given masks, see _runs; empty where none were given
     about = traitlets.Dict().tag(sync=True)
-    frame = traitlets.Int(0).tag(sync=True)
-    pixel = traitlets.List(traitlets.Int(), default_value=[0, 0]).tag(sync=True)
+    frame = Whole(0).tag(sync=True)
+    pixel = traitlets.List(Whole(), default_value=[0, 0]).tag(sync=True)
     temperature = traitlets.Float(0.05).tag(sync=True)
-    window = traitlets.Int(0).tag(sync=True)  # as many cells as the film has are everywhere
-    topk = traitlets.Int(0).tag(sync=True)  # 0 is all
+    window = Whole(0).tag(sync=True)  # as many cells as the film has are everywhere
+    topk = Whole(0).tag(sync=True)  # 0 is all
     keep_first = traitlets.Bool(False).tag(sync=True)
     # (H, W) uint8: the labels on the first frame, given or drawn. Bytes from a view may arrive as a memoryview, which the trait refuses.
     drawn = traitlets.Bytes(b"").tag(sync=True, from_json=lambda value, widget: bytes(value))

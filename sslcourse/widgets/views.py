@@ -10,6 +10,7 @@ import weakref
 
 import anywidget
 import numpy as np
+import traitlets
 
 _STATIC = pathlib.Path(__file__).parent / "static"
 
@@ -25,6 +26,13 @@ def script(name: str) -> Script:
     text = Script("\n".join((_STATIC / f"{part}.js").read_text(encoding="utf-8") for part in ("common", name)))
     text.name = name
     return text
+
+
+class Whole(traitlets.Int):
+    """A whole number, NumPy's too: older traitlets (Colab's 5.7) take only Python's own, and positions come out of arrays."""
+
+    def validate(self, obj, value):
+        return super().validate(obj, int(value) if isinstance(value, np.integer) else value)
 
 
 _alive: weakref.WeakSet = weakref.WeakSet()
