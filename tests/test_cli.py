@@ -190,6 +190,7 @@ def test_calibration_command_prints_mean_and_spread(monkeypatch, capsys):
     assert line.split()[1:] == ["0.800", "±", "0.100", "0.800", "±", "0.000", "32.5"]
 
 
+@pytest.mark.slow
 def test_factor_table_command(checkpoint, capsys):
     capsys.readouterr()
     assert main(["evaluate", checkpoint, "--factors", "--json"]) == 0
