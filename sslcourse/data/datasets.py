@@ -45,7 +45,7 @@ class Samples:
         label: (N,) class numbers from 0; `None` for unlabelled data (batches then carry -1).
         classes: names of the classes, in the order of their numbers.
         factors: further columns of length N: what is known about each image (`evaluate.factor_table` probes them).
-        factor_names: for a categorical factor the names of its values; for an angle the string "angle".
+        factor_names: for a categorical factor the names of its values; for an angle its full turn (1.0, or 2 pi).
         extra: further (N, ...) tensors that batches should carry, such as masks.
         split: "train", "validation" or "test". Labels and factors of a test split are sealed.
         name: what to call the data in tables.
