@@ -16,7 +16,7 @@ if "torch" not in sys.modules:
 
 __version__ = "0.1.0"
 
-_PARTS = ("augment", "check", "checkpoints", "claims", "common", "data", "distributed", "encoders", "evaluate",
+_PARTS = ("augment", "check", "checkpoints", "claims", "common", "compare", "data", "distributed", "encoders", "evaluate",
           "features", "health", "methods", "show", "train", "widgets")  # fmt: skip
 _NAMES = {"setup": "sslcourse.start", "free": "sslcourse.common", "seed_all": "sslcourse.common",
           "CourseError": "sslcourse.common", "Recipe": "sslcourse.train", "epochs": "sslcourse.train",

@@ -1,4 +1,4 @@
-"""The command line: sslcourse train | evaluate | claims | exercises | grade | bench | doctor."""
+"""The command line: sslcourse train | evaluate | compare | table | claims | exercises | grade | bench | doctor."""
 
 from __future__ import annotations
 
@@ -11,7 +11,8 @@ from pathlib import Path
 
 from sslcourse.common import CourseError
 
-METHODS = {"simclr": "SimCLR", "supervised": "Supervised"}
+# Written out, so that --help need not wait for torch; a test compares them with `methods.catalogue`.
+METHODS = ("simclr", "supervised")
 ENCODERS = ("small_cnn", "resnet18")
 
 TOP = """\
@@ -21,6 +22,8 @@ A hands-on course on self-supervised learning.
   sslcourse train simclr                      train on the toybox, about half a minute on a laptop
   sslcourse evaluate results/simclr.safetensors
                                               its score on the test split, with baselines beside it
+  sslcourse compare simclr byol               several methods under one encoder and one budget
+  sslcourse table bigan --seeds 5             a paper's table, made again
   sslcourse claims simclr --seeds 5           does what the paper claims hold here?
   sslcourse grade FOLDER                      check a folder of submitted homework, into a CSV file
   sslcourse exercises                         does every checker name every known mistake?
@@ -43,12 +46,13 @@ def main(arguments: list[str] | None = None) -> int:
         return sub
 
     sub = command("train", train, "train a method and keep its checkpoint", TRAIN)
-    sub.add_argument("method", choices=METHODS)
+    sub.add_argument("method", choices=METHODS, metavar="METHOD", help=", ".join(METHODS))
     _data(sub)
     sub.add_argument("--recipe", choices=("course", "gpu"), help="default: gpu where there is a GPU and the data are real")
     sub.add_argument("--encoder", choices=ENCODERS, help="default: small_cnn for the course recipe, resnet18 for the gpu recipe")
-    for name, kind in (("epochs", int), ("batch-size", int), ("lr", float), ("temperature", float)):
-        sub.add_argument(f"--{name}", type=kind, help="instead of the recipe's" if name != "temperature" else "of NT-Xent")
+    for name, kind in (("epochs", int), ("batch-size", int), ("lr", float)):
+        sub.add_argument(f"--{name}", type=kind, help="instead of the recipe's")
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the method itself, such as temperature=0.1")
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--limit", type=int, help="use only so many training images")
     sub.add_argument("--checkpoint", help="file to write and to resume from (default: results/METHOD.safetensors)")
@@ -66,6 +70,22 @@ def main(arguments: list[str] | None = None) -> int:
     sub = command("replay", replay, "make a page of one recorded training, or of several side by side", REPLAY)
     sub.add_argument("checkpoint", nargs="+", help="checkpoints of `sslcourse train --replay`, or .replay.npz files")
     sub.add_argument("--out", help="the page to write (default: beside the first)")
+
+    sub = command("compare", compare, "train several methods under one encoder and one budget, and score them together", COMPARE)
+    sub.add_argument("methods", nargs="*", metavar="METHOD", help=f"all by default: {', '.join(METHODS)}")
+    _data(sub)
+    sub.add_argument("--encoder", choices=ENCODERS, default="small_cnn")
+    sub.add_argument("--epochs", type=int, help="of every method, instead of its own recipe's")
+    sub.add_argument("--batch-size", type=int, help="of every method, instead of its own recipe's")
+    sub.add_argument("--seeds", type=int, default=1)
+    sub.add_argument("--factors", action="store_true", help="also the factor table (toybox)")
+    sub.add_argument("--wall", action="store_true", help="measure the results wall that the notebooks show: toybox, three seeds, all factors")
+    sub.add_argument("--folder", default="results/compare", help="where the checkpoints go; the same command goes on from them")
+
+    sub = command("table", table, "make a paper's table again, with seeds and spread", TABLE)
+    sub.add_argument("name", nargs="?", help="leave it out for a list")
+    sub.add_argument("--seeds", type=int, default=3)
+    sub.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="of the table itself, such as data=mnist")
 
     sub = command("claims", claims, "test a paper's claims over several seeds", CLAIMS)
     sub.add_argument("paper", nargs="?", default="simclr")
@@ -129,55 +149,32 @@ interrupted. With several GPUs or processes, each sees its part of every batch a
 """
 
 
-def build(about: dict):
-    """The method that a checkpoint's `about` (or the options of `train`) describes."""
-    from sslcourse import augment, encoders
-    from sslcourse.methods import simclr, supervised
-
-    encoder = getattr(encoders, about["encoder"])()
-    if about["method"] == "supervised":
-        view = augment.crop_and_flip(about["area"]) if about.get("area") else None
-        method = supervised.Supervised(encoder, about["classes"], view)
-    else:
-        view = augment.simclr_view(**about["view"])
-        method = simclr.SimCLR(encoder, dim=about["dim"], hidden=about["hidden"], temperature=about["temperature"], view=view)
-    method.about = about
-    return method
-
-
 def train(options) -> int:
     import torch
 
     from sslcourse import common, distributed, train
     from sslcourse import evaluate as scores
     from sslcourse.data.load import load
-    from sslcourse.methods import simclr, supervised
+    from sslcourse.methods import catalogue
 
     rank, world = distributed.start()
     try:
         profile = common.profile()
         kind = options.recipe or ("gpu" if profile.device == "cuda" and not options.data.startswith("toybox") else "course")
-        module = {"simclr": simclr, "supervised": supervised}[options.method]
         changes = {k: v for k, v in (("epochs", options.epochs), ("batch_size", options.batch_size), ("lr", options.lr)) if v is not None}
-        recipe = getattr(module, kind.upper()).but(seed=options.seed, **changes)
+        recipe = getattr(catalogue.module(options.method), kind.upper()).but(seed=options.seed, **changes)
         if rank == 0:
             data = load(options.data)  # the first process fills the cache, the others read it
         distributed.barrier()
         if rank:
             data = load(options.data)
         samples = data.train if options.limit is None else data.train.take(slice(0, options.limit))
-        encoder = options.encoder or ("small_cnn" if kind == "course" else "resnet18")
-        about = {"method": options.method, "encoder": encoder, "data": options.data, "classes": len(data.classes), "recipe": kind}
-        if options.method == "simclr":
-            toy = options.data.startswith("toybox")
-            sizes = dict(dim=64, hidden=256, temperature=0.2) if kind == "course" else dict(dim=128, hidden=1024, temperature=0.5)
-            about.update(sizes, view=dict(simclr.COURSE_VIEW if toy else simclr.CIFAR_VIEW))
-            about["temperature"] = options.temperature or about["temperature"]
+        about = catalogue.about(options.method, options.data, len(data.classes), kind, options.encoder, options.set)
         torch.manual_seed(common.step_seed(options.seed, 0x1417))
-        method = build(about)
+        method = catalogue.build(about)
         path = Path(options.checkpoint or f"results/{options.method}.safetensors")
         if rank == 0:
-            _say(f"{method.__class__.__name__}, {encoder}, {data!r}, on {profile}" + (f", {world} processes" if world > 1 else ""))
+            _say(f"{method.__class__.__name__}, {about['encoder']}, {data!r}, on {profile}" + (f", {world} processes" if world > 1 else ""))
             if path.exists():
                 _say(f"going on from {path}")
         row: dict = {}
@@ -248,6 +245,7 @@ def evaluate(options) -> int:
     from sslcourse import checkpoints, show
     from sslcourse import evaluate as scores
     from sslcourse.data.load import load
+    from sslcourse.methods import catalogue
 
     if options.calibration:
         return _calibration(options)
@@ -258,7 +256,7 @@ def evaluate(options) -> int:
         state = checkpoints.read(file)
         if not state.about:
             raise CourseError(f"{file!r} does not say how to build its method; evaluate it in Python: evaluate.report(method, data)")
-        method = build(state.about)
+        method = catalogue.build(state.about)
         checkpoints.load_weights(state, method).eval()
         name = type(method).__name__
         methods[name if name not in methods else Path(file).stem] = method
@@ -292,6 +290,57 @@ def _calibration(options) -> int:
 
     lines.append(f"test split, {options.seeds} seeds (mean ± standard deviation), most seconds of training, on {common.profile()}")
     _answer(options, value, "\n".join(lines))
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------- compare
+
+COMPARE = """\
+Every method from scratch with the same encoder, the same data and, where --epochs and --batch-size are given, the same budget; all are
+scored in one opening of the test labels for each seed. A run that was broken off goes on where it stopped.
+
+  sslcourse compare simclr byol supervised --data cifar10 --epochs 10 --batch-size 256
+  sslcourse compare --wall                 the results wall of the course
+"""
+
+
+def compare(options) -> int:
+    from sslcourse import compare, show
+
+    seeds, factors = (max(3, options.seeds), True) if options.wall else (options.seeds, options.factors)
+    if options.wall and (options.methods or options.data != "toybox" or options.epochs or options.batch_size):
+        raise CourseError("--wall measures every method on the toybox by its own recipe; leave out the methods, --data, --epochs and --batch-size")
+    found = compare.run(options.methods or METHODS, options.data, seeds=seeds, encoder=options.encoder, epochs=options.epochs,
+                        batch_size=options.batch_size, factors=factors, folder=options.folder, say=_say)  # fmt: skip
+    text = (f"{found['data']}, test split, {seeds} seed{'s' * (seeds > 1)}; {found['protocol']}; {found['encoder']} on {found['profile']}\n"
+            f"{show.table(compare.table(found))!r}")  # fmt: skip
+    if factors:
+        text += f"\n\n{show.table(compare.factor_rows(found))!r}"
+    if options.wall:
+        compare.keep(found)
+        text += f"\nwritten: {compare.STORED}"
+    _answer(options, found, text)
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------- table
+
+TABLE = """\
+Without a name: which tables there are. Each is trained from scratch; a table says in its heading what it measured, and on what.
+"""
+
+
+def table(options) -> int:
+    from sslcourse import common, show, tables
+
+    if not options.name:
+        titles = {name: tables.module(name).TITLE for name in tables.names()}
+        _answer(options, titles, "\n".join(f"  sslcourse table {name:<16}{title}" for name, title in titles.items()))
+        return 0
+    start = time.perf_counter()
+    rows = tables.make(options.name, options.seeds, options.set, _say)
+    heading = f"{tables.module(options.name).TITLE}; {options.seeds} seeds, {time.perf_counter() - start:.0f} s on {common.profile()}"
+    _answer(options, {"table": options.name, "heading": heading, "rows": rows}, f"{heading}\n{show.table(rows)!r}")
     return 0
 
 

@@ -9,6 +9,7 @@ import pytest
 from sslcourse import bench, claims, common, doctor
 from sslcourse.__main__ import main
 from sslcourse.claims import Verdict
+from sslcourse.claims import simclr as simclr_claims
 
 TRAIN = ["train", "simclr", "--limit", "256", "--epochs", "1", "--batch-size", "64"]
 
@@ -135,7 +136,7 @@ def test_effects_are_positive_where_the_paper_is_right():
         "more_negatives": _results(crop_plus_colour__linear=0.6),
         "bigger_batch": _results(crop_plus_colour__linear=0.6),
     }
-    by_name = {c.name: c for c in claims.SIMCLR}
+    by_name = {c.name: c for c in simclr_claims.CLAIMS}
     for name, results in right.items():
         assert by_name[name].effect(results) == pytest.approx(0.1), name
         assert by_name[name].effect(_results()) == 0
@@ -153,7 +154,7 @@ def test_claims_are_kept_per_seed_and_not_run_twice(tmp_path, monkeypatch):
         calls.append(seed)
         return _results(crop_plus_colour__linear=0.6 + 0.01 * seed)
 
-    monkeypatch.setitem(claims.PAPERS, "simclr", (fake, claims.SIMCLR))
+    monkeypatch.setattr(simclr_claims, "runs", fake)
     file = tmp_path / "claims.json"
     next(claims.run("simclr", 3, file=file))
     verdicts = list(claims.run("simclr", 3, file=file))[-1]
@@ -169,7 +170,7 @@ def test_claims_command_prints_verdicts_and_says_by_its_code_that_one_failed(tmp
     def fake(seed, say=print):
         return _results(crop_plus_colour__linear=0.6 + 0.001 * seed, batch_32__linear=0.9)
 
-    monkeypatch.setitem(claims.PAPERS, "simclr", (fake, claims.SIMCLR))
+    monkeypatch.setattr(simclr_claims, "runs", fake)
     out = str(tmp_path / "claims.json")
     assert main(["claims", "simclr", "--seeds", "3", "--out", out]) == 1
     printed = capsys.readouterr()
@@ -177,7 +178,7 @@ def test_claims_command_prints_verdicts_and_says_by_its_code_that_one_failed(tmp
     assert len(failed) == 1 and "batch 128 beats batch 32" in failed[0] and "seed 3/3 done" in printed.err
     assert main(["claims", "simclr", "--seeds", "3", "--out", out, "--json"]) == 1
     answer = json.loads(capsys.readouterr().out)
-    assert len(answer["claims"]) == len(claims.SIMCLR) and answer["claims"][0]["verdict"] == "pass"
+    assert len(answer["claims"]) == len(simclr_claims.CLAIMS) and answer["claims"][0]["verdict"] == "pass"
 
 
 def test_calibration_command_prints_mean_and_spread(monkeypatch, capsys):
@@ -205,7 +206,7 @@ def test_fewer_negatives_are_the_same_loss_in_groups():
 
     a, b = torch.randn(12, 4), torch.randn(12, 4)
     expected = sum(float(simclr.nt_xent(a[i : i + 4], b[i : i + 4], 0.5)) for i in (0, 4, 8)) / 3
-    assert float(claims.in_groups(simclr.nt_xent, 4)(a, b, 0.5)) == pytest.approx(expected, rel=1e-6)
+    assert float(simclr_claims.in_groups(simclr.nt_xent, 4)(a, b, 0.5)) == pytest.approx(expected, rel=1e-6)
 
 
 # ---------------------------------------------------------------------------------------------- bench
@@ -226,7 +227,7 @@ def test_replays_of_the_command_line(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name, temperature in (("a", "0.2"), ("b", "1")):
         assert main(["train", "simclr", "--epochs", "1", "--limit", "256", "--no-probe", "--replay", "--checkpoint", f"{name}.safetensors",
-                     "--temperature", temperature]) == 0  # fmt: skip
+                     "--set", f"temperature={temperature}"]) == 0  # fmt: skip
     assert (tmp_path / "a.replay.npz").exists()
     capsys.readouterr()
     assert main(["replay", "a.safetensors", "--json"]) == 0
@@ -235,3 +236,55 @@ def test_replays_of_the_command_line(tmp_path, capsys, monkeypatch):
     assert "side by side" in (tmp_path / "both.html").read_text() and "data-view" in (tmp_path / "a.html").read_text()
     assert main(["replay", "c.safetensors"]) == 2
     assert "train with --replay" in capsys.readouterr().err
+
+
+def test_the_command_line_knows_every_method_of_the_catalogue():
+    from sslcourse import __main__ as line
+    from sslcourse.methods import catalogue
+
+    assert line.METHODS == catalogue.NAMES and line.ENCODERS == catalogue.ENCODERS
+    for name in catalogue.NAMES:
+        for recipe, data in (("course", "toybox"), ("gpu", "cifar10")):
+            about = catalogue.about(name, data, 10, recipe, encoder="small_cnn")
+            again = catalogue.build(json.loads(json.dumps(about)))  # plain values: they survive a checkpoint
+            assert again.about == about and again.f.dim == 128
+        assert catalogue.module(name).COURSE.epochs < catalogue.module(name).GPU.epochs
+
+
+def test_settings_are_changed_by_name_and_wrong_names_are_answered():
+    from sslcourse.methods import catalogue
+
+    assert catalogue.build(catalogue.about("simclr", "toybox", 10, changes=["temperature=0.07"])).temperature == 0.07
+    for change in ("temprature=1", "temperature"):
+        with pytest.raises(common.CourseError, match="temperature"):
+            catalogue.about("simclr", "toybox", 10, changes=[change])
+    with pytest.raises(common.CourseError, match="choose one of"):
+        catalogue.module("simsiam")
+    with pytest.raises(common.CourseError, match="train it again"):
+        catalogue.build({"method": "simclr", "encoder": "small_cnn"})
+
+
+def test_compare_trains_scores_and_goes_on(tmp_path, capsys, monkeypatch):
+    from sslcourse import compare
+    from sslcourse.data import toybox
+
+    monkeypatch.setattr(compare, "load", lambda name, seed: toybox.images(256, 64, 64, seed=seed, cache=False))
+    command = ["compare", "simclr", "supervised", "--epochs", "1", "--batch-size", "64", "--seeds", "2", "--factors",
+               "--folder", str(tmp_path), "--json"]
+    assert main(command) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert {"chance", "pixels", "random encoder", "SimCLR", "Supervised"} == set(found["rows"])
+    assert all(len(row["linear"]) == 2 for row in found["rows"].values()) and len(found["factors"]["SimCLR"]["hue"]) == 2
+    assert len(list(tmp_path.glob("*.safetensors"))) == 4
+    assert main(command) == 0
+    again = json.loads(capsys.readouterr().out)
+    assert again["rows"] == found["rows"]  # from the checkpoints, to the same numbers
+    table = compare.table(found)
+    assert [r["features"] for r in table[:3]] and set(r["features"] for r in table[:3]) == set(compare.BASELINES)
+    file = tmp_path / "wall.json"
+    compare.keep(found, file)
+    monkeypatch.setattr(compare, "STORED", file)
+    shown = compare.wall({"Mine": 0.5})
+    assert list(shown)[-1] == "Mine, just now" and shown["SimCLR"] == pytest.approx(sum(found["rows"]["SimCLR"]["linear"]) / 2, abs=1e-4)
+    assert compare.wall_factors()["SimCLR"]["hue"] == pytest.approx(sum(found["factors"]["SimCLR"]["hue"]) / 2, abs=1e-4)
+    assert main(["compare", "simclr", "--wall"]) == 2

@@ -325,7 +325,7 @@ print("gained most:", ", ".join(gained[-3:]))
 
 # %%
 from sslcourse import claims
-show.table([{"claim": c.text, "where": c.source} for c in claims.SIMCLR],
+show.table([{"claim": c.text, "where": c.source} for c in claims.paper("simclr").CLAIMS],
            caption="positive effect = the paper is right here too")
 
 # %% [markdown]

@@ -114,3 +114,14 @@ class SimCLR(Method):
     def encode(self, batch):
         x = images_of(batch)
         return self.f(x if x.is_floating_point() else x.float() / 255)  # h and not z: section 4.2
+
+
+def settings(recipe: str, toy: bool, classes: int) -> dict:
+    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain values, for files."""
+    sizes = dict(dim=64, hidden=256, temperature=0.2) if recipe == "course" else dict(dim=128, hidden=1024, temperature=0.5)
+    return {**sizes, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}
+
+
+def build(encoder: nn.Module, settings: dict) -> SimCLR:
+    """The method that `settings` describe."""
+    return SimCLR(encoder, **{**settings, "view": simclr_view(**settings["view"])})

@@ -44,3 +44,13 @@ class Supervised(Method):
     def encode(self, batch):
         x = images_of(batch)
         return self.f(x if x.is_floating_point() else x.float() / 255)
+
+
+def settings(recipe: str, toy: bool, classes: int) -> dict:
+    """What this method is; plain values, for files."""
+    return {"classes": classes, "area": [0.5, 1.0]}
+
+
+def build(encoder: nn.Module, settings: dict) -> Supervised:
+    """The method that `settings` describe."""
+    return Supervised(encoder, settings["classes"], crop_and_flip(settings["area"]))

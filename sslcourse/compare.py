@@ -1,0 +1,137 @@
+"""Several methods under one encoder and one budget: the results wall, and the table of real pictures.
+
+    sslcourse compare simclr byol rotnet --data cifar10 --epochs 10 --batch-size 256
+    sslcourse compare --wall                 every method by its COURSE recipe on the toybox, three seeds, with the factor table
+
+`wall()` gives what the last `--wall` printed, to which each notebook adds its own bar.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from sslcourse import checkpoints, common, evaluate
+from sslcourse.common import CourseError
+from sslcourse.data.load import load
+from sslcourse.methods import catalogue
+from sslcourse.train import fit
+
+STORED = Path(__file__).parent / "wall.json"
+BASELINES = ("chance", "pixels", "random encoder")
+
+
+def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: str = "small_cnn", epochs: int | None = None,
+        batch_size: int | None = None, factors: bool = False, folder: str | Path = "results/compare", say=print) -> dict:  # fmt: skip
+    """Train every method from scratch with each seed, and score them all in one opening of the test labels per seed.
+
+    Args:
+        names: methods of the catalogue.
+        data: as for `load`; a seed of the toybox draws its own world.
+        encoder: the one backbone of all.
+        epochs, batch_size: the one budget of all; where left out, each method's COURSE recipe decides.
+        factors: also the factor table, on the test split.
+        folder: where each training keeps its checkpoint; a run that was broken off goes on from there.
+
+    Returns {"data", "encoder", "profile", "versions", "rows": {name: {"kNN": [per seed], "linear": [...], "seconds": [...],
+    "epochs": n, "batch_size": n}}, "factors": {name: {factor: [per seed]}}}.
+    """
+    if seeds < 1:
+        raise CourseError(f"seeds={seeds}; use at least 1")
+    for name in names:
+        catalogue.module(name)
+    changes = {k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}
+    rows: dict[str, dict] = {}
+    kept: dict[str, dict[str, list[float]]] = {}
+    for seed in range(seeds):
+        sets = load(data, seed)
+        methods = {}
+        for name in names:
+            recipe = catalogue.module(name).COURSE.but(seed=seed, **changes)
+            torch.manual_seed(common.step_seed(seed, 0xC09))
+            method = catalogue.build(catalogue.about(name, data, len(sets.classes), encoder=encoder))
+            file = Path(folder) / f"{Path(data).stem}-{name}-{encoder}-{recipe.epochs}x{recipe.batch_size}-{seed}.safetensors"
+            start = time.perf_counter()
+            history = fit(method, sets.train, recipe, checkpoint=file)
+            seconds = sum(row["seconds"] for row in history)
+            say(f"  seed {seed}  {name:<14} {recipe.epochs} epochs in {seconds:.0f} s ({time.perf_counter() - start:.0f} s in this call)")
+            title = type(method).__name__
+            methods[title] = method
+            row = rows.setdefault(title, {"kNN": [], "linear": [], "seconds": [], "epochs": recipe.epochs, "batch_size": recipe.batch_size})
+            row["seconds"].append(seconds)
+        found = evaluate.report(methods, sets, seed=seed)
+        for scores in found.rows:
+            row = rows.setdefault(scores["features"], {"kNN": [], "linear": []})
+            row["kNN"].append(scores["kNN"])
+            row["linear"].append(scores["linear"])
+            say(f"  seed {seed}  {scores['features']:<16} kNN {scores['kNN']:.3f}  linear {scores['linear']:.3f}")
+        if factors:
+            sources = {"pixels": "pixels", "random encoder": evaluate.random_like(next(iter(methods.values())), sets.train.image, seed), **methods}
+            for name, values in evaluate.factor_table(sources, sets, on="test").items():
+                for factor, value in values.items():
+                    kept.setdefault(name, {}).setdefault(factor, []).append(value)
+    return {"data": found.data, "protocol": found.protocol, "encoder": encoder, "seeds": seeds, "profile": str(common.profile()),
+            "versions": checkpoints.versions(), "rows": rows, "factors": kept}  # fmt: skip
+
+
+def table(found: dict) -> list[dict]:
+    """Rows for a table, in per cent: baselines first, then by their linear probe."""
+    def cell(values):
+        return f"{100 * statistics.fmean(values):.1f}" + (f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else "")
+
+    rows = []
+    for name, row in sorted(found["rows"].items(), key=lambda item: (item[0] not in BASELINES, statistics.fmean(item[1]["linear"]))):
+        rows.append({"features": name, "kNN": cell(row["kNN"]), "linear probe": cell(row["linear"]),
+                     "seconds of training": f"{statistics.fmean(row['seconds']):.0f}" if "seconds" in row else "–",
+                     "epochs": row.get("epochs", "–"), "batch size": row.get("batch_size", "–")})  # fmt: skip
+    return rows
+
+
+def factor_rows(found: dict) -> list[dict]:
+    """The factor table as rows: means over seeds, 0 (nothing) to 1 (everything can be read)."""
+    return [{"features": name, **{factor: f"{statistics.fmean(values):.2f}" for factor, values in row.items()}}
+            for name, row in found["factors"].items()]  # fmt: skip
+
+
+def keep(found: dict, file: str | Path = STORED) -> None:
+    """Store what `run` returned as the wall, rounded to what the seeds can tell."""
+    def rounded(value):
+        if isinstance(value, float):
+            return round(value, 4)
+        if isinstance(value, Mapping):
+            return {k: rounded(v) for k, v in value.items()}
+        return [rounded(v) for v in value] if isinstance(value, list) else value
+
+    with common.atomic(file) as temporary:
+        temporary.write_text(json.dumps(rounded(found), indent=1, ensure_ascii=False) + "\n")
+
+
+def stored() -> dict:
+    """The wall as it was last measured, as `run` returned it."""
+    if not STORED.exists():
+        raise CourseError("no results wall is stored in this installation; measure one: sslcourse compare --wall (about twenty minutes)")
+    return json.loads(STORED.read_text())
+
+
+def wall(mine: Mapping[str, float] | None = None, leave_out: Iterable[str] = ()) -> dict[str, float]:
+    """Linear probe on the toybox's test split for every chapter so far, for `show.bars`: baselines, methods, and yours.
+
+    Args:
+        mine: name -> accuracy of what was trained just now, from 0 to 1.
+        leave_out: names that are not shown.
+    """
+    rows = stored()["rows"]
+    means = {name: statistics.fmean(row["linear"]) for name, row in rows.items() if name not in (*leave_out, "chance")}
+    ordered = dict(sorted(means.items(), key=lambda item: (item[0] not in BASELINES, item[1])))
+    return {**ordered, **{f"{name}, just now": value for name, value in (mine or {}).items()}}
+
+
+def wall_factors(mine: Mapping[str, Mapping[str, float]] | None = None) -> dict[str, dict[str, float]]:
+    """The factor table of every chapter so far (means over seeds), for `show.factor_table`, and yours below."""
+    known = {name: {f: statistics.fmean(v) for f, v in row.items()} for name, row in stored()["factors"].items()}
+    return {**known, **{f"{name}, just now": dict(row) for name, row in (mine or {}).items()}}

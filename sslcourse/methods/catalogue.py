@@ -1,0 +1,56 @@
+"""The methods by name, for the command line and for checkpoints that say how they were built.
+
+Each module here has `COURSE` and `GPU`, `settings(recipe, toy, classes)` (plain values) and `build(encoder, settings)`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+from collections.abc import Iterable
+
+from sslcourse import encoders
+from sslcourse.common import CourseError
+from sslcourse.methods.base import Method
+
+NAMES = ("simclr", "supervised")
+ENCODERS = ("small_cnn", "resnet18")
+
+
+def module(name: str):
+    """The module of a method: its recipes, its classes, its paper."""
+    if name not in NAMES:
+        raise CourseError(f"no method {name!r}; choose one of {', '.join(NAMES)}")
+    return importlib.import_module(f"sslcourse.methods.{name}")
+
+
+def about(name: str, data: str, classes: int, recipe: str = "course", encoder: str | None = None, changes: Iterable[str] = ()) -> dict:
+    """All that is needed to build a method again, as plain values.
+
+    Args:
+        data: the name that `load` understands.
+        recipe: "course" or "gpu".
+        encoder: one of `ENCODERS`; by default the recipe's.
+        changes: "key=value" instead of the method's own settings, values as in JSON: "temperature=0.1", "predictor=false".
+    """
+    settings = json.loads(json.dumps(module(name).settings(recipe, data.startswith("toybox"), classes)))  # as a checkpoint will hold them
+    for change in changes:
+        key, equals, text = change.partition("=")
+        if not equals or key not in settings:
+            raise CourseError(f"--set {change}: write key=value; {name} has the keys {', '.join(settings)}")
+        try:
+            value = json.loads(text)
+        except ValueError:
+            value = text  # a word need not stand in quotes
+        settings[key] = float(value) if isinstance(settings[key], float) and type(value) is int else value
+    return {"method": name, "encoder": encoder or ("small_cnn" if recipe == "course" else "resnet18"), "data": data, "classes": classes,
+            "recipe": recipe, "settings": settings}  # fmt: skip
+
+
+def build(about: dict) -> Method:
+    """The method, untrained, that `about` describes; it remembers it for its checkpoint."""
+    if about.get("encoder") not in ENCODERS or "settings" not in about:
+        raise CourseError(f"this does not say how to build a method: {about}; train it again: sslcourse train {about.get('method', 'simclr')}")
+    method = module(about["method"]).build(getattr(encoders, about["encoder"])(), about["settings"])
+    method.about = about
+    return method
