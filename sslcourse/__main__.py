@@ -12,7 +12,7 @@ from pathlib import Path
 from sslcourse.common import CourseError
 
 # Written out, so that --help need not wait for torch; a test compares them with `methods.catalogue`.
-METHODS = ("simclr", "supervised")
+METHODS = ("simclr", "bigan", "supervised")
 ENCODERS = ("small_cnn", "resnet18")
 
 TOP = """\

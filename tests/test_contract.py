@@ -7,12 +7,17 @@ import torch
 
 from sslcourse import common, encoders
 from sslcourse.common import CourseError
-from sslcourse.methods import simclr, supervised
+from sslcourse.methods import bigan, simclr, supervised
 from sslcourse.train import Recipe, epochs, fit
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
 METHODS = {
     "simclr": lambda: simclr.SimCLR(encoders.small_cnn(8)),
+    "bigan": lambda: bigan.BiGAN(encoders.small_cnn(8), latent=16, width=8),
+    "gan": lambda: bigan.GAN(encoders.small_cnn(8), latent=16, width=8),
+    "latent regressor": lambda: bigan.LatentRegressor(encoders.small_cnn(8), latent=16, width=8),
+    "joint latent regressor": lambda: bigan.LatentRegressor(encoders.small_cnn(8), latent=16, width=8, joint=0.25),
+    "autoencoder": lambda: bigan.Autoencoder(encoders.small_cnn(8), latent=16, width=8, power=1),
     "supervised": lambda: supervised.Supervised(encoders.small_cnn(8), 10),
 }
 READS_LABELS = {"supervised"}  # the yardstick, and nobody else
