@@ -6,15 +6,43 @@ probes read. Inputs are floats 0..1 (B, 3, H, W); they are centred inside, so th
 
 from __future__ import annotations
 
+import math
+
 import torch
+import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
 
-def _stage(inside: int, outside: int, kernel: int, stride: int) -> nn.Sequential:
+def _stage(inside: int, outside: int, kernel: int, stride: int, norm: str = "batch") -> nn.Sequential:
+    conv, normalise = (nn.Conv2d, nn.BatchNorm2d) if norm == "batch" else (StandardisedConv2d, group_norm)
     return nn.Sequential(
-        nn.Conv2d(inside, outside, kernel, stride, kernel // 2, bias=False), nn.BatchNorm2d(outside), nn.ReLU(inplace=True)
+        conv(inside, outside, kernel, stride, kernel // 2, bias=False), normalise(outside), nn.ReLU(inplace=True)
     )
+
+
+def group_norm(channels: int, groups: int = 16) -> nn.GroupNorm:
+    """Normalises each sample by itself, over `groups` groups of channels (fewer where they do not divide the channels)."""
+    return nn.GroupNorm(math.gcd(groups, channels), channels)
+
+
+def standardised(weight: Tensor) -> Tensor:
+    """Each output's weights with mean 0 and variance 1 over all that it reads (weight standardisation, Qiao et al., 2019)."""
+    return F.layer_norm(weight, weight.shape[1:], eps=1e-8)
+
+
+class StandardisedConv2d(nn.Conv2d):
+    """A convolution whose filters are standardised at every use; a normalisation must follow, which sets the scale."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, standardised(self.weight), self.bias)
+
+
+class StandardisedLinear(nn.Linear):
+    """A linear layer whose rows are standardised at every use; a normalisation must follow, which sets the scale."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, standardised(self.weight), self.bias)
 
 
 class Encoder(nn.Module):
@@ -35,19 +63,24 @@ class Encoder(nn.Module):
         return self.stages(image * 4 - 2).mean((2, 3))  # centred, and spread to about unit variance
 
 
-def small_cnn(width: int = 32) -> Encoder:
+def small_cnn(width: int = 32, norm: str = "batch") -> Encoder:
     """Five convolutions for 32-pixel images: the course's own encoder, 280 k parameters and dim 128 at width 32.
 
     The first stage halves the resolution with a 5x5 kernel, because a convolution at full resolution is where a laptop's
-    time would go.
+    time would go. `norm="group+ws"` has group normalisation and weight standardisation in place of batch normalisation:
+    what it makes of a picture does not depend on the others in its batch (Richemond et al., 2020, arXiv:2010.10241).
     """
+    if norm not in ("batch", "group+ws"):
+        from sslcourse.common import CourseError
+
+        raise CourseError(f"norm={norm!r}; choose 'batch' or 'group+ws'")
     w = width
     stages = {
-        "conv1": _stage(3, w, 5, 2),  # (B, 32, 16, 16)
-        "conv2": _stage(w, 2 * w, 3, 2),  # (B, 64, 8, 8)
-        "conv3": _stage(2 * w, 2 * w, 3, 1),
-        "conv4": _stage(2 * w, 4 * w, 3, 2),  # (B, 128, 4, 4)
-        "conv5": _stage(4 * w, 4 * w, 3, 1),
+        "conv1": _stage(3, w, 5, 2, norm),  # (B, 32, 16, 16)
+        "conv2": _stage(w, 2 * w, 3, 2, norm),  # (B, 64, 8, 8)
+        "conv3": _stage(2 * w, 2 * w, 3, 1, norm),
+        "conv4": _stage(2 * w, 4 * w, 3, 2, norm),  # (B, 128, 4, 4)
+        "conv5": _stage(4 * w, 4 * w, 3, 1, norm),
     }
     return Encoder(stages, 4 * w)
 
@@ -102,3 +135,42 @@ def random_encoder(encoder: Encoder, images: Tensor) -> Encoder:
         for part in images.split(256)[:8]:
             encoder(part)
     return encoder.eval()
+
+
+class FrozenStage(nn.Module):
+    """A stage that does not learn: no gradient reaches its weights, and its batch normalisation stays in eval mode whatever the loop says."""
+
+    def __init__(self, stage: nn.Module):
+        super().__init__()
+        self.stage = stage.requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> FrozenStage:
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.stage(x)
+
+
+def with_frozen(encoder: Encoder, first: int, seed: int = 0) -> Encoder:
+    """A copy whose first stages are kept as they are and do not learn, and whose other stages start anew.
+
+    Args:
+        first: how many stages are kept; 0 keeps none, so that everything is trained from scratch.
+        seed: of the new weights: the same for every encoder that is compared.
+    """
+    import copy
+
+    from sslcourse import common
+    from sslcourse.common import CourseError
+
+    layers = copy.deepcopy(encoder).layers
+    if not 0 <= first < len(layers):
+        raise CourseError(f"first={first}; this encoder has {len(layers)} stages, keep 0 to {len(layers) - 1} of them")
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(common.step_seed(seed, 0xF2))
+        for i, stage in enumerate(layers.values()):
+            for module in stage.modules() if i >= first else ():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+    return Encoder({name: FrozenStage(s) if i < first else s for i, (name, s) in enumerate(layers.items())}, encoder.dim)
