@@ -135,7 +135,7 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
             self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
             self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
         y = (wide - mean.view(shape)) * torch.rsqrt(variance.view(shape) + self.eps)
-        return (y * self.weight.view(shape) + self.bias.view(shape)).to(x.dtype)
+        return (y * self.weight.view(shape) + self.bias.view(shape) if self.affine else y).to(x.dtype)
 
 
 def synchronize_batch_norm(network: nn.Module) -> nn.Module:
@@ -147,9 +147,11 @@ def synchronize_batch_norm(network: nn.Module) -> nn.Module:
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
             if isinstance(child, nn.modules.batchnorm._BatchNorm) and not isinstance(child, SyncedBatchNorm):
-                new = SyncedBatchNorm(child.num_features, child.eps, child.momentum)
+                new = SyncedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
                 new.load_state_dict(child.state_dict())
-                setattr(parent, name, new.to(child.weight.device).train(child.training))
+                if child.affine:
+                    new.requires_grad_(child.weight.requires_grad)  # a momentum encoder's stays out of the gradient's reach
+                setattr(parent, name, new.to(child.running_mean.device).train(child.training))
     return network
 
 
