@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from sslcourse import augment, encoders
+from sslcourse.claims import byol as claims
 from sslcourse.common import CourseError
 from sslcourse.methods import byol, moco
 from sslcourse.train import Recipe, fit
@@ -375,6 +376,69 @@ def test_a_filled_queue_survives_the_checkpoint(toys):
     again = small(moco.MoCo, queue=50)
     again.load_state_dict(method.state_dict())
     assert again.seen == method.seen == 50 + 6 * 32 and torch.equal(again.queue, method.queue)
+
+
+# ---------------------------------------------------------------------------------------------- claims and collapse
+
+
+def test_the_effects_of_the_claims_are_positive_where_the_papers_are_right():
+    names = ("healthy", "no predictor", "target = online", "groups", "groups, no predictor", "BYOL", "BYOL, small batch", "online target",
+             "fixed target", "SimCLR", "SimCLR, small batch", "MoCo, 8 keys", "MoCo, 64 keys", "MoCo, 512 keys", "random")  # fmt: skip
+
+    def results(**changed):
+        found = {name: {"linear": 0.5, "loss": 1.0, "spread": 0.5} for name in names}
+        for where, value in changed.items():
+            name, key = where.split("__")
+            found[{n.replace(" ", "_").replace(",", "").replace("=", "is"): n for n in names}[name]][key] = value
+        return found
+
+    right = {
+        "no_predictor": results(no_predictor__spread=0.4),
+        "no_target": results(target_is_online__spread=0.4),
+        "low_loss": results(healthy__loss=1.1),
+        "averaging": results(BYOL__linear=0.6),
+        "fixed_target": results(random__linear=0.4),
+        "bootstrap": results(BYOL__linear=0.6),
+        "small_batches": results(SimCLR__linear=0.6),
+        "batch_statistics": results(groups_no_predictor__spread=0.4),
+        "dictionary": results(MoCo_8_keys__linear=0.4),
+        "long_dictionary": results(MoCo_512_keys__linear=0.6),
+    }
+    assert set(right) == {c.name for c in claims.CLAIMS}
+    for claim in claims.CLAIMS:
+        assert claim.effect(right[claim.name]) == pytest.approx(0.1), claim.name
+        assert claim.effect(results()) == 0
+    effects = {c.name: c.effect for c in claims.CLAIMS}
+    assert effects["small_batches"](results(BYOL_small_batch__linear=0.3)) == pytest.approx(-0.2)  # it costs BYOL more: not what is claimed
+    assert effects["low_loss"](results(healthy__loss=1.1, no_predictor__loss=1.3)) == pytest.approx(-0.2)  # one of the two is not enough
+
+
+def test_parts_have_their_own_statistics_and_one_update(toys):
+    batch = next(toys.train.batches(16))
+    torch.manual_seed(1)
+    method = claims.in_parts(byol.BYOL, 4)(encoders.small_cnn(8), dim=16, hidden=32).train()
+    torch.manual_seed(2)
+    whole, metrics = method.loss(batch)
+    torch.manual_seed(2)
+    pieces = [byol.BYOL.loss(method, {k: v[i : i + 4] for k, v in batch.items()})[0] for i in (0, 4, 8, 12)]
+    torch.testing.assert_close(whole, torch.stack(pieces).mean())
+    assert set(metrics) == {"spread of z", "spread of target"}
+
+
+@pytest.mark.slow
+def test_collapse_shows_within_a_minute_and_only_where_a_part_is_missing():
+    from sslcourse import features, health
+    from sslcourse.data import toybox
+
+    data = toybox.images(1000, 256, 64)
+    loss, spread = {}, {}
+    for name, switch in (("healthy", {}), ("no predictor", dict(predictor=False)), ("target = online", dict(target="online", stop_gradient=False))):
+        torch.manual_seed(0)
+        method = byol.BYOL(encoders.small_cnn(16), normalise_z=False, **switch)
+        loss[name] = fit(method, data.train, Recipe(epochs=3, batch_size=32, lr=2.5e-3))[-1]["loss"]
+        spread[name] = health.spread(features.extract(method, data.validation, encode=lambda batch, m=method: m.g(m.encode(batch))))
+    assert spread["healthy"] > 0.4 and max(spread["no predictor"], spread["target = online"]) < 0.2, spread
+    assert loss["healthy"] > 10 * max(loss["no predictor"], loss["target = online"]), loss
 
 
 # ---------------------------------------------------------------------------------------------- two processes

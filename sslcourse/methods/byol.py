@@ -39,7 +39,7 @@ from sslcourse.train import Recipe
 PAPER = dict(data="ImageNet", encoder="ResNet-50", optimizer="LARS", epochs=300, batch_size=4096, lr=0.3 * 4096 / 256, weight_decay=1e-6,
              projector="2048-4096-256", predictor="256-4096-256", momentum=0.99, area=(0.08, 1.0))  # fmt: skip
 
-COURSE = Recipe(epochs=8, batch_size=64, lr=2.5e-3)  # a laptop CPU, the toybox, the small encoder
+COURSE = Recipe(epochs=8, batch_size=64, lr=1.25e-3)  # a laptop CPU, the toybox, the small encoder
 GPU = Recipe(epochs=200, batch_size=256, lr=0.06, optimizer="sgd", weight_decay=5e-4)  # one GPU, CIFAR-10, ResNet-18
 
 TARGETS = ("ema", "online", "fixed")
@@ -121,7 +121,7 @@ class BYOL(Method):
         update: of (online, target, tau), how the target follows; `update_target` by default.
     """
 
-    def __init__(self, encoder: nn.Module, dim: int = 64, hidden: int = 256, momentum: float = 0.9, predictor: bool = True,
+    def __init__(self, encoder: nn.Module, dim: int = 64, hidden: int = 256, momentum: float = 0.95, predictor: bool = True,
                  stop_gradient: bool = True, target: str = "ema", norm: str = "batch", predictor_lr: float = 10.0,
                  normalise_z: bool = True, view: View | None = None, loss: Callable[[Tensor, Tensor], Tensor] | None = None,
                  update: Callable = update_target):  # fmt: skip
@@ -155,7 +155,7 @@ class BYOL(Method):
         z1, z2 = self.g(self.f(first)), self.g(self.f(second))  # (B, dim)
         p1, p2 = self.q(z1), self.q(z2)
         t1, t2 = (z1, z2) if self.target is None else (self.target(first), self.target(second))
-        return self.regress(p1, t2) + self.regress(p2, t1), {"spread of z": spread(z1)}
+        return self.regress(p1, t2) + self.regress(p2, t1), {"spread of z": spread(z1), "spread of target": spread(t1)}
 
     def encode(self, batch):
         x = images_of(batch)
@@ -195,7 +195,7 @@ class BYOL(Method):
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain values, for files."""
-    sizes = dict(dim=64, hidden=256, momentum=0.9) if recipe == "course" else dict(dim=256, hidden=4096, momentum=0.99)
+    sizes = dict(dim=64, hidden=256, momentum=0.95) if recipe == "course" else dict(dim=256, hidden=4096, momentum=0.99)
     return {**sizes, "predictor": True, "stop_gradient": True, "target": "ema", "norm": "batch", "predictor_lr": 10.0,
             "normalise_z": True, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}  # fmt: skip
 

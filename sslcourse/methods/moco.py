@@ -123,13 +123,15 @@ class MoCo(Method):
             size should be a multiple.
         view: draws one random view of a batch of images; called twice.
         loss: of (q, k, negatives, temperature), `info_nce` by default; put your own here.
+        write: of (queue, keys, seen), how keys are written into the queue; `enqueue` by default.
 
     Before the first step the queue is filled with keys of training pictures, where the authors take random vectors: those are so
     easy to tell from a key that their loss *rises* for an epoch. Only rows that hold a key ever count as negatives.
     """
 
     def __init__(self, encoder: nn.Module, dim: int = 64, hidden: int = 128, queue: int = 1024, momentum: float = 0.97,
-                 temperature: float = 0.1, head: str = "mlp+bn", groups: int = 1, view: View | None = None, loss=info_nce):  # fmt: skip
+                 temperature: float = 0.1, head: str = "mlp+bn", groups: int = 1, view: View | None = None,
+                 loss=info_nce, write=enqueue):  # fmt: skip
         super().__init__()
         if queue < 0 or groups < 1:
             raise CourseError(f"queue={queue}, groups={groups}; a queue holds 0 keys or more, and a batch has at least 1 group")
@@ -140,7 +142,7 @@ class MoCo(Method):
         self.key = nn.Sequential(copy.deepcopy(self.f), copy.deepcopy(self.g)).requires_grad_(False)
         self.register_buffer("queue", torch.zeros(queue, dim))
         self.seen = 0  # keys that were ever written
-        self.momentum, self.temperature, self.groups, self.contrast = momentum, temperature, groups, loss
+        self.momentum, self.temperature, self.groups, self.contrast, self.write = momentum, temperature, groups, loss, write
         self.view = view or simclr_view(**COURSE_VIEW)
 
     def views(self, batch):
@@ -167,7 +169,7 @@ class MoCo(Method):
         few = dataset.take(slice(0, len(self.queue)))
         for batch in few.batches(min(256, len(few))):
             keys = self.key(self.views(batch)["key"])
-            self.seen = enqueue(self.queue, F.normalize(keys.float(), dim=1), self.seen)
+            self.seen = self.write(self.queue, F.normalize(keys.float(), dim=1), self.seen)
         self.key.eval()
 
     def encode(self, batch):
@@ -179,7 +181,7 @@ class MoCo(Method):
         descend(loss, *optimizers.values())
         follow(nn.Sequential(self.f, self.g), self.key, self.momentum)
         if len(self.queue):
-            self.seen = enqueue(self.queue, self.keys, self.seen)
+            self.seen = self.write(self.queue, self.keys, self.seen)
         return {"loss": loss, **metrics}
 
     # How far the queue is written belongs to the checkpoint; a Python number, because a GPU would wait for a tensor's value.
