@@ -12,7 +12,7 @@ from pathlib import Path
 from sslcourse.common import CourseError
 
 # Written out, so that --help need not wait for torch; a test compares them with `methods.catalogue`.
-METHODS = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "supervised")
+METHODS = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "supervised")
 ENCODERS = ("small_cnn", "resnet18")
 
 TOP = """\

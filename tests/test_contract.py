@@ -7,7 +7,7 @@ import torch
 
 from sslcourse import common, encoders
 from sslcourse.common import CourseError
-from sslcourse.methods import bigan, byol, deepcluster, jigsaw, moco, rotnet, simclr, supervised
+from sslcourse.methods import bigan, byol, clip, deepcluster, jigsaw, moco, rotnet, simclr, supervised
 from sslcourse.train import Recipe, epochs, fit
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
@@ -26,6 +26,8 @@ METHODS = {
     "rotnet": lambda: rotnet.RotNet(encoders.small_cnn(8)),
     "deepcluster": lambda: deepcluster.DeepCluster(encoders.small_cnn(8), clusters=8),
     "deepcluster, seldom": lambda: deepcluster.DeepCluster(encoders.small_cnn(8), clusters=8, every=100, capacity=512),
+    "clip": lambda: clip.CLIP(encoders.small_cnn(8), dim=16, width=16, layers=1, heads=2),
+    "clip, predicting words": lambda: clip.WordPrediction(encoders.small_cnn(8)),
     "supervised": lambda: supervised.Supervised(encoders.small_cnn(8), 10),
 }
 READS_LABELS = {"supervised"}  # the yardstick, and nobody else

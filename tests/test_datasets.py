@@ -134,4 +134,5 @@ def test_shapes_are_turned_round():
 
 def test_unlabelled_takes_everything_away(toys):
     bare = next(toys.train.unlabelled().batches(4))
-    assert set(bare) == {"image", "index", "label", "mask"} and (bare["label"] == -1).all()
+    # Captions stay: they are not labels but another view, which CLIP alone reads.
+    assert set(bare) == {"image", "index", "label", "mask", "caption"} and (bare["label"] == -1).all()

@@ -13,7 +13,7 @@ from sslcourse import encoders
 from sslcourse.common import CourseError
 from sslcourse.methods.base import Method
 
-NAMES = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "supervised")
+NAMES = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "supervised")
 ENCODERS = ("small_cnn", "resnet18")
 
 

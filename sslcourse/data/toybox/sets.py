@@ -49,15 +49,21 @@ def images(train: int = 6000, validation: int = 1000, test: int = 2000, *, size:
         cache: keep the rendered pictures on disk (`SSLCOURSE_CACHE`).
 
     Returns:
-        `Data` whose samples carry the class (`label`, the solid's shape), all factors, and `mask` (H, W) in each batch.
+        `Data` whose samples carry the class (`label`, the solid's shape), all factors, and in each batch `mask` (H, W) and, but for the
+        test split, `caption` (8, 16): several captions as tokens, see `sslcourse.data.captions`.
     """
+    from sslcourse.data import captions  # which are made of the words of this module
+
     parts = []
     for split, n in (("train", train), ("validation", validation), ("test", test)):
         scene = world.factors(n, seed, split)
         image, mask = _rendered(scene, n, seed, split, size, background, cache)
         columns = {name: scene[name] for name in FACTORS}
+        extra = {"mask": mask}
+        if split != "test":  # a caption names the class, and the labels of the test split are sealed
+            extra["caption"] = captions.draw(columns, seed=seed)
         parts.append(Samples(image, scene["shape"], classes=world.SHAPES, factors=columns, factor_names=kinds(),
-                             extra={"mask": mask}, split=split, name=_name(background)))  # fmt: skip
+                             extra=extra, split=split, name=_name(background)))  # fmt: skip
     return Data(*parts)
 
 
