@@ -342,11 +342,13 @@ def test_negatives_are_old_keys_and_never_those_of_this_batch(toys):
 
 
 def test_a_queue_longer_than_the_data_is_filled_as_far_as_they_go(toys):
-    method = small(moco.MoCo, queue=1000)
+    met = []
+    method = small(moco.MoCo, queue=1000, loss=lambda q, k, negatives, t: met.append(len(negatives)) or moco.info_nce(q, k, negatives, t))
     method.before_epoch(0.0, toys.train.take(slice(0, 300)), {})
     assert method.seen == 300 and method.queue[:300].norm(dim=1).min() > 0.99 and not method.queue[300:].any()
     loss, _ = method.train().loss(next(toys.train.batches(8)))
-    assert loss.item() == pytest.approx(math.log(1 + 300), abs=0.8)  # an untrained network tells little apart; the empty rows do not count
+    assert loss.item() == pytest.approx(math.log(1 + 300), abs=0.8)  # an untrained network tells little apart
+    assert met == [300]  # the empty rows do not count
 
 
 def test_momentum_at_its_ends(toys):
