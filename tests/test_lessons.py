@@ -14,6 +14,7 @@ LESSONS = [*sorted(FOLDER.glob("*.ipynb")), *sorted((FOLDER / "homework").glob("
 VIEWS = {
     "00_start": {"replay", "explorer", "clusters", "neighbours", "filters", "pointer", "clip"},
     "01_simclr": {"replay", "explorer", "clusters", "neighbours", "filters"},
+    "06_byol": {"replay", "clusters", "neighbours"},
     "90_bugs_museum": {"replay"},
 }
 
