@@ -1,0 +1,335 @@
+# %% [markdown]
+# # CLIP: words are views too
+#
+# **The question of this notebook.** If pictures are matched with *sentences* and not with other views of themselves, what can the network do
+# that it could not do before? And what happens to the things that nobody mentions?
+#
+# A. Radford and colleagues. *Learning Transferable Visual Models From Natural Language Supervision.* ICML 2021.
+#
+# **You will be able to**
+# - write the symmetric loss between pictures and captions, and train with it;
+# - build a classifier out of words, and recognise classes that no training showed;
+# - say how the words of a caption decide what the picture's representation keeps.
+#
+# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+
+# %%
+# On Colab this installs the course; at home it does nothing.
+import importlib.util, subprocess, sys
+here = importlib.util.find_spec
+if here("google") and here("google.colab") and not here("sslcourse"):
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+
+# %%
+import time
+notebook_started = time.perf_counter()
+
+import inspect
+import sslcourse                       # first: it sets how torch's threads wait for each other
+import torch
+import torch.nn.functional as F
+from sslcourse import compare, encoders, evaluate, features, show, widgets
+from sslcourse.check import check, hint, lesson, solution
+from sslcourse.data import captions, toybox
+from sslcourse.methods import clip
+from sslcourse.train import epochs, fit
+
+profile = sslcourse.setup(seed=0)
+data = toybox.images()
+pictures, words = data.train.image, captions.TOYBOX
+
+# %% [markdown]
+# ## 1. A picture that makes the question visible
+#
+# Each picture of the toybox comes with several captions, by somebody who mentions this and leaves out that. Which words would you need to
+# find the picture again? A caption is a view of a scene, as a crop is; but it is one that *somebody chose to write*.
+
+# %%
+said = [words.decode(data.train.extra["caption"][i])[0] for i in range(8)]
+show.grid(pictures[:8], said, columns=4, scale=4)
+
+# %% [markdown]
+# The words are supervision: they name the shape, which is the class of our probes. That is why CLIP's row of the results wall will say
+# "captions". They are not labels, though: many captions leave the shape out, and all of them speak of other things too.
+
+# %%
+show.table([{"caption": t} for t in words.decode(data.train.extra["caption"][3])], caption="all captions of one picture")
+
+# %% [markdown]
+# ## 2. Predict
+#
+# We shall leave words out of all captions. Without **colour words**: how well can the colour still be read from the features, compared with a
+# training that hears them: "as well", "worse", or "not at all"? And of a pair such as "pink torus" that no training picture showed: will the
+# network find it from its name, "never", "sometimes" or "as often as the others"?
+
+# %%
+my_prediction = {"colour without colour words": None, "pairs never seen": None}
+
+# %% [markdown]
+# ## 3. The idea in mathematics, with the names of the code
+#
+# Two encoders, `f` for pictures and `g` for words, and one linear projection each into a common space. For $n$ pairs,
+#
+# $$I_i = \frac{W_i f(x_i)}{\|W_i f(x_i)\|}, \qquad T_j = \frac{W_t\, g(t_j)}{\|W_t\, g(t_j)\|}, \qquad s_{ij} = e^{a} \; I_i \cdot T_j$$
+#
+# and both ask for their partner: picture $i$ among all captions, caption $i$ among all pictures (figure 3 of the paper):
+#
+# $$L = \frac{1}{2n} \sum_i \left[ -\log \frac{e^{s_{ii}}}{\sum_j e^{s_{ij}}} \;-\; \log \frac{e^{s_{ii}}}{\sum_j e^{s_{ji}}} \right]$$
+#
+# The scale $e^{a}$ is the inverse of a temperature, and it is *learned*: `log_scale` is $a$.
+#
+# ## 4. Exercise: write the loss (about 10 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("clip.symmetric_loss", 1)` helps.
+
+# %%
+def my_symmetric_loss(image, text, log_scale):
+    """image, text: (n, d), row i of both is a pair; log_scale: one number, a tensor. Returns one number."""
+    # BEGIN SOLUTION
+    image, text = F.normalize(image, dim=1), F.normalize(text, dim=1)
+    logits = image @ text.T * log_scale.exp()                  # (n, n): pictures down, captions across
+    pair = torch.arange(len(logits), device=logits.device)
+    return (F.cross_entropy(logits, pair) + F.cross_entropy(logits.T, pair)) / 2
+    # END SOLUTION
+
+loss = check("clip.symmetric_loss", my_symmetric_loss)
+
+# %% [markdown]
+# ## 5. The library's method, and your loss in it
+#
+# The text encoder is a small transformer that is read at the end of the sentence. The method itself is short:
+
+# %%
+for part in (clip.CLIP.views, clip.CLIP.loss, clip.CLIP.step):
+    print(inspect.getsource(part))
+
+# %%
+def new_method(**arguments):
+    torch.manual_seed(0)
+    return clip.CLIP(encoders.small_cnn(), **arguments)
+
+untrained = evaluate.random_like(new_method(), pictures)
+recipe = clip.COURSE.but(epochs=8)
+ours = {"data": "toybox", "encoder": "five convolutions", "text": "transformer, 2 layers", "vocabulary": len(words), "epochs": recipe.epochs,
+        "batch_size": recipe.batch_size, "weight_decay": recipe.weight_decay, "augmentation": "mild crop"}
+show.table([{"": "paper", **{k: clip.PAPER[k] for k in ours}}, {"": "here", **ours}], caption="every departure, in the open")
+
+# %% [markdown]
+# Pictures are never mirrored here. Why not? (Think of "at the left".)
+#
+# Now train. Watch the score that needs no label at all, **zero-shot**: the shapes are named by ten prompts, and each picture takes the nearest.
+
+# %%
+prompts = clip.prompts_of(data.classes)                  # "a sphere", "a cube", ...
+held, label = data.validation, data.validation.label
+share = lambda right: float(right.float().mean())
+
+method, scales = new_method(loss=loss), [1 / 0.07]
+shown, xy = held.take(slice(0, 500)), None
+with widgets.Panel(recipe.epochs, classes=data.classes, title="CLIP, captions and no labels", samples=shown.take(slice(0, 12))) as panel:
+    for row in epochs(method, data.train.unlabelled(), recipe):
+        row |= {"zero-shot": share(clip.zero_shot(method, held, prompts) == label)}
+        row |= evaluate.probe(method, data, linear=False, limit=500)
+        xy = evaluate.living_map(features.extract(method, shown), xy)
+        panel.add(row, xy=xy, labels=shown.label, filters=encoders.first_filters(method.f), predicted=evaluate.guesses(method, data))
+        scales.append(row["scale"])
+
+# %%
+panel.replay
+
+# %% [markdown]
+# The scale that was learned: how sure of itself the network dares to be. It begins where the paper's begins.
+
+# %%
+show.curve(range(len(scales)), {"exp(log_scale)": scales}, xlabel="epoch", ylabel="scale", title="the learned scale")
+
+# %% [markdown]
+# ## 6. Who finds whom
+#
+# Ten pairs of a class each: cosines on the left, and on the right the softmax of the loss at the learned temperature (a: pictures, b: captions).
+
+# %%
+first = [int((label == c).nonzero()[0]) for c in range(len(data.classes))]
+some = held.take(first)
+with torch.no_grad():
+    image_z = method.embed_images({"image": some.image})
+    text_z = method.embed_texts(captions.full(some.factors))
+show.similarity(image_z, text_z, 1 / scales[-1], data.classes)
+
+# %% [markdown]
+# In the space that they share, do pictures and captions lie among each other? Both on one map, its two main directions:
+
+# %%
+z = features.extract(method, shown, encode=method.embed_images)
+with torch.no_grad():
+    t = method.embed_texts(captions.full(shown.factors))
+both = widgets.map2d(torch.cat([z, t]))
+kind = torch.arange(2).repeat_interleave(len(z))
+show.embedding(both, kind, ("pictures", "captions"), title="one space, two modalities")
+
+# %%
+gap = float((z.mean(0) - t.mean(0)).norm())
+print(f"distance of the two centres: {gap:.2f}; a picture and its own caption: {float((z - t).norm(dim=1).mean()):.2f} on average")
+
+# %% [markdown]
+# The two do not quite meet: the *modality gap*. The loss only asks that a caption be nearer to its picture than to the others, not that it be near.
+#
+# ## 7. Type
+#
+# Type a caption: a size, a colour, a shape. Then choose a picture and see which captions lie nearest. Try a word that the toybox does not know.
+
+# %%
+widgets.text_box(method, held, "a red cube")
+
+# %% [markdown]
+# ## 8. Exercise: a classifier made of words (about 10 minutes)
+#
+# The rows of a linear classifier are one vector for each class. Here they come from prompts, several for each class: each prompt's vector is
+# scaled to length 1, a class's are averaged, and the mean is scaled to length 1 again. A picture's class is the one with the largest cosine.
+
+# %%
+def my_classify(image, prompts):
+    """image: (n, d), prompts: (c, k, d), k prompts for each of c classes. Returns the class of each picture, (n,)."""
+    # BEGIN SOLUTION
+    weights = F.normalize(prompts, dim=2).mean(1)              # (c, d)
+    weights = F.normalize(weights, dim=1)
+    return (F.normalize(image, dim=1) @ weights.T).argmax(1)
+    # END SOLUTION
+
+classify = check("clip.classify", my_classify)
+
+# %% [markdown]
+# One prompt against several:
+
+# %%
+templates = ("a {}", "the {}", "a picture of a {}", "at the centre a {}", "a {} at the left", "a {} at the right", "a {} with stripes")
+picture_z = features.extract(method, held, encode=method.embed_images)
+found = {}
+for name, some_templates in (("one prompt", templates[:1]), ("several prompts", templates)):
+    texts = clip.prompts_of(data.classes, some_templates)
+    with torch.no_grad():
+        z_text = torch.stack([method.embed_texts(words.encode(group)) for group in texts])     # (c, k, d)
+    found[name] = share(classify(picture_z, z_text) == label)
+show.bars(found, title="zero-shot accuracy, validation split", chance=0.1)
+
+# %% [markdown]
+# How many labels is a name worth? A linear probe on the same features, from one to sixty-four labelled pictures of each class, against the name
+# alone, which needs none.
+
+# %%
+h_train, h = features.extract(method, data.train), features.extract(method, held)
+shots, curve = (1, 2, 4, 8, 16, 64), []
+order = torch.randperm(len(data.train), generator=torch.Generator().manual_seed(0))
+for k in shots:
+    index = torch.cat([order[data.train.label[order] == c][:k] for c in range(len(data.classes))])
+    probe = evaluate.linear_probe(h_train[index], data.train.label[index], classes=len(data.classes), penalties=(1e-2,))
+    curve.append(share(probe.predict(h) == label))
+show.curve(shots, {"linear probe": curve, "zero-shot": [found["one prompt"]] * len(shots)}, xlabel="labelled pictures of each class",
+           ylabel="validation accuracy", log=True, title="what a name is worth")
+
+# %%
+assert found["one prompt"] > 0.3, "the names of the shapes should find them"
+assert found["one prompt"] > curve[0], "a name should be worth more than one labelled picture"
+
+# %% [markdown]
+# ## 9. Break it: what the captions leave out
+#
+# Four short trainings on the same pictures. Only the captions differ: everything is mentioned; colours never; shapes never; **only** colours.
+# The last one is a shortcut that we build ourselves: eight words tell all captions apart, and many pairs of a batch have the very same one.
+
+# %%
+short, part = recipe.but(epochs=6, batch_size=64), data.train.take(slice(0, 2000))
+quiet = {"everything": (), "no colours": ("hue",), "no shapes": ("shape",), "only colours": ("size", "shape", "pattern", "place")}
+trained, rows = {}, []
+for name, leave_out in quiet.items():
+    described = captions.with_captions(data, leave_out=leave_out).train.take(slice(0, len(part))).unlabelled()
+    trained[name] = new_method()
+    last = fit(trained[name], described, short)[-1]
+    rows.append({"captions say": name, "loss": last["loss"], "pairs found": last["pairs found"], **evaluate.probe(trained[name], data)})
+show.table(rows, caption=f"after {short.epochs} epochs on {len(part):,} pictures; kNN and linear probe of the shape")
+
+# %%
+factors = evaluate.factor_table({"untrained": untrained, **trained}, data)
+show.factor_table(factors, title="what can be read, by what the captions said (validation split)")
+
+# %% [markdown]
+# Nothing about the pictures changed, nor the loss, nor the network. *Words decide what is kept*: as augmentations do in SimCLR, but from the
+# other side. There a view says what does not matter; here a caption says what does.
+
+# %%
+kept = {name: factors[name]["hue"] for name in ("everything", "no colours")}
+by_name = {row["captions say"]: row for row in rows}
+assert kept["no colours"] < kept["everything"] - 0.03, "features should know less of what nobody mentions"
+assert by_name["only colours"]["linear"] < by_name["everything"]["linear"], "and a shortcut should cost the shape"
+print(f"hue that can be read: {kept['everything']:.2f} with colour words, {kept['no colours']:.2f} without")
+
+# %% [markdown]
+# ## 10. Classes that exist only in words
+#
+# Now the test that no SimCLR can take. Two of the eight colours of every shape are taken out of the training: no picture and no caption joins
+# them. Then all eighty pairs become classes, named "a pink torus" and so on. Beside CLIP stands its rival of the paper's figure 2, the same
+# encoder that *predicts the words* of the caption, without negatives.
+
+# %%
+from sslcourse.claims.clip import held_out
+from sslcourse.claims import clip as claimed
+
+factor = data.train.factors
+seen_only = data.train.take(~held_out(factor["hue"], factor["shape"])).unlabelled()
+new = held_out(held.factors["hue"], held.factors["shape"])
+colour = torch.tensor([captions.HUES.index(toybox.caption(held.factors, i, ("size", "shape", "pattern", "place")).split()[1]) for i in range(len(held))])
+pairs = clip.prompts_of([f"{hue} {shape}" for shape in toybox.SHAPES for hue in captions.HUES])
+pair = label * len(captions.HUES) + colour
+torch.manual_seed(0)
+rivals = {"CLIP": (new_method(), clip.zero_shot), "predicting the words": (clip.WordPrediction(encoders.small_cnn()), clip.zero_shot_words)}
+result = {}
+for name, (rival, sort) in rivals.items():
+    fit(rival, seen_only, recipe.but(epochs=6))
+    right = sort(rival, held, pairs) == pair
+    result |= {f"{name}: pairs seen": share(right[~new]), f"{name}: pairs never seen": share(right[new])}
+show.bars(result, title="one of eighty pairs, by its name alone (validation split)", chance=1 / len(pairs))
+
+# %%
+assert result["CLIP: pairs never seen"] > 5 / len(pairs), "CLIP should know new pairs from their names"
+measured = {"colour without colour words": f"{kept['no colours']:.2f} against {kept['everything']:.2f}",
+            "pairs never seen": f"{result['CLIP: pairs never seen']:.0%}, seen ones {result['CLIP: pairs seen']:.0%}"}
+show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}])
+
+# %% [markdown]
+# ## 11. The paper's claims
+#
+# `sslcourse claims clip --seeds 5` trains four networks a seed and returns a verdict for each claim; the README holds the table that it printed.
+
+# %%
+show.table([{"claim": c.text, "where": c.source} for c in claimed.CLAIMS], caption="positive effect = the paper is right here too")
+
+# %% [markdown]
+# ## 12. What changed since
+#
+# - The softmax over a huge batch turned out to be replaceable by one yes-or-no question for each pair (SigLIP).
+# - Image towers trained so are the eyes of most models that talk about pictures.
+# - Sound can take the place of words: see the chapters on audio and video.
+#
+# ## Answer
+#
+# The test split is opened once, for the final number. The row says *captions*, because words helped.
+
+# %%
+final = evaluate.report({"CLIP (captions)": method}, data)
+final
+
+# %%
+show.bars(compare.wall({"CLIP (captions)": final["CLIP (captions)"]["linear"]}), title="linear probe, test split", chance=0.1)
+
+# %%
+print(f"From captions: {final['CLIP (captions)']['linear']:.1%} by a linear probe, against {final['random encoder']['linear']:.1%} for the random "
+      f"encoder; {found['one prompt']:.1%} of the validation pictures are named by words alone, and {result['CLIP: pairs never seen']:.1%} of the "
+      f"pairs that no training showed (chance {1 / len(pairs):.1%}).")
+lesson("07_clip")
+print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## References
+# - A. Radford, J. W. Kim, C. Hallacy, A. Ramesh, G. Goh, S. Agarwal, G. Sastry, A. Askell, P. Mishkin, J. Clark, G. Krueger, I. Sutskever. *Learning transferable visual models from natural language supervision.* ICML 2021. arXiv:2103.00020.
+# - X. Zhai, B. Mustafa, A. Kolesnikov, L. Beyer. *Sigmoid loss for language image pre-training.* ICCV 2023. arXiv:2303.15343.
+# - W. Liang, Y. Zhang, Y. Kwon, S. Yeung, J. Zou. *Mind the gap: understanding the modality gap in multi-modal contrastive representation learning.* NeurIPS 2022. arXiv:2203.02053.
