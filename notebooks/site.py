@@ -179,30 +179,45 @@ def plain(text: str) -> str:
     return re.sub(r"[*`$]", "", text)
 
 
-def write(folder: Path, names: list[str], say=lambda text: None) -> list[Path]:
-    """Execute the lessons and write their pages, the homework's, and an index. Returns the files."""
+def stem(source: Path) -> str:
+    """The name of a lesson's or a homework's page."""
+    return build.name_of(source) if build.is_homework(source) else source.stem
+
+
+def page_of(source: Path, notebook: nbformat.NotebookNode, states: dict[str, dict], sources: list[Path]) -> tuple[str, int]:
+    """The page of a lesson that has run, with links to the pages of all `sources`; and how many views are on it."""
     from sslcourse.widgets import page
 
-    sources = build.sources(names)
-    folder.mkdir(parents=True, exist_ok=True)
-    made = []
+    text, shown = body(notebook, states)
+    links = "".join(f'<a href="{stem(s)}.html"{" aria-current=page" if s == source else ""}>{html.escape(stem(s))}</a>' for s in sources)
+    return PAGE.format(title=html.escape(plain(heading(notebook)[0])), style=STYLE + code_style(), theme=THEME, links=links, body=text,
+                       scripts=page.scripts(shown) if shown else "", switch=SWITCH), len(shown)  # fmt: skip
+
+
+def index_of(sources: list[Path]) -> str:
+    """The first page: every lesson with its question."""
     titles = {s: heading(build.build(s)) for s in sources}
-    stem = lambda s: s.stem if not build.is_homework(s) else build.name_of(s)
-    for source in sources:
-        notebook, states = (build.build(source), {}) if build.is_homework(source) else executed(source)
-        text, shown = body(notebook, states)
-        links = "".join(f'<a href="{stem(s)}.html"{" aria-current=page" if s == source else ""}>{html.escape(stem(s))}</a>' for s in sources)
-        path = folder / f"{stem(source)}.html"
-        path.write_text(PAGE.format(title=html.escape(plain(titles[source][0])), style=STYLE + code_style(), theme=THEME, links=links, body=text,
-                                    scripts=page.scripts(shown) if shown else "", switch=SWITCH), encoding="utf-8")  # fmt: skip
-        made.append(path)
-        say(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {len(shown)} views")
     items = "".join(f'<li><b><a href="{stem(s)}.html">{markdown(t)[3:-5]}</a></b>{markdown(q)}</li>' for s, (t, q) in titles.items())
     text = ("<h1>sslcourse</h1><p>A hands-on course on self-supervised learning. These pages show every lesson as it ran, with replays "
             "and explorers that work here; to change the code, open the notebooks.</p>"
             f'<ul class="lessons">{items}</ul>')  # fmt: skip
+    return PAGE.format(title="sslcourse", style=STYLE, theme=THEME, links="", body=text, scripts="", switch=SWITCH)
+
+
+def write(folder: Path, names: list[str], say=lambda text: None) -> list[Path]:
+    """Execute the lessons and write their pages, the homework's, and an index. Returns the files."""
+    sources = build.sources(names)
+    folder.mkdir(parents=True, exist_ok=True)
+    made = []
+    for source in sources:
+        notebook, states = (build.build(source), {}) if build.is_homework(source) else executed(source)
+        text, views = page_of(source, notebook, states, sources)
+        path = folder / f"{stem(source)}.html"
+        path.write_text(text, encoding="utf-8")
+        made.append(path)
+        say(f"{path.name}: {path.stat().st_size / 1e6:.1f} MB, {views} views")
     index = folder / "index.html"
-    index.write_text(PAGE.format(title="sslcourse", style=STYLE, theme=THEME, links="", body=text, scripts="", switch=SWITCH), encoding="utf-8")
+    index.write_text(index_of(sources), encoding="utf-8")
     return [*made, index]
 
 

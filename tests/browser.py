@@ -14,6 +14,8 @@ Where Chromium or playwright is missing tests are skipped; with SSLCOURSE_REQUIR
 import base64
 import contextlib
 import dataclasses
+import functools
+import http.server
 import json
 import os
 import pathlib
@@ -23,6 +25,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 
@@ -119,10 +122,36 @@ def lab(tmp_path_factory):
     _stop(process)
 
 
-@contextlib.contextmanager
-def browser_page(allowed: tuple[str, ...] = ()):
-    """A page in Chromium that reaches only the addresses that begin with one of `allowed`; anything else is refused and
+def _watched(browser, allowed: tuple[str, ...]):
+    """A new page of a browser that reaches only the addresses that begin with one of `allowed`; anything else is refused and
     kept in `page.external`, what the console calls an error in `page.errors`."""
+    page = browser.new_page(viewport={"width": 1200, "height": 900})
+    page.external, page.errors = [], []
+
+    def route(request):
+        address = request.request.url
+        if address.startswith((*allowed, "blob:", "data:", "about:")):
+            request.continue_()
+        else:
+            page.external.append(address)
+            request.abort()
+
+    page.route("**/*", route)
+    page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
+    page.on("pageerror", lambda e: page.errors.append(str(e)))
+    return page
+
+
+@contextlib.contextmanager
+def browser_page(allowed: tuple[str, ...] = (), beside=None):
+    """A page in Chromium that reaches only what is allowed, see `_watched`; in the browser of the page `beside`, where one is open already."""
+    if beside is not None:
+        page = _watched(beside.context.browser, allowed)
+        try:
+            yield page
+        finally:
+            page.close()
+        return
     if not CHROMIUM:
         need("no Chromium was found (Debian: apt-get install chromium)")
     try:
@@ -131,22 +160,8 @@ def browser_page(allowed: tuple[str, ...] = ()):
         need("playwright is not installed")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=ARGUMENTS)
-        page = browser.new_page(viewport={"width": 1200, "height": 900})
-        page.external, page.errors = [], []
-
-        def route(request):
-            address = request.request.url
-            if address.startswith((*allowed, "blob:", "data:", "about:")):
-                request.continue_()
-            else:
-                page.external.append(address)
-                request.abort()
-
-        page.route("**/*", route)
-        page.on("console", lambda m: page.errors.append(m.text) if m.type == "error" else None)
-        page.on("pageerror", lambda e: page.errors.append(str(e)))
         try:
-            yield page
+            yield _watched(browser, allowed)
         finally:
             browser.close()
 
@@ -258,3 +273,61 @@ def keep(page, path: pathlib.Path, **kwargs) -> pathlib.Path:
         pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
         shutil.copy(path, pathlib.Path(folder) / path.name)
     return path
+
+
+@pytest.fixture(scope="session")
+def site():
+    """The module that writes the site; `site` is also a module of Python's own, so it is loaded by its path."""
+    import importlib.util
+
+    folder = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
+    sys.path.insert(0, str(folder))
+    spec = importlib.util.spec_from_file_location("course_site", folder / "site.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    yield module
+    sys.path.remove(str(folder))
+
+
+def use_page(file: pathlib.Path, folder: pathlib.Path, beside=None) -> int:
+    """Open a page of the site from disk and over http: views answer, both themes, nothing from outside, no error. Returns how many views.
+
+    Args:
+        folder: where a picture of the page is kept.
+        beside: a page that is open already; its browser is used.
+    """
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(file.parent))
+    handler.log_message = lambda *a: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        served = f"http://127.0.0.1:{server.server_port}"
+        for address in (file.as_uri(), f"{served}/{file.name}"):
+            with browser_page((file.parent.as_uri(), served), beside) as page:
+                page.goto(address)
+                count = page.locator("[data-view]").count()
+                if count:
+                    page.wait_for_function("() => document.documentElement.dataset.views === 'ready'", timeout=60_000)
+                    assert page.locator(".ssl-view").count() >= count and page.locator(".ssl-place > img").count() == 0
+                replay = page.locator(".ssl-replay").first
+                if replay.count():
+                    replay.focus()
+                    page.keyboard.press("End")
+                    before = replay.get_attribute("data-frame")
+                    page.keyboard.press("ArrowLeft")
+                    assert replay.get_attribute("data-frame") == str(int(before) - 1)
+                explorer = page.locator(".ssl-explorer").first
+                if explorer.count():
+                    before = int(explorer.get_attribute("data-draws"))
+                    explorer.locator("input[type=range]").first.focus()
+                    page.keyboard.press("End")
+                    page.keyboard.press("Home")
+                    assert int(explorer.get_attribute("data-draws")) > before
+                theme = page.evaluate("() => document.documentElement.dataset.theme")
+                page.locator("#theme").click()
+                assert page.evaluate("() => document.documentElement.dataset.theme") != theme
+                if address.startswith("file"):
+                    keep(page, folder / f"site-{file.stem}.png", full_page=True)
+                assert page.external == [], page.external
+                assert page.errors == [], page.errors
+        server.shutdown()
+    return count

@@ -1,9 +1,14 @@
-"""Every lesson in a real JupyterLab: it runs to its end, every view answers, nothing leaves the machine, the console is silent."""
+"""Every lesson in a real JupyterLab: it runs to its end, every view answers, nothing leaves the machine, the console is silent.
 
+And then, from the same run, as a page of the site: what answers there needs no kernel.
+"""
+
+import json
 import pathlib
 
+import nbformat
 import pytest
-from browser import NOTEBOOK, lab, open_and_run, page, use_theme  # noqa: F401 (fixtures)
+from browser import NOTEBOOK, lab, open_and_run, page, site, use_page, use_theme  # noqa: F401 (fixtures)
 from browser import keep as keep_picture
 
 pytestmark = pytest.mark.browser
@@ -113,16 +118,16 @@ USES = {"replay": use_replay, "explorer": use_explorer, "clusters": use_clusters
         "pointer": use_pointer, "clip": use_clip}  # fmt: skip
 
 
-def in_kernel(page, expression: str) -> str:  # noqa: F811
-    """Evaluate an expression in the notebook's kernel; its text."""
+def in_kernel(page, expression: str, first: str = "pass") -> str:  # noqa: F811
+    """Evaluate an expression in the notebook's kernel, after a statement; its text."""
     return page.evaluate(
-        """async ([notebook, expression]) => {
+        """async ([notebook, first, expression]) => {
             const future = eval(notebook).sessionContext.session.kernel.requestExecute(
-                { code: 'pass', user_expressions: { value: expression }, silent: false, store_history: false });
+                { code: first, user_expressions: { value: expression }, silent: false, store_history: false });
             const reply = await future.done;
             return reply.content.user_expressions.value.data['text/plain'];
         }""",
-        [NOTEBOOK, expression],
+        [NOTEBOOK, first, expression],
     )
 
 
@@ -138,7 +143,7 @@ def keep(page, lesson: str, folder: pathlib.Path) -> None:  # noqa: F811
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: f"homework-{p.stem}" if p.parent.name == "homework" else p.stem)
-def test_lesson(path, page, lab, tmp_path):  # noqa: F811
+def test_lesson(path, page, lab, site, tmp_path):  # noqa: F811
     open_and_run(page, lab, path, timeout_s=400)
     there = {view for view in USES if page.locator(f".ssl-{view}").count()}
     wanted = VIEWS.get(path.stem, set())
@@ -154,3 +159,14 @@ def test_lesson(path, page, lab, tmp_path):  # noqa: F811
     keep(page, path.stem, tmp_path)
     assert page.external == [], page.external
     assert page.errors == [], page.errors
+    states = tmp_path / "states.json"
+    in_kernel(page, f"page.collect({str(states)!r})", first="from sslcourse.widgets import page")
+    # Widgets of others (a progress bar, say) are no part of a page, and an input's prompt has no meaning there.
+    ran = nbformat.from_dict(page.evaluate(f"() => {NOTEBOOK}.content.model.toJSON()"))
+    sources = site.build.sources([])
+    (source,) = [s for s in sources if (s.stem, site.build.is_homework(s)) == (path.stem, path.parent.name == "homework")]
+    text, views = site.page_of(source, ran, json.loads(states.read_text()), sources)
+    file = tmp_path / "site" / f"{site.stem(source)}.html"
+    file.parent.mkdir()
+    file.write_text(text)
+    assert views >= len(wanted) and use_page(file, tmp_path, beside=page) == views

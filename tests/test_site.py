@@ -1,30 +1,14 @@
-"""The static site: what becomes of cells, and all pages in a browser, without kernel and network."""
+# ruff: noqa: F811 (pytest hands fixtures over by the names that were imported)
+"""The static site: what becomes of cells, and its pages in a browser, without kernel and network."""
 
-import functools
-import http.server
 import pathlib
 import re
-import sys
-import threading
 
 import nbformat
 import pytest
-from browser import browser_page, keep
+from browser import site, use_page  # noqa: F401 (fixture)
 
 NOTEBOOKS = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
-
-
-@pytest.fixture(scope="module")
-def site():
-    """The module that writes the site; `site` is also a module of Python's own, so it is loaded by its path."""
-    import importlib.util
-
-    sys.path.insert(0, str(NOTEBOOKS))
-    spec = importlib.util.spec_from_file_location("course_site", NOTEBOOKS / "site.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
-    sys.path.remove(str(NOTEBOOKS))
 
 
 def test_formulas_become_mathml(site):
@@ -65,58 +49,31 @@ def test_outputs(site):
         site.outputs(cell, {}, {})
 
 
-@pytest.fixture(scope="module")
-def pages(site, tmp_path_factory):
-    """All lessons executed and written: minutes."""
-    folder = tmp_path_factory.mktemp("site")
-    return folder, site.write(folder, [])
-
-
-@pytest.fixture(scope="module")
-def served(pages):
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(pages[0]))
-    handler.log_message = lambda *a: None
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
+def test_every_link_of_the_site_leads_to_a_page(site):
+    """From the notebooks as they are stored: index, links, and no view that is promised without its state."""
+    sources = site.build.sources([])
+    names = {"index.html", *(f"{site.stem(s)}.html" for s in sources)}
+    assert len(names) == len(sources) + 1
+    pages = {"index.html": site.index_of(sources)}
+    for source in sources:
+        stored = nbformat.read((NOTEBOOKS / "homework" if site.build.is_homework(source) else NOTEBOOKS) / f"{source.stem}.ipynb", as_version=4)
+        pages[f"{site.stem(source)}.html"], views = site.page_of(source, stored, {}, sources)
+        assert not views
+    for name, text in pages.items():
+        links = re.findall(r'href="([^":#]+)"', re.sub(r"<pre>.*?</pre>", "", text, flags=re.S))
+        assert set(links) == names  # each page leads to all
 
 
 @pytest.mark.browser
-def test_the_whole_site(pages, served, tmp_path):
-    """Every page, from disk and over http: views answer, links lead somewhere, both themes, nothing from outside, no error."""
-    folder, files = pages
-    names = {f.name for f in files}
-    for file in files:
-        for target in re.findall(r'href="([^":#]+)"', file.read_text()):
-            assert target in names, f"{file.name} links to {target}"
-    views = 0
-    for file in files:
-        for address in (file.as_uri(), f"{served}/{file.name}"):
-            with browser_page((folder.as_uri(), served)) as page:
-                page.goto(address)
-                count = page.locator("[data-view]").count()
-                if count:
-                    page.wait_for_function("() => document.documentElement.dataset.views === 'ready'", timeout=60_000)
-                    assert page.locator(".ssl-view").count() >= count and page.locator(".ssl-place > img").count() == 0
-                    views += count
-                replay = page.locator(".ssl-replay").first
-                if replay.count():
-                    replay.focus()
-                    before = replay.get_attribute("data-frame")
-                    page.keyboard.press("ArrowLeft")
-                    assert replay.get_attribute("data-frame") == str(int(before) - 1)
-                explorer = page.locator(".ssl-explorer").first
-                if explorer.count():
-                    before = int(explorer.get_attribute("data-draws"))
-                    explorer.locator("input[type=range]").first.focus()
-                    page.keyboard.press("End")
-                    assert int(explorer.get_attribute("data-draws")) > before
-                theme = page.evaluate("() => document.documentElement.dataset.theme")
-                page.locator("#theme").click()
-                assert page.evaluate("() => document.documentElement.dataset.theme") != theme
-                if address.startswith("file"):
-                    keep(page, tmp_path / f"site-{file.stem}.png", full_page=True)
-                assert page.external == [], page.external
-                assert page.errors == [], page.errors
-    assert views >= 10, "explorers and replays should be on the pages"
+def test_the_whole_way_from_a_source_to_a_page(site, tmp_path):
+    """Executed, written and opened: the smallest lesson. What each lesson's page shows is tested where it runs in JupyterLab."""
+    (file, index) = site.write(tmp_path / "site", ["90_bugs_museum"])
+    assert index.name == "index.html"
+    use_page(file, tmp_path)
+
+
+@pytest.mark.browser
+def test_the_first_page_in_a_browser(site, tmp_path):
+    file = tmp_path / "index.html"
+    file.write_text(site.index_of(site.build.sources([])))
+    use_page(file, tmp_path)
