@@ -20,6 +20,7 @@ VIEWS = {
     "00_start": {"replay", "explorer", "clusters", "neighbours", "filters", "pointer", "clip"},
     "01_simclr": {"replay", "explorer", "clusters", "neighbours", "filters"},
     "06_byol": {"replay", "clusters", "neighbours"},
+    "07_clip": {"replay", "captions"},
     "90_bugs_museum": {"replay"},
 }
 
@@ -114,8 +115,19 @@ def use_clip(page) -> None:  # noqa: F811
     assert float(data(view, "drift")) < 250
 
 
+def use_captions(page) -> None:  # noqa: F811
+    """A typed caption is answered by the kernel, and a picture by the captions nearest to it."""
+    view = first(page, "captions")
+    until(page, view, "d.pictures === 'ready'")
+    before, chosen = data(view, "answers"), data(view, "picture")
+    view.locator("input[type=text]").fill("a large blue torus with stripes at the left")
+    until(page, view, "+d.answers > +old && d.source === 'kernel'", before)
+    view.locator(".tiles button[aria-pressed=false]").first.click()
+    until(page, view, "d.picture !== old && d.caption !== ''", chosen)
+
+
 USES = {"replay": use_replay, "explorer": use_explorer, "clusters": use_clusters, "neighbours": use_neighbours, "filters": use_filters,
-        "pointer": use_pointer, "clip": use_clip}  # fmt: skip
+        "pointer": use_pointer, "clip": use_clip, "captions": use_captions}  # fmt: skip
 
 
 def in_kernel(page, expression: str, first: str = "pass") -> str:  # noqa: F811
