@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from sslcourse import common, encoders
+from sslcourse import augment, common, encoders
 from sslcourse.common import CourseError
 from sslcourse.methods import bigan, byol, clip, deepcluster, jigsaw, moco, rotnet, simclr, supervised
 from sslcourse.train import Recipe, epochs, fit
@@ -25,7 +25,7 @@ METHODS = {
     "moco in groups": lambda: moco.MoCo(encoders.small_cnn(8), dim=16, hidden=32, queue=32, momentum=0.9, groups=2),
     "rotnet": lambda: rotnet.RotNet(encoders.small_cnn(8)),
     "deepcluster": lambda: deepcluster.DeepCluster(encoders.small_cnn(8), clusters=8),
-    "deepcluster, seldom": lambda: deepcluster.DeepCluster(encoders.small_cnn(8), clusters=8, every=100, capacity=512),
+    "deepcluster, seldom": lambda: deepcluster.DeepCluster(encoders.small_cnn(8), clusters=8, every=100, capacity=512, view=augment.identity),
     "clip": lambda: clip.CLIP(encoders.small_cnn(8), dim=16, width=16, layers=1, heads=2),
     "clip, predicting words": lambda: clip.WordPrediction(encoders.small_cnn(8)),
     "supervised": lambda: supervised.Supervised(encoders.small_cnn(8), 10),

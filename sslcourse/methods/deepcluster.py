@@ -1,0 +1,173 @@
+"""DeepCluster: group the features a network has, teach it to predict the groups, and group again what it has then.
+
+Caron, Bojanowski, Joulin and Douze. Deep Clustering for Unsupervised Learning of Visual
+Features. ECCV 2018. arXiv:1807.05520.                        Notebook: 04_rotation_and_clusters
+
+Section 3 of the paper                          here
+    f_theta(x_n), features of all images        DeepCluster.before_epoch
+    PCA, whitening, l2-normalisation            phi
+    min over C, y of |phi(f(x_n)) - C y_n|^2    partition (clustering.kmeans)
+    pseudo-labels y_n                           DeepCluster.assigned
+    the classifier g_W, fresh in every round    DeepCluster.g
+    l(g_W(f_theta(t(x_n))), y_n)                DeepCluster.loss
+    images drawn uniformly over clusters        balance, in the loss
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from sslcourse import clustering, common, distributed
+from sslcourse.augment import View, simclr_view
+from sslcourse.common import CourseError
+from sslcourse.methods.base import Method, images_of
+from sslcourse.train import Recipe
+
+# ImageNet (section 3 and the authors' code); shown beside our recipes, never executed.
+PAPER = dict(data="ImageNet", encoder="AlexNet with batch normalisation", optimizer="SGD", epochs=500, batch_size=256, lr=0.05,
+             weight_decay=1e-5, clusters=10_000, pca=256, every=1)  # fmt: skip
+
+COURSE = Recipe(epochs=8, batch_size=64, lr=3e-3)  # a laptop CPU, the toybox, the small encoder
+GPU = Recipe(epochs=200, batch_size=256, lr=0.05, optimizer="sgd", schedule="cosine", weight_decay=1e-5)  # one GPU, CIFAR-10, ResNet-18
+
+Partition = Callable[[Tensor, int], Tensor]
+
+
+def phi(h: Float[Tensor, "n d"], dim: int = 32) -> Float[Tensor, "n p"]:
+    """Features made ready for k-means: PCA to at most `dim` numbers, whitened, each row of length 1 (section 4)."""
+    return F.normalize(clustering.whiten(h, min(dim, h.shape[1])), dim=1)
+
+
+def by_kmeans(dim: int = 32, iterations: int = 20) -> Partition:
+    """The paper's step (a): features (n, d) and k to cluster numbers (n,). Starts from random points, as the authors' k-means does."""
+
+    def partition(h: Tensor, k: int) -> Tensor:
+        return clustering.kmeans(phi(h, dim), k, start="random", iterations=iterations).label
+
+    return partition
+
+
+def balance(assigned: Int[Tensor, " n"], k: int) -> Float[Tensor, " k"]:
+    """Weight of each cluster's pictures so that all clusters count alike: n / (clusters with pictures * pictures in it).
+
+    The paper draws a cluster first and then a picture of it. A picture of cluster c then comes with probability 1 / (m |c|), with m
+    clusters that have any, instead of 1 / n. Here every picture comes once an epoch and its loss is multiplied by the ratio of the
+    two, n / (m |c|): each step's loss, and its gradient, are the same in expectation. What differs is their spread, which is
+    larger where a cluster is very small, and the batch statistics, which see the pictures as often as they are.
+    """
+    count = torch.bincount(assigned, minlength=k)
+    return torch.where(count > 0, len(assigned) / (int((count > 0).sum()) * count.clamp_min(1)), 0.0)
+
+
+class DeepCluster(Method):
+    """DeepCluster around any encoder.
+
+    Args:
+        encoder: images (B, 3, H, W) in 0..1 to vectors (B, encoder.dim).
+        clusters: k. More than there are classes is better (section 4.1); below 20 pictures a cluster there is little to learn.
+        every: epochs from one clustering to the next.
+        view: augmentation of the pictures that are to be classified; clustered are the plain pictures.
+        partition: makes of all features (n, d) and k the cluster numbers (n,); the paper's by default (`by_kmeans`).
+        balanced: whether all clusters count alike (`balance`).
+        fresh_head: whether the classifier and its optimizer state begin anew after each clustering. Cluster 7 of this round has
+            nothing to do with cluster 7 of the last.
+        capacity: for how many pictures there is room. The cluster numbers are part of the checkpoint, whose size is fixed
+            when the method is built, so that a run that was killed goes on with the pseudo-labels it had.
+
+    Departures from the paper: h, the average over all places, is clustered and classified directly (the paper has two more
+    layers in between), and the balance is in the loss and not in the sampling.
+    """
+
+    def __init__(self, encoder: nn.Module, clusters: int = 100, every: int = 1, view: View | None = None,
+                 partition: Partition | None = None, balanced: bool = True, fresh_head: bool = True, capacity: int = 65_536):  # fmt: skip
+        super().__init__()
+        for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
+            if not isinstance(value, int) or value < 1:
+                raise CourseError(f"DeepCluster({name}={value!r}); use a whole number from 1")
+        self.f, self.g = encoder, nn.Linear(encoder.dim, clusters)
+        self.clusters, self.every, self.balanced, self.fresh_head = clusters, every, balanced, fresh_head
+        self.view = view or simclr_view(**COURSE_VIEW)
+        self.partition = partition or by_kmeans()
+        self.register_buffer("assigned", torch.full((capacity,), -1))
+        self.register_buffer("weight", torch.zeros(clusters))  # of the pictures of each cluster in the loss
+        self.register_buffer("epochs", torch.tensor(0))  # begun so far
+        self.register_buffer("agreement", torch.tensor(0.0))  # NMI of this clustering with the last
+        self.register_buffer("in_use", torch.tensor(0.0))
+
+    def views(self, batch):
+        return {"view": self.view(images_of(batch))}
+
+    @torch.no_grad()
+    def features(self, dataset) -> Float[Tensor, "n d"]:
+        """h of all pictures, plain, in their order, in eval mode."""
+        mode = self.f.training
+        self.f.eval()
+        profile = common.profile()
+        rows = []
+        for batch in dataset.batches(512):
+            x = batch["image"].contiguous(memory_format=profile.memory_format)
+            with profile.autocast():
+                rows.append(self.encode({"image": x}).float())
+        self.f.train(mode)
+        return torch.cat(rows)
+
+    @torch.no_grad()
+    def before_epoch(self, progress, dataset, optimizers):
+        self.epochs += 1
+        if (int(self.epochs) - 1) % self.every:
+            return
+        n = len(dataset)
+        if n > len(self.assigned):
+            raise CourseError(f"{n} pictures, but room for the clusters of {len(self.assigned)}; write DeepCluster(..., capacity={n})")
+        if n < self.clusters:
+            raise CourseError(f"{self.clusters} clusters of {n} pictures; write DeepCluster(..., clusters={max(1, n // 20)}), or give more pictures")
+        before = self.assigned[:n].clone()
+        now = self.partition(self.features(dataset), self.clusters)
+        now = torch.as_tensor(distributed.from_first(now.tolist()) if distributed.world() > 1 else now, device=before.device)
+        self.assigned[:n] = now
+        self.agreement.fill_(clustering.nmi(now, before) if (before >= 0).all() else 0.0)
+        self.in_use.fill_(clustering.clusters_in_use(now))
+        self.weight.copy_(balance(now, self.clusters) if self.balanced else torch.ones_like(self.weight))
+        if self.fresh_head:
+            nn.init.normal_(self.g.weight, 0, 0.01)  # the authors' code
+            nn.init.zeros_(self.g.bias)
+            if "head" in optimizers:
+                optimizers["head"].state.clear()  # its memory is of clusters that are no more; the encoder keeps its own
+
+    def loss(self, batch):
+        if "index" not in batch:
+            raise CourseError('this batch has no "index", by which the pseudo-labels are found; take it from dataset.batches(...)')
+        if not self.weight.is_cuda and not self.weight.any():
+            raise CourseError("there are no pseudo-labels yet; call before_epoch(0, dataset, {}) first, or train with epochs(...) or fit(...)")
+        y = self.assigned[batch["index"]]  # (B,)
+        logits = self.g(self.f(self.views(batch)["view"])).float()  # (B, k)
+        loss = (self.weight[y] * F.cross_entropy(logits, y, reduction="none")).mean()
+        return loss, {"cluster found": (logits.argmax(1) == y).float().mean(), "as before (NMI)": self.agreement, "clusters in use": self.in_use}
+
+    def encode(self, batch):
+        x = images_of(batch)
+        return self.f(x if x.is_floating_point() else x.float() / 255)
+
+    def trainable(self):
+        return {"encoder": list(self.f.parameters()), "head": list(self.g.parameters())}
+
+
+COURSE_VIEW = dict(area=(0.3, 1.0), strength=0.5, hue_by=0.2)
+CIFAR_VIEW = dict(area=(0.2, 1.0), strength=0.5)
+
+
+def settings(recipe: str, toy: bool, classes: int) -> dict:
+    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain values, for files."""
+    sizes = dict(clusters=100, every=1, pca=32, capacity=8192) if recipe == "course" else dict(clusters=1000, every=1, pca=128, capacity=65_536)
+    return {**sizes, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}
+
+
+def build(encoder: nn.Module, settings: dict) -> DeepCluster:
+    """The method that `settings` describe."""
+    return DeepCluster(encoder, settings["clusters"], settings["every"], simclr_view(**settings["view"]), by_kmeans(settings["pca"]),
+                       capacity=settings["capacity"])  # fmt: skip
