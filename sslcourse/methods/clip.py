@@ -109,7 +109,7 @@ class TextEncoder(nn.Module):
         if width % heads:
             raise CourseError(f"width={width} cannot be shared by {heads} heads; use a multiple of {heads}")
         self.words, self.places = nn.Embedding(vocabulary, width), nn.Embedding(length, width)
-        # A hundredth is the paper's code: with PyTorch's unit variance the words would drown what the layers add to them.
+        # Small: with PyTorch's unit variance the words would drown what the layers add to them.
         nn.init.normal_(self.words.weight, std=0.02)
         nn.init.normal_(self.places.weight, std=0.01)
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
