@@ -114,6 +114,28 @@ def test_little_is_enough(blank_page, frames):
     assert frame_of(blank_page) == 0 and blank_page.errors == []
 
 
+def test_rows_of_pictures_follow_the_frame(blank_page):
+    """Every tile stands where its number says; each frame of the changing row has a colour of its own."""
+    from sslcourse.widgets import Replay
+
+    flat = lambda *colours: np.stack([np.full((8, 8, 3), c, np.uint8) for c in colours])
+    frames = [{"row": {"epoch": i + 1, "loss": 1.0}, "strips": {"x": flat((0, 0, 255), (0, 0, 200)), "drawn": flat((50 * i, 250, 0))}}
+              for i in range(FRAMES)]  # fmt: skip
+    host(blank_page, Replay(frames))
+    blank_page.wait_for_function(f"() => {ROOT}.dataset.strips === '1'")
+    centre = """(cell) => { const c = document.querySelector('.ssl-replay canvas.strips');
+        const w = parseFloat(c.style.width), h = parseFloat(c.style.height);
+        const tile = h / 2 - 6, left = w - 2 * (tile + 4), scale = c.width / w;
+        const [column, line] = cell, x = left + column * (tile + 4) + tile / 2, y = line * (tile + 6) + tile / 2;
+        return [...c.getContext('2d').getImageData(Math.round(x * scale), Math.round(y * scale), 1, 1).data].slice(0, 3) }"""
+    blank_page.locator(".ssl-replay").focus()
+    for key, frame in (("End", FRAMES - 1), ("Home", 0), ("ArrowRight", 1)):
+        blank_page.keyboard.press(key)
+        assert blank_page.evaluate(centre, [0, 0]) == [0, 0, 255] and blank_page.evaluate(centre, [1, 0]) == [0, 0, 200]
+        assert blank_page.evaluate(centre, [0, 1]) == [50 * frame, 250, 0]
+    assert blank_page.errors == [] and blank_page.external == []
+
+
 def with_clusters(title: str, frames: int = FRAMES, seed: int = 0):
     """A run with cluster assignments and sample predictions."""
     from sslcourse.widgets import Replay

@@ -383,6 +383,52 @@ def test_a_replay_keeps_clusters_and_predictions(tmp_path):
         Replay([{"row": {}, "xy": np.zeros((2, 2)), "assigned": [0, 300]}])
 
 
+def with_rows(epochs: int = 4, seed: int = 0) -> Panel:
+    """What is drawn changes with every epoch, the pictures it is compared with do not."""
+    panel, g = Panel(epochs, title="run", backend="silent"), torch.Generator().manual_seed(seed)
+    fixed = torch.rand(5, 3, 8, 8, generator=g)
+    for epoch in range(1, epochs + 1):
+        panel.add(row(epoch), pictures={"x": fixed, "G(z)": torch.rand(3, 3, 8, 8, generator=g)})
+    return panel
+
+
+def test_a_replay_keeps_rows_of_pictures_and_each_picture_once(tmp_path):
+    panel = with_rows()
+    replay = panel.replay
+    about = replay.about["runs"][0]
+    assert about["strips"] == [["x", 5], ["G(z)", 3]] and len(replay.runs[0].arrays["tiles"]) == 5 + 4 * 3
+    index = np.frombuffer(replay.strips, "<u2").reshape(4, 8)
+    assert (index[:, :5] == index[0, :5]).all() and len(set(index[:, 5:].flat)) == 12
+    again = Replay.load(replay.save(tmp_path / "r"))
+    assert (again.strips, again.tiles, again.about) == (replay.strips, replay.tiles, replay.about)
+    for frame, kept in zip(again.frames(), panel._snapshots):
+        assert all(np.array_equal(frame["strips"][name], kept["strips"][name]) for name in ("x", "G(z)"))
+    assert again.picture() == replay.picture() != replay.picture(0)
+    plain = Panel(4, title="run", backend="silent").add(row(1))
+    assert decoded(panel.png).shape[0] > decoded(plain.png).shape[0]  # the rows stand below
+    # As before where there are none: no new key in the file, nothing in the state.
+    assert not {"strips", "tiles"} & set(np.load(plain.replay.save(tmp_path / "plain")).files)
+    assert plain.replay.strips == plain.replay.tiles == b"" and "tileCut" not in plain.replay.about
+
+
+def test_rows_of_pictures_side_by_side_and_those_that_do_not_fit():
+    from sslcourse.widgets import side_by_side
+
+    a, b, none = with_rows(4).replay, with_rows(3, seed=1).replay, recording().replay
+    both = side_by_side({"first": a, "without": none, "second": b})
+    at = [run["at"] for run in both.about["runs"]]
+    assert [p["tiles"] for p in at] == [0, 17, 17] and at[2]["strips"] == len(a.strips) and both.strips == a.strips + b.strips
+    assert both.about["tileCut"]["tile"] == 8
+    with pytest.raises(CourseError, match="the same rows"):
+        Replay([{"row": {}, "strips": {"x": np.zeros((2, 8, 8, 3), np.uint8)}}, {"row": {}, "strips": {"x": np.zeros((3, 8, 8, 3), np.uint8)}}])
+    panel = Panel(2, backend="silent")
+    rows = "one to 4 named rows"
+    for bad, words in (({}, rows), (torch.rand(2, 3, 8, 8), rows), ({"x": torch.rand(2, 5, 8, 8)}, r"\(2, 5, 8, 8\)"),
+                       ({"x": torch.rand(2, 3, 8, 8), "y": torch.rand(2, 3, 9, 9)}, "one size")):  # fmt: skip
+        with pytest.raises(CourseError, match=words):
+            panel.add(row(1), pictures=bad)
+
+
 def test_a_resumed_record_is_the_record_of_one_run(tmp_path):
     whole = clustered(4)
     first = clustered(4).replay  # saved after all four epochs; the training itself is taken up after the second

@@ -32,6 +32,7 @@ PLAIN = ("epoch", "step", "lr", "seconds", "samples/s", "interrupted")  # column
 HEALTH = {"spread": (0.3, 1.05), "effective rank": (4.0, math.inf), "alignment": (0.0, 1.4), "uniformity": (-4.2, -1.5),
           "loss / log(2n-1)": (0.05, 0.95)}  # as in sslcourse.health, for a value that comes without its range  # fmt: skip
 MOST_POINTS = 2000  # on a map; more would cost more than they show
+MOST_STRIPS, STRIP_LENGTH = 4, 12  # rows of small pictures below the panel, and pictures in a row
 NEAREST = 0.25  # a map never zooms in further than this half-width: a collapsed cloud must look like one
 
 
@@ -108,6 +109,22 @@ def map2d(features, previous=None) -> Tensor:
     return xy if previous is None else align(xy, previous)
 
 
+def strips(pictures: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
+    """Named rows of small pictures, {name: (n, 3, h, w)} in 0..1 or uint8, as the panel keeps them: {name: (n, h, w, 3)} uint8.
+
+    At most 4 rows of 12, all pictures of one size.
+    """
+    from sslcourse import show
+
+    if not isinstance(pictures, Mapping) or not pictures or len(pictures) > MOST_STRIPS:
+        found = ", ".join(map(str, pictures)) if isinstance(pictures, Mapping) else type(pictures).__name__
+        raise CourseError(f"pictures={found or '{}'}; give one to {MOST_STRIPS} named rows: pictures={{'x': x[:8], 'G(z)': g(z)}}")
+    made = {str(name): show.to_uint8(x)[:STRIP_LENGTH] for name, x in pictures.items()}
+    if len({x.shape[1:] for x in made.values()}) > 1:
+        raise CourseError(f"pictures of sizes {sorted({x.shape[1:3] for x in made.values()})}; all rows must hold pictures of one size")
+    return made
+
+
 # ---------------------------------------------------------------------------------------------- the panel
 
 
@@ -140,7 +157,7 @@ class Panel:
         self.classes, self.title, self.budget = tuple(map(str, classes)), str(title), budget
         self.rows: list[dict[str, float]] = []
         self.frames_drawn = 0
-        self._xy = self._labels = self._filters = None
+        self._xy = self._labels = self._filters = self._strips = None
         self._pictures, self._truth = (None, None) if samples is None else (samples.image[:24], samples.label[:24].cpu().numpy())
         self._reach = NEAREST
         self._snapshots: list[dict] = []
@@ -186,7 +203,7 @@ class Panel:
             self._stale = True
         return self
 
-    def add(self, row: Mapping[str, float], xy=None, labels=None, filters=None, assigned=None, predicted=None) -> Panel:
+    def add(self, row: Mapping[str, float], xy=None, labels=None, filters=None, assigned=None, predicted=None, pictures=None) -> Panel:
         """One row of numbers, with what else is known of this moment; drawn if the budget has room.
 
         Args:
@@ -194,6 +211,8 @@ class Panel:
             filters: as for `filters`.
             assigned: (N,) the cluster of each mapped sample; for the replay, which colours by it on request.
             predicted: (M,) what each of the panel's `samples` is taken for now; for the replay.
+            pictures: {name: (n, 3, h, w)}, rows of small pictures that stand below, such as what a generator draws now: at most
+                4 rows of 12, the same names and numbers every time. One that never changes is stored once.
         """
         with self._lock:
             if self._closed:
@@ -202,6 +221,9 @@ class Panel:
                 self.map(xy, labels)
             if filters is not None:
                 self.filters(filters)
+            if pictures is not None:
+                with self._spending():
+                    self._strips = strips(pictures)
             with self._spending():
                 self.record(row, assigned, predicted)
             last = self.rows[-1]
@@ -224,6 +246,8 @@ class Panel:
                 snapshot["labels"] = self._labels
             if self._filters is not None:
                 snapshot["filters"] = self._filters
+            if self._strips is not None:
+                snapshot["strips"] = self._strips
             for name, value in (("assigned", assigned), ("predicted", predicted)):
                 if value is not None:
                     snapshot[name] = np.asarray(torch.as_tensor(value).cpu()).astype(np.int16)[:MOST_POINTS]
@@ -333,13 +357,14 @@ class Panel:
 
         names = list(dict.fromkeys(k for row in self.rows for k in row if k not in PLAIN))
         with show._lock, show.matplotlib.rc_context(show._LOOK):
-            figure = draw(self.rows, names, self.epochs, self.title, self._xy, self._labels, self.classes, self._filters, self._reach)
+            figure = draw(self.rows, names, self.epochs, self.title, self._xy, self._labels, self.classes, self._filters, self._reach,
+                          self._strips)  # fmt: skip
             return show.png(figure)
 
 
 def draw(rows: Sequence[Mapping[str, float]], names: Sequence[str], epochs: int, title: str, xy, labels, classes, filters,
-         reach: float):  # fmt: skip
-    """One frame of the panel as a figure: charts and gauges on the left, the map, and beside it the legend and the filters.
+         reach: float, pictures: Mapping[str, np.ndarray] | None = None):  # fmt: skip
+    """One frame of the panel as a figure: charts and gauges on the left, the map, beside it the legend and the filters, below rows of pictures.
 
     Everything stands on one page in pixels. Axes objects of matplotlib's own, with their ticks and spines, took half of a
     frame's time (131 ms of processor time against 70); without them twice as many frames fit in the budget.
@@ -356,8 +381,9 @@ def draw(rows: Sequence[Mapping[str, float]], names: Sequence[str], epochs: int,
     second = probes + [n for n in others if size[n] <= like and (probes or size[n] >= like / 100)][: max(0, 3 - len(probes))]
     wide, aside = xy is not None, filters is not None and xy is None
     height = 334 if vital and wide else 298
-    sheet = show._Sheet(show.WIDTH * show.DPI, height)
-    sheet.figure._colours = 64 if filters is None else 256
+    below = [(name, [show.enlarge(tile, 46) for tile in row]) for name, row in (pictures or {}).items()]
+    sheet = show._Sheet(show.WIDTH * show.DPI, height + sum(row[0].shape[0] + 6 for _, row in below))
+    sheet.figure._colours = 64 if filters is None and not below else 256
     done = f"epoch {rows[-1].get('epoch', len(rows)) if rows else 0:.0f} of {epochs}"
     sheet.text(10, 6, f"{title}   {done}" if title else done, 10.5, ha="left", fontweight="bold")
     bottom = height - 36 - 25 * len(vital)
@@ -386,6 +412,12 @@ def draw(rows: Sequence[Mapping[str, float]], names: Sequence[str], epochs: int,
         _filter_sheet(sheet, filters, x, y, sheet.width - x - 8, height - 10 - y)
     elif aside:
         _filter_sheet(sheet, filters, 668, 52, sheet.width - 668 - 10, bottom - 52)
+    top = height
+    for name, row in below:
+        sheet.text(100, top + row[0].shape[0] / 2, name, 9, ha="right", va="center")
+        for i, tile in enumerate(row):
+            sheet.paste(tile, 110 + i * (tile.shape[1] + 4), top)
+        top += row[0].shape[0] + 6
     return sheet.done(exact=True)
 
 

@@ -23,13 +23,14 @@ import traitlets
 
 from sslcourse import common
 from sslcourse.common import CourseError
-from sslcourse.widgets.views import View, Whole, script, sprite
+from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 VERSION = 2
 NOBODY = 255  # unlabelled, or in no cluster
 MOST_GUESSES = 24  # sample predictions that are shown
 _FULL = 65535  # positions are stored as uint16 over the square that holds all frames
 ARRAYS = ("positions", "labels", "assigned", "metrics", "kernels", "guesses", "truth", "pictures")
+STRIPS = ("strips", "tiles")  # only where rows of pictures were recorded
 
 
 def beside(checkpoint) -> pathlib.Path:
@@ -45,11 +46,12 @@ class Run:
     """One recorded training: arrays over its F frames, and the words that go with them.
 
     positions (F, N, 2) uint16 · labels (N,) uint8 · assigned (F, N) uint8 · metrics (names, F) float32, NaN where a row lacks one ·
-    kernels (F, n, k, k, 3) uint8 · guesses (F, M) uint8 · truth (M,) uint8 · pictures (M, H, W, 3) uint8
+    kernels (F, n, k, k, 3) uint8 · guesses (F, M) uint8 · truth (M,) uint8 · pictures (M, H, W, 3) uint8; and where rows of pictures
+    were recorded strips (F, P) uint16, which of the tiles (T, h, w, 3) uint8 stand below in each frame
     """
 
     arrays: dict[str, np.ndarray]
-    words: dict  # names, epochs, classes, title, reach
+    words: dict  # names, epochs, classes, title, reach; strips: [[name, how many], ...] where there are some
 
     def __len__(self) -> int:
         return len(self.words["epochs"])
@@ -120,12 +122,42 @@ def _pack_guesses(frames: Sequence[Mapping], pictures, truth) -> dict[str, np.nd
     return {"guesses": _numbers(stack[:, :m], "predicted"), "truth": _numbers(truth, "truth"), "pictures": show.to_uint8(pictures[:m])}
 
 
+def _pack_strips(frames: Sequence[Mapping]) -> tuple[dict[str, np.ndarray], dict]:
+    """Rows of pictures in all frames: which tile stands where, every different tile once, and what the rows are called."""
+    given = [f["strips"] for f in frames if f.get("strips")]
+    if not given:
+        return {}, {}
+    rows = {name: x.shape for name, x in given[0].items()}
+    for other in given:
+        if {name: x.shape for name, x in other.items()} != rows:
+            raise CourseError(f"rows of pictures {', '.join(rows)}, then {', '.join(other)}: give the same rows, as long as before, in every frame")
+    last, pages = given[0], []  # a frame without any shows the last ones
+    for f in frames:
+        last = f.get("strips") or last
+        pages.append(np.concatenate([last[name] for name in rows]))
+    page = np.stack(pages)  # (F, P, h, w, 3)
+    tiles, where = np.unique(page.reshape(-1, page[0, 0].size), axis=0, return_inverse=True)
+    return ({"strips": where.reshape(page.shape[:2]).astype(np.uint16), "tiles": tiles.reshape(-1, *page.shape[2:])},
+            {"strips": [[name, shape[0]] for name, shape in rows.items()]})  # fmt: skip
+
+
+def _strips_at(run: Run, frame: int) -> dict[str, np.ndarray] | None:
+    """The rows of pictures of one frame, {name: (n, h, w, 3)}; None where there are none."""
+    if "tiles" not in run.arrays:
+        return None
+    shown, rows = run.arrays["tiles"][run.arrays["strips"][frame]], {}
+    for name, n in run.words["strips"]:
+        rows[name], shown = shown[:n], shown[n:]
+    return rows
+
+
 def pack(frames: Sequence[Mapping], classes: Sequence[str] = (), title: str = "", pictures=None, truth=None) -> Run:
     """Frames, as `Panel` records them, to one `Run`.
 
     Args:
         frames: dicts with "row" (numbers by name) and, where known, "xy" (N, 2), "labels" (N,), "assigned" (N,) cluster numbers,
-            "filters" (n, k, k, 3) uint8, "predicted" (M,) class numbers of the sample pictures. All frames show the same samples.
+            "filters" (n, k, k, 3) uint8, "predicted" (M,) class numbers of the sample pictures, "strips" {name: (n, h, w, 3) uint8}.
+            All frames show the same samples.
         classes, title: for legend and heading.
         pictures, truth: (M, 3, H, W) and (M,), the samples whose predictions are recorded.
     """
@@ -138,16 +170,19 @@ def pack(frames: Sequence[Mapping], classes: Sequence[str] = (), title: str = ""
     names = list(dict.fromkeys(k for f in frames for k in f.get("row", {}) if k not in PLAIN))
     values = np.array([[float(f.get("row", {}).get(k, math.nan)) for f in frames] for k in names], np.float32)
     epochs = [float(f.get("row", {}).get("epoch", i + 1)) for i, f in enumerate(frames)]
+    strips, rows = _pack_strips(frames)
     return Run({"positions": maps, "labels": labels, "assigned": assigned, "metrics": values.reshape(len(names), len(frames)),
-                "kernels": _pack_filters(frames), **_pack_guesses(frames, pictures, truth)},
-               {"names": names, "epochs": epochs, "classes": [str(c) for c in classes], "title": str(title), "reach": reach})  # fmt: skip
+                "kernels": _pack_filters(frames), **_pack_guesses(frames, pictures, truth), **strips},
+               {"names": names, "epochs": epochs, "classes": [str(c) for c in classes], "title": str(title), "reach": reach,
+                **rows})  # fmt: skip
 
 
 # ---------------------------------------------------------------------------------------------- the view
 
 
 class Replay(View):
-    """A slider, a play button, the map of clusters, the curves with a moving cursor, the filters, and what the samples are taken for.
+    """A slider, a play button, the map of clusters, the curves with a moving cursor, the filters, what the samples are taken for, and
+    the rows of pictures that were recorded.
 
     Args:
         frames, classes, title, pictures, truth: as for `pack`.
@@ -166,6 +201,8 @@ class Replay(View):
     guesses = traitlets.Bytes(b"").tag(sync=True)
     truth = traitlets.Bytes(b"").tag(sync=True)
     pictures = traitlets.Bytes(b"").tag(sync=True)  # a sheet of all runs' sample pictures
+    strips = traitlets.Bytes(b"").tag(sync=True)
+    tiles = traitlets.Bytes(b"").tag(sync=True)  # a sheet of all runs' rows of pictures
     about = traitlets.Dict().tag(sync=True)  # sizes, names, colours: everything that is not an array
     frame = Whole(0).tag(sync=True)
 
@@ -184,14 +221,14 @@ class Replay(View):
 
         self.runs = runs
         joined: dict[str, bytes] = {}
-        described, at = [], dict.fromkeys(ARRAYS, 0)
+        described, at = [], dict.fromkeys((*ARRAYS, *STRIPS), 0)
         for run in runs:
             a = run.arrays
             described.append({**run.words, "count": len(run), "points": int(a["positions"].shape[1]), "clustered": bool(a["assigned"].size),
                               "kernels": int(a["kernels"].shape[1]), "kernel": int(a["kernels"].shape[2]), "guesses": int(a["guesses"].shape[1]),
                               "at": dict(at)})  # fmt: skip
-            for name in ARRAYS:
-                at[name] += len(a[name]) if name == "pictures" else a[name].size * a[name].itemsize
+            for name in ARRAYS + STRIPS * ("tiles" in a):
+                at[name] += len(a[name]) if name in ("pictures", "tiles") else a[name].size * a[name].itemsize
         for name in ARRAYS[:-1]:
             joined[name] = b"".join(np.ascontiguousarray(r.arrays[name], r.arrays[name].dtype.newbyteorder("<")).tobytes() for r in runs)
         tiles = [r.arrays["pictures"] for r in runs if len(r.arrays["pictures"])]
@@ -200,7 +237,14 @@ class Replay(View):
             if len({t.shape[1:] for t in tiles}) > 1:
                 raise CourseError(f"sample pictures of sizes {sorted({t.shape[1:3] for t in tiles})}; runs side by side show pictures of one size")
             joined["pictures"], cut = sprite(np.concatenate(tiles).transpose(0, 3, 1, 2))
-        super().__init__(**joined, about={"runs": described, "colours": list(show.COLOURS), "cut": cut}, frame=max(map(len, runs)) - 1)
+        about = {"runs": described, "colours": list(show.COLOURS), "cut": cut}
+        drawn = [r.arrays for r in runs if "tiles" in r.arrays]
+        if drawn:
+            if len({a["tiles"].shape[1:] for a in drawn}) > 1:
+                raise CourseError(f"rows of pictures of sizes {sorted({a['tiles'].shape[1:3] for a in drawn})}; runs side by side show one size")
+            joined["strips"] = b"".join(packed(a["strips"], "u2") for a in drawn)
+            joined["tiles"], about["tileCut"] = sprite(np.concatenate([a["tiles"] for a in drawn]).transpose(0, 3, 1, 2))
+        super().__init__(**joined, about=about, frame=max(map(len, runs)) - 1)
 
     def __len__(self) -> int:
         return max(map(len, self.runs))
@@ -248,6 +292,8 @@ class Replay(View):
                 frame["filters"] = a["kernels"][i]
             if a["guesses"].shape[1]:
                 frame["predicted"] = back(a["guesses"][i])
+            if "tiles" in a:
+                frame["strips"] = _strips_at(run, i)
             made.append(frame)
         return made
 
@@ -280,7 +326,7 @@ class Replay(View):
                 words, digest = str(file["words"]), str(file["sha256"])
                 content = json.loads(words)
                 version = content.pop("version")
-                arrays = {k: file[k] for k in ARRAYS if version == VERSION}
+                arrays = {k: file[k] for k in (*ARRAYS, *(k for k in STRIPS if k in file)) if version == VERSION}
             if version == VERSION and digest != _digest(words, arrays):
                 raise ValueError("its checksum differs")
         except Exception as error:  # zip, header, key and checksum errors are of many types; all mean one thing
@@ -316,7 +362,7 @@ def _drawn(run: Run, frame: int):
     labels = np.where(a["labels"] == NOBODY, -1, a["labels"].astype(int))
     with show._lock, show.matplotlib.rc_context(show._LOOK):
         figure = live.draw(rows, names, int(epochs[-1]), run.words["title"], xy, labels, run.words["classes"],
-                           filters[frame] if filters.shape[1] else None, reach)  # fmt: skip
+                           filters[frame] if filters.shape[1] else None, reach, _strips_at(run, frame))  # fmt: skip
         figure.canvas.draw()
         top = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
     if not a["guesses"].shape[1]:

@@ -1,5 +1,5 @@
-// Trainings to scrub through: one slider over the epochs; for each run a map of clusters, curves with a cursor, filters, and what a few
-// samples are taken for. Everything happens here; no message goes to Python, so it also lives on a page without a kernel.
+// Trainings to scrub through: one slider over the epochs; for each run a map of clusters, curves with a cursor, filters, what a few
+// samples are taken for, and rows of pictures. Everything happens here; no message goes to Python, so it also lives on a page without a kernel.
 // data-* attributes on the root (frame, frames, playing, hover, draws, colour) are there for tests.
 
 const STEP_MS = 400, NOBODY_NUMBER = 255;
@@ -13,7 +13,7 @@ const LOOK = `
 .ssl-replay .map { position: relative; }
 .ssl-replay .runs { display: flex; flex-wrap: wrap; gap: 14px 20px; align-items: flex-start; }
 .ssl-replay .run > .title { max-width: 400px; }
-.ssl-replay .guesses { margin-top: 8px; }
+.ssl-replay .guesses, .ssl-replay .strips { margin-top: 8px; }
 `;
 
 const isProbe = (n) => /knn|linear|probe|accuracy/i.test(n);
@@ -22,12 +22,12 @@ const grouped = (names) => [names.filter((n) => n === "loss"), names.filter(isPr
   .filter((g) => g.length).slice(0, 3);
 
 function render({ model, el }) {
-  const { runs, colours, cut } = model.get("about");
+  const { runs, colours, cut, tileCut } = model.get("about");
   const view = open({ model, el }, "ssl-replay", runs.length > 1 ? "Replays of trainings side by side" : "Replay of a training", LOOK);
   const { root, ink, listen } = view;
   const several = runs.length > 1, count = Math.max(...runs.map((r) => r.count));
   const longest = runs.find((r) => r.count === count);
-  const raw = Object.fromEntries(["positions", "labels", "assigned", "metrics", "kernels", "guesses", "truth"].map((n) => [n, bytes(model.get(n))]));
+  const raw = Object.fromEntries(["positions", "labels", "assigned", "metrics", "kernels", "guesses", "truth", "strips"].map((n) => [n, bytes(model.get(n))]));
   const groups = grouped([...new Set(runs.flatMap((r) => r.names))]);
   if (!several && runs[0].title) make("div", "title", root, { textContent: runs[0].title });
   const bar = make("div", "bar", root);
@@ -103,6 +103,18 @@ function render({ model, el }) {
       make("div", "note", holder, { textContent: "samples, and what they are taken for" });
       [guessCanvas, guessCtx] = sheet(holder, "guesses", row * CELL, Math.ceil(run.guesses / row) * CELL_H);
       guessCtx.imageSmoothingEnabled = false;
+    }
+
+    // Rows of pictures: {name, how many}, one after the other in `strips`, which says which tile of the sheet stands where.
+    const rows = run.strips ?? [], all = rows.reduce((sum, [, m]) => sum + m, 0), most = Math.max(0, ...rows.map(([, m]) => m));
+    const NAME = all ? 12 + 7 * Math.max(...rows.map(([name]) => name.length)) : 0;
+    const TILE = Math.min(52, Math.floor(((several ? CHART + 40 : 836) - NAME) / (most || 1)) - 4), tilesOf = take("strips", all * run.count, Uint16Array);
+    let stripCtx = null, stripCanvas = null;
+    if (all) {
+      [stripCanvas, stripCtx] = sheet(make("div", "strips", box), "strips", NAME + most * (TILE + 4), rows.length * (TILE + 6));
+      stripCanvas.setAttribute("role", "img");
+      stripCanvas.setAttribute("aria-label", "rows of pictures: " + rows.map(([name]) => name).join(", "));
+      stripCtx.imageSmoothingEnabled = false;
     }
 
     const drawMap = () => {
@@ -203,6 +215,22 @@ function render({ model, el }) {
       }
       guessCanvas.dataset.right = right;
     };
+    const drawStrips = () => {
+      if (!stripCtx) return;
+      const ctx = stripCtx;
+      ctx.clearRect(0, 0, NAME + most * (TILE + 4), rows.length * (TILE + 6));
+      ctx.font = "12px " + (getComputedStyle(root).fontFamily || "sans-serif");
+      ctx.textAlign = "left"; ctx.textBaseline = "middle"; ctx.fillStyle = ink();
+      let i = now() * all;
+      rows.forEach(([name, m], r) => {
+        ctx.fillText(name, 0, r * (TILE + 6) + TILE / 2);
+        for (let c = 0; c < m; c++, i++) {
+          const j = run.at.tiles + tilesOf[i], t = tileCut.tile;
+          if (tiles) ctx.drawImage(tiles, (j % tileCut.across) * t, Math.floor(j / tileCut.across) * t, t, t, NAME + c * (TILE + 4), r * (TILE + 6), TILE, TILE);
+        }
+      });
+      stripCanvas.dataset.first = tilesOf[now() * all];
+    };
     const placeTip = () => {
       if (!tip) return;
       tip.style.display = hovered < 0 ? "none" : "block";
@@ -222,12 +250,13 @@ function render({ model, el }) {
       });
       listen(map, "mouseleave", () => { hovered = -1; placeTip(); drawMap(); });
     }
-    return { run, kinds, legendPlace, drawGuesses, draw: () => { placeTip(); drawMap(); charts.forEach(drawChart); drawFilters(); drawGuesses(); } };
+    return { run, kinds, legendPlace, drawGuesses, drawStrips,
+      draw: () => { placeTip(); drawMap(); charts.forEach(drawChart); drawFilters(); drawGuesses(); drawStrips(); } };
   }
 
   const wideLegend = several ? make("div", "legend wide", root) : null;
   const holder = make("div", several ? "runs" : "", root);
-  let sprites = null;
+  let sprites = null, tiles = null;
   const panels = runs.map((run) => panel(run, holder));
   const narrow = several ? null : make("div", "legend");
   if (narrow) panels[0].legendPlace.prepend(narrow);
@@ -281,6 +310,7 @@ function render({ model, el }) {
   view.later(stop);
   view.themed(draw);
   if (cut) picture(model.get("pictures"), cut.type).then((sheetOf) => { sprites = sheetOf; panels.forEach((p) => p.drawGuesses()); root.dataset.pictures = 1; });
+  if (tileCut) picture(model.get("tiles"), tileCut.type).then((sheetOf) => { tiles = sheetOf; panels.forEach((p) => p.drawStrips()); root.dataset.strips = 1; });
   return view.close;
 }
 
