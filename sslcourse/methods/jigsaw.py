@@ -47,6 +47,15 @@ COURSE = Recipe(epochs=8, batch_size=128, lr=3e-3)  # a laptop CPU, the toybox, 
 GPU = Recipe(epochs=200, batch_size=256, lr=1e-3)  # one GPU, CIFAR-10, ResNet-18
 
 TASKS = ("jigsaw", "inpainting", "colour")
+COMBINATIONS = {  # the rows of the paper's table, and each task alone, as arguments of `Jigsaw`
+    "Inp": dict(tasks=("inpainting",)),
+    "Col": dict(tasks=("colour",)),
+    "Jig": dict(tasks=("jigsaw",)),
+    "Jig + Inp": dict(tasks=("jigsaw", "inpainting")),
+    "Jig + Col": dict(tasks=("jigsaw", "colour")),
+    "Jig + Inp + Col, simple": dict(together=False),
+    "CDJP": {},
+}
 RINGS, SECTORS = (12.0, 40.0), 8  # of the ab plane: grey up to a chroma of 12, pale up to 40, full beyond
 BINS = 1 + len(RINGS) * SECTORS
 
