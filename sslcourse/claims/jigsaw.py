@@ -1,4 +1,4 @@
-"""What "Completing damaged jigsaw puzzles" (arXiv:1802.01880) claims, and seven networks a seed to decide it.
+"""What "Completing damaged jigsaw puzzles" (arXiv:1802.01880) claims, and five networks a seed to decide it.
 
 All read the same grey pieces of the same pictures for as many steps; they differ in what is asked of them. The simple sum poses each
 task in a puzzle of its own, so that it is shown three times as many pieces as the others in as many steps.
