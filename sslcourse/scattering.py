@@ -119,3 +119,33 @@ def scattering_encoder(octaves: int = 2, angles: int = 4) -> Encoder:
     """The transform alone as an encoder with one layer, "scattering", for the same probes as the networks."""
     transform = Scattering(octaves, angles)
     return Encoder({"scattering": transform}, 3 * transform.paths)
+
+
+def scattering_stem(network: Encoder, octaves: int = 2, angles: int = 4, seed: int = 0) -> Encoder:
+    """The network with its stages up to "conv2" replaced by the transform, standardised; the others are new and read its maps.
+
+    Oyallon et al., section 3.1. With two octaves the maps are as large as those of the course's conv2, 8 x 8 for pictures of 32 pixels.
+
+    Args:
+        network: has stages conv1, conv2, ...; it is not changed.
+        seed: of the new weights.
+    """
+    import copy
+
+    from sslcourse import common
+
+    layers = copy.deepcopy(network).layers
+    if not {"conv1", "conv2", "conv3"} <= set(layers):
+        raise CourseError(f"this encoder has {', '.join(layers)}; the transform stands for conv1 and conv2 of encoders.small_cnn()")
+    transform = Scattering(octaves, angles)
+    stages: dict[str, nn.Module] = {"scattering": nn.Sequential(transform, nn.BatchNorm2d(3 * transform.paths, affine=False))}
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(common.step_seed(seed, 0xF2))
+        for name in list(layers)[2:]:
+            for module in layers[name].modules():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+            stages[name] = layers[name]
+        old = layers["conv3"][0]
+        layers["conv3"][0] = type(old)(3 * transform.paths, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None)
+    return Encoder(stages, network.dim)

@@ -3,6 +3,7 @@
     single_image("china", n=6000)            6,000 samples from one of scikit-learn's photographs
     single_image("holiday.jpg")              from your own
     crops_of(data.train.take(slice(0, 10)))  the same from ten pictures ("deka"), a thousand ("kilo"), or any list
+    conditions(data.train)                   all four of the paper, with equally many pictures in each
 
 Asano, Rupprecht and Vedaldi. A Critical Analysis of Self-supervision, or What We Can Learn from a Single Image.
 ICLR 2020. arXiv:1904.13132.                                  Notebook: 05_single_image
@@ -91,6 +92,7 @@ class Distortion:
 
 HEAVY = Distortion()  # the paper's, as far as 32 pixels allow
 CROPS = HEAVY.but(rotation=0.0, shear=0.0, jitter=0.0)  # place, scale and mirror image alone
+WEAK = CROPS.but(window=1.0, area=(0.9, 1.0), aspect=(1.0, 1.0))  # nearly the whole photograph every time
 NONE = Distortion(1.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, placed=False)  # the middle of the photograph, again and again
 
 
@@ -183,6 +185,51 @@ def crops_of(pictures: Sequence | Tensor | Samples, n: int = 6000, *, size: int 
             if len(mine):
                 out[mine] = _drawn(picture, len(mine), size, distortion)
     return Samples(out, factors={"source": source}, name=name)
+
+
+def conditions(pictures: Samples, picture: str | Path | np.ndarray | Tensor = "china", n: int | None = None, *, seed: int = 0,
+               distortion: Distortion = HEAVY) -> dict[str, Samples]:  # fmt: skip
+    """The paper's four training sets, of `n` pictures each, so that all trainings have the same steps.
+
+    Args:
+        pictures: a training split; its labels are not read.
+        picture: the one photograph, as for `photograph`.
+        n: pictures in each; by default as many as there are.
+
+    Returns:
+        "mono": crops of the photograph; "deka" and "kilo": crops of 10 and 1,000 of the pictures; "full": the first n pictures as they are
+        (the pre-training's own augmentation is all that varies them, as in the paper). "kilo" is there only where there are more than 1,000.
+    """
+    n = len(pictures) if n is None else _whole(n, "n", 1)
+    if n > len(pictures):
+        raise CourseError(f"n={n}; the full set has {len(pictures)} pictures, take at most so many")
+    size = pictures.image.shape[-1]
+    drawn = dict(size=size, seed=seed, distortion=distortion)
+    sets = {"mono": single_image(picture, n, **drawn)}
+    for name, count in (("deka", 10), ("kilo", 1000)):
+        if count < len(pictures):
+            sets[name] = crops_of(pictures.image[:count].cpu(), n, **drawn, name=f"{n:,} crops of {count:,} pictures")
+    return {**sets, "full": pictures.take(slice(0, n)).unlabelled()}
+
+
+def square_crops(picture: Tensor, n: int, size: int = 32, area: tuple[float, float] = (0.01, 1.0)) -> Tensor:
+    """The heart of it in a dozen lines: squares of random area at random places, each shrunk to size x size.
+
+    Args:
+        picture: (3, H, W), float 0 to 1.
+        area: range of a square's share of the largest square that fits, drawn uniformly.
+
+    Returns (n, 3, size, size), float 0 to 1.
+    """
+    height, width = picture.shape[1:]
+    crops = []
+    for _ in range(n):
+        share = area[0] + (area[1] - area[0]) * float(torch.rand(()))
+        side = max(1, round(share**0.5 * min(height, width)))  # the area is drawn: the side is its root
+        left, top = (int(torch.randint(room - side + 1, ())) for room in (width, height))
+        crop = picture[None, :, top : top + side, left : left + side]
+        crops.append(F.interpolate(crop, (size, size), mode="bilinear", antialias=True))
+    return torch.cat(crops).clamp(0, 1)
 
 
 def _whole(value, name: str, least: int) -> int:
