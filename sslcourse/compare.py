@@ -60,7 +60,7 @@ def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: 
             history = fit(method, sets.train, recipe, checkpoint=file)
             seconds = sum(row["seconds"] for row in history)
             say(f"  seed {seed}  {name:<14} {recipe.epochs} epochs in {seconds:.0f} s ({time.perf_counter() - start:.0f} s in this call)")
-            title = type(method).__name__
+            title = getattr(catalogue.module(name), "TITLE", type(method).__name__)
             methods[title] = method
             row = rows.setdefault(title, {"kNN": [], "linear": [], "seconds": [], "epochs": recipe.epochs, "batch_size": recipe.batch_size})
             row["seconds"].append(seconds)

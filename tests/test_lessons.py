@@ -19,6 +19,7 @@ LESSONS = [*sorted(FOLDER.glob("*.ipynb")), *sorted((FOLDER / "homework").glob("
 VIEWS = {
     "00_start": {"replay", "explorer", "clusters", "neighbours", "filters", "pointer", "clip"},
     "01_simclr": {"replay", "explorer", "clusters", "neighbours", "filters"},
+    "04_rotation_and_clusters": {"replay", "clusters", "neighbours"},
     "06_byol": {"replay", "clusters", "neighbours"},
     "07_clip": {"replay", "captions"},
     "90_bugs_museum": {"replay"},

@@ -60,5 +60,6 @@ CLAIMS = (
           gain("DeepCluster", "DeepCluster, colours")),
     Claim("rotnet_learns", "telling turns apart improves over an untrained network", "section 4.1, table 3", gain("RotNet", "RotNet, untrained")),
     Claim("four_turns", "four turns beat the two half turns", "section 4.1, table 2", gain("RotNet", "RotNet, half turns")),
-    Claim("middle_layer", "features of the last layer but one beat those of the last", "section 4.1, table 1", gain("RotNet, conv4", "RotNet, conv5")),
+    Claim("middle_layer", "features of the last layer but one beat those of the last", "section 4.1, table 1",
+          gain("RotNet, conv4", "RotNet, conv5")),
 )  # fmt: skip

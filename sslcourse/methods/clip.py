@@ -37,6 +37,7 @@ PAPER = dict(data="400 million pairs", encoder="ResNet-50 to ViT-L/14", text="tr
              vocabulary=49408, optimizer="Adam, decoupled weight decay", weight_decay=0.2, epochs=32, batch_size=32768,
              first_scale="1 / 0.07", largest_scale=100, augmentation="random square crop")  # fmt: skip
 
+TITLE = "CLIP (captions)"  # in tables: its captions name the shapes, so it is told more than the other methods
 COURSE = Recipe(epochs=10, batch_size=128, lr=2.5e-3, weight_decay=0.1)  # a laptop CPU, the toybox, the small encoder
 GPU = Recipe(epochs=60, batch_size=512, lr=1e-3, weight_decay=0.1)  # one GPU, the toybox (the only data here with captions), ResNet-18
 
