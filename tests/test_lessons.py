@@ -20,6 +20,7 @@ VIEWS = {
     "00_start": {"replay", "explorer", "clusters", "neighbours", "filters", "pointer", "clip"},
     "01_simclr": {"replay", "explorer", "clusters", "neighbours", "filters"},
     "04_rotation_and_clusters": {"replay", "clusters", "neighbours"},
+    "05_single_image": {"replay", "neighbours", "filters"},
     "06_byol": {"replay", "clusters", "neighbours"},
     "07_clip": {"replay", "captions"},
     "90_bugs_museum": {"replay"},
