@@ -11,13 +11,15 @@ answers, each of which has a name; the tests prove that every one of them is rej
 `sslcourse exercises` prints that proof.
 """
 
-from sslcourse.check import byol as _byol  # noqa: F401 (registers its exercises)
+from sslcourse.check import bigan as _bigan  # noqa: F401 (registers its exercises)
+from sslcourse.check import byol as _byol  # noqa: F401
 from sslcourse.check import clip as _clip  # noqa: F401
 from sslcourse.check import clusters as _clusters  # noqa: F401
 from sslcourse.check import homework_simclr as _homework_simclr  # noqa: F401
 from sslcourse.check import jigsaw as _jigsaw  # noqa: F401
 from sslcourse.check import museum as _museum  # noqa: F401
 from sslcourse.check import simclr as _simclr  # noqa: F401
+from sslcourse.check import single_image as _single_image  # noqa: F401
 from sslcourse.check.engine import (
     ASSIGNMENTS,
     EXERCISES,
