@@ -126,3 +126,16 @@ def diagnose(z: Float[Tensor, "n d"], *, z1: Tensor | None = None, z2: Tensor | 
             readings.append(Reading("loss / log(2n-1)", float(loss) / blind, 0.05, 0.95, f"the loss is that of a network that tells "
                                     f"nothing apart (log(2n-1) = {blind:.2f}), or so low that the task must have a shortcut."))  # fmt: skip
     return Diagnosis(tuple(readings))
+
+
+def coverage(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], k: int = 5) -> float:
+    """Share of real samples with a generated one nearer than their k-th real neighbour: does a generator draw everything there is?
+
+    About 1 - 2**-k for as many samples of the same distribution, near 0 when all come from one mode (Naeem et al., Reliable fidelity and
+    diversity metrics for generative models, ICML 2020). Measure held-out real samples beside it: they are its reference.
+    """
+    if len(real) <= k or not len(made):
+        raise CourseError(f"{len(real)} real and {len(made)} generated samples; give at least {k + 1} and 1")
+    real, made = real.float(), made.float()
+    radius = torch.cdist(real, real).kthvalue(k + 1, dim=1).values  # the nearest of all is the sample itself
+    return float((torch.cdist(real, made).min(1).values < radius).float().mean())

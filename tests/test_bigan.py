@@ -1,0 +1,312 @@
+"""GAN and BiGAN: both players' losses, whose gradient goes where, what the optimum of the game is, and the paper's baselines."""
+
+import itertools
+import math
+
+import pytest
+import torch
+
+from sslcourse import encoders, health
+from sslcourse.common import CourseError
+from sslcourse.data import images
+from sslcourse.methods import bigan
+from sslcourse.tables import bigan as table
+from sslcourse.train import Recipe, fit
+
+
+def logits(n, seed=0):
+    g = torch.Generator().manual_seed(seed)
+    return (torch.randn(2, n, generator=g, dtype=torch.float64) * 2).unbind()
+
+
+def small(kind=bigan.BiGAN, **arguments):
+    torch.manual_seed(1)
+    return kind(encoders.small_cnn(8), latent=8, width=8, **arguments).train()
+
+
+def batch_of(n=6, seed=0):
+    return {"image": torch.rand(n, 3, 32, 32, generator=torch.Generator().manual_seed(seed))}
+
+
+# ---------------------------------------------------------------------------------------------- the losses
+
+
+@pytest.mark.parametrize("n", [1, 7])
+def test_the_losses_are_the_papers_in_value_and_gradient(n):
+    real, made = (a.requires_grad_() for a in logits(n))
+    value = sum(math.log(1 / (1 + math.exp(-a))) for a in real.tolist()) / n + sum(math.log(1 - 1 / (1 + math.exp(-a))) for a in made.tolist()) / n
+    assert bigan.discriminator_loss(real, made).item() == pytest.approx(-value / 2)
+    swapped = sum(-math.log(1 - 1 / (1 + math.exp(-a))) for a in real.tolist()) + sum(-math.log(1 / (1 + math.exp(-a))) for a in made.tolist())
+    assert bigan.generator_encoder_loss(real, made).item() == pytest.approx(swapped / n / 2)
+    for f in (bigan.discriminator_loss, bigan.generator_encoder_loss):
+        assert torch.autograd.gradcheck(f, (real, made))
+    assert torch.equal(bigan.generator_encoder_loss(real, made), bigan.discriminator_loss(made, real))  # the opposite labels
+
+
+def test_a_discriminator_that_knows_nothing_costs_log_2():
+    nothing = torch.zeros(5, dtype=torch.float64)
+    assert float(bigan.discriminator_loss(nothing, nothing)) == pytest.approx(math.log(2))
+    assert float(bigan.generator_encoder_loss(nothing, nothing)) == pytest.approx(math.log(2))
+    assert float(bigan.generator_loss(nothing)) == pytest.approx(math.log(2))
+
+
+def test_the_losses_have_a_slope_where_the_discriminator_is_sure():
+    real, made = torch.full((3,), 300.0, requires_grad=True), torch.full((3,), -300.0, requires_grad=True)
+    loss = bigan.generator_encoder_loss(real, made)
+    assert float(loss) == pytest.approx(300)
+    full = torch.autograd.grad(loss, (real, made))
+    assert all(float(g.abs().sum()) == pytest.approx(0.5) for g in full)
+    saturating = torch.autograd.grad(-bigan.discriminator_loss(real, made), (real, made))
+    assert all(float(g.abs().sum()) < 1e-6 for g in saturating)
+
+
+def test_the_regression_of_z_is_least_at_z():
+    z = torch.tensor([[-0.5, 0.8], [0.2, -0.9]], dtype=torch.float64)
+    best = 2 * torch.atanh(z)  # tanh(a / 2) = z
+    at_best = bigan.regression_loss(best, z)
+    for other in (best + 0.1, best - 0.1, torch.zeros_like(best), -best):
+        assert bigan.regression_loss(other, z) > at_best
+    p = (z + 1) / 2
+    torch.testing.assert_close(at_best, -(p * p.log() + (1 - p) * (1 - p).log()).mean())
+
+
+def test_logits_have_one_axis():
+    with pytest.raises((CourseError, TypeError), match="flatten|real"):  # the tests check shapes by their annotations, before the code does
+        bigan.discriminator_loss(torch.zeros(4, 1), torch.zeros(4))
+
+
+# ---------------------------------------------------------------------------------------------- the optimum
+
+
+def best_discriminator(e, g):
+    """Logits of the best D, log p / q, on the pairs (x, e[x]) and (g[z], z) of a world with as many codes as pictures."""
+    n = len(e)
+    p, q = torch.zeros(n, n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64)
+    for i in range(n):
+        p[i, e[i]] += 1 / n
+        q[g[i], i] += 1 / n
+    a = (p.log() - q.log()).clamp(-60, 60)  # where only one of them is: as sure as a number can be
+    return p, q, torch.stack([a[i, e[i]] for i in range(n)]), torch.stack([a[g[i], i] for i in range(n)])
+
+
+def test_in_a_small_world_the_encoder_of_the_optimum_inverts_the_generator():
+    """All encoders and all generators between three pictures and three codes: the game is even exactly where E undoes G."""
+    maps = list(itertools.product(range(3), repeat=3))
+    even = 0
+    for e, g in itertools.product(maps, maps):
+        p, q, real, made = best_discriminator(e, g)
+        loss = float(bigan.discriminator_loss(real, made))
+        m = (p + q) / 2
+        js = sum(float(torch.where(a > 0, a * (a / m).log(), torch.zeros_like(a)).sum()) / 2 for a in (p, q))
+        assert loss == pytest.approx(math.log(2) - js, abs=1e-9)  # V = 2 JS - log 4, and the loss is -V / 2
+        inverse = all(g[e[x]] == x for x in range(3)) and all(e[g[z]] == z for z in range(3))
+        assert (loss > math.log(2) - 1e-9) == inverse
+        if inverse:
+            even += 1
+            assert torch.equal(p, q) and real.abs().max() == made.abs().max() == 0  # equal joints, D = 1/2 everywhere
+    assert even == 6  # a permutation for each
+
+
+def test_without_the_code_the_optimum_says_nothing_about_the_encoder():
+    """A D of pictures alone is at one half for any E, as soon as G makes every picture equally often."""
+    g = (2, 0, 1)
+    for e in itertools.product(range(3), repeat=3):
+        p, q, *_ = best_discriminator(e, g)
+        assert torch.equal(p.sum(1), q.sum(1))
+
+
+# ---------------------------------------------------------------------------------------------- both players
+
+
+def gradients(method, names):
+    return {n: torch.cat([p.grad.flatten() for p in players]) for n, players in method.trainable().items() if n in names}
+
+
+def test_each_player_descends_its_own_loss():
+    method, batch = small(), batch_of()
+    torch.manual_seed(5)
+    both, losses = method.loss(batch)
+    both.backward()
+    got = gradients(method, ("discriminator", "generator and encoder"))
+    # By hand: two backward passes of two losses, each into its own player.
+    torch.manual_seed(5)
+    z = bigan.noise(6, 8)
+    x = batch["image"]
+    real, made = method.d(x, method.code(x)), method.d(method.g(z), z)
+    players = method.trainable()
+    for name, loss in (("discriminator", bigan.discriminator_loss(real, made)), ("generator and encoder", bigan.generator_encoder_loss(real, made))):
+        found = torch.autograd.grad(loss, players[name], retain_graph=True)
+        torch.testing.assert_close(got[name], torch.cat([g.flatten() for g in found]), rtol=1e-3, atol=1e-5)
+    assert float(losses["D"]) == pytest.approx(float(bigan.discriminator_loss(real, made)), abs=1e-5)
+
+
+def test_a_step_moves_both_players_at_the_same_time():
+    method = small()
+    optimizers = {n: torch.optim.SGD(p, lr=0.1) for n, p in method.trainable().items()}
+    before = {n: [w.detach().clone() for w in p] for n, p in method.trainable().items()}
+    method.step(batch_of(), optimizers)
+    for name, players in method.trainable().items():
+        assert all(not torch.equal(a, b) for a, b in zip(before[name], players)), name
+    everything = [id(p) for players in method.trainable().values() for p in players]
+    assert len(everything) == len(set(everything)) == len(list(method.parameters()))  # every weight has one player
+
+
+def test_your_own_losses_are_used():
+    method = small(d_loss=lambda r, g: 0 * r.sum() + 7, eg_loss=lambda r, g: 0 * r.sum() + 9)
+    _, losses = method.loss(batch_of())
+    assert float(losses["D"]) == 7 and float(losses["E and G"]) == 9
+
+
+def test_the_encoder_is_reached_by_the_real_pairs_alone():
+    method, batch = small(eg_loss=lambda real, made: bigan.generator_loss(made)), batch_of()
+    method.loss(batch)[0].backward()
+    assert all(p.grad is None or not p.grad.any() for p in [*method.f.parameters(), *method.head.parameters()])
+    assert any(p.grad.any() for p in method.g.parameters())
+
+
+def test_the_pair_matters():
+    """The discriminator answers otherwise when the same picture comes with another code, and a plain one takes none."""
+    method = small()
+    x, z = batch_of()["image"], bigan.noise(6, 8)
+    assert not torch.allclose(method.d(x, z), method.d(x, z.roll(1, 0)))
+    alone = bigan.Discriminator(latent=0, width=8)
+    assert alone(x).shape == (6,) and not alone.told
+
+
+def test_codes_and_pictures_are_in_range_and_memory_is_short():
+    method = small()
+    assert method.code(batch_of()["image"]).abs().max() <= 1
+    z = bigan.noise(2000, 4)
+    assert z.abs().max() <= 1 and abs(float(z.mean())) < 0.05 and float(z.var()) == pytest.approx(1 / 3, abs=0.03)
+    picture = method.g(bigan.noise(4, 8))
+    assert picture.shape == (4, 3, 32, 32) and 0 <= picture.min() and picture.max() <= 1
+    optimizers = {n: torch.optim.AdamW(p) for n, p in method.trainable().items()}
+    method.before_epoch(0, None, optimizers)
+    assert {g["betas"] for o in optimizers.values() for g in o.param_groups} == {(0.5, 0.999)}
+
+
+# ---------------------------------------------------------------------------------------------- the baselines
+
+
+def test_the_gan_keeps_its_players_apart():
+    method, batch = small(bigan.GAN), batch_of()
+    torch.manual_seed(5)
+    method.loss(batch)[0].backward()
+    got = gradients(method, ("discriminator", "generator"))
+    torch.manual_seed(5)
+    picture = method.g(bigan.noise(6, 8))
+    d, g = bigan.discriminator_loss(method.d(batch["image"]), method.d(picture.detach())), bigan.generator_loss(method.d(picture))
+    for name, loss in (("discriminator", d), ("generator", g)):
+        found = torch.autograd.grad(loss, method.trainable()[name], retain_graph=True)
+        torch.testing.assert_close(got[name], torch.cat([x.flatten() for x in found]), rtol=1e-3, atol=1e-5)
+    assert method.f is method.d.body
+
+
+def regressor_gradients(joint):
+    method = small(bigan.LatentRegressor, joint=joint)
+    torch.manual_seed(5)
+    method.loss(batch_of())[0].backward()
+    return gradients(method, ("generator", "encoder"))
+
+
+def test_the_latent_regressor_teaches_the_generator_only_where_it_is_joint():
+    alone, quarter, half = (regressor_gradients(joint) for joint in (0.0, 0.25, 0.5))
+    for joint in (quarter, half):
+        torch.testing.assert_close(joint["encoder"], alone["encoder"], rtol=1e-4, atol=1e-6)  # E descends the whole of it in any case
+    first, second = quarter["generator"] - alone["generator"], half["generator"] - alone["generator"]
+    assert first.norm() > 1e-4
+    torch.testing.assert_close(second, 2 * first, rtol=1e-2, atol=1e-5)
+
+
+def test_the_latent_regressor_never_sees_a_picture():
+    method, found = small(bigan.LatentRegressor), []
+    for seed in (0, 1):
+        method.zero_grad()
+        torch.manual_seed(5)
+        method.loss(batch_of(seed=seed))[0].backward()
+        found.append(gradients(method, ("encoder",))["encoder"].clone())
+    assert torch.equal(*found)
+
+
+@pytest.mark.parametrize("power", [1, 2])
+def test_the_autoencoder_is_a_distance(power):
+    method, x = small(bigan.Autoencoder, power=power), batch_of()["image"]
+    loss, _ = method.loss({"image": x})
+    torch.testing.assert_close(loss, ((method.reconstruct(x) - x).abs() ** power).mean())
+
+
+@pytest.mark.parametrize("make, match", [
+    (lambda: bigan.Generator(size=20), "multiple of 8"), (lambda: bigan.Discriminator(size=20), "multiple of 8"),
+    (lambda: bigan.LatentRegressor(encoders.small_cnn(8), joint=-1.0), "joint=-1"),
+    (lambda: bigan.Autoencoder(encoders.small_cnn(8), power=3), "power=3"),
+])  # fmt: skip
+def test_wrong_arguments_say_what_to_type(make, match):
+    with pytest.raises(CourseError, match=match):
+        make()
+
+
+# ---------------------------------------------------------------------------------------------- flat networks and the table
+
+
+def test_flat_networks_do_not_care_where_a_pixel_stands():
+    order = torch.randperm(64, generator=torch.Generator().manual_seed(0))
+    torch.manual_seed(0)
+    f = bigan.FlatEncoder(8, 16).eval()
+    x = torch.rand(5, 1, 8, 8).expand(-1, 3, -1, -1)
+    shuffled = x.flatten(2)[:, :, order].unflatten(2, (8, 8))
+    before = f(x)
+    assert not torch.allclose(f(shuffled), before)
+    with torch.no_grad():
+        f.hidden1[0].weight.copy_(f.hidden1[0].weight[:, order].clone())  # a first layer with its columns shuffled alike sees no difference
+    torch.testing.assert_close(f(shuffled), before)
+
+
+def test_the_nearest_is_the_nearest():
+    g = torch.Generator().manual_seed(0)
+    bank, queries, labels = torch.randn(40, 5, generator=g), torch.randn(13, 5, generator=g), torch.arange(40)
+    by_hand = torch.tensor([min(range(40), key=lambda i: float((bank[i] - q).square().sum())) for q in queries])
+    assert torch.equal(table.nearest(bank, labels, queries, chunk=4), by_hand)
+    with pytest.raises(CourseError, match="agree"):
+        table.nearest(bank, labels[:5], queries)
+
+
+def test_the_table_has_the_papers_rows_and_the_yardsticks():
+    said = []
+    rows = table.table(seeds=1, say=said.append, epochs=1, width=16)
+    names = [row["features"] for row in rows]
+    assert set(bigan.TABLE) | {"untrained encoder", "pixels", "BiGAN, E(x) itself"} == set(names)
+    assert all(0 <= float(row["1-NN"]) <= 100 for row in rows) and len(said) == len(bigan.TABLE) + 1
+    pixels = next(row for row in rows if row["features"] == "pixels")
+    assert float(pixels["1-NN"]) > 95  # known of these digits
+
+
+# ---------------------------------------------------------------------------------------------- coverage
+
+
+def test_coverage_sees_a_mode_that_is_missing():
+    g = torch.Generator().manual_seed(0)
+    draw = lambda n: torch.randn(n, 2, generator=g) + 8 * torch.randint(0, 4, (n, 1), generator=g)
+    real, again = draw(300), draw(300)
+    assert health.coverage(real, again) > 0.9
+    one = torch.randn(300, 2, generator=g)
+    assert 0.1 < health.coverage(real, one) < 0.4  # one cloud of four
+    assert health.coverage(real, one[:1].expand(300, -1)) < 0.05
+    assert health.coverage(real, one + 100) == 0
+    with pytest.raises(CourseError, match="at least"):
+        health.coverage(real[:3], real)
+
+
+# ---------------------------------------------------------------------------------------------- a short training
+
+
+@pytest.mark.slow
+def test_on_digits_the_encoder_comes_to_undo_the_generator():
+    data = images.digits(8)
+    torch.manual_seed(0)
+    method = table.variants(8, 128)["BiGAN"]()
+    fit(method, data.train.unlabelled(), Recipe(40, 64, 1e-3, schedule="cosine", weight_decay=2.5e-5))
+    x = data.validation.image.float() / 255
+    with torch.no_grad():
+        y = method.eval().reconstruct(x)
+    own, other = (float((x - y).abs().mean()), float((x.roll(1, 0) - y).abs().mean()))
+    assert own < 0.85 * other, (own, other)
