@@ -288,3 +288,32 @@ def test_compare_trains_scores_and_goes_on(tmp_path, capsys, monkeypatch):
     assert list(shown)[-1] == "Mine, just now" and shown["SimCLR"] == pytest.approx(sum(found["rows"]["SimCLR"]["linear"]) / 2, abs=1e-4)
     assert compare.wall_factors()["SimCLR"]["hue"] == pytest.approx(sum(found["factors"]["SimCLR"]["hue"]) / 2, abs=1e-4)
     assert main(["compare", "simclr", "--wall"]) == 2
+
+
+def test_tables_are_listed_and_wrong_names_are_answered(capsys, monkeypatch):
+    from sslcourse import tables
+
+    assert main(["table"]) == 0
+    printed = capsys.readouterr().out
+    assert all(f"sslcourse table {name}" in printed for name in tables.names()) and "single_image" in tables.names()
+    assert main(["table", "dino"]) == 2 and "single_image" in capsys.readouterr().err
+    assert main(["table", "single_image", "--set", "colour=red"]) == 2 and "the table 'single_image' has" in capsys.readouterr().err
+
+    class Small:
+        TITLE = "Two rows"
+
+        @staticmethod
+        def table(seeds=1, say=print, epochs=3, data="toybox", rate=0.5):
+            say("working")
+            return [{"row": name, "seeds": seeds, "epochs": epochs, "data": data, "rate": rate} for name in ("a", "b")]
+
+    monkeypatch.setattr(tables, "module", lambda name: Small)
+    assert main(["table", "small", "--seeds", "2", "--set", "epochs=7", "--set", "rate=1", "--json"]) == 0
+    printed = capsys.readouterr()
+    found = json.loads(printed.out)
+    assert found["rows"][1] == {"row": "b", "seeds": 2, "epochs": 7, "data": "toybox", "rate": 1.0}
+    assert found["heading"].startswith("Two rows; 2 seeds")
+    assert "working" in printed.err
+    for wrong, words in (("epochs=many", "whole number"), ("rate=fast", "a number"), ("rate", "key=value")):
+        assert main(["table", "small", "--set", wrong]) == 2 and words in capsys.readouterr().err
+    assert main(["table", "small", "--seeds", "0"]) == 2 and "at least 1" in capsys.readouterr().err
