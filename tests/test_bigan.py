@@ -310,3 +310,20 @@ def test_on_digits_the_encoder_comes_to_undo_the_generator():
         y = method.eval().reconstruct(x)
     own, other = (float((x - y).abs().mean()), float((x.roll(1, 0) - y).abs().mean()))
     assert own < 0.85 * other, (own, other)
+
+
+# ---------------------------------------------------------------------------------------------- the claims
+
+
+def test_the_claims_have_the_right_sign():
+    from sslcourse.claims import bigan as claims
+
+    names = ("BiGAN", *claims.BASELINES, "random", "pixels")
+    made = {n: {"linear": 0.5, "own": 0.1, "other": 0.3} for n in names}
+    effect = lambda name, **changes: next(c for c in claims.CLAIMS if c.name == name).effect(
+        {n: {**row, **changes.get(n.split(",")[0], {})} for n, row in made.items()})  # fmt: skip
+    assert effect("beats_pixels", pixels={"linear": 0.4}) == pytest.approx(0.1)
+    assert effect("beats_random", random={"linear": 0.6}) == pytest.approx(-0.1)
+    assert effect("level") == pytest.approx(claims.MARGIN)
+    assert effect("level", BiGAN={"linear": 0.6}) == effect("level", BiGAN={"linear": 0.4}) == pytest.approx(claims.MARGIN - 0.1)
+    assert effect("inverts") == pytest.approx(0.2) and effect("pixelwise", BiGAN={"own": 0.15}) == pytest.approx(0.05)
