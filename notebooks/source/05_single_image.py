@@ -1,0 +1,353 @@
+# %% [markdown]
+# # What one image can teach
+#
+# **The question of this notebook.** Self-supervised learning is said to need millions of pictures. What if there is only *one*, cut into thousands of crops? *Which
+# layers* of a network can be learned from it, and which need to see more of the world?
+#
+# Y. M. Asano, C. Rupprecht, A. Vedaldi. *A Critical Analysis of Self-supervision, or What We Can Learn from a Single Image.* ICLR 2020.
+#
+# **You will be able to**
+# - make a training set out of one photograph, with your own code and from your own picture;
+# - read a network layer by layer with linear probes, and say what each layer owes to data, to augmentation and to its mere architecture;
+# - transfer the style of a picture with features that have seen a single photograph.
+#
+# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+
+# %%
+# On Colab this installs the course; at home it does nothing.
+import importlib.util, subprocess, sys
+here = importlib.util.find_spec
+if here("google") and here("google.colab") and not here("sslcourse"):
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+
+# %%
+import time
+notebook_started = time.perf_counter()
+
+import inspect
+import sslcourse                       # first: it sets how torch's threads wait for each other
+import torch
+import torch.nn.functional as F
+from sslcourse import compare, encoders, evaluate, features, show, single, stylize, widgets
+from sslcourse.check import check, hint, lesson, solution
+from sslcourse.data import toybox
+from sslcourse.data.datasets import Data, Samples
+from sslcourse.methods import bigan, deepcluster, rotnet, supervised
+from sslcourse.scattering import scattering_encoder, scattering_stem
+from sslcourse.train import epochs, fit
+
+profile = sslcourse.setup(seed=0)
+data = toybox.images()
+
+# %% [markdown]
+# ## 1. A picture that makes the question visible
+#
+# One photograph. Put your own in, if you like: a busy one, at least a few hundred pixels wide.
+
+# %%
+my_picture = None                      # "holiday.jpg"
+
+photo = single.photograph(my_picture or "china")                     # (3, H, W), 0 to 255
+small = F.interpolate(photo[None].float() / 255, (140, 140 * photo.shape[2] // photo.shape[1]), mode="bilinear", antialias=True)
+show.grid(small, scale=1, title=f"one photograph, {photo.shape[2]} x {photo.shape[1]} pixels")
+
+# %% [markdown]
+# Crops of it: all sizes, turned, sheared, mirrored, recoloured. Did you know that so much is in one picture?
+
+# %%
+N = 1000                               # pictures in every training set of this notebook
+crops = single.single_image(my_picture or "china", N)
+show.grid(crops.image[:24], columns=8, title="one photograph, many training pictures")
+
+# %% [markdown]
+# And this is what the features will be *tested* on. Not one of these solids is in the photograph. What is alike in both: edges, corners, colours, blobs.
+
+# %%
+show.grid(data.train.image[:8], columns=8, title="the toybox")
+
+# %% [markdown]
+# ## 2. Predict
+#
+# We train on one picture, on ten, a thousand and all, with equally many pictures and steps, and then probe after each of five convolutions. Up to which layer is one picture
+# as good as all, within a few points? And is one picture *without* augmentation any better than random weights?
+
+# %%
+my_prediction = {"one is enough up to": None,               # "conv1" to "conv5", or "none"
+                 "helps without augmentation": None}        # True or False
+
+# %% [markdown]
+# ## 3. Exercise: a training set from one photograph (about 10 minutes)
+#
+# With $H \times W$ pixels in the picture, each crop draws a share $a$ of the largest square, evenly between `area[0]` and `area[1]`, and a place:
+#
+# $$s = \sqrt{a}\,\min(H, W), \qquad \text{left} \sim U(0, W - s), \qquad \text{top} \sim U(0, H - s)$$
+#
+# and is then shrunk to `size` x `size`. Everything is drawn anew for *every* crop.
+
+# %%
+def my_crops(picture, n, size, area):
+    """picture: (3, H, W), 0 to 1. Returns (n, 3, size, size), 0 to 1: squares of the picture, each with its own place and scale."""
+    # BEGIN SOLUTION
+    height, width = picture.shape[1:]
+    result = []
+    for _ in range(n):
+        share = area[0] + (area[1] - area[0]) * float(torch.rand(()))
+        side = round(share**0.5 * min(height, width))
+        left, top = int(torch.randint(width - side + 1, ())), int(torch.randint(height - side + 1, ()))
+        crop = picture[None, :, top:top + side, left:left + side]
+        result.append(F.interpolate(crop, (size, size), mode="bilinear", antialias=True))
+    return torch.cat(result).clamp(0, 1)
+    # END SOLUTION
+
+cut = check("single_image.crops", my_crops)
+
+# %%
+torch.manual_seed(0)
+mine = Samples(cut(photo.float() / 255, N, 32, (0.01, 0.25)), name="my crops")
+show.grid(mine.image[:8], columns=8, title="your crops")
+
+# %% [markdown]
+# ## 4. No new method
+#
+# The paper takes methods that there are: **BiGAN**, **RotNet** and **DeepCluster**. New is only what they are shown. RotNet first: it turns each picture by quarter turns
+# and must tell by how much. In a row: one of your crops, then what RotNet is shown.
+
+# %%
+def new_method(kind=rotnet.RotNet, **arguments):
+    torch.manual_seed(0)
+    return kind(encoders.small_cnn(), **arguments)
+
+show.views(new_method(), mine, n=1, draws=8)
+
+# %% [markdown]
+# Train it on *your* crops. `samples` in the panel are toybox pictures: the network sees them here for the first time.
+
+# %%
+recipe = rotnet.COURSE.but(epochs=4)
+method, xy, shown = new_method(), None, data.validation.take(slice(0, 300))
+with widgets.Panel(recipe.epochs, classes=data.classes, title="RotNet, one photograph", samples=shown.take(slice(0, 12))) as panel:
+    for row in epochs(method, mine, recipe):
+        row |= evaluate.probe(method, data, linear=False, limit=500)
+        xy = evaluate.living_map(features.extract(method, shown), xy)
+        panel.add(row, xy=xy, labels=shown.label, filters=encoders.first_filters(method.f), predicted=evaluate.guesses(method, data))
+
+# %%
+panel.replay
+
+# %% [markdown]
+# ## 5. One, ten, a thousand, all
+#
+# Ten and a thousand toybox pictures get the same heavy augmentation as the photograph; "full" is as many different pictures, as they are. Here is what is drawn for
+# each crop (the paper's numbers, as far as small crops allow):
+
+# %%
+print(single.HEAVY)
+sets = single.conditions(data.train, my_picture or "china", N)
+show.table([{"set": name, "samples": len(s), "made from": s.name} for name, s in sets.items()])
+
+# %%
+show.grid(torch.cat([s.image[:6] for s in sets.values()]), columns=6, title="rows: mono, deka, kilo, full")
+
+# %% [markdown]
+# The same network, from the same first weights, on each of them, and the two other methods on the first and the last.
+
+# %%
+plans = {"RotNet": (new_method, recipe, list(sets)),
+         "DeepCluster": (lambda: new_method(deepcluster.DeepCluster, clusters=20, every=3), deepcluster.COURSE.but(epochs=9, lr=1e-3), ["mono", "full"]),
+         "BiGAN": (lambda: new_method(bigan.BiGAN), bigan.COURSE.but(epochs=2), ["mono", "full"])}
+trained = {}
+for name, (build, how, conditions) in plans.items():
+    for condition in conditions:
+        trained[f"{name} {condition}"] = build()
+        rows = fit(trained[f"{name} {condition}"], sets[condition], how)
+        print(f"{name:<12} {condition:<5} loss {rows[-1]['loss']:.3f}   {sum(r['seconds'] for r in rows):.0f} s")
+
+# %% [markdown]
+# ## 6. Layer by layer
+#
+# A linear probe after each convolution: frozen maps, averaged over 2 x 2 places, and a logistic regression from some labelled *toybox* pictures. Beside them, what needs no
+# picture at all: random weights, and the **scattering transform** (fixed wavelets, a modulus, averages). And what needs every label.
+
+# %%
+labelled = data.train.take(slice(0, 800))
+few = Data(labelled, data.validation, data.test)
+yardsticks = {"random": evaluate.random_like(method, data.train.image), "supervised": supervised.Supervised(encoders.small_cnn(), len(data.classes))}
+fit(yardsticks["supervised"], data.train.take(slice(0, N)), supervised.COURSE)
+
+def layers_of(network):
+    return {layer: scores["linear"] for layer, scores in evaluate.layer_probes(network, few).items()}
+
+probed = {name: layers_of(network) for name, network in {**yardsticks, **trained}.items()}
+
+# %%
+names = ["supervised", "RotNet full", "RotNet kilo", "RotNet deka", "RotNet mono", "random"]
+layers = list(probed["random"])
+show.curve(layers, {name: list(probed[name].values()) for name in names}, xlabel="", ylabel="validation accuracy", title="linear probe after each layer")
+
+# %%
+wavelets = scattering_encoder()
+maps = lambda samples: features.extract(wavelets, samples, encode=features.after(wavelets, "scattering"))
+scattered = evaluate.score(maps(labelled), labelled.label, maps(data.validation), data.validation.label, classes=len(data.classes))["linear"]
+count = {"mono": "1", "deka": "10", "kilo": "1000", "full": str(N)}
+rows = [{"method": name, "images": count.get(name.split()[-1], "0" if name == "random" else str(N)),
+         **{layer: f"{100 * v:.1f}" for layer, v in scores.items()}} for name, scores in probed.items()]
+rows.insert(1, {"method": "scattering", "images": "0", "conv2": f"{100 * scattered:.1f}"})
+show.table(rows, columns=["method", "images", *layers], caption="the paper's table 2 on the toybox (validation accuracy, %)")
+
+# %%
+gap = {layer: probed["RotNet full"][layer] - probed["RotNet mono"][layer] for layer in layers}
+assert gap["conv5"] > 0.05, "deep layers should need more than one image"
+assert gap["conv5"] > gap["conv1"] + 0.05, "what one image lacks should be deep in the network"
+show.bars({layer: max(0.0, value) for layer, value in gap.items()}, title="RotNet: how far one image stays behind all, points of accuracy")
+
+# %% [markdown]
+# The first layer hardly misses the other pictures; the deeper, the more it does. Edges and colours are in any photograph: what they are *edges of* is not. More source
+# pictures are not always better in so short a training: a thousand, each heavily distorted and seen about once, make a harder task than ten.
+#
+# Two rows should make you think. **Random weights** do well at conv1 here: the toybox gives away a lot by colours and contrasts, which any filters pass on. And
+# the **scattering transform** reads solids on plain backgrounds better than many a trained network. That is a property of this toy world, not of photographs: on
+# ImageNet the paper finds both far behind. Probing on another world than the one trained on tests what is *general* in a layer, and nothing else.
+#
+# ## 7. Break it: the same photograph without augmentation
+#
+# Nearly the whole photograph every time. It is still turned, and mirrored; but there is nothing new to see. Look at the loss, too.
+
+# %%
+weak = single.single_image(my_picture or "china", N, distortion=single.WEAK)
+show.grid(weak.image[:4], columns=4, title="nearly no augmentation")
+
+# %%
+trained["RotNet weak"] = new_method()
+last = fit(trained["RotNet weak"], weak, recipe)[-1]
+probed["RotNet weak"] = layers_of(trained["RotNet weak"])
+print(f"turns found in training: {last['turn found']:.1%}")
+assert last["turn found"] > 0.95 and probed["RotNet weak"]["conv5"] < probed["RotNet mono"]["conv5"]
+show.curve(layers, {name: list(probed[name].values()) for name in ("RotNet full", "RotNet mono", "RotNet weak", "random")}, xlabel="",
+           ylabel="validation accuracy", title="one image with and without augmentation")
+
+# %%
+enough = [layer for layer in layers if gap[layer] < 0.03]
+measured = {"one is enough up to": enough[-1] if enough else "none",
+            "helps without augmentation": probed["RotNet weak"]["conv2"] > probed["random"]["conv2"] + 0.02}
+show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}])
+
+# %% [markdown]
+# ## 8. Filters
+#
+# The first layer's filters side by side, a row each: random weights, one image, all images.
+
+# %%
+side_by_side = ("random", "RotNet mono", "RotNet full", "DeepCluster mono")
+kernels = [encoders.first_filters((trained | yardsticks)[name].f)[:16] for name in side_by_side]
+show.filters(torch.cat(kernels), title="rows: " + ", ".join(side_by_side))
+
+# %% [markdown]
+# Each column looks alike in all rows: all networks began with the same weights, and so short a training moves the first filters little. So take "one image is enough for
+# conv1" with care here: part of it is that *no* training changes conv1 much within seconds. The paper trains for days. What excites a unit most? Choose layers and units.
+
+# %%
+widgets.filters(method, data.validation, panel)
+
+# %% [markdown]
+# ## 9. Two layers kept, three trained
+#
+# If the first two layers of one image are good ones, a network may *keep* them, frozen, and learn the rest with labels.
+
+# %%
+how = supervised.COURSE.but(epochs=4)
+part = Data(data.train.take(slice(0, N)), data.validation, data.test)
+stems = {"random": encoders.with_frozen(yardsticks["random"].f, 2), "scattering": scattering_stem(yardsticks["random"].f),
+         **{name: encoders.with_frozen(trained[name].f, 2) for name in ("RotNet mono", "DeepCluster mono", "RotNet full")},
+         "nothing frozen": encoders.with_frozen(yardsticks["random"].f, 0)}
+kept = {name: evaluate.fine_tune(stem, part, 1.0, how) for name, stem in stems.items()}
+show.bars(kept, chance=1 / len(data.classes), title="first two layers frozen, the rest trained with labels (validation)")
+
+# %% [markdown]
+# ## 10. Exercise: what a layer knows of a texture (about 5 minutes)
+#
+# Which features occur *together*, wherever they are? With maps $F$ of $c$ channels, $f_{ip}$ at place $p$:
+#
+# $$G_{ij} = \frac{1}{HW} \sum_p f_{ip} f_{jp}$$
+
+# %%
+def my_gram(maps):
+    """maps: (b, c, h, w). Returns (b, c, c), a matrix for each picture."""
+    # BEGIN SOLUTION
+    f = maps.flatten(2)                                     # (b, c, h w)
+    return f @ f.transpose(1, 2) / f.shape[2]
+    # END SOLUTION
+
+gram = check("single_image.gram", my_gram)
+
+# %% [markdown]
+# Style transfer (Gatys and others, 2016) changes the pixels until the Gram matrices are those of the *style* and a deeper layer's maps still those of the *content*. It was
+# done with networks trained on a million labelled photographs. Here with RotNet that has seen one, and with random weights.
+
+# %%
+def resized(picture, height):
+    return F.interpolate(picture[None].float() / 255, (height, height * picture.shape[2] // picture.shape[1]), mode="bilinear", antialias=True)[0]
+
+content, style = resized(single.photograph("flower"), 64), resized(photo, 64)
+painted = {name: stylize.transfer((trained | yardsticks)[name].f, content, style, steps=40, gram=gram)[0] for name in ("RotNet mono", "random")}
+tiles = {"content": content, "style": style, "features of one image": painted["RotNet mono"], "random features": painted["random"]}
+show.grid(torch.stack([F.interpolate(t[None], content.shape[1:])[0] for t in tiles.values()]), list(tiles), columns=4, scale=1)
+
+# %% [markdown]
+# What comes out is colour and grain of the style, and no painting: five small convolutions, two of them with strides, see little, and leave a pattern of dots. Texture
+# stands in the first layers; random filters see some of it too.
+#
+# ## 11. What was learned, and what was not?
+
+# %%
+some = slice(0, 80)
+encoded = {name: features.extract(trained[name], data.validation)[some] for name in ("RotNet mono", "RotNet full")}
+widgets.neighbours(encoded, data.validation.image[some], data.validation.label[some], classes=data.classes)
+
+# %%
+tables = evaluate.factor_table({"pixels": "pixels", "one image": trained["RotNet mono"], "all images": trained["RotNet full"]}, few)
+show.factor_table(tables, title="what can be read, factor by factor (validation split)")
+
+# %% [markdown]
+# ## 12. The paper's claims
+#
+# `sslcourse claims single_image --seeds 5` trains seven networks a seed and returns a verdict for each claim; `sslcourse table single_image` makes the whole table, on the
+# toybox or, with `--set data=... --set picture=...`, on your own pictures and photographs. The README holds what they printed.
+
+# %%
+from sslcourse import claims
+show.table([{"claim": c.text, "where": c.source} for c in claims.paper("single_image").CLAIMS],
+           caption="positive effect = the paper is right here too")
+
+# %% [markdown]
+# ## 13. What changed since
+#
+# - **The augmented image prior** (Asano and Saeed, 2023): with a teacher's answers on crops of one photograph, a student network learns much of what the teacher knows.
+# - **Fractals and noise** as training pictures: other sources of edges without any photograph.
+# - The lesson for practice stands: early layers are cheap, augmentation is knowledge put in by hand, and scale pays in the deep layers.
+#
+# ## Answer
+#
+# One photograph with heavy augmentation brings the first layer about as far as all pictures do; the last one stays far behind. Augmentation does the work:
+# without it the task is solved at once, and the deep layers learn less still. The test split is opened once, for the final number.
+
+# %%
+final = evaluate.report({"RotNet, one image": trained["RotNet mono"], "RotNet, all images": trained["RotNet full"]}, data)
+final
+
+# %%
+mine_on_the_wall = {"RotNet, one image": final["RotNet, one image"]["linear"]}
+show.bars(compare.wall(mine_on_the_wall), chance=0.1, title="the results wall: linear probe, test split")
+
+# %%
+print(f"The last layer, test split: one image {final['RotNet, one image']['linear']:.1%}, all images {final['RotNet, all images']['linear']:.1%}, "
+      f"random weights {final['random encoder']['linear']:.1%}; at conv1 (validation) {probed['RotNet mono']['conv1']:.1%}, "
+      f"{probed['RotNet full']['conv1']:.1%} and {probed['random']['conv1']:.1%}.")
+lesson("05_single_image")
+print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## References
+# - Y. M. Asano, C. Rupprecht, A. Vedaldi. *A critical analysis of self-supervision, or what we can learn from a single image.* ICLR 2020. arXiv:1904.13132.
+# - Y. M. Asano, A. Saeed. *The augmented image prior: distilling 1000 classes by extrapolating from a single image.* ICLR 2023. arXiv:2112.00725.
+# - E. Oyallon, E. Belilovsky, S. Zagoruyko. *Scaling the scattering transform: deep hybrid networks.* ICCV 2017. arXiv:1703.08961.
+# - L. Gatys, A. Ecker, M. Bethge. *Image style transfer using convolutional neural networks.* CVPR 2016.
