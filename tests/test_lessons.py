@@ -19,6 +19,7 @@ LESSONS = [*sorted(FOLDER.glob("*.ipynb")), *sorted((FOLDER / "homework").glob("
 VIEWS = {
     "00_start": {"replay", "explorer", "clusters", "neighbours", "filters", "pointer", "clip"},
     "01_simclr": {"replay", "explorer", "clusters", "neighbours", "filters"},
+    "02_bigan": {"replay", "explorer", "neighbours"},
     "04_rotation_and_clusters": {"replay", "clusters", "neighbours"},
     "05_single_image": {"replay", "neighbours", "filters"},
     "06_byol": {"replay", "clusters", "neighbours"},

@@ -1,0 +1,309 @@
+# %% [markdown]
+# # GAN and BiGAN: a game that makes an encoder
+#
+# **The question of this notebook.** A generator learns to draw pictures from noise. Can the same game give us the way *back*, from a picture to its code, and
+# is that code worth keeping?
+#
+# J. Donahue, P. Krähenbühl, T. Darrell. *Adversarial Feature Learning.* ICLR 2017.
+# I. Goodfellow and others. *Generative Adversarial Nets.* NeurIPS 2014.
+#
+# **You will be able to**
+# - write both players' losses, say whose gradient goes where, and train with your own code;
+# - prove on a tiny world that the best encoder undoes the generator;
+# - see a game that is lost and a generator that draws one thing only, and measure both.
+#
+# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+
+# %%
+# On Colab this installs the course; at home it does nothing.
+import importlib.util, subprocess, sys
+here = importlib.util.find_spec
+if here("google") and here("google.colab") and not here("sslcourse"):
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+
+# %%
+import time
+notebook_started = time.perf_counter()
+
+import inspect
+import itertools
+import sslcourse                       # first: it sets how torch's threads wait for each other
+import torch
+import torch.nn.functional as F
+from sslcourse import compare, encoders, evaluate, features, health, show, widgets
+from sslcourse.check import check, hint, lesson, solution
+from sslcourse.data import images, toybox
+from sslcourse.methods import bigan
+from sslcourse.tables import bigan as paper_table
+from sslcourse.train import Recipe, epochs, fit
+
+profile = sslcourse.setup(seed=0)
+data, digits = toybox.images(), images.digits(8)
+held_out = data.validation.label
+
+# %% [markdown]
+# ## 1. A picture that makes the question visible
+#
+# Real digits, eight pixels wide, and below them what an untrained generator makes of noise. A **discriminator** has to tell one kind from the other, and the
+# generator has to fool it. Nobody compares a drawing with any particular digit.
+
+# %%
+def new_flat(name="BiGAN"):
+    torch.manual_seed(0)
+    return paper_table.variants(8, 128)[name]()
+
+real, z_shown = digits.validation.image[:12].float() / 255, bigan.noise(12, paper_table.LATENT)
+untrained_flat = new_flat()
+with torch.no_grad():
+    drawn = untrained_flat.g(z_shown)
+show.grid(torch.cat([real, drawn]), columns=12, scale=6)
+
+# %% [markdown]
+# ## 2. Predict
+#
+# BiGAN's discriminator sees *pairs*: a real picture with its code, a drawing with its noise. No loss ever compares $G(E(x))$ with $x$. Will they look alike
+# after training? And what is the loss of a discriminator that knows nothing?
+
+# %%
+my_prediction = {"G(E(x)) resembles x": None, "D's loss when it knows nothing": None}
+
+# %% [markdown]
+# ## 3. The idea in mathematics, with the names of the code
+#
+# Generator `g`, encoder `code` $=E(x)$, discriminator `d` (its logit; $D$ is the sigmoid of it):
+#
+# $$V(D, E, G) = \mathbb{E}_x \log D(x, E(x)) + \mathbb{E}_z \log\left(1 - D(G(z), z)\right)$$
+#
+# $D$ raises it, $E$ and $G$ lower it together. `discriminator_loss` is $-V/2$. For $E$ and $G$ the code exchanges the two labels
+# instead of the sign (`generator_encoder_loss`): where $D$ is sure, $V$ has no slope left.
+#
+# ## 4. Exercises: both losses (about 8 minutes)
+#
+# From logits, in whichever way you like. `hint("bigan.discriminator_loss", 1)` helps, `solution("bigan.discriminator_loss")` shows ours.
+
+# %%
+def my_discriminator_loss(real, generated):
+    """real, generated: (n,) logits of D. Returns one number: the mean of both halves' cross-entropies."""
+    # BEGIN SOLUTION
+    bce = F.binary_cross_entropy_with_logits
+    return (bce(real, torch.ones_like(real)) + bce(generated, torch.zeros_like(generated))) / 2
+    # END SOLUTION
+
+d_loss = check("bigan.discriminator_loss", my_discriminator_loss)
+
+# %%
+def my_generator_encoder_loss(real, generated):
+    """The same logits; E and G want the opposite labels."""
+    # BEGIN SOLUTION
+    bce = F.binary_cross_entropy_with_logits
+    return (bce(real, torch.zeros_like(real)) + bce(generated, torch.ones_like(generated))) / 2
+    # END SOLUTION
+
+eg_loss = check("bigan.generator_encoder_loss", my_generator_encoder_loss)
+
+# %% [markdown]
+# ## 5. Exercise: who is detached when? (about 6 minutes)
+#
+# `encoder`, `generator` and `discriminator` are functions. Return both losses; $D$'s must not move $E$ or $G$.
+
+# %%
+def my_updates(x, z, encoder, generator, discriminator):
+    """Returns D's loss, and the loss that E and G share."""
+    # BEGIN SOLUTION
+    code, picture = encoder(x), generator(z)
+    d = my_discriminator_loss(discriminator(x, code.detach()), discriminator(picture.detach(), z))
+    eg = my_generator_encoder_loss(discriminator(x, code), discriminator(picture, z))
+    return d, eg
+    # END SOLUTION
+
+updates = check("bigan.updates", my_updates)
+
+# %% [markdown]
+# ## 6. Why the encoder undoes the generator
+#
+# A world of three pictures and three codes. There are 27 encoders and 27 generators; for each pair of them the best possible $D$ is known, $p / (p + q)$. Where can even
+# that $D$ do no better than a coin?
+
+# %%
+def best_d_loss(e, g):
+    p, q = torch.zeros(3, 3), torch.zeros(3, 3)
+    for i in range(3):
+        p[i, e[i]] += 1 / 3                # the pair (x, E(x))
+        q[g[i], i] += 1 / 3                # the pair (G(z), z)
+    logit = (p.log() - q.log()).clamp(-60, 60)
+    return float(bigan.discriminator_loss(logit[range(3), e], logit[g, range(3)]))
+
+maps = [list(m) for m in itertools.product(range(3), repeat=3)]
+fooled = [(e, g) for e, g in itertools.product(maps, maps) if best_d_loss(e, g) > 0.69]
+assert len(fooled) == 6 and all(g[e[x]] == x for e, g in fooled for x in range(3))
+show.table([{"E": str(e), "G": str(g), "D's loss": best_d_loss(e, g), "G(E(x))": str([g[i] for i in e])} for e, g in fooled],
+           caption="the only pairs that fool the best discriminator")
+
+# %% [markdown]
+# Six, one for each way to number the pictures, and in each $G(E(x)) = x$. The loss there is $\log 2$: $D$ says one half to everything.
+#
+# ## 7. The library's method, and your functions in it
+
+# %%
+for part in (bigan.BiGAN.loss, bigan.BiGAN.step):
+    print(inspect.getsource(part))
+
+# %% [markdown]
+# Now train on the digits, with your losses. Below the curves, live: what $G$ draws from the same noise, real digits $x$, and $G(E(x))$.
+
+# %%
+recipe = Recipe(30, 64, 1e-3, schedule="cosine", weight_decay=2.5e-5)
+torch.manual_seed(0)
+game = new_flat()
+game.d_loss, game.eg_loss = d_loss, eg_loss
+x = digits.validation.image.float() / 255
+with widgets.Panel(recipe.epochs, classes=digits.classes, title="BiGAN") as panel:
+    for row in epochs(game, digits.train.unlabelled(), recipe):
+        with torch.no_grad():
+            again, drawn = game.reconstruct(x), game.g(z_shown)
+        row |= {"x to G(E(x))": float((x - again).abs().mean()), "to another": float((x.roll(1, 0) - again).abs().mean())}
+        panel.add(row, pictures={"G(z)": drawn, "x": x[:12], "G(E(x))": again[:12]})
+
+# %%
+panel.replay
+
+# %%
+own, other = panel.rows[-1]["x to G(E(x))"], panel.rows[-1]["to another"]
+assert own < 0.9 * other, "G(E(x)) should be nearer to its own x"
+show.bars({"its own x": own, "another x": other}, title="mean distance of G(E(x)) from", unit="")
+
+# %% [markdown]
+# ## 8. A walk through the codes
+#
+# Between two digits: encode both, and draw what lies on the way.
+
+# %%
+from sslcourse.widgets.explorers import Control, Explorer
+
+def walk(first, second, way):
+    with torch.no_grad():
+        a, b = game.code(x[[int(first)]]), game.code(x[[int(second)]])
+        middle = game.g((1 - way) * a + way * b)
+    page = torch.cat([x[[int(first)]], middle, x[[int(second)]]])
+    return show.png(show.grid(page, titles=["from", f"{way:.2f}", "to"], columns=3, scale=12)), "G of a code on the way"
+
+Explorer(walk, [Control("first", "slider", 0.0, "first digit", 0.0, 11.0, 1.0, 0), Control("second", "slider", 5.0, "second digit", 0.0, 11.0, 1.0, 0),
+                Control("way", "slider", 0.5, "way", 0.0, 1.0, 0.125)], name="walk")
+
+# %% [markdown]
+# ## 9. Break it: a generator that draws one thing
+#
+# **Mode collapse** on a switch: all noise is squeezed to a tenth of its range before $G$ sees it, so that its drawings are nearly one. `health.coverage` asks which share of the real
+# pictures has a drawing among its nearest. Held-out real digits give the reference.
+
+# %%
+flat = lambda pictures: pictures[:, 0].flatten(1)
+with torch.no_grad():
+    noise = bigan.noise(400, paper_table.LATENT)
+    healthy, squeezed = flat(game.g(noise)), flat(game.g(0.1 * noise))
+train_x = flat(digits.train.image[:400].float() / 255)
+covered = {"real digits": health.coverage(train_x, flat(digits.train.image[400:800].float() / 255)),
+           "G(z)": health.coverage(train_x, healthy), "G(z / 10)": health.coverage(train_x, squeezed)}
+assert covered["real digits"] > covered["G(z)"] > covered["G(z / 10)"]
+show.bars(covered, title="share of real digits that the drawings cover")
+
+# %% [markdown]
+# ## 10. The paper's table, on small digits
+#
+# What is a layer worth if a digit is given the label of its nearest neighbour? All six rows of the paper, with what the paper leaves to its appendix: pixels, and
+# a network that has learned nothing.
+
+# %%
+methods, seconds = paper_table.trained(digits, recipe.but(epochs=10), 128, say=lambda line: None)
+nearest = paper_table.accuracies(methods, digits)
+show.table([{"features": name, "1-NN": 100 * value, "paper, MNIST": bigan.TABLE.get(name, "")} for name, value in nearest.items()],
+           caption="1-NN accuracy, validation split, %")
+
+# %% [markdown]
+# Read it with care: the untrained network is among the best. The table shows that little is *lost*; on such digits there is hardly anything to win.
+#
+# ## 11. Colour pictures
+#
+# The convolutional game on the toybox, short, beside the autoencoder on the same pictures. Does the game have a chance in seconds?
+
+# %%
+short, part = bigan.COURSE.but(epochs=3), data.train.take(slice(0, 2000)).unlabelled()
+def new_method(kind=bigan.BiGAN, **arguments):
+    torch.manual_seed(0)
+    return kind(encoders.small_cnn(), **arguments)
+
+method, auto = new_method(), new_method(bigan.Autoencoder, power=1)
+rows = list(epochs(method, part, short))
+fit(auto, part, short)
+show.history(rows, ["loss", "E and G"], baselines={"loss": {"blind": 0.693}}, title="D is winning")
+
+# %% [markdown]
+# The discriminator's loss is far below $\log 2$: it tells nearly every pair apart, and $E$ and $G$ learn from an opponent that is out of reach. Look at the pictures.
+
+# %%
+toys = data.validation.image[:12].float() / 255
+with torch.no_grad():
+    page = torch.cat([method.g(bigan.noise(12, method.latent)), toys, method.reconstruct(toys), auto.reconstruct(toys)])
+show.grid(page, columns=12, scale=2)
+
+# %%
+show.filters(auto.f, "first filters of the autoencoder's E")
+
+# %%
+untrained = evaluate.random_like(method, data.train.image)
+scores = {name: evaluate.probe(m, data)["linear"] for name, m in (("random encoder", untrained), ("BiGAN", method), ("autoencoder", auto))}
+assert scores["autoencoder"] > scores["BiGAN"], "seconds are enough for an autoencoder, not for the game"
+show.bars(scores, title="linear probe on the validation split", chance=0.1)
+
+# %%
+some = slice(0, 150)
+encoded = {name: features.extract(m, data.validation)[some] for name, m in (("BiGAN", method), ("autoencoder", auto))}
+widgets.neighbours(encoded, data.validation.image[some], held_out[some], classes=data.classes)
+
+# %% [markdown]
+# ## 12. What did they throw away?
+
+# %%
+factors = evaluate.factor_table({"pixels": "pixels", "BiGAN": method, "autoencoder": auto}, data)
+show.factor_table(factors, title="what can be read, factor by factor (validation split)")
+
+# %% [markdown]
+# ## 13. The paper's claims
+#
+# `sslcourse claims bigan --seeds 5` decides each with networks of its own; the README holds what it printed.
+
+# %%
+from sslcourse import claims
+show.table([{"claim": c.text, "where": c.source} for c in claims.paper("bigan").CLAIMS], caption="positive effect = the paper is right here too")
+
+# %% [markdown]
+# ## 14. What changed since
+#
+# - **BigBiGAN** (2019) added judges of $x$ alone and of $z$ alone, and far larger networks: features on a par with the best of that year.
+# - **Masked autoencoders** and contrastive methods reached more with no game at all; adversarial feature learning is rarely used today.
+# - The *pairs* live on: to match two joint distributions is the idea of cycle-consistent translation too.
+#
+# ## Answer
+#
+# The way back comes free with the game: on digits $G(E(x))$ comes to resemble $x$ though no loss asks for it. As a way to features it is slow: on coloured pictures,
+# in seconds, the game is lost. The test split is opened once, for the final number.
+
+# %%
+final = evaluate.report({"BiGAN": method, "autoencoder": auto}, data)
+final
+
+# %%
+show.bars(compare.wall({name: final[name]["linear"] for name in ("BiGAN", "autoencoder")}), chance=0.1, title="the results wall: linear probe, test split")
+
+# %%
+print(f"Linear probe: BiGAN {final['BiGAN']['linear']:.1%}, autoencoder {final['autoencoder']['linear']:.1%}, random encoder "
+      f"{final['random encoder']['linear']:.1%}, pixels {final['pixels']['linear']:.1%}.")
+lesson("02_bigan")
+print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## References
+# - J. Donahue, P. Krähenbühl, T. Darrell. *Adversarial feature learning.* ICLR 2017. arXiv:1605.09782.
+# - I. Goodfellow and others. *Generative adversarial nets.* NeurIPS 2014. arXiv:1406.2661.
+# - V. Dumoulin and others. *Adversarially learned inference.* ICLR 2017. arXiv:1606.00704.
+# - J. Donahue, K. Simonyan. *Large scale adversarial representation learning.* NeurIPS 2019. arXiv:1907.02544.
