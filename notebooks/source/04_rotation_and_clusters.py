@@ -330,7 +330,7 @@ show.bars({name: row["linear"] for name, row in by_name.items()}, title="linear 
 
 # %% [markdown]
 # **Colours** are the shortcut here: the clusters agree with each other *better* than the healthy ones and are found more often, and the features are worth less than an
-# untrained network's. Stable clusters are no proof of good ones. What is a fair sign, if you have no labels?
+# untrained network's. Stable clusters are no proof of good ones. **Dead clusters** waste nine tenths of the classifier; in a run this short the few that live do not teach less. What is a fair sign, if you have no labels?
 #
 # ## 11. What did they learn?
 

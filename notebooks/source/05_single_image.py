@@ -48,7 +48,7 @@ data = toybox.images()
 my_picture = None                      # "holiday.jpg"
 
 photo = single.photograph(my_picture or "china")                     # (3, H, W), 0 to 255
-small = F.interpolate(photo[None].float() / 255, (140, 140 * photo.shape[2] // photo.shape[1]), mode="bilinear", antialias=True)
+small = F.interpolate(photo[None].float() / 255, (100, 100 * photo.shape[2] // photo.shape[1]), mode="bilinear", antialias=True)
 show.grid(small, scale=1, title=f"one photograph, {photo.shape[2]} x {photo.shape[1]} pixels")
 
 # %% [markdown]
@@ -57,13 +57,13 @@ show.grid(small, scale=1, title=f"one photograph, {photo.shape[2]} x {photo.shap
 # %%
 N = 1000                               # pictures in every training set of this notebook
 crops = single.single_image(my_picture or "china", N)
-show.grid(crops.image[:24], columns=8, title="one photograph, many training pictures")
+show.grid(crops.image[:40], columns=10, title="one photograph, many training pictures")
 
 # %% [markdown]
 # And this is what the features will be *tested* on. Not one of these solids is in the photograph. What is alike in both: edges, corners, colours, blobs.
 
 # %%
-show.grid(data.train.image[:8], columns=8, title="the toybox")
+show.grid(data.train.image[:4], columns=4, title="the toybox")
 
 # %% [markdown]
 # ## 2. Predict
@@ -104,7 +104,7 @@ cut = check("single_image.crops", my_crops)
 # %%
 torch.manual_seed(0)
 mine = Samples(cut(photo.float() / 255, N, 32, (0.01, 0.25)), name="my crops")
-show.grid(mine.image[:8], columns=8, title="your crops")
+show.grid(mine.image[:4], columns=4, title="your crops")
 
 # %% [markdown]
 # ## 4. No new method
@@ -146,7 +146,7 @@ sets = single.conditions(data.train, my_picture or "china", N)
 show.table([{"set": name, "samples": len(s), "made from": s.name} for name, s in sets.items()])
 
 # %%
-show.grid(torch.cat([s.image[:6] for s in sets.values()]), columns=6, title="rows: mono, deka, kilo, full")
+show.grid(torch.cat([s.image[:4] for s in sets.values()]), columns=4, title="rows: mono, deka, kilo, full")
 
 # %% [markdown]
 # The same network, from the same first weights, on each of them, and the two other methods on the first and the last.
@@ -214,7 +214,7 @@ show.bars({layer: max(0.0, value) for layer, value in gap.items()}, title="RotNe
 
 # %%
 weak = single.single_image(my_picture or "china", N, distortion=single.WEAK)
-show.grid(weak.image[:4], columns=4, title="nearly no augmentation")
+show.grid(weak.image[:2], columns=2, title="nearly no augmentation")
 
 # %%
 trained["RotNet weak"] = new_method()
@@ -299,7 +299,7 @@ show.grid(torch.stack([F.interpolate(t[None], content.shape[1:])[0] for t in til
 # ## 11. What was learned, and what was not?
 
 # %%
-some = slice(0, 80)
+some = slice(0, 40)
 encoded = {name: features.extract(trained[name], data.validation)[some] for name in ("RotNet mono", "RotNet full")}
 widgets.neighbours(encoded, data.validation.image[some], data.validation.label[some], classes=data.classes)
 
