@@ -172,6 +172,10 @@ own, other = panel.rows[-1]["x to G(E(x))"], panel.rows[-1]["to another"]
 assert own < 0.9 * other, "G(E(x)) should be nearer to its own x"
 show.bars({"its own x": own, "another x": other}, title="mean distance of G(E(x)) from", unit="")
 
+# %%
+measured = {"G(E(x)) resembles x": own < other, "D's loss when it knows nothing": best_d_loss([0, 1, 2], [0, 1, 2])}
+show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}])
+
 # %% [markdown]
 # ## 8. A walk through the codes
 #
@@ -241,10 +245,10 @@ show.history(rows, ["loss", "E and G"], baselines={"loss": {"blind": 0.693}}, ti
 # The discriminator's loss is far below $\log 2$: it tells nearly every pair apart, and $E$ and $G$ learn from an opponent that is out of reach. Look at the pictures.
 
 # %%
-toys = data.validation.image[:12].float() / 255
+toys = data.validation.image[:8].float() / 255    # rows: G(z), x, G(E(x)), and the autoencoder's G(E(x))
 with torch.no_grad():
-    page = torch.cat([method.g(bigan.noise(12, method.latent)), toys, method.reconstruct(toys), auto.reconstruct(toys)])
-show.grid(page, columns=12, scale=2)
+    page = torch.cat([method.g(bigan.noise(8, method.latent)), toys, method.reconstruct(toys), auto.reconstruct(toys)])
+show.grid(page, columns=8, scale=2)
 
 # %%
 show.filters(auto.f, "first filters of the autoencoder's E")
