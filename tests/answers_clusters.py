@@ -159,7 +159,7 @@ def by_counting(a, b, combine=lambda i, ha, hb, hab: i / math.sqrt(ha * hb)):
 
 
 def by_histogram(a, b, combine=lambda i, ha, hb, hab: i / np.sqrt(ha * hb), guard=True):
-    p = np.histogram2d(a.numpy(), b.numpy(), bins=(np.arange(a.max() + 2), np.arange(b.max() + 2)))[0]
+    p = np.histogram2d(a.numpy(), b.numpy(), bins=(np.arange(int(a.max()) + 2), np.arange(int(b.max()) + 2)))[0]
     p = p / p.sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         h = [-(np.nansum(v * np.log(v)) if guard else (v * np.log(v)).sum()) for v in (p.sum(1), p.sum(0), p)]

@@ -421,7 +421,7 @@ def test_what_students_wrote_is_no_formula():
 
 def test_wrong_input_is_explained_with_code_2(tmp_path, capsys):
     (tmp_path / "a.ipynb").write_text("")
-    for arguments, match in ((["nowhere"], "no folder"), ([str(tmp_path), "--assignment", "02"], "homework_simclr"),
+    for arguments, match in ((["nowhere"], "no folder"), ([str(tmp_path), "--assignment", "none"], "homework_simclr"),
                              ([str(tmp_path), "--jobs", "0"], "jobs=0"), ([str(tmp_path), "--seconds", "0"], "above 0")):  # fmt: skip
         assert main(["grade", *arguments, "--out", str(tmp_path / "x.csv")]) == 2
         assert match in capsys.readouterr().err
