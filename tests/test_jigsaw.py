@@ -144,6 +144,11 @@ def test_a_bad_lens_tells_where_and_a_grey_normalised_piece_does_not():
     assert pieces.mean((2, 3, 4)).std() > 0.05
     assert (jigsaw.normalised(pieces) - jigsaw.normalised(pieces[:, :1])).abs().max() < 1e-4
     assert torch.equal(jigsaw.lens(stripes), stripes)
+    cast = jigsaw.cut_pieces(jigsaw.lens(stripes, cast=0.2), 3, 4, jitter=False)
+    red = (jigsaw.normalised(cast)[0, :, 0] - jigsaw.normalised(cast)[0, :, 2]).mean((1, 2)).view(3, 3)
+    assert (red.diff(dim=1) > 0.3).all() and red.diff(dim=0).abs().max() < 1e-4  # coloured pieces tell their column
+    without = jigsaw.normalised(jigsaw.greyed(cast))
+    assert (without - without[:, :1]).abs().max() < 1e-3  # grey ones do not
     spot = torch.zeros(1, 3, 60, 60)
     spot[:, :, 8, 8] = 1  # far from the centre: red moves outwards, blue inwards
     red, _, blue = (channel.flatten().argmax().item() // 60 for channel in jigsaw.lens(spot, aberration=0.08)[0])

@@ -188,12 +188,14 @@ def assembled(pieces: Float[Tensor, "b n c t t"], gap: int = 1, ground: float = 
     return page[:, :, : page.shape[2] - gap, : page.shape[3] - gap]
 
 
-def lens(image: Float[Tensor, "b 3 h w"], aberration: float = 0.0, lamp: float = 0.0) -> Float[Tensor, "b 3 h w"]:
+def lens(image: Float[Tensor, "b 3 h w"], aberration: float = 0.0, lamp: float = 0.0,
+         cast: float = 0.0) -> Float[Tensor, "b 3 h w"]:  # fmt: skip
     """A bad camera, which says in every pixel where in the picture it lies. For showing shortcuts: rendered pictures have none.
 
     Args:
         aberration: red is enlarged about the centre, and blue reduced, by this share: coloured fringes that point outwards.
         lamp: how much brighter the lower right corner is than the upper left one; brightness grows evenly between them.
+        cast: how much redder the right edge is than the left one, which is bluer by as much (colour shading of a sensor).
     """
     _, _, h, w = image.shape
     if aberration:
@@ -206,6 +208,9 @@ def lens(image: Float[Tensor, "b 3 h w"], aberration: float = 0.0, lamp: float =
     if lamp:
         slope = torch.linspace(-0.5, 0.5, h, device=image.device)[:, None] + torch.linspace(-0.5, 0.5, w, device=image.device)
         image = image + lamp / 2 * slope
+    if cast:
+        tint = torch.tensor([0.5, 0.0, -0.5], device=image.device).view(3, 1, 1)
+        image = image + cast * tint * torch.linspace(-1, 1, w, device=image.device)
     return image.clamp(0, 1)
 
 

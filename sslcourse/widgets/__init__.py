@@ -6,7 +6,8 @@ _HOMES = {
     "Panel": "live", "align": "live", "map2d": "live",
     "Replay": "replay", "side_by_side": "replay", "recorded": "recording",
     "toybox": "explorers", "augmentations": "explorers", "temperature": "explorers",
-    "clusters": "maps", "neighbours": "maps", "text_box": "captions", "filters": "gallery", "pointer": "video", "clip": "video",
+    "clusters": "maps", "neighbours": "maps", "text_box": "captions", "filters": "gallery", "puzzles": "puzzle",
+    "pointer": "video", "clip": "video",
 }  # fmt: skip
 
 __all__ = sorted(_HOMES)
