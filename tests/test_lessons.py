@@ -20,6 +20,7 @@ VIEWS = {
     "00_start": {"replay", "explorer", "clusters", "neighbours", "filters", "pointer", "clip"},
     "01_simclr": {"replay", "explorer", "clusters", "neighbours", "filters"},
     "02_bigan": {"replay", "explorer", "neighbours"},
+    "03_damaged_jigsaw": {"replay", "puzzle", "neighbours", "filters"},
     "04_rotation_and_clusters": {"replay", "clusters", "neighbours"},
     "05_single_image": {"replay", "neighbours", "filters"},
     "06_byol": {"replay", "clusters", "neighbours"},
@@ -101,6 +102,20 @@ def use_filters(page) -> None:  # noqa: F811
     until(page, view, "d.unit === '1'")
 
 
+def use_puzzle(page) -> None:  # noqa: F811
+    """Two pieces change places, and a check counts."""
+    view = first(page, "puzzle")
+    until(page, view, "d.pictures === 'ready'")
+    before = data(view, "placed")
+    view.locator("button.tile").nth(0).click()
+    view.locator("button.tile").nth(4).click()
+    until(page, view, "d.placed !== old", before)
+    view.locator("button.check").click()
+    until(page, view, "d.hits !== '' && d.tries === '1'")
+    view.locator("button.reveal").click()
+    until(page, view, "d.network !== ''")
+
+
 def use_pointer(page) -> None:  # noqa: F811
     view = first(page, "pointer")
     until(page, view, "d.loaded === '1' && d.peak !== ''")
@@ -130,7 +145,7 @@ def use_captions(page) -> None:  # noqa: F811
 
 
 USES = {"replay": use_replay, "explorer": use_explorer, "clusters": use_clusters, "neighbours": use_neighbours, "filters": use_filters,
-        "pointer": use_pointer, "clip": use_clip, "captions": use_captions}  # fmt: skip
+        "pointer": use_pointer, "clip": use_clip, "captions": use_captions, "puzzle": use_puzzle}  # fmt: skip
 
 
 def in_kernel(page, expression: str, first: str = "pass") -> str:  # noqa: F811

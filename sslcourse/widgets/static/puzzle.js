@@ -3,14 +3,14 @@
 // data-* on the root are there for tests: puzzle, placed (which piece lies at each place), hits (after a check, else empty), network (hits of the
 // network while it is shown, else empty), picked (the place whose piece is picked up, else empty), tries, solved.
 
-const SIDE = 76;
+const SIDE = 72;
 
 const LOOK = `
 .ssl-puzzle .boards { display: flex; flex-wrap: wrap; gap: 10px 26px; align-items: flex-start; }
 .ssl-puzzle .column { display: flex; flex-direction: column; gap: 5px; }
 .ssl-puzzle .head { font-weight: 600; }
 .ssl-puzzle .board { display: grid; gap: 4px; touch-action: none; user-select: none; }
-.ssl-puzzle .tile { position: relative; padding: 0; width: ${SIDE + 6}px; height: ${SIDE + 6}px; border: 3px solid transparent; background: transparent;
+.ssl-puzzle .tile { position: relative; box-sizing: border-box; padding: 0; width: ${SIDE + 6}px; height: ${SIDE + 6}px; border: 3px solid transparent; background: transparent;
   border-radius: 3px; line-height: 0; cursor: grab; }
 .ssl-puzzle .tile canvas { image-rendering: pixelated; width: ${SIDE}px; height: ${SIDE}px; pointer-events: none; }
 .ssl-puzzle .tile.picked { border-color: var(--jp-brand-color1, #2196f3); }
