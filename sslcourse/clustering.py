@@ -40,7 +40,8 @@ def _points(x: Tensor, name: str = "x") -> Tensor:
         raise CourseError(f"{name} has shape {tuple(x.shape)}; give one row per point, (n, d)")
     x = x.detach()
     x = x if x.dtype in (torch.float32, torch.float64) else x.float()
-    if not torch.isfinite(x).all():
+    # The sum is finite only if all are; if it is not, it may also have been too large, so look at each.
+    if not torch.isfinite(x.sum()) and not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).any(1).sum())
         raise CourseError(f"{bad} of the {len(x)} rows of {name} hold NaN or infinity; has the training diverged? Lower the learning rate")
     return x
@@ -54,25 +55,52 @@ def _rows_at_once(x: Tensor, k: int) -> int:
     return max(256, (1 << 26 if x.is_cuda else 1 << 19) // k)
 
 
-def _nearest(x: Tensor, centre: Tensor, chunk: int | None = None, before: Tensor | None = None) -> Tensor:
-    # |x - c|^2 = |x|^2 - 2 (x.c - |c|^2 / 2): the first term is the same for all centres, so the nearest one has the
-    # smallest |c|^2 / 2 - x.c, and all of it is one matrix product for each chunk.
+def _scores(x: Tensor, centre: Tensor, chunk: int | None) -> Iterator[tuple[slice, Tensor]]:
+    # |x - c|^2 = |x|^2 + 2 (|c|^2 / 2 - x.c): the first term is the same for all centres, so the nearest one has the smallest
+    # |c|^2 / 2 - x.c, and all of it is one matrix product for each chunk, in the same memory.
     half = centre.square().sum(1) / 2  # (k,)
     chunk = chunk or _rows_at_once(x, len(centre))
-    scores = x.new_empty(min(chunk, len(x)), len(centre))
-    label = torch.empty(len(x), dtype=torch.long, device=x.device) if before is None else before.clone()
+    memory = x.new_empty(min(chunk, len(x)), len(centre))
     for start in range(0, len(x), chunk):
         part = x[start : start + chunk]
-        score = torch.addmm(half, part, centre.T, alpha=-1, out=scores[: len(part)])
-        if before is None:
-            label[start : start + chunk] = score.min(1).indices
-        else:
-            # The smallest score is found six times sooner than where it stands, and after a few rounds hardly a point moves: ask
-            # for the place only where another centre has come nearer than the point's own.
-            own = before[start : start + chunk, None]
-            moved = (score.amin(1, keepdim=True) < score.gather(1, own)).flatten().nonzero().flatten()
-            label[start + moved] = score[moved].min(1).indices
+        yield slice(start, start + len(part)), torch.addmm(half, part, centre.T, alpha=-1, out=memory[: len(part)])
+
+
+def _nearest(x: Tensor, centre: Tensor, chunk: int | None = None) -> Tensor:
+    label = torch.empty(len(x), dtype=torch.long, device=x.device)
+    for rows, score in _scores(x, centre, chunk):
+        label[rows] = score.min(1).indices
     return label
+
+
+def _again(x: Tensor, square: Tensor, centre: Tensor, label: Tensor, chunk: int | None, gap: Tensor | None) -> Tensor:
+    """The nearest centre of points that have one already; into `gap`, where it is given, how much nearer that is than the next one.
+
+    It is below 0 where the nearest one is new, which is then looked at again in the next round.
+    """
+    new = label.clone()
+    if gap is not None:
+        blur = 64 * torch.finfo(x.dtype).eps * (square + centre.square().sum(1).max())  # the last digits of a squared distance
+    for rows, score in _scores(x, centre, chunk):
+        own = label[rows, None]
+        mine = score.gather(1, own).flatten()
+        other = (score if gap is None else score.scatter_(1, own, float("inf"))).amin(1)
+        # The smallest of many numbers is found six times sooner than where it stands, and after a few rounds hardly a point moves:
+        # ask for the place only where another centre has come nearer.
+        moved = (other < mine).nonzero().flatten()
+        new[rows.start + moved] = score[moved].min(1).indices
+        if gap is not None:
+            far, near = ((square[rows] + 2 * v).clamp_min_(0) for v in (other, mine))
+            gap[rows] = (far - blur[rows]).clamp_min_(0).sqrt_() - (near + blur[rows]).sqrt_()
+    return new
+
+
+def _lost(shift: Tensor, label: Tensor) -> Tensor:
+    """By how much gaps may have shrunk when the centres moved by `shift` (k,): the own centre's way and the longest of the others'."""
+    if len(shift) == 1:
+        return shift[label]
+    most, place = shift.topk(2)
+    return shift[label] + torch.where(label == place[0], most[1], most[0])
 
 
 @torch.no_grad()
@@ -180,19 +208,31 @@ def kmeans(x: Float[Tensor, "n d"], k: int, *, start: Tensor | str = "k-means++"
         x = x - middle
         spread = x.square().mean(0).sqrt()
         centre = start.detach().to(x) - middle if isinstance(start, Tensor) else _seeds(x, k, start, generator)
-        before, number = None, 0
+        square = x.square().sum(1)
+        label, gap, number, moved = _nearest(x, centre, chunk), None, 1, n
         while True:
-            number += 1
-            label = _nearest(x, centre, chunk, before)
-            if before is not None and torch.equal(label, before):
-                break
             total, count = sums(x, label, k)
-            centre = torch.where((count > 0)[:, None], total / count.clamp_min(1)[:, None], centre)
+            old, centre = centre, torch.where((count > 0)[:, None], total / count.clamp_min(1)[:, None], centre)
             if empty == "split":
                 centre = split_empty(centre, count, spread, generator)
-            before = label
+            # Where the nearest centre was nearer by more than the centres have moved since, it still is (Hamerly, 2010): only the other
+            # points are compared with all centres again. As long as many points move nobody is safe, and measuring does not pay.
+            before, rows = label, None
+            if gap is not None:
+                gap -= _lost((centre - old).norm(dim=1), label) * (1 + 1e-5)
+                rows = (gap <= 0).nonzero().flatten()
+            if rows is None or len(rows) > 0.8 * n:  # to gather them would take longer than to compare them all
+                gap = torch.zeros_like(square) if moved < 0.05 * n else None
+                label = _again(x, square, centre, before, chunk, gap)
+            else:
+                label, fresh = before.clone(), gap[rows]
+                label[rows] = _again(x[rows], square[rows], centre, before[rows], chunk, fresh)
+                gap[rows] = fresh
             if number == iterations:
-                label = _nearest(x, centre, chunk, before)  # the centres have moved since the last look
+                break  # with labels that belong to the last centres
+            number += 1
+            moved = int((label != before).sum())
+            if not moved:
                 break
         inertia = float((x - centre[label]).square().sum())
         return Clusters(label, centre + middle, inertia, number)

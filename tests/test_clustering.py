@@ -1,6 +1,5 @@
 """k-means against scikit-learn's from the same start, empty clusters, whitening, and the agreement of partitions."""
 
-import numpy as np
 import pytest
 import torch
 
@@ -45,6 +44,24 @@ def test_a_chunk_changes_nothing_and_assign_is_the_nearest():
         part = clustering.kmeans(x, 12, start=x[:12], chunk=chunk)
         assert torch.equal(part.label, whole.label) and torch.allclose(part.centre, whole.centre)
         assert torch.equal(clustering.assign(x, whole.centre, chunk), torch.cdist(x, whole.centre).argmin(1))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("empty", clustering.EMPTY)
+def test_points_that_are_safe_need_no_look(dtype, empty, monkeypatch):
+    """Leaving out points whose nearest centre cannot have changed gives what looking at all of them gives; and many are left out."""
+    looked, whole = [], clustering._again
+    monkeypatch.setattr(clustering, "_again", lambda x, *rest: looked.append(len(x)) or whole(x, *rest))
+    for seed in range(4):
+        x = cloud(n=3000, d=6, k=20, seed=seed, dtype=dtype)
+        centre = x[:20].clone()
+        found = clustering.kmeans(x, 20, start=centre, iterations=40, empty=empty)
+        for _ in range(found.iterations):
+            label = torch.cdist(x.double(), centre.double()).argmin(1)
+            centre = torch.stack([x[label == c].mean(0) for c in range(20)])
+        assert torch.equal(found.label, label)
+        torch.testing.assert_close(found.centre, centre, rtol=1e-4, atol=1e-4)
+    assert min(looked) < 1000 and max(looked) == 3000
 
 
 def test_empty_clusters_are_filled_or_kept():
@@ -126,9 +143,13 @@ def test_agreement_equals_scikit_learn():
 
 @pytest.mark.slow
 def test_at_least_as_fast_as_scikit_learn():
-    """At 20,000 x 64 with 200 clusters, in turns, the best of each: a shared machine can slow either down."""
-    rows = {r["k-means"]: r for _ in range(1) for r in clustering.timing(repeats=5)}
-    mine, theirs = rows["sslcourse"], rows["scikit-learn"]
-    assert mine["inertia"] == pytest.approx(theirs["inertia"], rel=1e-3)
-    assert mine["best"] <= 1.1 * theirs["best"], (mine, theirs)
-    assert np.isfinite(mine["median"])
+    """At 20,000 x 64 with 200 clusters, in turns, the best of each; three times, because a shared machine can slow either down."""
+    ratios = []
+    for _ in range(3):
+        rows = {r["k-means"]: r for r in clustering.timing(repeats=5)}
+        mine, theirs = rows["sslcourse"], rows["scikit-learn"]
+        assert mine["inertia"] == pytest.approx(theirs["inertia"], rel=1e-5)
+        ratios.append(theirs["best"] / mine["best"])
+        if ratios[-1] >= 1:
+            break
+    assert max(ratios) >= 1, ratios
