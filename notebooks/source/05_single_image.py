@@ -48,7 +48,7 @@ data = toybox.images()
 my_picture = None                      # "holiday.jpg"
 
 photo = single.photograph(my_picture or "china")                     # (3, H, W), 0 to 255
-small = F.interpolate(photo[None].float() / 255, (100, 100 * photo.shape[2] // photo.shape[1]), mode="bilinear", antialias=True)
+small = F.interpolate(photo[None].float() / 255, (80, 80 * photo.shape[2] // photo.shape[1]), mode="bilinear", antialias=True)
 show.grid(small, scale=1, title=f"one photograph, {photo.shape[2]} x {photo.shape[1]} pixels")
 
 # %% [markdown]
@@ -57,13 +57,13 @@ show.grid(small, scale=1, title=f"one photograph, {photo.shape[2]} x {photo.shap
 # %%
 N = 1000                               # pictures in every training set of this notebook
 crops = single.single_image(my_picture or "china", N)
-show.grid(crops.image[:40], columns=10, title="one photograph, many training pictures")
+show.grid(crops.image[:30], columns=10, title="one photograph, many training pictures")
 
 # %% [markdown]
 # And this is what the features will be *tested* on. Not one of these solids is in the photograph. What is alike in both: edges, corners, colours, blobs.
 
 # %%
-show.grid(data.train.image[:4], columns=4, title="the toybox")
+show.grid(data.train.image[:2], columns=2, title="the toybox")
 
 # %% [markdown]
 # ## 2. Predict
@@ -146,7 +146,7 @@ sets = single.conditions(data.train, my_picture or "china", N)
 show.table([{"set": name, "samples": len(s), "made from": s.name} for name, s in sets.items()])
 
 # %%
-show.grid(torch.cat([s.image[:4] for s in sets.values()]), columns=4, title="rows: mono, deka, kilo, full")
+show.grid(torch.cat([s.image[:2] for s in sets.values()]), columns=8, title="two each: mono, deka, kilo, full")
 
 # %% [markdown]
 # The same network, from the same first weights, on each of them, and the two other methods on the first and the last.
