@@ -138,7 +138,10 @@ def scattering_stem(network: Encoder, octaves: int = 2, angles: int = 4, seed: i
     if not {"conv1", "conv2", "conv3"} <= set(layers):
         raise CourseError(f"this encoder has {', '.join(layers)}; the transform stands for conv1 and conv2 of encoders.small_cnn()")
     transform = Scattering(octaves, angles)
-    stages: dict[str, nn.Module] = {"scattering": nn.Sequential(transform, nn.BatchNorm2d(3 * transform.paths, affine=False))}
+    # momentum=None: the plain mean over all batches so far. A running mean would start from variance 1, thousands of times that of the finest
+    # paths, and after a short training the network would still be shown all but a constant in eval mode.
+    standardise = nn.BatchNorm2d(3 * transform.paths, affine=False, momentum=None)
+    stages: dict[str, nn.Module] = {"scattering": nn.Sequential(transform, standardise)}
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(common.step_seed(seed, 0xF2))
         for name in list(layers)[2:]:

@@ -259,6 +259,17 @@ def test_scattering_as_the_first_two_layers(toys):
         scattering_stem(scattering_encoder())
 
 
+def test_the_transforms_maps_are_standardised_after_a_few_batches(toys):
+    """The finest paths have a tiny variance: a running mean that starts from 1 would take dozens of batches to forget it."""
+    stem = scattering_stem(encoders.small_cnn(8))
+    x = toys.train.image.float() / 255
+    for part in x[:128].split(64):
+        stem(part)
+    maps = features.after(stem.eval(), "scattering", 8)({"image": x[:128]}).unflatten(1, (75, 64))
+    scale = maps.transpose(0, 1).flatten(1).std(1)
+    assert 0.8 < scale.min() and scale.max() < 1.25
+
+
 # ---------------------------------------------------------------------------------------------- claims and table
 
 
