@@ -372,8 +372,8 @@ class Jigsaw(Method):
     def views(self, batch):
         """Pieces as the encoder is shown them, brought back to 0..1 for the eye."""
         x = self.view(images_of(batch))
-        sets = [self.tasks] if self.together else [(t,) for t in self.tasks]
-        return {" + ".join(t): (self.pose(x, t)["shown"] / 4 + 0.5).clamp(0, 1) for t in sets}
+        sets = {"puzzle": self.tasks} if self.together else {t: (t,) for t in self.tasks}
+        return {name: (self.pose(x, t)["shown"] / 4 + 0.5).clamp(0, 1) for name, t in sets.items()}
 
     def loss(self, batch):
         x = self.view(images_of(batch))

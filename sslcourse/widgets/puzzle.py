@@ -39,13 +39,13 @@ class Puzzle(View):
         return (self._order == self._answer).all(1).tolist()
 
     def picture(self) -> bytes:
-        """Up to three puzzles: as they are given, as the network mends them, and as they were."""
+        """Up to two puzzles: as they are given, as the network mends them, and as they were."""
         from sslcourse import show
 
         n = self._order.shape[1]
         across, side, apart = round(n**0.5), 45, 2
         board = across * (side + apart) - apart
-        count = min(3, len(self._order))
+        count = min(2, len(self._order))
         sheet = show._Sheet(3 * (board + 26) + 14, 46 + count * (board + 16))
         sheet.text(8, 5, self.about["title"] or "damaged puzzles", 10.5, ha="left", fontweight="bold")
         for column, name in enumerate(("the puzzle", "the network's answer", "what it was")):
