@@ -47,6 +47,7 @@ class Puzzle(View):
         board = across * (side + apart) - apart
         count = min(2, len(self._order))
         sheet = show._Sheet(3 * (board + 26) + 14, 46 + count * (board + 16))
+        sheet.figure._colours = 256  # true colour would cost three times the bytes
         sheet.text(8, 5, self.about["title"] or "damaged puzzles", 10.5, ha="left", fontweight="bold")
         for column, name in enumerate(("the puzzle", "the network's answer", "what it was")):
             sheet.text(14 + column * (board + 26) + board / 2, 26, name)
