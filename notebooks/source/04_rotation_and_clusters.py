@@ -147,7 +147,7 @@ show.bars({"pictures with an up": known["turn found"], "without": lost["turn fou
 #
 # DeepCluster alternates. It groups the features of all pictures by k-means (eq. 2 of the paper), with $\phi$ for PCA, whitening and length 1,
 #
-# $$\min_{C} \frac{1}{N} \sum_{n=1}^{N} \min_{y_n} \big\| \phi(f(x_n)) - C\, y_n \big\|_2^2$$
+# $$\min_{C} \frac{1}{N} \sum_{n=1}^{N} \min_{y_n} \| \phi(f(x_n)) - C\, y_n \|_2^2$$
 #
 # then takes the cluster numbers $y_n$ for labels and trains $f$ with a *fresh* classifier to predict them. And again.
 #
