@@ -133,8 +133,8 @@ puzzle = check("jigsaw.puzzle", my_puzzle)
 # %%
 large = F.interpolate(pictures[:4] / 255, size=(60, 60), mode="bilinear")
 rows = [large] + [jigsaw.assembled(puzzle(large, orders[i].expand(4, -1), 5) / 4 + 0.5, gap=2).clamp(0, 1) for i in (0, 5)]
-show.grid(torch.cat([F.interpolate(r, size=(60, 60)) for r in rows]), ["picture"] * 4 + ["not shuffled"] * 4 + ["shuffled"] * 4, columns=4,
-          scale=1.4)
+names = ["picture"] * 4 + ["not shuffled"] * 4 + ["shuffled"] * 4
+show.grid(torch.cat([F.interpolate(r, size=(60, 60)) for r in rows]), names, columns=4, scale=1.4)
 
 # %% [markdown]
 # ## 5. The idea in mathematics, with the names of the code
@@ -152,8 +152,9 @@ show.grid(torch.cat([F.interpolate(r, size=(60, 60)) for r in rows]), ["picture"
 
 # %%
 def my_damaged_loss(orders, permutation, colours, bins, missing, faded, weights):
-    """orders: (B, P) scores, permutation: (B,) the right one; colours: (B, n, Q, s, s) scores, bins: (B, n, s, s) the right ones;
-    missing: (B,) the place of the missing piece; faded: (B, n) bool, pieces that lost their colours; weights: three numbers."""
+    """orders: (B, P) scores, permutation: (B,) the right one;
+    colours: (B, n, Q, s, s) scores, bins: (B, n, s, s) the right ones; missing: (B,) the place of the missing piece;
+    faded: (B, n) bool, pieces that lost their colours; weights: three numbers."""
     # BEGIN SOLUTION
     rows = torch.arange(len(missing), device=missing.device)
     arrangement = F.cross_entropy(orders, permutation) / math.log(orders.shape[1])
@@ -173,8 +174,9 @@ for part in (jigsaw.Jigsaw.pose, jigsaw.Jigsaw.answers, jigsaw.Jigsaw.encode):
 
 # %%
 recipe, part = jigsaw.COURSE.but(epochs=4), data.train.take(slice(0, 3000)).unlabelled()
-ours = {"data": "toybox", "encoder": "five convolutions", "side": untrained.side, "cell": untrained.side // 3, "tile": untrained.size,
-        "permutations": len(orders), "batch_size": recipe.batch_size, "optimizer": recipe.optimizer, "target": "17 colours in the ab plane"}
+ours = {"data": "toybox", "encoder": "five convolutions", "side": untrained.side, "cell": untrained.side // 3,
+        "tile": untrained.size, "permutations": len(orders), "batch_size": recipe.batch_size,
+        "optimizer": recipe.optimizer, "target": "17 colours in the ab plane"}
 show.table([{"": "papers", **{k: jigsaw.PAPER[k] for k in ours}}, {"": "here", **ours}], caption="every departure, in the open")
 
 # %% [markdown]
@@ -198,14 +200,15 @@ def grey_filters(method):
     low, high = kernels.amin((2, 3), keepdim=True), kernels.amax((2, 3), keepdim=True)
     return (kernels - low) / (high - low)
 
-with widgets.Panel(recipe.epochs, classes=data.classes, title="damaged jigsaws, no labels", samples=shown.take(slice(0, 6))) as panel:
+some = shown.take(slice(0, 6))
+with widgets.Panel(recipe.epochs, classes=data.classes, title="damaged jigsaws, no labels", samples=some) as panel:
     for row in epochs(method, part, recipe):
         h = features.extract(method, data.validation)
         row |= evaluate.probe(method, data, linear=False, limit=500)
         row |= {"effective rank": health.effective_rank(h)}
         xy = evaluate.living_map(h[:300], xy)
-        panel.add(row, xy=xy, labels=shown.label, filters=grey_filters(method), predicted=evaluate.guesses(method, data, 6),
-                  pictures=puzzles_and_answers(method, shown.image[:5]))
+        panel.add(row, xy=xy, labels=shown.label, filters=grey_filters(method),
+                  predicted=evaluate.guesses(method, data, 6), pictures=puzzles_and_answers(method, shown.image[:5]))
 
 # %%
 panel.replay
@@ -271,7 +274,8 @@ show.bars(linear, title="linear probe on the validation split", chance=0.1)
 # %%
 some = slice(0, 120)
 encoded = {name: features.extract(network, data.validation)[some] for name, network in alone.items()}
-pair = lambda *names: widgets.neighbours({name: encoded[name] for name in names}, data.validation.image[some], held_out[some], classes=data.classes)
+pair = lambda *names: widgets.neighbours({name: encoded[name] for name in names}, data.validation.image[some],
+                                         held_out[some], classes=data.classes)
 pair("jigsaw", "damaged")
 
 # %%
@@ -310,7 +314,7 @@ for door, both in doors.items():
         victim = new_method(tasks=("jigsaw",), **arguments)
         row = fit(victim, fewer, short)[-1]
         score = evaluate.probe(victim, data, limit=600)
-        found.append({"door": door, "": state, "puzzles solved": row["puzzles solved"], "kNN": score["kNN"], "linear": score["linear"]})
+        found.append({"door": door, "": state, "puzzles solved": row["puzzles solved"], **score})
 show.table(found, caption="the same pictures for both states of each door")
 
 # %%
@@ -364,7 +368,8 @@ show.table([{"claim": c.text, "where": c.source} for c in claims.paper("jigsaw")
 # *more* than an intact puzzle we cannot say: in this world the difference drowns in the spread over seeds. The test split is opened once, for the final number.
 
 # %%
-as_many = Data(data.train.take(slice(0, len(part))), data.validation, data.test)     # labels for the probes: of the pictures that it saw
+# The probes get the labels of those pictures only that the network was trained on.
+as_many = Data(data.train.take(slice(0, len(part))), data.validation, data.test)
 final = evaluate.report({"damaged jigsaw": method}, as_many)
 final
 
