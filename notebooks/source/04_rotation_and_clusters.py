@@ -287,11 +287,15 @@ largest = torch.bincount(label).argmax()
 show.grid(pictures[(label == largest).nonzero().flatten()[:8]], columns=8, title="the largest cluster after training")
 
 # %% [markdown]
-# The map, to walk on: colour it by cluster, by shape, by hue. Draw round a group to select it.
+# The map, to walk on: colour it by cluster, by shape, by hue. Draw round a group to select it. What a picture is *predicted* to be is the commonest shape of its
+# cluster in the whole training set (that is where labels come in, and purity is how often it is right).
 
 # %%
-explorer = widgets.clusters(xy, shown.label, shown.image, classes=data.classes, columns=shown,
-                            predicted=evaluate.guesses(method, data, len(shown)))
+shapes = torch.zeros(method.clusters, len(data.classes)).index_put((label, data.train.label), torch.tensor(1.0), accumulate=True)
+commonest = shapes.argmax(1)                                   # of each cluster
+explorer = widgets.clusters(xy, shown.label, shown.image, classes=data.classes, columns=[{"cluster": label[: len(shown)]}, shown],
+                            predicted=commonest[label[: len(shown)]])
+assert abs(float((commonest[label] == data.train.label).double().mean()) - clustering.purity(label, data.train.label)) < 1e-6
 explorer
 
 # %%
