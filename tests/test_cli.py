@@ -43,7 +43,7 @@ def test_the_same_command_goes_on(checkpoint, capsys):
     (["train", "simclr", "--data", "imagenet"], "imagenet"),
     (["train", "simclr", "--data", "toybox:blue"], "0 to 1"),
     (["train", "simclr", "--batch-size", "0"], "batch_size=0"),
-    (["claims", "byol"], "simclr"),
+    (["claims", "dino"], "simclr"),
     (["claims", "simclr", "--seeds", "0"], "seeds=0"),
 ])  # fmt: skip
 def test_wrong_input_is_explained_with_code_2(arguments, match, capsys, tmp_path, monkeypatch):
