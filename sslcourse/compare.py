@@ -20,6 +20,7 @@ from sslcourse import checkpoints, common, evaluate
 from sslcourse.common import CourseError
 from sslcourse.data.load import load
 from sslcourse.methods import catalogue
+from sslcourse.tables import cell
 from sslcourse.train import fit
 
 STORED = Path(__file__).parent / "wall.json"
@@ -81,9 +82,6 @@ def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: 
 
 def table(found: dict) -> list[dict]:
     """Rows for a table, in per cent: baselines first, then by their linear probe."""
-    def cell(values):
-        return f"{100 * statistics.fmean(values):.1f}" + (f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else "")
-
     rows = []
     for name, row in sorted(found["rows"].items(), key=lambda item: (item[0] not in BASELINES, statistics.fmean(item[1]["linear"]))):
         rows.append({"features": name, "kNN": cell(row["kNN"]), "linear probe": cell(row["linear"]),

@@ -6,12 +6,16 @@ probes read. Inputs are floats 0..1 (B, 3, H, W); they are centred inside, so th
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
+
+from sslcourse import common
+from sslcourse.common import CourseError
 
 
 def _stage(inside: int, outside: int, kernel: int, stride: int, norm: str = "batch") -> nn.Sequential:
@@ -71,8 +75,6 @@ def small_cnn(width: int = 32, norm: str = "batch") -> Encoder:
     what it makes of a picture does not depend on the others in its batch (Richemond et al., 2020, arXiv:2010.10241).
     """
     if norm not in ("batch", "group+ws"):
-        from sslcourse.common import CourseError
-
         raise CourseError(f"norm={norm!r}; choose 'batch' or 'group+ws'")
     w = width
     stages = {
@@ -91,8 +93,6 @@ def resnet18(stem: str = "cifar") -> Encoder:
     The ImageNet stem on 32-pixel images costs several points. dim 512, 11.2 M parameters.
     """
     from torchvision.models import resnet18 as build
-
-    from sslcourse.common import CourseError
 
     net = build(weights=None)
     if stem == "cifar":
@@ -114,8 +114,6 @@ def first_filters(encoder: nn.Module) -> Float[Tensor, "n 3 k k"]:
             w = module.weight.detach().float().cpu()
             low, high = w.amin((1, 2, 3), keepdim=True), w.amax((1, 2, 3), keepdim=True)
             return (w - low) / (high - low).clamp_min(1e-8)
-    from sslcourse.common import CourseError
-
     raise CourseError(f"{type(encoder).__name__} has no convolution whose filters could be shown")
 
 
@@ -159,11 +157,6 @@ def with_frozen(encoder: Encoder, first: int, seed: int = 0) -> Encoder:
         first: how many stages are kept; 0 keeps none, so that everything is trained from scratch.
         seed: of the new weights: the same for every encoder that is compared.
     """
-    import copy
-
-    from sslcourse import common
-    from sslcourse.common import CourseError
-
     layers = copy.deepcopy(encoder).layers
     if not 0 <= first < len(layers):
         raise CourseError(f"first={first}; this encoder has {len(layers)} stages, keep 0 to {len(layers) - 1} of them")

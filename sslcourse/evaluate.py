@@ -389,6 +389,36 @@ def retrieval(x: Float[Tensor, "n d"], label: Int[Tensor, " n"], ks: Sequence[in
     return {**{f"recall@{k}": hits[k] / queries for k in ks}, "mAP": precision / queries}
 
 
+def nearest(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int = 500) -> Tensor:
+    """The label of each query's nearest row of the bank, by Euclidean distance: the oldest classifier there is.
+
+    Args:
+        bank, labels: (n, d) features and their (n,) labels.
+        queries: (m, d).
+        chunk: queries at once; no influence on the result.
+    """
+    if len(bank) != len(labels) or bank.shape[1:] != queries.shape[1:]:
+        raise CourseError(f"{len(bank)} features {tuple(bank.shape[1:])}, {len(labels)} labels, queries {tuple(queries.shape[1:])}; they must agree")
+    half = bank.square().sum(1) / 2  # |q - b|^2 = |q|^2 - 2 (q b - |b|^2 / 2), and |q|^2 is the same for all b
+    return torch.cat([labels[(part @ bank.T - half).argmax(1)] for part in queries.split(chunk)])
+
+
+def nearest_neighbour(sources: Mapping[str, tuple[nn.Module, Callable]], data: Data, *, on: str = "validation") -> dict[str, float]:
+    """1-nearest-neighbour accuracy of several features of a split among the training pictures, in one reading of its labels.
+
+    Args:
+        sources: name -> (the network that owns the weights, an encode function of a batch).
+        on: "validation" or, for the final table, "test".
+    """
+    held = _split(data, on)
+    label, bank_label = _labels(held, "evaluate.nearest_neighbour").cpu(), data.train.label.cpu()
+    result = {}
+    for name, (method, encode) in sources.items():
+        bank, x = (features.extract(method, part, encode=encode) for part in (data.train, held))
+        result[name] = _accuracy(nearest(bank, bank_label, x), label)
+    return result
+
+
 # ---------------------------------------------------------------------------------------------- the factor table
 
 

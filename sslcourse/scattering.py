@@ -9,12 +9,14 @@ It is the yardstick that asks of the first two layers of a network: did they hav
 
 from __future__ import annotations
 
+import copy
 import math
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sslcourse import common
 from sslcourse.common import CourseError
 from sslcourse.encoders import Encoder
 
@@ -130,10 +132,6 @@ def scattering_stem(network: Encoder, octaves: int = 2, angles: int = 4, seed: i
         network: has stages conv1, conv2, ...; it is not changed.
         seed: of the new weights.
     """
-    import copy
-
-    from sslcourse import common
-
     layers = copy.deepcopy(network).layers
     if not {"conv1", "conv2", "conv3"} <= set(layers):
         raise CourseError(f"this encoder has {', '.join(layers)}; the transform stands for conv1 and conv2 of encoders.small_cnn()")

@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from sslcourse import encoders, health
+from sslcourse import encoders, evaluate, health
 from sslcourse.common import CourseError
 from sslcourse.data import images
 from sslcourse.methods import bigan
@@ -265,9 +265,9 @@ def test_the_nearest_is_the_nearest():
     g = torch.Generator().manual_seed(0)
     bank, queries, labels = torch.randn(40, 5, generator=g), torch.randn(13, 5, generator=g), torch.arange(40)
     by_hand = torch.tensor([min(range(40), key=lambda i: float((bank[i] - q).square().sum())) for q in queries])
-    assert torch.equal(table.nearest(bank, labels, queries, chunk=4), by_hand)
+    assert torch.equal(evaluate.nearest(bank, labels, queries, chunk=4), by_hand)
     with pytest.raises(CourseError, match="agree"):
-        table.nearest(bank, labels[:5], queries)
+        evaluate.nearest(bank, labels[:5], queries)
 
 
 def test_the_table_has_the_papers_rows_and_the_yardsticks():

@@ -1,4 +1,4 @@
-"""What one image can teach (arXiv:1904.13132), and seven networks a seed to decide it: probed after conv1, conv2 and conv5.
+"""What one image can teach (arXiv:1904.13132), and six networks a seed to decide it: probed after conv1, conv2 and conv5.
 
 The crops are cut out of a photograph and the features are read on the toybox, whose solids are in no photograph. What is alike in both
 are edges, colours and textures, and so only what is made of those can carry over.
@@ -20,7 +20,7 @@ from sslcourse.claims.engine import Claim, Runs
 from sslcourse.data import toybox
 from sslcourse.data.datasets import Data, open_labels
 from sslcourse.methods import bigan, deepcluster, rotnet
-from sslcourse.methods.base import Method, images_of
+from sslcourse.methods.base import Method, floats_of
 from sslcourse.scattering import scattering_encoder
 from sslcourse.train import fit
 
@@ -41,8 +41,7 @@ class Frozen(Method):
         self.f = encoder
 
     def encode(self, batch):
-        x = images_of(batch)
-        return self.f(x if x.is_floating_point() else x.float() / 255)
+        return self.f(floats_of(batch))
 
 
 def untrained(kind: str, classes: int, pictures: int, seed: int) -> Method:

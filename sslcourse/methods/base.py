@@ -74,3 +74,18 @@ def images_of(batch: Batch) -> Tensor:
     if x.dtype != torch.uint8 and not x.is_floating_point():
         raise CourseError(f'batch["image"] is {x.dtype}; expected uint8 (0 to 255) or float (0 to 1)')
     return x
+
+
+def floats(x: Tensor) -> Tensor:
+    """Pictures as floats from 0 to 1; floats pass."""
+    return x if x.is_floating_point() else x.float() / 255
+
+
+def floats_of(batch: Batch) -> Tensor:
+    """batch["image"] as an encoder reads it: (B, 3, H, W), floats from 0 to 1."""
+    return floats(images_of(batch))
+
+
+def wide(x: Tensor) -> Tensor:
+    """At least single precision: half precision would lose the small gaps between similarities. Double precision stays."""
+    return x if x.dtype == torch.float64 else x.float()

@@ -28,7 +28,7 @@ from torch.func import functional_call
 from sslcourse import distributed
 from sslcourse.augment import View
 from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, descend, images_of
+from sslcourse.methods.base import Method, descend, floats, floats_of, images_of, wide
 from sslcourse.train import Recipe
 
 # The authors' code for permutation-invariant MNIST, and the 1-nearest-neighbour accuracies of table 1; shown beside ours, never executed.
@@ -57,7 +57,7 @@ def discriminator_loss(real: Float[Tensor, " n"], generated: Float[Tensor, " m"]
     """
     _logits(real, generated)
     # -log sigmoid(a) = softplus(-a) and -log(1 - sigmoid(a)) = softplus(a): no probability is ever rounded to 0 or 1.
-    return (F.softplus(-_wide(real)).mean() + F.softplus(_wide(generated)).mean()) / 2
+    return (F.softplus(-wide(real)).mean() + F.softplus(wide(generated)).mean()) / 2
 
 
 def generator_encoder_loss(real: Float[Tensor, " n"], generated: Float[Tensor, " m"]) -> Float[Tensor, ""]:
@@ -67,12 +67,12 @@ def generator_encoder_loss(real: Float[Tensor, " n"], generated: Float[Tensor, "
     the opposite labels have the same optimum and the full slope there. E is reached by the first half alone, G by the second.
     """
     _logits(real, generated)
-    return (F.softplus(_wide(real)).mean() + F.softplus(-_wide(generated)).mean()) / 2
+    return (F.softplus(wide(real)).mean() + F.softplus(-wide(generated)).mean()) / 2
 
 
 def generator_loss(generated: Float[Tensor, " n"]) -> Float[Tensor, ""]:
     """What G of a plain GAN descends: its pictures should be called real."""
-    return F.softplus(-_wide(generated)).mean()
+    return F.softplus(-wide(generated)).mean()
 
 
 def regression_loss(a: Float[Tensor, "n d"], z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
@@ -82,11 +82,7 @@ def regression_loss(a: Float[Tensor, "n d"], z: Float[Tensor, "n d"]) -> Float[T
         a: the encoder's output before it is squashed; tanh(a / 2) is the code.
         z: what the pictures were made from, -1 to 1.
     """
-    return F.binary_cross_entropy_with_logits(_wide(a), (z.to(_wide(a).dtype) + 1) / 2)
-
-
-def _wide(a: Tensor) -> Tensor:
-    return a if a.dtype == torch.float64 else a.float()
+    return F.binary_cross_entropy_with_logits(wide(a), (z.to(wide(a).dtype) + 1) / 2)
 
 
 def _logits(*given: Tensor) -> None:
@@ -236,11 +232,28 @@ def short_memory(optimizers: dict[str, torch.optim.Optimizer]) -> None:
         group["betas"] = (0.5, 0.999)
 
 
-def _floats(x: Tensor) -> Tensor:
-    return x if x.is_floating_point() else x.float() / 255
+class Coder(Method):
+    """What BiGAN shares with its rivals: an encoder E(x) = tanh(head(f(x)) / 2), and a generator G."""
+
+    def code(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """E(x), in the range of z: were it another, D could tell the pairs apart by that alone."""
+        return torch.tanh(self.head(self.f(x)) / 2)
+
+    def reconstruct(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
+        """G(E(x)): near x as far as E undoes G."""
+        return self.g(self.code(floats(x)))
+
+    def views(self, batch):
+        return {"image": floats_of(batch)}
+
+    def before_epoch(self, progress, dataset, optimizers):
+        short_memory(optimizers)
+
+    def encode(self, batch):
+        return self.f(floats_of(batch))  # the layer before E's output, as in the paper's tables
 
 
-class BiGAN(Method):
+class BiGAN(Coder):
     """BiGAN around any encoder.
 
     Args:
@@ -262,20 +275,13 @@ class BiGAN(Method):
         self.d = discriminator or Discriminator(size, latent, width)
         self.latent, self.view, self.d_loss, self.eg_loss = latent, view, d_loss, eg_loss
 
-    def code(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """E(x), in the range of z: were it another, D could tell the pairs apart by that alone."""
-        return torch.tanh(self.head(self.f(x)) / 2)
-
     def views(self, batch):
         x = images_of(batch)
-        return {"image": _floats(self.view(x) if self.view else x)}
+        return {"image": floats(self.view(x) if self.view else x)}
 
     def trainable(self):
         players = {"discriminator": [self.d], "generator and encoder": [self.g, self.head, self.f]}
         return {name: [p for m in modules for p in m.parameters() if p.requires_grad] for name, modules in players.items()}
-
-    def before_epoch(self, progress, dataset, optimizers):
-        short_memory(optimizers)
 
     def loss(self, batch):
         x = self.views(batch)["image"]
@@ -293,13 +299,6 @@ class BiGAN(Method):
         descend(both, optimizers["discriminator"], optimizers["generator and encoder"])
         return {"loss": losses["D"], "E and G": losses["E and G"]}
 
-    def encode(self, batch):
-        return self.f(_floats(images_of(batch)))  # the layer before E's output, as in the paper's tables
-
-    def reconstruct(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """G(E(x)): near x as far as E undoes G."""
-        return self.g(self.code(_floats(x)))
-
 
 class GAN(Method):
     """A plain GAN whose discriminator is the encoder with one logit on top: the baseline "discriminator features".
@@ -316,7 +315,7 @@ class GAN(Method):
         return self.d.body
 
     def views(self, batch):
-        return {"image": _floats(images_of(batch))}
+        return {"image": floats_of(batch)}
 
     def trainable(self):
         return {"discriminator": list(self.d.parameters()), "generator": list(self.g.parameters())}
@@ -337,10 +336,10 @@ class GAN(Method):
         return {"loss": losses["D"], "G": losses["G"]}
 
     def encode(self, batch):
-        return self.f(_floats(images_of(batch)))
+        return self.f(floats_of(batch))
 
 
-class LatentRegressor(Method):
+class LatentRegressor(Coder):
     """A plain GAN, and beside it an encoder that learns to tell z from G(z). The encoder never sees a real picture.
 
     Args:
@@ -359,19 +358,9 @@ class LatentRegressor(Method):
         self.g, self.d = generator or Generator(size, latent, width), discriminator or Discriminator(size, 0, width)
         self.latent, self.joint = latent, joint
 
-    def code(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """E(x), -1 to 1."""
-        return torch.tanh(self.head(self.f(x)) / 2)
-
-    def views(self, batch):
-        return {"image": _floats(images_of(batch))}
-
     def trainable(self):
         return {"discriminator": list(self.d.parameters()), "generator": list(self.g.parameters()),
                 "encoder": [*self.head.parameters(), *self.f.parameters()]}  # fmt: skip
-
-    def before_epoch(self, progress, dataset, optimizers):
-        short_memory(optimizers)
 
     def loss(self, batch):
         x = self.views(batch)["image"]
@@ -391,15 +380,8 @@ class LatentRegressor(Method):
         descend(together, optimizers["discriminator"], optimizers["generator"], optimizers["encoder"])
         return {"loss": losses["D"], "G": losses["G"], "E": losses["E"]}
 
-    def encode(self, batch):
-        return self.f(_floats(images_of(batch)))
 
-    def reconstruct(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """G(E(x))."""
-        return self.g(self.code(_floats(x)))
-
-
-class Autoencoder(Method):
+class Autoencoder(Coder):
     """E and G alone, which descend the distance between x and G(E(x)): no game.
 
     Args:
@@ -415,27 +397,10 @@ class Autoencoder(Method):
         self.f, self.head = encoder, nn.Linear(encoder.dim, latent)
         self.g, self.latent, self.power = generator or Generator(size, latent, width), latent, power
 
-    def code(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        """E(x), -1 to 1."""
-        return torch.tanh(self.head(self.f(x)) / 2)
-
-    def views(self, batch):
-        return {"image": _floats(images_of(batch))}
-
-    def before_epoch(self, progress, dataset, optimizers):
-        short_memory(optimizers)
-
     def loss(self, batch):
         x = self.views(batch)["image"]
-        difference = _wide(self.g(self.code(x))) - x
+        difference = wide(self.g(self.code(x))) - x
         return (difference.abs() if self.power == 1 else difference.square()).mean(), {}
-
-    def encode(self, batch):
-        return self.f(_floats(images_of(batch)))
-
-    def reconstruct(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-        """G(E(x))."""
-        return self.g(self.code(_floats(x)))
 
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:

@@ -29,10 +29,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sslcourse import distributed
-from sslcourse.augment import View, simclr_view
+from sslcourse.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 from sslcourse.common import CourseError
 from sslcourse.encoders import StandardisedLinear, group_norm
-from sslcourse.methods.base import Method, descend, images_of
+from sslcourse.methods.base import Method, descend, floats_of, images_of, wide
 from sslcourse.train import Recipe
 
 # What the authors report for ImageNet, 300 epochs (their ablations; section 3.2 and appendix); shown beside our recipes.
@@ -44,10 +44,6 @@ GPU = Recipe(epochs=200, batch_size=256, lr=0.06, optimizer="sgd", weight_decay=
 
 TARGETS = ("ema", "online", "fixed")
 NORMS = ("batch", "group+ws", "none")
-
-# One pipeline for both views: the paper's two differ in blur and solarisation, and a symmetric pair scored the same (table 17).
-CIFAR_VIEW = dict(area=(0.2, 1.0), strength=0.5)
-COURSE_VIEW = dict(area=(0.3, 1.0), strength=0.5, hue_by=0.2)
 
 
 def regression_loss(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
@@ -63,7 +59,7 @@ def distance(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Ten
     """The same number with gradients to both sides: what is left of eq. 2 when the gradient is not stopped."""
     if p.shape != target.shape or p.ndim != 2:
         raise CourseError(f"the prediction is {tuple(p.shape)} and its target {tuple(target.shape)}; both must be (n, d), row for row")
-    p, target = (x if x.dtype == torch.float64 else x.float() for x in (p, target))
+    p, target = wide(p), wide(target)
     return 2 - 2 * (F.normalize(p, dim=1) * F.normalize(target, dim=1)).sum(1).mean()
 
 
@@ -146,6 +142,7 @@ class BYOL(Method):
         self.steps, self.all_steps = 0, 0.0  # taken so far; in the whole training, 0 while it is not known
 
     def views(self, batch):
+        # One pipeline for both: the paper's two differ in blur and solarisation, and a symmetric pair scored the same (table 17).
         x = images_of(batch)
         return {"first": self.view(x), "second": self.view(x)}
 
@@ -158,8 +155,7 @@ class BYOL(Method):
         return self.regress(p1, t2) + self.regress(p2, t1), {"spread of z": spread(z1), "spread of target": spread(t1)}
 
     def encode(self, batch):
-        x = images_of(batch)
-        return self.f(x if x.is_floating_point() else x.float() / 255)  # y of the paper, and not z
+        return self.f(floats_of(batch))  # y of the paper, and not z
 
     def trainable(self):
         predictor = {id(p) for p in self.q.parameters()}

@@ -9,7 +9,7 @@ import importlib
 import json
 from collections.abc import Iterable
 
-from sslcourse import encoders
+from sslcourse import common, encoders
 from sslcourse.common import CourseError
 from sslcourse.methods.base import Method
 
@@ -34,15 +34,7 @@ def about(name: str, data: str, classes: int, recipe: str = "course", encoder: s
         changes: "key=value" instead of the method's own settings, values as in JSON: "temperature=0.1", "predictor=false".
     """
     settings = json.loads(json.dumps(module(name).settings(recipe, data.startswith("toybox"), classes)))  # as a checkpoint will hold them
-    for change in changes:
-        key, equals, text = change.partition("=")
-        if not equals or key not in settings:
-            raise CourseError(f"--set {change}: write key=value; {name} has the keys {', '.join(settings)}")
-        try:
-            value = json.loads(text)
-        except ValueError:
-            value = text  # a word need not stand in quotes
-        settings[key] = float(value) if isinstance(settings[key], float) and type(value) is int else value
+    settings = common.chosen(settings, changes, name)
     return {"method": name, "encoder": encoder or ("small_cnn" if recipe == "course" else "resnet18"), "data": data, "classes": classes,
             "recipe": recipe, "settings": settings}  # fmt: skip
 

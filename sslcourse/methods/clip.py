@@ -29,7 +29,7 @@ from sslcourse.augment import View, simclr_view
 from sslcourse.common import CourseError
 from sslcourse.data import captions
 from sslcourse.distributed import gather
-from sslcourse.methods.base import Method, images_of
+from sslcourse.methods.base import Method, floats_of, images_of, wide
 from sslcourse.train import Recipe
 
 # What the authors report for 400 million pairs (section 2 and appendix F); shown beside our recipes, never executed.
@@ -56,7 +56,6 @@ def symmetric_loss(image: Float[Tensor, "n d"], text: Float[Tensor, "n d"], log_
     if image.shape != text.shape or image.ndim != 2:
         raise CourseError(f"image is {tuple(image.shape)} and text is {tuple(text.shape)}; both must be (n, d), row for row")
     image, text = gather(image), gather(text)
-    wide = (lambda x: x) if image.dtype == torch.float64 else (lambda x: x.float())  # half precision would lose the small gaps
     image, text = F.normalize(wide(image), dim=1), F.normalize(wide(text), dim=1)
     with torch.autocast(image.device.type, enabled=False):
         logits = image @ text.T * log_scale.exp()  # (n, n): pictures down, captions across
@@ -168,8 +167,7 @@ class CLIP(Method):
         return metrics
 
     def encode(self, batch):
-        x = images_of(batch)
-        return self.f(x if x.is_floating_point() else x.float() / 255)  # h, before the projection, as for every method here
+        return self.f(floats_of(batch))  # h, before the projection, as for every method here
 
     def embed_images(self, batch: Mapping[str, Tensor]) -> Tensor:
         """Pictures in the space that they share with captions: (B, dim), rows of length 1."""
@@ -203,8 +201,7 @@ class WordPrediction(Method):
         return F.binary_cross_entropy_with_logits(logits, there) * len(self.vocabulary), {}
 
     def encode(self, batch):
-        x = images_of(batch)
-        return self.f(x if x.is_floating_point() else x.float() / 255)
+        return self.f(floats_of(batch))
 
     def word_scores(self, batch: Mapping[str, Tensor]) -> Tensor:
         """log p of each word of the vocabulary for each picture: (B, words)."""

@@ -26,7 +26,7 @@ from torch import Tensor, nn
 from sslcourse import clustering, common, distributed
 from sslcourse.augment import View, crop_and_flip
 from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, images_of
+from sslcourse.methods.base import Method, floats_of, images_of
 from sslcourse.train import Recipe
 
 # ImageNet (section 3 and the authors' code); shown beside our recipes, never executed.
@@ -172,8 +172,7 @@ class DeepCluster(Method):
         return loss, {"cluster found": (logits.argmax(1) == y).float().mean(), "as before (NMI)": self.agreement, "clusters in use": self.in_use}
 
     def encode(self, batch):
-        x = images_of(batch)
-        return self.f(self.seen(x if x.is_floating_point() else x.float() / 255))
+        return self.f(self.seen(floats_of(batch)))
 
     def trainable(self):
         return {"encoder": list(self.f.parameters()), "head": list(self.g.parameters())}

@@ -36,7 +36,7 @@ from torch import Tensor, nn
 
 from sslcourse.augment import View, as_float, crop_and_flip, grey
 from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, images_of
+from sslcourse.methods.base import Method, floats_of, images_of
 from sslcourse.train import Recipe
 
 # What is known of the authors' (abstract and figures), and Noroozi and Favaro's settings (their code); never executed.
@@ -443,8 +443,7 @@ class Jigsaw(Method):
         return {**puzzle, **answer, "answer": order, "mended": restored(mended, order)}
 
     def encode(self, batch):
-        x = images_of(batch)
-        x = x if x.is_floating_point() else x.float() / 255
+        x = floats_of(batch)
         if x.shape[-1] != self.side:
             x = F.interpolate(x, size=(self.side, self.side), mode="bilinear", align_corners=False)
         return self.f(self.seen(x) / 4 + 0.5)  # the encoder spreads 0..1 about 0 itself

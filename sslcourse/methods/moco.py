@@ -23,9 +23,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sslcourse import distributed
-from sslcourse.augment import View, simclr_view
+from sslcourse.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, descend, images_of
+from sslcourse.methods.base import Method, descend, floats_of, images_of, wide
 from sslcourse.train import Recipe
 
 # What the authors report for ImageNet with version 2; shown beside our recipes, never executed.
@@ -34,9 +34,6 @@ PAPER = dict(data="ImageNet", encoder="ResNet-50", optimizer="SGD", epochs=200, 
 
 COURSE = Recipe(epochs=10, batch_size=64, lr=2.5e-3)  # a laptop CPU, the toybox, the small encoder
 GPU = Recipe(epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4)  # one GPU, CIFAR-10, ResNet-18
-
-CIFAR_VIEW = dict(area=(0.2, 1.0), strength=0.5)
-COURSE_VIEW = dict(area=(0.3, 1.0), strength=0.5, hue_by=0.2)
 
 
 def info_nce(q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], negatives: Float[Tensor, "m d"], temperature: float) -> Float[Tensor, ""]:
@@ -48,7 +45,7 @@ def info_nce(q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], negatives: Float[
         raise CourseError(f"queries are {tuple(q.shape)} and keys {tuple(k.shape)}; both must be (n, d), row for row")
     if not temperature > 0:
         raise CourseError(f"temperature={temperature}; it divides the similarities and must be above 0")
-    q, k, negatives = (F.normalize(x if x.dtype == torch.float64 else x.float(), dim=1) for x in (q, k.detach(), negatives.detach()))
+    q, k, negatives = (F.normalize(wide(x), dim=1) for x in (q, k.detach(), negatives.detach()))
     with torch.autocast(q.device.type, enabled=False):
         logits = torch.cat([(q * k).sum(1, keepdim=True), q @ negatives.T], 1) / temperature  # (n, 1 + m): the key first
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
@@ -56,7 +53,7 @@ def info_nce(q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], negatives: Float[
 
 def among_keys(q: Float[Tensor, "n d"], k: Float[Tensor, "m d"], first: int, temperature: float) -> Float[Tensor, ""]:
     """The same without a queue: query i finds key first + i among all keys of the batch (the paper's "end-to-end")."""
-    q, k = (F.normalize(x if x.dtype == torch.float64 else x.float(), dim=1) for x in (q, k.detach()))
+    q, k = (F.normalize(wide(x), dim=1) for x in (q, k.detach()))
     with torch.autocast(q.device.type, enabled=False):
         logits = q @ k.T / temperature  # (n, m)
     return F.cross_entropy(logits, first + torch.arange(len(q), device=q.device))
@@ -173,8 +170,7 @@ class MoCo(Method):
         self.key.eval()
 
     def encode(self, batch):
-        x = images_of(batch)
-        return self.f(x if x.is_floating_point() else x.float() / 255)
+        return self.f(floats_of(batch))
 
     def step(self, batch, optimizers):
         loss, metrics = distributed.parallel(self)(batch)

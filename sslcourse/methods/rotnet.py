@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 from sslcourse.augment import View, crop_and_flip
 from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, images_of
+from sslcourse.methods.base import Method, floats_of, images_of
 from sslcourse.train import Recipe
 
 # CIFAR-10 (section 4.1); shown beside our recipes, never executed.
@@ -83,8 +83,7 @@ class RotNet(Method):
         return F.cross_entropy(logits, label), {"turn found": (logits.argmax(1) == label).float().mean()}
 
     def encode(self, batch):
-        x = images_of(batch)
-        return self.f(x if x.is_floating_point() else x.float() / 255)
+        return self.f(floats_of(batch))
 
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:

@@ -17,10 +17,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse.augment import View, simclr_view
+from sslcourse.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 from sslcourse.common import CourseError
 from sslcourse.distributed import gather
-from sslcourse.methods.base import Method, images_of
+from sslcourse.methods.base import Method, floats_of, images_of, wide
 from sslcourse.train import Recipe
 
 # What the authors report for ImageNet (section 2 and appendix A); shown beside our recipes, never executed.
@@ -43,7 +43,7 @@ def nt_xent(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"], temperature: flo
         raise CourseError(f"temperature={temperature}; it divides the similarities and must be above 0")
     z1, z2 = gather(z1), gather(z2)
     z = torch.cat([z1, z2])  # (2n, d)
-    z = F.normalize(z if z.dtype == torch.float64 else z.float(), dim=1)  # half precision would lose the small gaps
+    z = F.normalize(wide(z), dim=1)
     with torch.autocast(z.device.type, enabled=False):
         similarity = z @ z.T / temperature  # (2n, 2n)
     similarity = similarity.fill_diagonal_(float("-inf"))  # nobody is compared with itself
@@ -72,12 +72,6 @@ def projector(inside: int, hidden: int, outside: int, kind: str = "nonlinear") -
     # The authors' code normalises inside the head too, which lets short trainings use a high learning rate.
     return nn.Sequential(nn.Linear(inside, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True),
                          nn.Linear(hidden, outside))  # fmt: skip
-
-
-# Smaller crops of a 32-pixel picture often miss the solid. Colours fill the whole wheel here, so hue is shifted further than
-# the paper's 0.1 (0.2 s at s = 0.5): a fifth of the wheel.
-CIFAR_VIEW = dict(area=(0.2, 1.0), strength=0.5)  # appendix B.9, but for the smallest crop: .08 of 32 pixels is 9 pixels wide
-COURSE_VIEW = dict(area=(0.3, 1.0), strength=0.5, hue_by=0.2)
 
 
 class SimCLR(Method):
@@ -112,8 +106,7 @@ class SimCLR(Method):
         return self.contrast(z1, z2, self.temperature), {"partner found": partner_found(z1, z2)}
 
     def encode(self, batch):
-        x = images_of(batch)
-        return self.f(x if x.is_floating_point() else x.float() / 255)  # h and not z: section 4.2
+        return self.f(floats_of(batch))  # h and not z: section 4.2
 
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:

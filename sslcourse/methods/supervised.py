@@ -7,7 +7,7 @@ from torch import nn
 
 from sslcourse.augment import View, crop_and_flip
 from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, images_of
+from sslcourse.methods.base import Method, floats_of, images_of
 from sslcourse.train import Recipe
 
 COURSE = Recipe(epochs=8, batch_size=128, lr=5e-3)
@@ -42,8 +42,7 @@ class Supervised(Method):
         return F.cross_entropy(logits.float(), batch["label"]), {"accuracy": right}
 
     def encode(self, batch):
-        x = images_of(batch)
-        return self.f(x if x.is_floating_point() else x.float() / 255)
+        return self.f(floats_of(batch))
 
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:

@@ -9,9 +9,11 @@ from __future__ import annotations
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Callable, Iterable
+import statistics
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+from sslcourse import common
 from sslcourse.common import CourseError
 
 
@@ -39,14 +41,12 @@ def make(name: str, seeds: int = 3, settings: Iterable[str] = (), say: Callable[
         raise CourseError(f"seeds={seeds}; use at least 1")
     function = module(name).table
     known = {k: p.default for k, p in inspect.signature(function).parameters.items() if k not in ("seeds", "say")}
-    chosen = {}
-    for text in settings:
-        key, equals, value = text.partition("=")
-        if not equals or key not in known:
-            raise CourseError(f"--set {text}: write key=value; the table {name!r} has {', '.join(known) or 'no settings'}")
-        kind = type(known[key])
-        try:
-            chosen[key] = value if kind in (str, type(None)) else kind(value)
-        except ValueError:
-            raise CourseError(f"--set {text}: {value!r} is not {'a whole number' if kind is int else 'a number'}") from None
-    return function(seeds=seeds, say=say, **chosen)
+    return function(seeds=seeds, say=say, **common.chosen(known, settings, f"the table {name!r}"))
+
+
+def cell(values: Sequence[float], digits: int = 1) -> str:
+    """Shares from 0 to 1, one per seed, as per cent: mean ± standard deviation, or the one number; a dash where there are none."""
+    if not values:
+        return "–"
+    spread = f" ± {100 * statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""
+    return f"{100 * statistics.fmean(values):.{digits}f}{spread}"

@@ -16,31 +16,18 @@ import time
 from collections.abc import Callable
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from sslcourse import common, evaluate, features
-from sslcourse.common import CourseError
-from sslcourse.data.datasets import Data, open_labels
+from sslcourse import common, evaluate
+from sslcourse.data.datasets import Data
 from sslcourse.data.load import load
 from sslcourse.methods import bigan
+from sslcourse.methods.base import floats_of
+from sslcourse.tables import cell
 from sslcourse.train import Recipe, fit
 
 TITLE = "Nearest-neighbour accuracy of flat networks on digits (%)"
 LATENT = 50
-
-
-def nearest(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int = 500) -> Tensor:
-    """The label of each query's nearest row of the bank, by Euclidean distance.
-
-    Args:
-        bank, labels: (n, d) features and their (n,) labels.
-        queries: (m, d).
-        chunk: queries at once; no influence on the result.
-    """
-    if len(bank) != len(labels) or bank.shape[1:] != queries.shape[1:]:
-        raise CourseError(f"{len(bank)} features {tuple(bank.shape[1:])}, {len(labels)} labels, queries {tuple(queries.shape[1:])}; they must agree")
-    half = bank.square().sum(1) / 2  # |q - b|^2 = |q|^2 - 2 (q b - |b|^2 / 2), and |q|^2 is the same for all b
-    return torch.cat([labels[(part @ bank.T - half).argmax(1)] for part in queries.split(chunk)])
 
 
 def variants(size: int, width: int = 256, latent: int = LATENT) -> dict[str, Callable[[], nn.Module]]:
@@ -80,26 +67,18 @@ def trained(data: Data, recipe: Recipe, width: int = 256, names: tuple[str, ...]
     return methods, seconds
 
 
-def accuracies(methods: dict[str, nn.Module], data: Data, on: str = "validation", reader: str = "tables.bigan") -> dict[str, float]:
-    """1-NN accuracy of every method's encoding, of BiGAN's code E(x), and of the pixels; the labels are opened once.
+def accuracies(methods: dict[str, nn.Module], data: Data, on: str = "validation") -> dict[str, float]:
+    """1-NN accuracy of every method's encoding, of BiGAN's code E(x), and of the pixels.
 
     Args:
-        on: "validation" or "test".
+        on: "validation", or "test", whose labels are then opened once.
     """
-    part = data.test if on == "test" else data.validation
-    label = open_labels(part, reader)[0].cpu() if on == "test" else part.label.cpu()
-    bank_label = data.train.label.cpu()
-    found = {}
-    for name, method in methods.items():
-        encodings = {name: None}
-        if name == "BiGAN":
-            encodings["BiGAN, E(x) itself"] = lambda batch, m=method: m.head(m.encode(batch))
-        for key, encode in encodings.items():
-            bank, x = (features.extract(method, p, encode=encode).float().cpu() for p in (data.train, part))
-            found[key] = float((nearest(bank, bank_label, x) == label).float().mean())
-    bank, x = (p.image[:, 0].flatten(1).float() / 255 for p in (data.train, part))  # three equal channels: one is enough
-    found["pixels"] = float((nearest(bank.cpu(), bank_label, x.cpu()) == label).float().mean())
-    return found
+    sources: dict = {name: (method, method.encode) for name, method in methods.items()}
+    if "BiGAN" in methods:
+        sources["BiGAN, E(x) itself"] = (methods["BiGAN"], lambda batch, m=methods["BiGAN"]: m.head(m.encode(batch)))
+    # Three equal channels: one is enough.
+    sources["pixels"] = (next(iter(methods.values())), lambda batch: floats_of(batch)[:, 0].flatten(1))
+    return evaluate.nearest_neighbour(sources, data, on=on)
 
 
 def table(seeds: int = 3, say=print, data: str = "digits", epochs: int = 30, width: int = 256, batch_size: int = 64, lr: float = 1e-3) -> list[dict]:
@@ -121,9 +100,7 @@ def table(seeds: int = 3, say=print, data: str = "digits", epochs: int = 30, wid
         say("  " + "  ".join(f"{name} {100 * value:.2f}" for name, value in scores[-1].items()))
     rows = []
     for name in scores[0]:
-        values = [100 * s[name] for s in scores]
-        spread = f" ± {statistics.stdev(values):.2f}" if len(values) > 1 else ""
         took = [s[name] for s in seconds if name in s]
-        rows.append({"features": name, "1-NN": f"{statistics.fmean(values):.2f}{spread}", "seconds": f"{statistics.fmean(took):.0f}" if took else "–",
+        rows.append({"features": name, "1-NN": cell([s[name] for s in scores], 2), "seconds": f"{statistics.fmean(took):.0f}" if took else "–",
                      "paper, MNIST": f"{bigan.TABLE[name]:.2f}" if name in bigan.TABLE else "–"})  # fmt: skip
     return rows

@@ -15,6 +15,7 @@ from sslcourse.claims.jigsaw import PICTURES, RECIPE, trained
 from sslcourse.data import toybox
 from sslcourse.data.datasets import Data
 from sslcourse.methods import jigsaw
+from sslcourse.tables import cell
 
 TITLE = "Jigsaw, inpainting and colouring, alone, added and entangled (toybox, test accuracy, %)"
 PAPER = {"Jig": 66.6, "Jig + Inp": 67.4, "Jig + Col": 68.4, "Jig + Inp + Col, simple": 68.0, "CDJP": 69.2}
@@ -32,15 +33,8 @@ def table(seeds: int = 3, say=print, pictures: int = PICTURES, epochs: int = REC
     found = [trained(tuple(jigsaw.COMBINATIONS), seed, part, RECIPE.but(epochs=epochs), "tables.jigsaw", say) for seed in range(seeds)]
     rows = []
     for name in ("random", *jigsaw.COMBINATIONS):
-        cell = lambda key, name=name: _cell([r[name][key] for r in found if key in r[name]])
-        rows.append({"task": name, "linear probe": cell("linear"), "kNN": cell("kNN"), "puzzles solved": cell("puzzles solved"),
+        scores = lambda key, name=name: cell([r[name][key] for r in found if key in r[name]])
+        rows.append({"task": name, "linear probe": scores("linear"), "kNN": scores("kNN"), "puzzles solved": scores("puzzles solved"),
                      "seconds": f"{statistics.fmean(r[name]['seconds'] for r in found):.0f}" if name != "random" else "–",
                      "paper, mAP": PAPER.get(name, "–")})  # fmt: skip
     return rows
-
-
-def _cell(values: list[float]) -> str:
-    if not values:
-        return "–"
-    spread = f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else ""
-    return f"{100 * statistics.fmean(values):.1f}{spread}"

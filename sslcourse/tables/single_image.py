@@ -14,7 +14,6 @@ probed by logistic regression; a few epochs, named in every row.
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -29,6 +28,7 @@ from sslcourse.data.load import load
 from sslcourse.methods import bigan, supervised
 from sslcourse.methods.base import Method
 from sslcourse.scattering import scattering_encoder, scattering_stem
+from sslcourse.tables import cell
 from sslcourse.train import Recipe, fit
 
 TITLE = "One image, ten, a thousand, all: linear probes layer by layer, and the first two layers kept (test accuracy, %)"
@@ -61,13 +61,7 @@ def table(seeds: int = 1, say=print, data: str = "toybox", picture: str = "china
             row = found.setdefault(name, {"about": about, "scores": {}})
             for column, value in scores.items():
                 row["scores"].setdefault(column, []).append(value)
-    return [{**row["about"], **{c: _cell(row["scores"].get(c)) for c in (*LAYERS, UPPER)}} for row in found.values()]
-
-
-def _cell(values: Sequence[float] | None) -> str:
-    if not values:
-        return "–"
-    return f"{100 * statistics.fmean(values):.1f}" + (f" ± {100 * statistics.stdev(values):.1f}" if len(values) > 1 else "")
+    return [{**row["about"], **{c: cell(row["scores"].get(c, ())) for c in (*LAYERS, UPPER)}} for row in found.values()]
 
 
 def training_sets(train: Samples, photographs: Sequence[str], n: int, seed: int = 0) -> dict[str, tuple[str, Samples]]:
