@@ -34,7 +34,7 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 RIGHT, WRONG, INK, SOFT = "#00795A", "#C4441C", "#1F2328", "#6A737D"
 DPI = 90
 WIDTH = 9.0  # inches: 810 pixels, what fits beside JupyterLab's prompt on a small screen
-MOST_BYTES = 60_000
+MOST_BYTES = 30_000  # of a PNG in true colour: a lesson holds a dozen of them, and their sum counts
 
 # The look is set around every drawing call, whatever style the notebook has chosen for its own plots. The lock makes the
 # figures safe to draw from two threads: neither these settings nor matplotlib's font cache are.
@@ -99,7 +99,7 @@ _register()
 
 
 def encode_png(picture, colours: int | None = 256) -> bytes:
-    """A PIL picture as PNG bytes; `colours=None` keeps true colour unless the file would be above 60 KB."""
+    """A PIL picture as PNG bytes; `colours=None` keeps true colour unless the file would be above 30 KB."""
     from PIL import Image
 
     if colours is None:

@@ -456,14 +456,16 @@ def _chart(sheet, box, rows, keys, epochs: int, shift: int, empty: str, show, la
     at = left
     for n, (key, x, y) in enumerate(series):
         look = {"marker": show.MARKERS[n % 10], "color": show.COLOURS[(n + shift) % 10]}
-        sheet.axes.plot([at_x(e) for e in x], [at_y(v) for v in y], markersize=3.4 if len(x) < 60 else 0, linewidth=1.6, **look)
+        width = lambda text: len(text) * 8.5 * show._LETTER * 0.93 + 24
         text = f"{key} {show._number(y[-1])}" if y else key
-        length = len(text) * 8.5 * show._LETTER * 0.93 + 24
-        if n and at + length > right + 20:
-            continue  # no room for its name; the curve is drawn all the same
+        if n and at + width(text) > right + 20:
+            text = key  # the number must go, or the curve: one without a name says nothing
+            if at + width(text) > right + 20:
+                continue
+        sheet.axes.plot([at_x(e) for e in x], [at_y(v) for v in y], markersize=3.4 if len(x) < 60 else 0, linewidth=1.6, **look)
         sheet.axes.plot([at + 5], [top - 12], markersize=5, **look)
         sheet.text(at + 13, top - 12, text, 8.5, ha="left", va="center")
-        at += length
+        at += width(text)
     if not keys:
         sheet.text(left, top - 12, empty, 8.5, ha="left", va="center", color=show.SOFT)
 
