@@ -36,7 +36,7 @@ import nbformat
 
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE / "source"
-LIMIT = 500_000  # bytes of a stored notebook
+LIMIT = 450_000  # bytes of a stored notebook
 SECONDS = 90  # that a notebook may run
 
 REGION = re.compile(r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>[^\n]*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$", re.M | re.S)

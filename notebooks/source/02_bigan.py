@@ -27,6 +27,7 @@ notebook_started = time.perf_counter()
 
 import inspect
 import itertools
+import math
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F
@@ -224,7 +225,8 @@ show.table([{"features": name, "1-NN": 100 * value, "paper, MNIST": bigan.TABLE.
            caption="1-NN accuracy, validation split, %")
 
 # %% [markdown]
-# Read it with care: the untrained network is among the best. The table shows that little is *lost*; on such digits there is hardly anything to win.
+# Read it with care, and from the yardsticks: pixels and an untrained network are hard to beat here. The table shows what is *lost*; on such digits there is hardly anything to
+# win.
 #
 # ## 11. Colour pictures
 #
@@ -239,7 +241,7 @@ def new_method(kind=bigan.BiGAN, **arguments):
 method, auto = new_method(), new_method(bigan.Autoencoder, power=1)
 rows = list(epochs(method, part, short))
 fit(auto, part, short)
-show.history(rows, ["loss", "E and G"], baselines={"loss": {"blind": 0.693}}, title="D is winning")
+show.history(rows, ["loss", "E and G"], baselines={"loss": {"blind": math.log(2)}}, title="D is winning")
 
 # %% [markdown]
 # The discriminator's loss is far below $\log 2$: it tells nearly every pair apart, and $E$ and $G$ learn from an opponent that is out of reach. Look at the pictures.
