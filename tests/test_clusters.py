@@ -214,3 +214,8 @@ def test_the_runs_hold_all_that_the_claims_ask_for(toys):
     results = claims.runs(0, toys, QUICK, QUICK, say=lambda text: None)
     assert all(isinstance(c.effect(results), float) for c in claims.CLAIMS)
     assert toys.test.openings[-1] == "claims.clusters"
+
+
+def test_there_is_room_for_real_data_whatever_the_recipe():
+    for recipe in ("course", "gpu"):
+        assert deepcluster.settings(recipe, False, 10)["capacity"] >= 50_000  # all of CIFAR-10's training pictures

@@ -180,8 +180,8 @@ class DeepCluster(Method):
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain values, for files."""
-    sizes = dict(clusters=100, every=1, pca=32, capacity=8192) if recipe == "course" else dict(clusters=1000, every=1, pca=128, capacity=65_536)
-    return {**sizes, "edges": True, "area": list(AREA if toy else (0.2, 1.0))}
+    sizes = dict(clusters=100, every=1, pca=32) if recipe == "course" else dict(clusters=1000, every=1, pca=128)
+    return {**sizes, "capacity": 8192 if toy else 65_536, "edges": True, "area": list(AREA if toy else (0.2, 1.0))}
 
 
 def build(encoder: nn.Module, settings: dict) -> DeepCluster:
