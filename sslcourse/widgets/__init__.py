@@ -7,7 +7,7 @@ _HOMES = {
     "Replay": "replay", "side_by_side": "replay", "recorded": "recording",
     "toybox": "explorers", "augmentations": "explorers", "temperature": "explorers",
     "clusters": "maps", "neighbours": "maps", "text_box": "captions", "filters": "gallery", "puzzles": "puzzle",
-    "pointer": "video", "clip": "video",
+    "pointer": "video", "clip": "video", "Films": "films",
 }  # fmt: skip
 
 __all__ = sorted(_HOMES)
