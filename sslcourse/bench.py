@@ -63,7 +63,7 @@ def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = No
     }
     rows = []
     for name, (method, recipe) in methods.items():
-        method.to(profile.device, memory_format=profile.memory_format).train()
+        common.placed(method, profile).train()
         optimizers = optimizers_of(method, recipe)
         stream = iter(())
 

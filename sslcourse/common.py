@@ -57,6 +57,19 @@ class Profile:
         return f"{self.device}{threads}, {layout}, {self.precision}"
 
 
+def laid_out(x: torch.Tensor, profile: Profile) -> torch.Tensor:
+    """A batch in the profile's memory format; anything but images (B, C, H, W) stays in the plain one, which convolutions over time like."""
+    return x.contiguous(memory_format=profile.memory_format) if x.ndim == 4 else x.contiguous()
+
+
+def placed(network: nn.Module, profile: Profile) -> nn.Module:
+    """The network on the profile's device, its image convolutions in the profile's memory format."""
+    network = network.to(profile.device)
+    for tensor in [*network.parameters(), *network.buffers()]:
+        tensor.data = laid_out(tensor.data, profile)
+    return network
+
+
 def best_device() -> str:
     """`SSLCOURSE_DEVICE` if set, else "cuda", "mps" or "cpu", the first that is there."""
     wanted = os.environ.get("SSLCOURSE_DEVICE")
@@ -71,8 +84,8 @@ def best_device() -> str:
 
 def _seconds(network: nn.Module, x: Tensor, profile: Profile, repeats: int = 5) -> float:
     """Median time of one forward and backward pass of a small convolutional network."""
-    network = network.to(profile.device, memory_format=profile.memory_format)
-    x = x.to(profile.device).contiguous(memory_format=profile.memory_format)
+    network = placed(network, profile)
+    x = laid_out(x.to(profile.device), profile)
     times = []
     for i in range(repeats + 1):
         start = time.perf_counter()

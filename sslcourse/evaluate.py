@@ -10,6 +10,7 @@ are made on a part of the training split.
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from sslcourse import common, features
 from sslcourse.common import CourseError
-from sslcourse.data.datasets import Data, Samples, few_labels, open_labels
+from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels, open_labels
 
 # ---------------------------------------------------------------------------------------------- nearest neighbours
 
@@ -198,8 +199,12 @@ def guesses(method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, pro
     return knn_predict(features.extract(method, bank), bank.label.cpu(), features.extract(method, held), classes=len(data.classes), protocol=protocol)
 
 
-def random_like(method: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:
-    """The same network with fresh random weights and batch statistics of the data: the baseline of every representation."""
+def random_like(method: nn.Module, shown: Tensor | Samples, seed: int = 0) -> nn.Module:
+    """The same network with fresh random weights and batch statistics of the data: the baseline of every representation.
+
+    Args:
+        shown: images (N, 3, H, W), videos (N, 3, T, H, W), or a data set.
+    """
     untrained = copy.deepcopy(method)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(common.step_seed(seed, 0x4A9D))
@@ -208,9 +213,13 @@ def random_like(method: nn.Module, images: Tensor, seed: int = 0) -> nn.Module:
                 module.reset_parameters()
     device = next(untrained.parameters()).device
     untrained.train()
+    if isinstance(shown, Tensor):
+        parts = ({"video" if shown.ndim == 5 else "image": part} for part in shown.split(256))
+    else:
+        parts = ({name: batch[name] for name in MODALITIES if name in batch} for batch in shown.batches(256))
     with torch.no_grad():
-        for part in images.split(256)[:8]:
-            untrained.encode({"image": part.to(device)})
+        for part in itertools.islice(parts, 8):
+            untrained.encode({name: x.to(device) for name, x in part.items()})
     return untrained.eval()
 
 
@@ -277,7 +286,7 @@ def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: in
         most = float(torch.bincount(train_label, minlength=classes).max() / len(train_label))
         rows.append({"features": "chance", "kNN": most, "linear": most})
         add("pixels", features.pixels(data.train), features.pixels(data.test))
-        untrained = random_like(next(iter(methods.values())), data.train.image, seed)
+        untrained = random_like(next(iter(methods.values())), data.train, seed)
         add("random encoder", features.extract(untrained, data.train), features.extract(untrained, data.test))
     for name, method in methods.items():
         add(name, features.extract(method, data.train), features.extract(method, data.test))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from sslcourse import common
 from sslcourse.common import CourseError
-from sslcourse.data.datasets import Samples
+from sslcourse.data.datasets import MODALITIES, Samples
 
 Encode = Callable[[dict[str, Tensor]], Tensor]
 
@@ -52,7 +52,7 @@ def extract(method: nn.Module, samples: Samples, *, encode: Encode | None = None
     rows = []
     with frozen(method):
         for batch in samples.to(device).batches(batch_size):
-            x = {"image": batch["image"].contiguous(memory_format=profile.memory_format)}
+            x = {name: common.laid_out(batch[name], profile) for name in MODALITIES if name in batch}
             with profile.autocast() if profile.device == device.type else contextlib.nullcontext():
                 features = encode(x)
             rows.append(features.float().cpu())
@@ -88,8 +88,12 @@ def after(encoder: nn.Module, layer: str, size: int = 2) -> Encode:
 
 
 def pixels(samples: Samples) -> Tensor:
-    """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network."""
-    return samples.image.cpu().float().flatten(1) / 255
+    """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network. Of videos all frames one after another,
+    each averaged down to 8 x 8 places, (N, 3 T 64): whole ones would be more numbers than a probe can read."""
+    if samples.kind == "image":
+        return samples.image.cpu().float().flatten(1) / 255
+    rows = [batch["video"].cpu().float() / 255 for batch in samples.batches(64)]
+    return torch.cat([nn.functional.adaptive_avg_pool3d(x, (x.shape[2], 8, 8)).flatten(1) for x in rows])
 
 
 # ---------------------------------------------------------------------------------------------- what a unit looks at

@@ -132,7 +132,7 @@ def epochs(method: nn.Module, dataset, recipe: Recipe, *, checkpoint: str | os.P
     if state is None:
         common.seed_all(recipe.seed)
     dataset = dataset.to(profile.device)
-    method = method.to(profile.device, memory_format=profile.memory_format)
+    method = common.placed(method, profile)
     distributed.synchronize_batch_norm(method)
     optimizers = optimizers_of(method, recipe)
     steps = len(dataset) // recipe.batch_size

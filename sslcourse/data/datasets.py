@@ -19,6 +19,7 @@ from sslcourse import common
 from sslcourse.common import CourseError
 
 SPLITS = ("train", "validation", "test")
+MODALITIES = ("image", "video")  # the keys of a batch that hold what an encoder may see
 _training = 0  # how many trainings are between their first and their last epoch
 
 
@@ -38,10 +39,11 @@ def training_in_progress() -> Iterator[None]:
 
 
 class Samples:
-    """Images (or any equally shaped arrays) with labels and factors, held as tensors on one device.
+    """Images or short videos with labels and factors, held as tensors on one device.
 
     Args:
         image: (N, 3, H, W) uint8, 0 to 255. (N, H, W) and (N, H, W, 3) arrays are turned round.
+        video: instead of images, (N, 3, T, H, W) uint8. (N, T, H, W) and (N, T, H, W, 3) arrays are turned round.
         label: (N,) class numbers from 0; `None` for unlabelled data (batches then carry -1).
         classes: names of the classes, in the order of their numbers.
         factors: further columns of length N: what is known about each image (`evaluate.factor_table` probes them).
@@ -54,16 +56,19 @@ class Samples:
         CourseError: when shapes, types, ranges or lengths do not fit together.
     """
 
-    def __init__(self, image, label=None, *, classes=(), factors: Mapping | None = None,
+    def __init__(self, image=None, label=None, *, video=None, classes=(), factors: Mapping | None = None,
                  factor_names: Mapping | None = None, extra: Mapping | None = None, split: str = "train",
                  name: str = "samples"):  # fmt: skip
         if split not in SPLITS:
             raise CourseError(f"split={split!r} is none of {', '.join(SPLITS)}")
-        self.image = _as_images(image)
-        n = len(self.image)
+        if (image is None) == (video is None):
+            raise CourseError("pass either images or videos: Samples(image, label) or Samples(video=video, label=label)")
+        self.kind = "video" if image is None else "image"
+        setattr(self, self.kind, _as_images(image) if video is None else _as_videos(video))
+        n = len(self.seen)
         self._label = torch.full((n,), -1) if label is None else torch.as_tensor(np.asarray(label)).long()
         if self._label.shape != (n,):
-            raise CourseError(f"{n} images but labels of shape {tuple(self._label.shape)}; pass one number per image")
+            raise CourseError(f"{n} {self.kind}s but labels of shape {tuple(self._label.shape)}; pass one number per {self.kind}")
         self.labelled = label is not None
         count = int(self._label.max()) + 1 if self.labelled and n else 0
         if self.labelled and n and int(self._label.min()) < 0:
@@ -76,10 +81,20 @@ class Samples:
         self.extra = dict(extra or {})
         for key, column in {**self._factors, **self.extra}.items():
             if len(column) != n:
-                raise CourseError(f"{key!r} has {len(column)} rows for {n} images")
+                raise CourseError(f"{key!r} has {len(column)} rows for {n} {self.kind}s")
         self.split, self.name = split, name
         self.openings: list[str] = []  # who has read the labels of this test split, in order
-        self.device = str(self.image.device)
+        self.device = str(self.seen.device)
+
+    @property
+    def seen(self) -> Tensor:
+        """The images, or the videos: what an encoder is shown."""
+        return getattr(self, self.kind)
+
+    @property
+    def pictures(self) -> Tensor:
+        """(N, 3, H, W) uint8: the images; of a video the frame in its middle. For showing."""
+        return self.image if self.kind == "image" else self.video[:, :, self.video.shape[2] // 2]
 
     # ------------------------------------------------------------------ labels
 
@@ -105,42 +120,43 @@ class Samples:
     # ------------------------------------------------------------------ a data set
 
     def __len__(self) -> int:
-        return len(self.image)
+        return len(self.seen)
 
     def __repr__(self):
-        shape = "x".join(str(s) for s in self.image.shape[1:])
-        return f"<{self.name} ({self.split}): {len(self):,} images of {shape}, {len(self.classes)} classes>"
+        shape = "x".join(str(s) for s in self.seen.shape[1:])
+        return f"<{self.name} ({self.split}): {len(self):,} {self.kind}s of {shape}, {len(self.classes)} classes>"
 
     def to(self, device) -> Samples:
         """The same data on another device (itself when it is there already)."""
-        if torch.device(device).type == self.image.device.type:
+        if torch.device(device).type == self.seen.device.type:
             return self
         return self._copy(lambda t: t.to(device))
 
     def take(self, index) -> Samples:
         """The samples at these positions (a slice, a list, a tensor of integers or of booleans)."""
         if not isinstance(index, slice):
-            index = torch.as_tensor(np.asarray(index), device=self.image.device)
+            index = torch.as_tensor(np.asarray(index), device=self.seen.device)
         return self._copy(lambda t: t[index])
 
     def _copy(self, f) -> Samples:
         new = object.__new__(Samples)
         new.__dict__.update(self.__dict__)
-        new.image, new._label = f(self.image), f(self._label)
+        setattr(new, self.kind, f(self.seen))
+        new._label = f(self._label)
         new._factors = {k: f(v) for k, v in self._factors.items()}
         new.extra = {k: f(v) for k, v in self.extra.items()}
-        new.device = str(new.image.device)
+        new.device = str(new.seen.device)
         return new  # `openings` is shared on purpose: a part of a test set is still that test set
 
     def unlabelled(self) -> Samples:
-        """The same images with every label and factor taken away, as a pretext task should see them."""
+        """The same samples with every label and factor taken away, as a pretext task should see them."""
         new = self._copy(lambda t: t)
         new._label, new._factors, new.labelled = torch.full_like(self._label, -1), {}, False
         return new
 
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """The samples at `index` as a dict of tensors. A test split carries label -1 and no factors."""
-        batch = {"image": self.image[index], "index": index}
+        batch = {self.kind: self.seen[index], "index": index}
         if self.split == "test":
             return {**batch, "label": torch.full_like(index, -1)}
         batch["label"] = self._label[index]
@@ -161,10 +177,22 @@ class Samples:
             if batch_size > n:
                 raise CourseError(f"batch_size={batch_size} is larger than the {n} samples; take at most {n}")
             order, stop = torch.randperm(n, generator=generator), n - n % batch_size
-        order = order.to(self.image.device)
+        order = order.to(self.seen.device)
         for start in range(0, stop, batch_size):
             index = order[start : start + batch_size]
             yield self.batch(index.tensor_split(world)[rank] if world > 1 else index)
+
+
+def _as_videos(video) -> Tensor:
+    video = torch.from_numpy(np.array(video)) if not isinstance(video, Tensor) else video
+    shape = tuple(video.shape)
+    if video.ndim == 4:
+        video = video[:, None].expand(-1, 3, -1, -1, -1)
+    elif video.ndim == 5 and shape[1] not in (1, 3) and shape[-1] in (1, 3):
+        video = video.permute(0, 4, 1, 2, 3)
+    if video.ndim != 5 or video.shape[1] not in (1, 3):
+        raise CourseError(f"videos of shape {shape}; expected (N, 3, T, H, W), (N, T, H, W, 3) or (N, T, H, W)")
+    return _as_bytes(video.expand(-1, 3, -1, -1, -1), "videos")
 
 
 def _as_images(image) -> Tensor:
@@ -176,16 +204,18 @@ def _as_images(image) -> Tensor:
         image = image.permute(0, 3, 1, 2)
     if image.ndim != 4 or image.shape[1] not in (1, 3):
         raise CourseError(f"images of shape {shape}; expected (N, 3, H, W), (N, H, W, 3) or (N, H, W)")
-    if image.shape[1] == 1:
-        image = image.expand(-1, 3, -1, -1)
-    if image.dtype != torch.uint8:
-        if not image.is_floating_point():
-            raise CourseError(f"images of type {image.dtype}; expected uint8 (0 to 255) or float (0 to 1)")
-        low, high = (float(image.min()), float(image.max())) if image.numel() else (0.0, 1.0)
+    return _as_bytes(image.expand(-1, 3, -1, -1), "images")
+
+
+def _as_bytes(x: Tensor, what: str) -> Tensor:
+    if x.dtype != torch.uint8:
+        if not x.is_floating_point():
+            raise CourseError(f"{what} of type {x.dtype}; expected uint8 (0 to 255) or float (0 to 1)")
+        low, high = (float(x.min()), float(x.max())) if x.numel() else (0.0, 1.0)
         if not (low >= 0 and high <= 1):  # also false for NaN
-            raise CourseError(f"float images range from {low:.3g} to {high:.3g}; scale them to 0..1, or pass uint8")
-        image = (image * 255).round().to(torch.uint8)
-    return image.contiguous()
+            raise CourseError(f"float {what} range from {low:.3g} to {high:.3g}; scale them to 0..1, or pass uint8")
+        x = (x * 255).round().to(torch.uint8)
+    return x.contiguous()
 
 
 def open_labels(samples: Samples, reader: str) -> tuple[Tensor, dict[str, Tensor]]:

@@ -76,6 +76,24 @@ def images_of(batch: Batch) -> Tensor:
     return x
 
 
+def videos_of(batch: Batch) -> Tensor:
+    """batch["video"], or an error that says what a batch of films looks like."""
+    if not isinstance(batch, dict) or "video" not in batch:
+        found = ", ".join(batch) if isinstance(batch, dict) else type(batch).__name__
+        raise CourseError(f'a batch of films is a dict with the key "video"; this one has: {found}. Write {{"video": x}}')
+    x = batch["video"]
+    if x.ndim != 5 or x.shape[1] != 3:
+        raise CourseError(f'batch["video"] has shape {tuple(x.shape)}; expected (B, 3, T, H, W): for one film write x[None]')
+    if x.dtype != torch.uint8 and not x.is_floating_point():
+        raise CourseError(f'batch["video"] is {x.dtype}; expected uint8 (0 to 255) or float (0 to 1)')
+    return x
+
+
+def video_floats_of(batch: Batch) -> Tensor:
+    """batch["video"] as an encoder reads it: (B, 3, T, H, W), floats from 0 to 1."""
+    return floats(videos_of(batch))
+
+
 def floats(x: Tensor) -> Tensor:
     """Pictures as floats from 0 to 1; floats pass."""
     return x if x.is_floating_point() else x.float() / 255

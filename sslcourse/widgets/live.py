@@ -158,7 +158,7 @@ class Panel:
         self.rows: list[dict[str, float]] = []
         self.frames_drawn = 0
         self._xy = self._labels = self._filters = self._strips = None
-        self._pictures, self._truth = (None, None) if samples is None else (samples.image[:24], samples.label[:24].cpu().numpy())
+        self._pictures, self._truth = (None, None) if samples is None else (samples.pictures[:24], samples.label[:24].cpu().numpy())
         self._reach = NEAREST
         self._snapshots: list[dict] = []
         self._lock = threading.RLock()  # a second thread (a widget's callback) may ask for a frame while one is drawn

@@ -149,9 +149,19 @@ def render(scene: Mapping[str, Tensor], size: int = 32, background: float = 0.1,
 
 
 def _render(scene: dict[str, Tensor], size: int, background: float, noise: float) -> tuple[Tensor, Tensor]:
-    device, n = scene["hue"].device, len(scene["hue"])
-    ground = _ground(scene, size, background)  # (N, size*size, 3)
+    n = len(scene["hue"])
+    colour, alpha = solid(scene, size)
+    a = alpha[..., None]
+    image = _ground(scene, size, background) * (1 - a) + colour * a  # (N, size*size, 3)
+    if noise:
+        image = image + noise * speckle(scene["speckle"], size)
+    image = (image.clamp(0, 1) * 255).round().to(torch.uint8).view(n, size, size, 3).permute(0, 3, 1, 2)
+    return image.contiguous(), (alpha > 0.5).view(n, size, size)
 
+
+def solid(scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
+    """The solids alone: colours (N, size*size, 3) from 0 to about 1, and how much of each pixel they cover, (N, size*size) from 0 to 1."""
+    device, n = scene["hue"].device, len(scene["hue"])
     # Geometry: every pixel's ray, seen from the solid. The view is parallel, so all rays of a picture share a direction.
     radius = 0.85 * scene["size"]  # in units of half the picture
     room = 1 - 0.9 * radius  # how far the centre may go so that (nearly) all stays inside
@@ -189,12 +199,7 @@ def _render(scene: dict[str, Tensor], size: int, background: float, noise: float
         shade = (0.32 + 0.72 * facing) * tint  # (K,)
         colour[p * size * size + where] = shade[:, None] * albedo[p] + 0.3 * shine[:, None]
         alpha[p, where] = cover
-    a = alpha[..., None]
-    image = ground * (1 - a) + colour.view(n, size * size, 3) * a
-    if noise:
-        image = image + noise * _speckle(scene["speckle"], size)
-    image = (image.clamp(0, 1) * 255).round().to(torch.uint8).view(n, size, size, 3).permute(0, 3, 1, 2)
-    return image.contiguous(), (alpha > 0.5).view(n, size, size)
+    return colour.view(n, size * size, 3), alpha
 
 
 def _surface(pattern: Tensor, at: Tensor) -> Tensor:
@@ -216,7 +221,7 @@ def _ground(scene: dict[str, Tensor], size: int, strength: float) -> Tensor:
     return plain[:, None] + (0.05 + 0.75 * strength) * waves.flatten(2).transpose(1, 2)
 
 
-def _speckle(seed: Tensor, size: int) -> Tensor:
+def speckle(seed: Tensor, size: int) -> Tensor:
     """(N, size*size, 3) of standard normal noise, a fixed function of each scene's seed, alike on every device.
 
     A table of noise is read from a place that depends on the seed: as good as fresh noise for a camera, and thirty times
