@@ -11,7 +11,7 @@ import torch
 from browser import blank_page, browser_page, host_view, keep, lab, open_and_run, page, use_theme, wait_change  # noqa: F401 (fixtures)
 from PIL import Image
 
-from sslcourse import encoders, features
+from sslcourse import encoders, features, tracking
 from sslcourse.common import CourseError
 from sslcourse.data import toybox as world
 from sslcourse.data.datasets import Samples
@@ -226,7 +226,7 @@ def test_propagation_equals_the_loops(settings):
 def test_chunks_do_not_matter(monkeypatch):
     f, first = torch.randn(6, 4, 6, 7), torch.randint(3, (6, 7))
     whole = video.propagate(f, first, 2, topk=5)
-    monkeypatch.setattr(video, "_AT_ONCE", 200)
+    monkeypatch.setattr(tracking, "_AT_ONCE", 200)
     assert torch.allclose(whole, video.propagate(f, first, 2, topk=5), atol=1e-12)
 
 

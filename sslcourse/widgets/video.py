@@ -5,8 +5,8 @@ Tracking Emerges by Colorizing Videos, ECCV 2018, arXiv:1806.09594): for a place
 
     A_ij = exp(f_i . f_j / temperature) / sum_k exp(f_k . f_j / temperature),        y_j = sum_i A_ij y_i
 
-and propagates any labels y with it. `propagate`, `attention`, `to_pixels` and `overlap` are that in PyTorch; the view computes the
-same in JavaScript, without a kernel. `clip(frames, audio, fps, rate)` is the player; `log_mel` is the picture of the sound below it.
+and propagates any labels y with it. `sslcourse.tracking` is that in PyTorch; the view computes the same in JavaScript, without a
+kernel. `clip(frames, audio, fps, rate)` is the player; `log_mel` is the picture of the sound below it.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslcourse.common import CourseError
+from sslcourse.tracking import attention, checked, overlap, propagate, reference_frames, to_cells, to_pixels, unit_vectors  # noqa: F401
 from sslcourse.widgets.views import View, Whole, packed, script
 
 LARGEST = 256  # pixels along a side of a frame: the view draws them all, and a mask is as large as a frame
 MOST_OBJECTS = 9  # there is a key for each
 SPARE = 3  # objects that can be drawn although no mask was given
 HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))  # dark to bright: the order is seen without colours
-_AT_ONCE = 2**22  # similarities held at a time
 
 
 # ---------------------------------------------------------------------------------------------- what comes in
@@ -88,17 +88,6 @@ def _dense(features, count: int) -> Tensor:
     if not torch.isfinite(f).all():
         raise CourseError("the features hold NaN or infinity; the training of their encoder has diverged")
     return f if f.shape[1] == count else f.transpose(0, 1)
-
-
-def _settings(references: int, temperature: float, window: int | None, topk: int | None, keep_first: bool) -> None:
-    if references < 0 or references != int(references) or (not references and not keep_first):
-        raise CourseError(f"references={references}; point to at least 1 frame before, or 0 with keep_first=True")
-    if not 0.005 <= temperature <= 10:
-        raise CourseError(f"temperature={temperature}; choose 0.005 (nearly the best match alone) to 10 (nearly the plain average)")
-    if window is not None and (window < 0 or window != int(window)):
-        raise CourseError(f"window={window}; choose a radius of 0 or more cells, or None for everywhere")
-    if topk is not None and (topk < 1 or topk != int(topk)):
-        raise CourseError(f"topk={topk}; keep at least 1 match, or None for all")
 
 
 # ---------------------------------------------------------------------------------------------- features
@@ -172,7 +161,7 @@ def reduced(features: Tensor, dims: int) -> tuple[Tensor, float]:
     d, t, h, w = features.shape
     if not 1 <= dims <= d:
         raise CourseError(f"dims={dims}; the features have {d}, choose 1 to {d}")
-    unit = _unit(features).reshape(-1, d)
+    unit = unit_vectors(features).reshape(-1, d)
     energy, directions = torch.linalg.eigh(unit.T @ unit)  # ascending
     kept = unit @ directions[:, -dims:].flip(1)
     share = float(energy[-dims:].sum() / energy.sum().clamp_min(1e-300))
@@ -180,145 +169,6 @@ def reduced(features: Tensor, dims: int) -> tuple[Tensor, float]:
 
 
 # ---------------------------------------------------------------------------------------------- the pointer
-
-
-def reference_frames(frame: int, references: int, keep_first: bool = False) -> list[int]:
-    """The frames that `frame` (0 is the first) may point to: as many before it as there are, and the first one if it is kept."""
-    return sorted({*range(max(0, frame - references), frame), *([0] if keep_first and frame else [])})
-
-
-def _unit(features: Tensor) -> Tensor:
-    """(D, T, h, w) to unit vectors (T, h * w, D) in float64."""
-    f = features.double().flatten(2).permute(1, 2, 0)
-    return f / f.norm(dim=2, keepdim=True).clamp_min(1e-12)
-
-
-def _within(h: int, w: int, window: int | None) -> Tensor | None:
-    """(N, N) bool: which cells lie in the square window of radius `window` around each cell; None is all."""
-    if window is None or window >= max(h, w) - 1:
-        return None
-    near = [(torch.arange(n)[:, None] - torch.arange(n)[None]).abs() <= window for n in (h, w)]
-    return (near[0][:, None, :, None] & near[1][None, :, None, :]).reshape(h * w, h * w)
-
-
-def _weights(targets: Tensor, sources: Tensor, allowed: Tensor | None, temperature: float, topk: int | None) -> Tensor:
-    """A (n, R * N): attention of targets (n, D) over sources (R, N, D); allowed (n, N).
-
-    Similarities are rounded to float32 before the best are chosen, and all that equal the k-th best are kept: so equal colours are
-    equal here, in JavaScript and in any order of summation, and no implementation has to break a tie.
-    """
-    similarity = torch.einsum("nd,rmd->nrm", targets, sources).float()  # (n, R, N)
-    if allowed is not None:
-        similarity = similarity.masked_fill(~allowed[:, None], -math.inf)
-    similarity = similarity.flatten(1)
-    if topk is not None and topk < similarity.shape[1]:
-        least = similarity.topk(topk, dim=1).values[:, -1:]
-        similarity = similarity.masked_fill(similarity < least, -math.inf)
-    return (similarity.double() / temperature).softmax(1)
-
-
-def attention(features: Tensor, frame: int, row: int, column: int, references: int = 3, temperature: float = 0.05,
-              window: int | None = None, topk: int | None = None, keep_first: bool = False) -> tuple[Tensor, list[int]]:  # fmt: skip
-    """Where one cell of a frame points to.
-
-    Args:
-        features: (D, T, h, w).
-        frame: 1 to T - 1; row, column: of the cell, from 0.
-        references, temperature, window, topk, keep_first: as in `propagate`.
-
-    Returns:
-        (R, h, w) float64, all of it adding up to 1, and the R frames it lies in.
-    """
-    _settings(references, temperature, window, topk, keep_first)
-    _, t, h, w = features.shape
-    if not (1 <= frame < t and 0 <= row < h and 0 <= column < w):
-        raise CourseError(f"frame={frame}, row={row}, column={column}; choose a frame of 1 to {t - 1} (the first one has none before it), "
-                          f"a row of 0 to {h - 1} and a column of 0 to {w - 1}")  # fmt: skip
-    unit, refs, near = _unit(features), reference_frames(frame, references, keep_first), _within(h, w, window)
-    cell = row * w + column
-    weights = _weights(unit[frame, cell : cell + 1], unit[refs], None if near is None else near[cell : cell + 1], temperature, topk)
-    return weights.view(len(refs), h, w), refs
-
-
-def propagate(features: Tensor, first: Tensor, references: int = 3, temperature: float = 0.05, window: int | None = None,
-              topk: int | None = None, keep_first: bool = False) -> Tensor:  # fmt: skip
-    """Carry labels from the first frame to all others: y_j = sum_i A_ij y_i, frame by frame, soft labels copied from soft labels.
-
-    Vondrick et al. 2018, section 3.4, on cosines (the vectors are normalised here). Their tracker points to the previous frames only
-    and everywhere in them; a window and the top-k matches came with CorrFlow (arXiv:1905.00875) and UVC (arXiv:1909.11895), which
-    also keep the first frame, whose labels are true, among the references (`keep_first`).
-
-    Args:
-        features: (D, T, h, w), any encoder's.
-        first: labels of the first frame: (h, w, K) float, shares that add up to 1, or (h, w) integers 0 to K - 1.
-        references: how many previous frames to point to, where there are as many; 0 needs `keep_first`.
-        temperature: 0.005 to 10.
-        window: radius in cells: a cell points to rows and columns that differ by no more; None is everywhere, 0 its own place only.
-        topk: how many matches are kept, of all reference frames together (with all that equal the last of them); None is all.
-        keep_first: the first frame is a reference for all others, once.
-
-    Returns:
-        (T, h, w, K) float64 whose last axis adds up to 1.
-
-    Raises:
-        CourseError: when shapes do not fit or a setting is out of its range.
-    """
-    _settings(references, temperature, window, topk, keep_first)
-    if features.ndim != 4:
-        raise CourseError(f"features of shape {tuple(features.shape)}; pass (D, T, h, w)")
-    _, t, h, w = features.shape
-    first = torch.as_tensor(first)
-    if first.ndim == 2 and not first.is_floating_point():
-        if int(first.min()) < 0:
-            raise CourseError(f"first holds the label {int(first.min())}; number the labels from 0, which is the ground")
-        first = F.one_hot(first.long())
-    if first.ndim != 3 or first.shape[:2] != (h, w):
-        raise CourseError(f"first has shape {tuple(first.shape)}; pass ({h}, {w}) integers or ({h}, {w}, K) shares (see to_cells)")
-    unit, near = _unit(features), _within(h, w, window)
-    labels = [first.double().reshape(h * w, -1)]
-    for frame in range(1, t):
-        refs = reference_frames(frame, references, keep_first)
-        sources, known = unit[refs], torch.cat([labels[r] for r in refs])  # (R, N, D), (R * N, K)
-        rows = max(1, _AT_ONCE // len(known))
-        parts = [_weights(unit[frame, i : i + rows], sources, None if near is None else near[i : i + rows], temperature, topk) @ known
-                 for i in range(0, h * w, rows)]  # fmt: skip
-        labels.append(torch.cat(parts))
-    return torch.stack(labels).view(t, h, w, -1)
-
-
-def to_cells(mask, h: int, w: int, count: int) -> Tensor:
-    """The share of each of `count` labels in each cell: mask (H, W) of integers to (h, w, count) float64."""
-    onehot = F.one_hot(torch.as_tensor(mask).long(), count).permute(2, 0, 1).double()  # (K, H, W)
-    return F.adaptive_avg_pool2d(onehot[None], (h, w))[0].permute(1, 2, 0)
-
-
-def to_pixels(soft: Tensor, height: int, width: int) -> Tensor:
-    """Soft labels (T, h, w, K) to masks (T, height, width) uint8: enlarged bilinearly, then the largest label wins.
-
-    Of equals the lowest wins: a label must lead by a millionth for each number it stands higher, so that the last digit of a sum
-    decides nothing.
-    """
-    large = F.interpolate(soft.double().permute(0, 3, 1, 2), size=(height, width), mode="bilinear", align_corners=False)
-    return (large - 1e-6 * torch.arange(soft.shape[3]).view(-1, 1, 1)).argmax(1).to(torch.uint8)
-
-
-def overlap(predicted, given, objects: int) -> Tensor:
-    """Region similarity J of DAVIS: |M and G| / |M or G| per frame and object, 1 where both are empty.
-
-    Args:
-        predicted, given: (T, H, W) integers.
-        objects: how many there are, numbered from 1.
-
-    Returns:
-        (T, objects) float64.
-    """
-    predicted, given = torch.as_tensor(predicted), torch.as_tensor(given)
-    if predicted.shape != given.shape or predicted.ndim != 3:
-        raise CourseError(f"masks of shape {tuple(predicted.shape)} against {tuple(given.shape)}; both must be (T, H, W)")
-    ids = torch.arange(1, objects + 1)
-    m, g = ((x[..., None] == ids).flatten(1, 2) for x in (predicted, given))  # (T, H * W, objects)
-    both, either = (m & g).sum(1).double(), (m | g).sum(1).double()
-    return torch.where(either > 0, both / either.clamp_min(1), 1.0)
 
 
 class Pointer(View):
@@ -358,7 +208,7 @@ class Pointer(View):
         f = _dense(features, count)
         if f.shape[2] > height or f.shape[3] > width:
             raise CourseError(f"features of {f.shape[2]} x {f.shape[3]} cells for frames of {height} x {width} pixels; a cell is at least a pixel")
-        _settings(references, temperature, window, topk, keep_first)
+        checked(references, temperature, window, topk, keep_first)
         f, share = reduced(f, dims) if dims is not None else (f, 1.0)
         length = f.norm(dim=0, keepdim=True).clamp_min(1e-12)
         self._features = (f / length).half()  # what the view computes with, to the bit
