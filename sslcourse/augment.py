@@ -269,3 +269,67 @@ def crop_and_flip(area: Sequence[float] = (0.5, 1.0)) -> View:
 def identity(image: Tensor) -> Tensor:
     """The image itself as floats 0..1: no augmentation."""
     return as_float(image)
+
+
+# ---------------------------------------------------------------------------------- films
+
+
+def channel_copy(image: Tensor, p: float) -> Tensor:
+    """With probability p per sample one of its three channels, drawn anew, replaces all three (DPC's "grey")."""
+    n, device = len(image), image.device
+    channel = torch.randint(3, (n,), device=device)
+    one = image[torch.arange(n, device=device), channel].unsqueeze(1).expand_as(image)
+    return torch.where((torch.rand(n, device=device) < p).view(-1, 1, 1, 1), one, image)
+
+
+def film_view(area: Sequence[float] = (0.5, 1.0), flip: float = 0.0, strength: float = 0.5, hue_by: float = 0.25, jitter: float = 1.0,
+              copied: float = 0.5, per_frame: bool = True) -> View:  # fmt: skip
+    """The random view of a film in Dense Predictive Coding: one crop for the whole film, and colours of its own for every frame.
+
+    Args:
+        area: range of the crop's share of a frame, the same crop in all frames of a film; (1, 1) for no crop.
+        flip: probability that the whole film is mirrored. A mirror turns clockwise into counter-clockwise: leave it at 0 where labels
+            depend on that, as those of the moving toybox do. (DPC itself never pairs a film with its mirror, so there a flip is only
+            more data; what is trained with labels would be told that both ways of turning are the same class.)
+        strength: brightness, contrast and saturation by factors in [1 - s, 1 + s].
+        hue_by: largest hue shift in turns, up to 0.5.
+        jitter, copied: probabilities of the colour jitter and of one channel in place of all three, drawn for each frame.
+        per_frame: False draws the colours once for each film. Colours then tell which frames belong together: a shortcut.
+
+    Returns:
+        A function from films (B, 3, T, H, W), uint8 or float 0..1, to films of the same shape, float 0..1.
+    """
+    if not (0 < area[0] <= area[1] <= 1):
+        raise CourseError(f"area={tuple(area)}; give two shares of the frame, such as (0.5, 1.0)")
+    for name, value in (("flip", flip), ("jitter", jitter), ("copied", copied)):
+        if not 0 <= value <= 1:
+            raise CourseError(f"{name}={value}; use a probability, from 0 to 1")
+    if strength < 0 or not 0 <= hue_by <= 0.5:
+        raise CourseError(f"strength={strength}, hue_by={hue_by}; a strength from 0 on, and a hue shift of at most half a turn (0.5)")
+
+    def some(films: Tensor) -> Tensor:
+        b, _, t, h, w = films.shape
+        x = as_float(films.transpose(1, 2).flatten(0, 1))  # (B T, 3, H, W), the frames of a film one after another
+        if area[0] < 1 or flip:
+            box = random_boxes(b, h, w, area, (3 / 4, 4 / 3), x.device) if area[0] < 1 else x.new_tensor([[0.0, 0.0, w, h]]).expand(b, 4)
+            mirrored = torch.rand(b, device=x.device) < flip
+            x = crop(x, box.repeat_interleave(t, 0), None, mirrored.repeat_interleave(t))
+        if per_frame:
+            x = colours(x)
+        else:
+            x = colours(x.view(b, t, 3, h, w).transpose(1, 2).reshape(b, 3, t * h, w)).view(b, 3, t, h, w).transpose(1, 2).flatten(0, 1)
+        return x.view(b, t, 3, h, w).transpose(1, 2)
+
+    def colours(x: Tensor) -> Tensor:
+        if copied:
+            x = channel_copy(x, copied)
+        return colour_jitter(x, strength, strength, strength, hue_by, jitter) if jitter and (strength or hue_by) else x
+
+    def view(films: Tensor) -> Tensor:
+        if films.ndim != 5 or films.shape[1] != 3:
+            raise CourseError(f"films of shape {tuple(films.shape)}; expected (B, 3, T, H, W): for one film write x[None]")
+        if films.device.type != "cpu":
+            return some(films)
+        return torch.cat([some(part) for part in films.split(max(1, _BLOCK // films.shape[2]))])
+
+    return view

@@ -1,4 +1,4 @@
-"""Backbones: images in, one vector per image out.
+"""Backbones: images or short films in, one vector for each out.
 
 Every encoder has `.dim`, the length of its vector, and `.layers`, an ordered dict of its named stages, which the layer-wise
 probes read. Inputs are floats 0..1 (B, 3, H, W); they are centred inside, so that no data set's mean has to travel around.
@@ -167,3 +167,348 @@ def with_frozen(encoder: Encoder, first: int, seed: int = 0) -> Encoder:
                 if hasattr(module, "reset_parameters"):
                     module.reset_parameters()
     return Encoder({name: FrozenStage(s) if i < first else s for i, (name, s) in enumerate(layers.items())}, encoder.dim)
+
+
+# ---------------------------------------------------------------------------------------------- blocks of a film
+
+
+class BlockEncoder(nn.Module):
+    """Named stages of 3-D convolutions over a few frames, then the average over time: a dense map, and its mean as one vector.
+
+    `maps` is what Dense Predictive Coding predicts: the last stage has no ReLU, so that a feature can also be below 0.
+    """
+
+    def __init__(self, stages: dict[str, nn.Module], dim: int):
+        super().__init__()
+        self.stages = nn.Sequential()
+        for name, stage in stages.items():
+            self.stages.add_module(name, stage)
+        self.dim = dim
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        return dict(self.stages.named_children())
+
+    def maps(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d y x"]:
+        """The map before the last ReLU, averaged over the time that is left; films are floats 0..1."""
+        return self.stages(video * 4 - 2).mean(2)
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
+        return F.relu(self.maps(video)).mean((2, 3))
+
+
+def small_3d(dim: int = 64) -> BlockEncoder:
+    """Four convolutions for blocks of a few frames of 32 pixels, 181 k parameters at dim 64: (B, 3, T, 32, 32) to a map (B, dim, 4, 4).
+
+    The first looks at each frame by itself (2-D, as the lower layers of DPC's backbone), the others over three frames (3-D). Group
+    normalisation instead of batch normalisation: the blocks of one film stand in one batch and share its colours, and batch
+    statistics would tell each of them about the others; with groups a block's map owes nothing to its neighbours.
+    """
+
+    def stage(inside: int, outside: int, kernel: tuple, stride: tuple, last: bool = False) -> nn.Sequential:
+        conv = nn.Conv3d(inside, outside, kernel, stride, tuple(k // 2 for k in kernel), bias=False)
+        return nn.Sequential(conv, group_norm(outside, 8), *[nn.ReLU(inplace=True)] * (not last))
+
+    quarter, half = max(1, dim // 4), max(1, dim // 2)
+    stages = {
+        "conv1": stage(3, quarter, (1, 5, 5), (1, 2, 2)),  # (B, 16, T, 16, 16)
+        "conv2": stage(quarter, half, (3, 3, 3), (1, 2, 2)),  # (B, 32, T, 8, 8)
+        "conv3": stage(half, dim, (3, 3, 3), (2, 2, 2)),  # (B, 64, T/2, 4, 4)
+        "conv4": stage(dim, dim, (3, 3, 3), (2, 1, 1), last=True),  # (B, 64, T/4, 4, 4)
+    }
+    return BlockEncoder(stages, dim)
+
+
+class BasicBlock3d(nn.Module):
+    """Two convolutions and a shortcut (ResNet's basic block), with kernels of `time` frames and, at the end of a DPC backbone, no last ReLU."""
+
+    def __init__(self, inside: int, outside: int, time: int, stride: tuple[int, int, int], last_relu: bool = True):
+        super().__init__()
+        kernel, padding = (time, 3, 3), (time // 2, 1, 1)
+        self.conv1 = nn.Conv3d(inside, outside, kernel, stride, padding, bias=False)
+        self.conv2 = nn.Conv3d(outside, outside, kernel, 1, padding, bias=False)
+        self.norm1, self.norm2 = nn.BatchNorm3d(outside), nn.BatchNorm3d(outside)
+        self.shortcut = nn.Identity()
+        if inside != outside or stride != (1, 1, 1):
+            self.shortcut = nn.Sequential(nn.Conv3d(inside, outside, 1, stride, bias=False), nn.BatchNorm3d(outside))
+        self.last_relu = last_relu
+
+    def forward(self, x: Tensor) -> Tensor:
+        out = self.norm2(self.conv2(F.relu(self.norm1(self.conv1(x))))) + self.shortcut(x)
+        return F.relu(out) if self.last_relu else out
+
+
+def resnet18_2d3d() -> BlockEncoder:
+    """DPC's backbone (section 4 of the paper and the authors' code): a ResNet-18 that is 2-D in its lower half and 3-D above.
+
+    The last stage has 256 channels instead of 512 and no last ReLU: blocks of 5 frames of 128 pixels, (B, 3, 5, 128, 128), give a map
+    (B, 256, 4, 4). 14.1 M parameters, dim 256. Its batch normalisation keeps running statistics, unlike the authors' during
+    pre-training, so that a frozen encoder can be judged (they gave out weights with statistics later for the same reason).
+    """
+    first = nn.Sequential(nn.Conv3d(3, 64, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False), nn.BatchNorm3d(64), nn.ReLU(inplace=True),
+                          nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)))  # fmt: skip
+
+    def layer(inside: int, outside: int, time: int, stride: tuple[int, int, int], last: bool = False) -> nn.Sequential:
+        return nn.Sequential(BasicBlock3d(inside, outside, time, stride), BasicBlock3d(outside, outside, time, (1, 1, 1), last_relu=not last))
+
+    stages = {"conv1": first, "layer1": layer(64, 64, 1, (1, 1, 1)), "layer2": layer(64, 128, 1, (1, 2, 2)),
+              "layer3": layer(128, 256, 3, (2, 2, 2)), "layer4": layer(256, 256, 3, (2, 2, 2), last=True)}  # fmt: skip
+    encoder = BlockEncoder(stages, 256)
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv3d):
+            nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
+    return encoder
+
+
+class ConvGRU(nn.Module):
+    """A gated recurrent unit at every place of a map (Ballas et al., 2016); with a kernel of 1 the places do not speak to each other.
+
+        u, r = sigmoid(W [x, h]),   n = tanh(V [x, r * h]),   h' = (1 - u) h + u n
+
+    The reset gate acts on h *before* the matrix, as in Cho et al. (2014) and in DPC's code; `torch.nn.GRUCell` lets it act after, and
+    calls 1 - u what is u here. Weights start orthogonal and biases at 0, as in DPC's code.
+
+    Args:
+        inside, hidden: channels of the input and of the state.
+        kernel: side of the convolutions, odd; DPC has 1.
+        dropout: of the state after every step while training; DPC has 0.1.
+    """
+
+    def __init__(self, inside: int, hidden: int, kernel: int = 1, dropout: float = 0.0):
+        super().__init__()
+        if kernel < 1 or kernel % 2 == 0:
+            raise CourseError(f"kernel={kernel}; a map keeps its size under an odd kernel: 1 (the paper's), 3 ...")
+        self.inside, self.hidden, self.kernel = inside, hidden, kernel
+        self.gates = nn.Parameter(torch.empty(2 * hidden, inside + hidden, kernel, kernel))  # update, then reset
+        self.candidate = nn.Parameter(torch.empty(hidden, inside + hidden, kernel, kernel))
+        self.gates_bias, self.candidate_bias = nn.Parameter(torch.empty(2 * hidden)), nn.Parameter(torch.empty(hidden))
+        self.dropout = nn.Dropout(dropout)
+        self.reset_parameters()
+
+    def reset_parameters(self) -> None:
+        for matrix in (*self.gates.data.chunk(2), self.candidate.data):
+            nn.init.orthogonal_(matrix)
+        for bias in (self.gates_bias, self.candidate_bias):
+            nn.init.zeros_(bias)
+
+    def step(self, x: Float[Tensor, "b c y x"], h: Float[Tensor, "b d y x"] | None = None) -> Float[Tensor, "b d y x"]:
+        """The next state from one map; without a state it begins at 0."""
+        if h is None:
+            h = x.new_zeros(len(x), self.hidden, *x.shape[2:])
+        gates = F.conv2d(torch.cat([x, h], 1), self.gates, self.gates_bias, padding=self.kernel // 2)
+        u, r = torch.sigmoid(gates).chunk(2, 1)
+        n = torch.tanh(F.conv2d(torch.cat([x, r * h], 1), self.candidate, self.candidate_bias, padding=self.kernel // 2))
+        return self.dropout((1 - u) * h + u * n)
+
+    def forward(self, x: Float[Tensor, "b n c y x"], h: Float[Tensor, "b d y x"] | None = None) -> Float[Tensor, "b d y x"]:
+        """The state after a whole sequence of maps."""
+        for one in x.unbind(1):
+            h = self.step(one, h)
+        return h
+
+
+# ---------------------------------------------------------------------------------------------- frame by frame
+
+
+class Pixels(nn.Module):
+    """A frame as its pixels, reduced to `side` x `side` by averaging: (B, 3, T, H, W) to (B, 1, T, size).
+
+    Args:
+        side: of the reduced frame, which must divide the film's.
+        grey: one value for each pixel (Rec. 601 luma) instead of three.
+
+    `of` undoes it for pictures. The axis of length 1 counts the pieces into which a frame is cut: here there is one, see `Patches`.
+    """
+
+    kind = "bce"  # values 0..1: a logistic output and cross-entropy (Srivastava et al., section 3.2)
+
+    def __init__(self, side: int = 16, grey: bool = True):
+        super().__init__()
+        self.side, self.grey = side, grey
+        self.size = side * side * (1 if grey else 3)
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b p t d"]:
+        height, width = video.shape[3:]
+        if height != width or height % self.side:
+            raise CourseError(f"frames of {height} x {width} pixels cannot be averaged to {self.side} x {self.side}; take square ones of a multiple")
+        if self.grey:
+            video = torch.einsum("bcthw,c->bthw", video, video.new_tensor([0.299, 0.587, 0.114]))[:, None]
+        k = height // self.side
+        x = video.unflatten(3, (self.side, k)).unflatten(5, (self.side, k)).mean((4, 6))  # (B, C, T, side, side)
+        return x.transpose(1, 2).flatten(2)[:, None]
+
+    def of(self, x: Float[Tensor, "b p t d"]) -> Float[Tensor, "b 3 t h w"]:
+        """Vectors as pictures again, `side` pixels wide."""
+        film = x[:, 0].unflatten(2, (-1, self.side, self.side)).transpose(1, 2)  # (B, C, T, side, side)
+        return film.expand(-1, 3, -1, -1, -1)
+
+
+class Patches(nn.Module):
+    """A frame as square patches in colour, at full resolution: one at a random place (the same in all frames of a film) while
+    training, all of them side by side in eval mode. (B, 3, T, H, W) to (B, P, T, size).
+
+    Args:
+        side: of a patch, which must divide the film's.
+    """
+
+    kind = "squared"  # natural patches: a linear output and squared error (the same section)
+
+    def __init__(self, side: int = 16):
+        super().__init__()
+        self.side, self.size = side, 3 * side * side
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b p t d"]:
+        b, _, _, height, width = video.shape
+        s = self.side
+        if height % s or width % s:
+            raise CourseError(f"frames of {height} x {width} pixels cannot be cut into patches of {s} x {s}; take a side that divides them")
+        if self.training:
+            y, x = (torch.randint(0, n - s + 1, (b, 1), device=video.device) + torch.arange(s, device=video.device) for n in (height, width))
+            film = torch.arange(b, device=video.device)[:, None, None]
+            cut = video.permute(0, 3, 4, 2, 1)[film, y[:, :, None], x[:, None, :]]  # (B, s, s, T, 3)
+            return cut.permute(0, 3, 4, 1, 2).flatten(2)[:, None]
+        cut = video.unflatten(4, (-1, s)).unflatten(3, (-1, s))  # (B, 3, T, rows, s, columns, s)
+        return cut.permute(0, 3, 5, 2, 1, 4, 6).flatten(4).flatten(1, 2)
+
+    def of(self, x: Float[Tensor, "b p t d"]) -> Float[Tensor, "b 3 t h w"]:
+        """All patches of square frames laid together again; of a single one, the patch."""
+        rows = math.isqrt(x.shape[1])
+        film = x.unflatten(3, (3, self.side, self.side)).unflatten(1, (rows, rows))  # (B, rows, columns, T, 3, s, s)
+        return film.permute(0, 4, 3, 1, 5, 2, 6).flatten(5).flatten(3, 4)
+
+
+class Percepts(nn.Module):
+    """A frame as what a convolutional network that does not learn makes of it: (B, 3, T, H, W) to (B, 1, T, network.dim).
+
+    Each number is standardised by its mean and spread over the films that `fit` was given, without which they are taken as they are.
+    The paper's percepts are the first fully connected layer of a network for ImageNet.
+    """
+
+    kind = "squared"
+
+    def __init__(self, network: nn.Module):
+        super().__init__()
+        self.network, self.size = FrozenStage(network), network.dim
+        self.register_buffer("mean", torch.zeros(self.size))
+        self.register_buffer("scale", torch.ones(self.size))
+
+    def raw(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b t d"]:
+        with torch.no_grad():
+            return self.network(video.transpose(1, 2).flatten(0, 1)).unflatten(0, (len(video), -1)).float()
+
+    def fit(self, video: Tensor) -> Percepts:
+        """Take mean and spread from films (N, 3, T, H, W), uint8 or floats 0..1."""
+        parts = [self.raw(p if p.is_floating_point() else p.float() / 255).flatten(0, 1) for p in video.split(64)]
+        x = torch.cat(parts)
+        self.mean.copy_(x.mean(0))
+        self.scale.copy_(x.std(0).clamp_min(1e-4))
+        return self
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b p t d"]:
+        return ((self.raw(video) - self.mean) / self.scale)[:, None]
+
+    def of(self, x: Tensor) -> Tensor:
+        raise CourseError("features of a frame are no picture; look at the error of each step instead")
+
+
+class FrameLSTM(nn.Module):
+    """An LSTM that reads a film frame by frame; its last state, h and c of all layers, is the film's representation.
+
+    Args:
+        frames: what a frame becomes before the LSTM: `Pixels`, `Patches` or `Percepts`.
+        hidden: width of each layer.
+        depth: how many layers.
+        past: how many frames it reads, the first ones of a film.
+
+    Films are floats 0..1, (B, 3, T, H, W) with T of at least `past`; `dim` is 2 hidden depth. Where a frame is cut into several
+    patches, each is read by itself and the states are averaged.
+    """
+
+    def __init__(self, frames: nn.Module, hidden: int = 256, depth: int = 1, past: int = 8):
+        super().__init__()
+        self.frames, self.hidden, self.depth, self.past = frames, hidden, depth, past
+        self.lstm = nn.LSTM(frames.size, hidden, depth, batch_first=True)
+        self.dim = 2 * hidden * depth
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        return {"frames": self.frames, "lstm": self.lstm}
+
+    def enter(self, x: Tensor) -> Tensor:
+        """Frame vectors as the LSTM reads them: values 0..1 are centred."""
+        return x if isinstance(self.frames, Percepts) else 2 * x - 1
+
+    def vectors(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b p t d"]:
+        """All frames of films as vectors."""
+        return self.frames(video)
+
+    def read(self, x: Float[Tensor, "n t d"]) -> tuple[Tensor, tuple[Tensor, Tensor]]:
+        """The top layer's h after every frame (n, t, hidden), and the last h and c of all layers, each (depth, n, hidden)."""
+        return self.lstm(self.enter(x))
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
+        if video.shape[2] < self.past:
+            raise CourseError(f"films of {video.shape[2]} frames; this encoder reads the first {self.past}")
+        x = self.vectors(video[:, :, : self.past])  # (B, P, past, D)
+        _, (h, c) = self.read(x.flatten(0, 1))
+        state = torch.cat([*h, *c], 1).float()  # (B P, dim)
+        return state.unflatten(0, x.shape[:2]).mean(1)
+
+
+def pixel_lstm() -> FrameLSTM:
+    """The course's own: grey frames of 16 x 16, 256 units, eight frames; 525 k parameters, dim 512."""
+    return FrameLSTM(Pixels(16))
+
+
+def patch_lstm() -> FrameLSTM:
+    """For one GPU, the size of the paper's: colour patches of 32 x 32, two layers of 2,048 units, 16 frames; 75 M parameters, dim 8,192."""
+    return FrameLSTM(Patches(32), 2048, 2, 16)
+
+
+# ---------------------------------------------------------------------------------------------- a vector for every place
+
+
+class DenseEncoder(nn.Module):
+    """Named stages one after another, and no average: every cell of `stride` x `stride` pixels keeps its own vector."""
+
+    def __init__(self, stages: dict[str, nn.Module], dim: int, stride: int):
+        super().__init__()
+        self.stages = nn.Sequential()
+        for name, stage in stages.items():
+            self.stages.add_module(name, stage)
+        self.dim, self.stride = dim, stride
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        return dict(self.stages.named_children())
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d i j"]:
+        return self.stages(image * 4 - 2)
+
+
+def dense_cnn(width: int = 32, dim: int = 32, stride: int = 2) -> DenseEncoder:
+    """Four convolutions whose cells see 19 pixels at stride 2: for tracking in small films, 45 k parameters.
+
+    Args:
+        width: channels of the first convolution; the next two have half as many again.
+        dim: of a cell's vector.
+        stride: 2, or 4 for larger frames (a cell then sees 33 pixels).
+    """
+    if stride not in (2, 4):
+        raise CourseError(f"stride={stride}; choose 2 or 4, or dense_resnet18() with its stride of 8")
+    w, v = width, width * 3 // 2
+    wide = nn.Sequential(nn.Conv2d(v, v, 3, 1, 2, dilation=2, bias=False), nn.BatchNorm2d(v), nn.ReLU(inplace=True))
+    stages = {"conv1": _stage(3, w, 5, 2), "conv2": _stage(w, v, 3, stride // 2), "conv3": wide, "conv4": nn.Conv2d(v, dim, 3, 1, 1)}
+    return DenseEncoder(stages, dim, stride)
+
+
+def dense_resnet18(dim: int = 64) -> DenseEncoder:
+    """torchvision's ResNet-18 at stride 8, its last two stages at full pace, then one number in `dim` for each direction (Vondrick et al., 2018)."""
+    from torchvision.models import resnet18 as build
+
+    net = build(weights=None)
+    for stage in (net.layer3, net.layer4):
+        stage[0].conv1.stride = stage[0].downsample[0].stride = (1, 1)
+    stages = {"conv1": nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool), "layer1": net.layer1, "layer2": net.layer2, "layer3": net.layer3,
+              "layer4": net.layer4, "to_dim": nn.Conv2d(512, dim, 1)}  # fmt: skip
+    return DenseEncoder(stages, dim, 8)
