@@ -47,7 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     sub = command("train", train, "train a method and keep its checkpoint", TRAIN)
     sub.add_argument("method", choices=METHODS, metavar="METHOD", help=", ".join(METHODS))
-    _data(sub)
+    _data(sub, default=None)
     sub.add_argument("--recipe", choices=("course", "gpu"), help="default: gpu where there is a GPU and the data are real")
     sub.add_argument("--encoder", choices=ENCODERS, help="default: small_cnn for the course recipe, resnet18 for the gpu recipe")
     for name, kind in (("epochs", int), ("batch-size", int), ("lr", float)):
@@ -74,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     sub = command("compare", compare, "train several methods under one encoder and one budget, and score them together", COMPARE)
     sub.add_argument("methods", nargs="*", metavar="METHOD", help=f"all by default: {', '.join(METHODS)}")
     _data(sub)
-    sub.add_argument("--encoder", choices=ENCODERS, default="small_cnn")
+    sub.add_argument("--encoder", choices=ENCODERS, help="of all; default: the course's own (small_cnn for pictures)")
     sub.add_argument("--epochs", type=int, help="of every method, instead of its own recipe's")
     sub.add_argument("--batch-size", type=int, help="of every method, instead of its own recipe's")
     sub.add_argument("--seeds", type=int, default=1)
@@ -123,7 +123,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _data(sub, default: str | None = "toybox") -> None:
     sub.add_argument("--data", default=default, help="toybox, toybox:BACKGROUND, digits, cifar10, stl10, mnist, a .npz file of your "
-                     "own arrays (image, label[, test_image, test_label]), or a folder with one subfolder per class")  # fmt: skip
+                     "own arrays (image, label[, test_image, test_label]), or a folder with one subfolder per class; films: toyvideos, toytracks, "
+                     "movingdigits, or a folder of prepared clips")  # fmt: skip
 
 
 def _say(text: str) -> None:
@@ -160,7 +161,8 @@ def train(options) -> int:
     rank, world = distributed.start()
     try:
         profile = common.profile()
-        kind = options.recipe or ("gpu" if profile.device == "cuda" and not options.data.startswith("toybox") else "course")
+        options.data = options.data or catalogue.home(options.method)
+        kind = options.recipe or ("gpu" if profile.device == "cuda" and not options.data.startswith(("toy", "moving")) else "course")
         changes = {k: v for k, v in (("epochs", options.epochs), ("batch_size", options.batch_size), ("lr", options.lr)) if v is not None}
         recipe = getattr(catalogue.module(options.method), kind.upper()).but(seed=options.seed, **changes)
         if rank == 0:
@@ -193,7 +195,7 @@ def train(options) -> int:
             _say(f"interrupted; the same command goes on from {path}")
             return 130
         result = {"checkpoint": str(path), "seconds": time.perf_counter() - start, **row, "device": str(profile), "processes": world}
-        if world > 1 or options.no_probe:
+        if world > 1 or options.no_probe or not data.train.labelled:
             text = ""
         else:
             result["validation"] = scores.probe(method, data)
@@ -267,7 +269,7 @@ def evaluate(options) -> int:
     found = scores.report(methods, data, protocol=options.protocol)
     value, text = {"data": found.data, "protocol": found.protocol, "rows": found.rows}, repr(found)
     if options.factors:
-        sources = {"pixels": "pixels", "random": scores.random_like(next(iter(methods.values())), data.train.image), **methods}
+        sources = {"pixels": "pixels", "random": scores.random_like(next(iter(methods.values())), data.train), **methods}
         value["factors"] = scores.factor_table(sources, data, on="test")
         table = show.table([{"features": n, **{k: round(v, 2) for k, v in row.items()}} for n, row in value["factors"].items()])
         text += f"\n\n{table!r}"
@@ -310,7 +312,9 @@ def compare(options) -> int:
     seeds, factors = (max(3, options.seeds), True) if options.wall else (options.seeds, options.factors)
     if options.wall and (options.methods or options.data != "toybox" or options.epochs or options.batch_size):
         raise CourseError("--wall measures every method on the toybox by its own recipe; leave out the methods, --data, --epochs and --batch-size")
-    found = compare.run(options.methods or METHODS, options.data, seeds=seeds, encoder=options.encoder, epochs=options.epochs,
+    from sslcourse.methods import catalogue
+
+    found = compare.run(options.methods or catalogue.of(options.data), options.data, seeds=seeds, encoder=options.encoder, epochs=options.epochs,
                         batch_size=options.batch_size, factors=factors, folder=options.folder, say=_say)  # fmt: skip
     text = (f"{found['data']}, test split, {seeds} seed{'s' * (seeds > 1)}; {found['protocol']}; {found['encoder']} on {found['profile']}\n"
             f"{show.table(compare.table(found))!r}")  # fmt: skip

@@ -27,14 +27,14 @@ STORED = Path(__file__).parent / "wall.json"
 BASELINES = ("chance", "pixels", "random encoder")
 
 
-def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: str = "small_cnn", epochs: int | None = None,
+def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: str | None = None, epochs: int | None = None,
         batch_size: int | None = None, factors: bool = False, folder: str | Path = "results/compare", say=print) -> dict:  # fmt: skip
     """Train every method from scratch with each seed, and score them all in one opening of the test labels per seed.
 
     Args:
         names: methods of the catalogue.
         data: as for `load`; a seed of the toybox draws its own world.
-        encoder: the one backbone of all.
+        encoder: the one backbone of all; where left out, the course's own (`small_cnn` for pictures).
         epochs, batch_size: the one budget of all; where left out, each method's COURSE recipe decides.
         factors: also the factor table, on the test split.
         folder: where each training keeps its checkpoint; a run that was broken off goes on from there.
@@ -55,8 +55,9 @@ def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: 
         for name in names:
             recipe = catalogue.module(name).COURSE.but(seed=seed, **changes)
             torch.manual_seed(common.step_seed(seed, 0xC09))
-            method = catalogue.build(catalogue.about(name, data, len(sets.classes), encoder=encoder))
-            file = Path(folder) / f"{Path(data).stem}-{name}-{encoder}-{recipe.epochs}x{recipe.batch_size}-{seed}.safetensors"
+            about = catalogue.about(name, data, len(sets.classes), encoder=encoder)
+            method = catalogue.build(about)
+            file = Path(folder) / f"{Path(data).stem}-{name}-{about['encoder']}-{recipe.epochs}x{recipe.batch_size}-{seed}.safetensors"
             start = time.perf_counter()
             history = fit(method, sets.train, recipe, checkpoint=file)
             seconds = sum(row["seconds"] for row in history)
@@ -72,11 +73,11 @@ def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: 
             row["linear"].append(scores["linear"])
             say(f"  seed {seed}  {scores['features']:<16} kNN {scores['kNN']:.3f}  linear {scores['linear']:.3f}")
         if factors:
-            sources = {"pixels": "pixels", "random encoder": evaluate.random_like(next(iter(methods.values())), sets.train.image, seed), **methods}
+            sources = {"pixels": "pixels", "random encoder": evaluate.random_like(next(iter(methods.values())), sets.train, seed), **methods}
             for name, values in evaluate.factor_table(sources, sets, on="test").items():
                 for factor, value in values.items():
                     kept.setdefault(name, {}).setdefault(factor, []).append(value)
-    return {"data": found.data, "protocol": found.protocol, "encoder": encoder, "seeds": seeds, "profile": str(common.profile()),
+    return {"data": found.data, "protocol": found.protocol, "encoder": about["encoder"], "seeds": seeds, "profile": str(common.profile()),
             "versions": checkpoints.versions(), "rows": rows, "factors": kept}  # fmt: skip
 
 

@@ -1,12 +1,14 @@
 """What every method promises. A new paper adds one row to METHODS."""
 
 import copy
+import functools
 
 import pytest
 import torch
 
 from sslcourse import augment, common, encoders
 from sslcourse.common import CourseError
+from sslcourse.data import moving_digits, toybox
 from sslcourse.methods import bigan, byol, clip, deepcluster, jigsaw, moco, rotnet, simclr, supervised
 from sslcourse.train import Recipe, epochs, fit
 
@@ -30,116 +32,134 @@ METHODS = {
     "clip, predicting words": lambda: clip.WordPrediction(encoders.small_cnn(8)),
     "supervised": lambda: supervised.Supervised(encoders.small_cnn(8), 10),
 }
+# Those that learn from films: the films they learn from (see `sets`), and how to build one.
+VIDEO: dict = {
+}
 READS_LABELS = {"supervised"}  # the yardstick, and nobody else
 BEGINS_ANEW = {"deepcluster"}  # its classifier is new in every epoch, which with two steps has no time to learn; "seldom" has
 
 
-@pytest.fixture(params=METHODS)
+@pytest.fixture(params=[*METHODS, *VIDEO])
 def name(request):
     return request.param
 
 
 def make(name):
     torch.manual_seed(1)
-    return METHODS[name]()
+    return VIDEO[name][1]() if name in VIDEO else METHODS[name]()
+
+
+@functools.cache
+def films(kind):
+    """A hundred and twenty-eight short films to train a few steps on."""
+    return {"videos": toybox.videos, "tracks": toybox.tracks, "digits": moving_digits.videos}[kind](128, 48, 48, size=32)
+
+
+@pytest.fixture
+def sets(name, toys):
+    """What this method learns from."""
+    return films(VIDEO[name][0]) if name in VIDEO else toys
 
 
 def metrics(rows):
     return [{k: v for k, v in row.items() if k not in ("seconds", "samples/s")} for row in rows]
 
 
-def test_every_learner_moves(name, toys):
+def test_every_learner_moves(name, sets):
     method = make(name)
     before = {k: p.detach().clone() for k, p in method.named_parameters()}
-    fit(method, toys.train, QUICK)
+    fit(method, sets.train, QUICK)
     still = [k for k, p in method.named_parameters() if p.requires_grad and torch.equal(before[k], p)]
     assert not still
 
 
-def test_same_seed_same_history(name, toys):
-    first, again = (metrics(fit(make(name), toys.train, QUICK)) for _ in range(2))
+def test_same_seed_same_history(name, sets):
+    first, again = (metrics(fit(make(name), sets.train, QUICK)) for _ in range(2))
     assert first == again
-    other = metrics(fit(make(name), toys.train, QUICK.but(seed=1)))
+    other = metrics(fit(make(name), sets.train, QUICK.but(seed=1)))
     assert first != other
 
 
-def test_labels_change_nothing(name, toys):
+def test_labels_change_nothing(name, sets):
     if name in READS_LABELS:
         with pytest.raises(CourseError, match="no labels"):
-            fit(make(name), toys.train.unlabelled(), QUICK)
+            fit(make(name), sets.train.unlabelled(), QUICK)
         return
-    assert metrics(fit(make(name), toys.train, QUICK)) == metrics(fit(make(name), toys.train.unlabelled(), QUICK))
+    assert metrics(fit(make(name), sets.train, QUICK)) == metrics(fit(make(name), sets.train.unlabelled(), QUICK))
 
 
-def test_encode_is_deterministic_and_keeps_the_batch(name, toys):
+def test_encode_is_deterministic_and_keeps_the_batch(name, sets):
     method = make(name).eval()
-    batch = next(toys.train.batches(10))
+    batch = next(sets.train.batches(10))
     with torch.no_grad():
         h = method.encode(batch)
-        assert h.shape == (10, method.f.dim) and torch.equal(h, method.encode(batch))
-        assert torch.equal(h, method.encode({"image": batch["image"].float() / 255}))
+        assert h.shape[:2] == (10, method.f.dim) and torch.equal(h, method.encode(batch))  # places may follow, where it is dense
+        assert torch.equal(h, method.encode({sets.train.kind: batch[sets.train.kind].float() / 255}))
         one = method.encode({k: v[:1] for k, v in batch.items()})
     torch.testing.assert_close(h[:1], one, rtol=1e-4, atol=1e-5)
 
 
-def test_break_leaves_a_usable_method(name, toys):
+def test_break_leaves_a_usable_method(name, sets):
     method = make(name)
-    for _ in epochs(method, toys.train, QUICK):
+    for _ in epochs(method, sets.train, QUICK):
         break
     assert not any(m.training for m in method.modules())
-    assert torch.isfinite(method.encode(next(toys.train.batches(4)))).all()
+    assert torch.isfinite(method.encode(next(sets.train.batches(4)))).all()
+    if not sets.train.labelled:
+        return
     from sslcourse import evaluate
 
-    evaluate.report(method, toys, baselines=False)  # the broken-off training no longer seals the test labels
+    evaluate.report(method, sets, baselines=False)  # the broken-off training no longer seals the test labels
 
 
-def test_resume_equals_no_interruption(name, toys, tmp_path):
+def test_resume_equals_no_interruption(name, sets, tmp_path):
     recipe = QUICK.but(epochs=3)
     whole = make(name)
-    rows = metrics(fit(whole, toys.train, recipe))
+    rows = metrics(fit(whole, sets.train, recipe))
     file = tmp_path / "run.safetensors"
-    for row in epochs(make(name), toys.train, recipe, checkpoint=file):
+    for row in epochs(make(name), sets.train, recipe, checkpoint=file):
         if row["epoch"] == 2:
             break
     resumed = make(name)
     torch.manual_seed(99)  # whatever else the session did in between
-    assert metrics(fit(resumed, toys.train, recipe, checkpoint=file)) == rows
+    assert metrics(fit(resumed, sets.train, recipe, checkpoint=file)) == rows
     for (k, a), b in zip(whole.state_dict().items(), resumed.state_dict().values()):
         assert torch.equal(a, b), k
 
 
-def test_bfloat16_stays_finite(name, toys):
-    rows = fit(make(name), toys.train, QUICK, profile=common.Profile("cpu", 1, True, "bfloat16"))
+def test_bfloat16_stays_finite(name, sets):
+    rows = fit(make(name), sets.train, QUICK, profile=common.Profile("cpu", 1, True, "bfloat16"))
     assert all(torch.isfinite(torch.tensor(list(r.values()))).all() for r in rows)
 
 
-def test_training_learns(name, toys):
-    """Overfit 64 pictures: the loss must fall well below where it began."""
+def test_training_learns(name, sets):
+    """Overfit 64 pictures or films: the loss must fall well below where it began."""
     if name in BEGINS_ANEW:
         return
-    few = toys.train.take(slice(0, 64))
+    few = sets.train.take(slice(0, 64))
     rows = fit(make(name), few, Recipe(epochs=60, batch_size=32, lr=5e-3))
     assert rows[-1]["loss"] < 0.85 * rows[0]["loss"]
 
 
-@pytest.mark.parametrize("image, match", [
-    (torch.rand(3, 32, 32), r"x\[None\]"), (torch.rand(4, 1, 32, 32), "B, 3, H, W"), (torch.zeros(4, 3, 32, 32, dtype=torch.long), "int64"),
+@pytest.mark.parametrize("x, match", [
+    (lambda x: x[0], r"x\[None\]"), (lambda x: x[:, :1], "B, 3, "), (lambda x: x.long(), "int64"),
 ])  # fmt: skip
-def test_wrong_input_says_what_to_type(name, image, match):
+def test_wrong_input_says_what_to_type(name, sets, x, match):
+    right = next(sets.train.batches(4))[sets.train.kind]
     with pytest.raises(CourseError, match=match):
-        make(name).views({"image": image})
+        make(name).views({sets.train.kind: x(right)})
 
 
-def test_wrong_batches_and_data(name, toys):
-    with pytest.raises(CourseError, match='"image"'):
+def test_wrong_batches_and_data(name, sets):
+    with pytest.raises(CourseError, match=f'"{sets.train.kind}"'):
         make(name).views({"picture": torch.rand(4, 3, 32, 32)})
-    with pytest.raises(CourseError, match="take at most 512"):
-        fit(make(name), toys.train, QUICK.but(batch_size=1000))
+    with pytest.raises(CourseError, match=f"take at most {len(sets.train)}"):
+        fit(make(name), sets.train, QUICK.but(batch_size=1000))
     broken = make(name)
     with torch.no_grad():
         next(broken.parameters()).fill_(float("nan"))
     with pytest.raises(CourseError, match="Lower the learning rate"):
-        fit(broken, toys.train, QUICK)
+        fit(broken, sets.train, QUICK)
 
 
 def test_a_planted_label_reader_is_caught(toys):

@@ -7,7 +7,7 @@ from pathlib import Path
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data
 
-NAMES = ("toybox", "digits", "cifar10", "stl10", "mnist")
+NAMES = ("toybox", "digits", "cifar10", "stl10", "mnist", "toyvideos", "toytracks", "movingdigits")
 
 
 def load(name: str, seed: int = 0) -> Data:
@@ -15,11 +15,15 @@ def load(name: str, seed: int = 0) -> Data:
 
     Args:
         name: "toybox" (or "toybox:0.5" for another background), "digits", "cifar10", "stl10", "mnist", a `.npz` file of
-            your own arrays, or a folder of images with one subfolder per class.
+            your own arrays, or a folder of images with one subfolder per class. Videos: "toyvideos" (motion classes),
+            "toytracks" (for tracking), "movingdigits", or a folder of prepared clips (see `sslcourse.data.clips`).
         seed: of the toybox's world, or of the split where the data come without one.
     """
-    from sslcourse.data import images, toybox
+    from sslcourse.data import images, moving_digits, toybox
 
+    made = {"toyvideos": toybox.videos, "toytracks": toybox.tracks, "movingdigits": moving_digits.videos}
+    if name in made:
+        return made[name](seed=seed)
     kind, _, rest = name.partition(":")
     if kind == "toybox":
         try:

@@ -1,6 +1,7 @@
 """The methods by name, for the command line and for checkpoints that say how they were built.
 
-Each module here has `COURSE` and `GPU`, `settings(recipe, toy, classes)` (plain values) and `build(encoder, settings)`.
+Each module here has `COURSE` and `GPU`, `settings(recipe, toy, classes)` (plain values) and `build(encoder, settings)`; one that learns from
+videos also `DATA`, the data that it is for, and `ENCODERS`, the backbone of either recipe.
 """
 
 from __future__ import annotations
@@ -24,6 +25,17 @@ def module(name: str):
     return importlib.import_module(f"sslcourse.methods.{name}")
 
 
+def home(name: str) -> str:
+    """The data that a method is for, as `load` understands it."""
+    return getattr(module(name), "DATA", "toybox")
+
+
+def of(data: str) -> tuple[str, ...]:
+    """The methods that learn from such data: those for videos from the videos that come with the course, all others from pictures."""
+    films = data in ("toyvideos", "toytracks", "movingdigits")
+    return tuple(name for name in NAMES if (home(name) == data if films else home(name) == "toybox"))
+
+
 def about(name: str, data: str, classes: int, recipe: str = "course", encoder: str | None = None, changes: Iterable[str] = ()) -> dict:
     """All that is needed to build a method again, as plain values.
 
@@ -33,10 +45,10 @@ def about(name: str, data: str, classes: int, recipe: str = "course", encoder: s
         encoder: one of `ENCODERS`; by default the recipe's.
         changes: "key=value" instead of the method's own settings, values as in JSON: "temperature=0.1", "predictor=false".
     """
-    settings = json.loads(json.dumps(module(name).settings(recipe, data.startswith("toybox"), classes)))  # as a checkpoint will hold them
+    settings = json.loads(json.dumps(module(name).settings(recipe, data.startswith(("toy", "moving")), classes)))  # as a checkpoint will hold them
     settings = common.chosen(settings, changes, name)
-    return {"method": name, "encoder": encoder or ("small_cnn" if recipe == "course" else "resnet18"), "data": data, "classes": classes,
-            "recipe": recipe, "settings": settings}  # fmt: skip
+    backbones = getattr(module(name), "ENCODERS", {"course": "small_cnn", "gpu": "resnet18"})
+    return {"method": name, "encoder": encoder or backbones[recipe], "data": data, "classes": classes, "recipe": recipe, "settings": settings}
 
 
 def build(about: dict) -> Method:

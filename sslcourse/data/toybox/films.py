@@ -447,7 +447,8 @@ def _check(frames: int, size: int, background: float, drift: float) -> None:
 
 
 def _check_tracks(count, speed, radius, size, spin, scale, gain, blur) -> None:
-    for name, value, low, high in (("solids", count, 1, 4), ("spin", spin, 0, 1), ("scale", scale, 0, 0.5), ("gain", gain, 0, 0.5), ("blur", blur, 1, 8)):
+    for name, value, low, high in (("solids", count, 1, 4), ("spin", spin, 0, 1), ("scale", scale, 0, 0.5), ("gain", gain, 0, 0.5),
+                                   ("blur", blur, 1, 8)):  # fmt: skip
         if not low <= value <= high:
             raise CourseError(f"{name}={value}; choose {low} to {high}")
     for name, pair, highest in (("speed", speed, size / 2), ("radius", radius, size / 3)):
