@@ -373,7 +373,7 @@ class Measured:
         return j.nanmean((0, 2)).tolist()
 
     def row(self) -> dict[str, float]:
-        points = {f"PCK@{a:g}": self.pck(a) for a in (0.1, 0.2)} if self.errors else {}
+        points = {f"PCK@{a:g}": self.pck(a) for a in (0.1, 0.2, 0.4)} if self.errors else {}
         return {"J": self.J, "F": self.F, **points}
 
 

@@ -1,0 +1,254 @@
+"""Propagation, the measures of DAVIS, key-points, and optical flow as a tracker: against loops, hand-made cases and known motion."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from sslcourse import optical_flow, tracking
+from sslcourse.common import CourseError
+from sslcourse.data import datasets, toybox
+
+
+def disk_mask(h, w, y, x, r):
+    return ((torch.arange(h)[:, None] - y) ** 2 + (torch.arange(w) - x) ** 2 <= r * r).long()
+
+
+# ---------------------------------------------------------------------------------------------- F, against the benchmark's definition
+
+
+def slow_boundary(mask):
+    """Pixel by pixel: differs from its right, lower or lower-right neighbour; in the last row and column only along it."""
+    h, w = mask.shape
+    found = np.zeros((h, w), bool)
+    for y in range(h):
+        for x in range(w):
+            around = []
+            if x + 1 < w:
+                around.append((y, x + 1))
+            if y + 1 < h:
+                around.append((y + 1, x))
+            if x + 1 < w and y + 1 < h:
+                around.append((y + 1, x + 1))
+            found[y, x] = any(mask[y, x] != mask[p] for p in around)
+    return found
+
+
+def slow_contour(m, g, radius):
+    """Precision and recall by distances between all pairs of boundary pixels."""
+    a, b = (np.argwhere(slow_boundary(x)) for x in (m, g))
+    if not len(a) or not len(b):
+        return float(len(a) == len(b))
+    near = (((a[:, None] - b[None]) ** 2).sum(2) <= radius**2)
+    precision, recall = near.any(1).mean(), near.any(0).mean()
+    return 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
+
+
+@pytest.mark.parametrize("size, share", [((9, 13), 0.008), ((20, 30), 0.05), ((24, 17), 0.1)])
+def test_f_is_the_benchmarks_definition(size, share):
+    g = torch.Generator().manual_seed(sum(size))
+    m, t = (torch.randint(3, (6, *size), generator=g) for _ in range(2))
+    m[:3] = torch.stack([disk_mask(*size, size[0] // 2 + k, size[1] // 2, 4) for k in range(3)])
+    t[:3] = torch.stack([disk_mask(*size, size[0] // 2, size[1] // 2 + k, 4 - k) for k in range(3)])
+    t[5] = 0
+    found = tracking.contour(m, t, 2, share)
+    radius = tracking.tolerance(*size, share)
+    for i in range(6):
+        for k in (1, 2):
+            expected = slow_contour((m[i] == k).numpy(), (t[i] == k).numpy(), radius)
+            assert float(found[i, k - 1]) == pytest.approx(expected, abs=1e-9), (i, k)
+
+
+def test_the_boundary_is_that_of_a_loop_and_one_pixel_wide():
+    g = torch.Generator().manual_seed(0)
+    for mask in (torch.rand(7, 9, generator=g) < 0.5, disk_mask(7, 9, 3, 4, 3).bool(), torch.ones(7, 9, dtype=torch.bool)):
+        assert np.array_equal(tracking.boundary(mask).numpy(), slow_boundary(mask.numpy()))
+    square = torch.zeros(8, 8, dtype=torch.bool)
+    square[2:6, 2:6] = True
+    assert int(tracking.boundary(square).sum()) == 16  # half inside and half outside: 9 along the left and top, 7 along the right and bottom
+
+
+def test_the_tolerance_of_the_benchmarks_own_size():
+    assert tracking.tolerance(480, 854) == 8 and tracking.tolerance(256, 456) == 5 and tracking.tolerance(48, 48) == 1
+
+
+def test_corner_cases_of_both_measures():
+    nothing, something = torch.zeros(1, 10, 10).long(), disk_mask(10, 10, 5, 5, 3)[None]
+    for measure in (tracking.overlap, tracking.contour):
+        assert measure(nothing, nothing, 1).item() == 1 and measure(something, something, 1).item() == 1
+        assert measure(nothing, something, 1).item() == 0 and measure(something, nothing, 1).item() == 0
+        assert measure(something, something.roll(1, 2), 1).item() == measure(something.roll(1, 2), something, 1).item()  # symmetric
+        assert measure(nothing, nothing, 0).shape == (1, 0)
+        with pytest.raises(CourseError, match="both must be"):
+            measure(nothing, something[0], 1)
+    wide = torch.ones(1, 10, 10).long()  # a mask that fills the picture has no boundary
+    assert tracking.contour(wide, wide, 1).item() == 1 and tracking.contour(something, wide, 1).item() == 0
+    shifted = tracking.contour(disk_mask(30, 30, 15, 15, 6)[None], disk_mask(30, 30, 15, 16, 6)[None], 1)
+    assert shifted.item() == 1 and tracking.overlap(disk_mask(30, 30, 15, 15, 6)[None], disk_mask(30, 30, 15, 16, 6)[None], 1).item() < 0.9
+
+
+# ---------------------------------------------------------------------------------------------- key-points
+
+
+def test_a_point_survives_the_cells():
+    g = torch.Generator().manual_seed(1)
+    points = torch.rand(7, 2, generator=g, dtype=torch.float64) * torch.tensor([40.0, 26.0]) + torch.tensor([2.0, 2.0])
+    soft = tracking.points_to_cells(points, 10, 15, 30, 45)
+    assert soft.shape == (10, 15, 7) and torch.allclose(soft.sum((0, 1)), torch.ones(7, dtype=torch.float64))
+    assert torch.allclose(tracking.cells_to_points(soft[None], 30, 45)[0], points)
+    corner = tracking.points_to_cells(torch.tensor([[0.0, 30.0]]), 10, 15, 30, 45)
+    assert tracking.cells_to_points(corner[None], 30, 45)[0, 0].tolist() == [1.5, 28.5]  # the middle of its cell
+    gone = torch.cat([soft[None], torch.zeros(1, 10, 15, 7).double()])
+    assert torch.allclose(tracking.cells_to_points(gone, 30, 45)[1], points)  # it stays where it was
+
+
+def test_pck_by_hand():
+    given = torch.zeros(3, 1, 2, 3)
+    given[..., 2] = 1
+    given[:, 0, 1, :2] = torch.tensor([30.0, 40.0])  # a diagonal of 50, so a size of 30
+    given[2, 0, 1, 2] = 0  # hidden in the last frame
+    predicted = given[..., :2].clone()
+    predicted[1, 0, 0, 0] += 6  # 0.2 of the size
+    predicted[2, 0, 0, 0] += 9  # 0.3
+    predicted[1, 0, 1, 1] += 30  # a whole size
+    errors = tracking.point_errors(predicted, given)
+    assert errors[1, 0].tolist() == pytest.approx([0.2, 1.0]) and math.isnan(errors[2, 0, 1])
+    found = tracking.Measured(errors=[errors])
+    # The first point: one of two frames within 0.25. The second: its only visible frame is off by a whole size.
+    assert found.pck(0.25) == pytest.approx((1 / 2 + 0) / 2) and found.pck(0.2 + 1e-9) == pytest.approx(1 / 4) and found.pck(1.0) == 1
+    with pytest.raises(CourseError, match="no key-points"):
+        tracking.Measured().pck(0.1)
+
+
+def test_means_are_those_of_the_benchmark():
+    j = [torch.tensor([[1.0, 1.0], [0.5, 0.2], [0.3, math.nan], [0.1, 0.0]]), torch.tensor([[1.0], [0.8]])]
+    j[0][:, 1] = math.nan  # an object that the first frame does not show
+    found = tracking.Measured(j=j, f=j)
+    assert found.J == pytest.approx(((0.5 + 0.3 + 0.1) / 3 + 0.8) / 2)  # frames first, then objects; the first frame is given
+    assert tracking.Measured(j=j[:1], last=False).J == pytest.approx((0.5 + 0.3) / 2)
+    assert found.films().tolist() == pytest.approx([0.3, 0.8])
+
+
+def test_j_over_time_of_some_objects():
+    j = torch.tensor([[[1.0, 1.0], [0.5, 0.1]], [[1.0, 1.0], [0.7, 0.3]]])
+    found = tracking.Measured(j=list(j))
+    assert found.over_time() == pytest.approx([1, 0.4])
+    assert found.over_time(torch.tensor([[True, False], [False, True]])) == pytest.approx([1, 0.4])
+    assert found.over_time(torch.tensor([[True, False], [True, False]])) == pytest.approx([1, 0.6])
+
+
+# ---------------------------------------------------------------------------------------------- trackers
+
+
+def moving(dx=2, dy=1, t=5, size=40, seed=0):
+    """A smooth texture that moves as a whole, a mask and two points that move with it."""
+    g = torch.Generator().manual_seed(seed)
+    wide = torch.nn.functional.interpolate(torch.rand(1, 3, 24, 24, generator=g), size=(120, 120), mode="bicubic")[0].clamp(0, 1)
+    at = [(40 - dy * i, 40 - dx * i) for i in range(t)]
+    film = torch.stack([wide[:, y : y + size, x : x + size] for y, x in at], 1)
+    mask = torch.stack([disk_mask(size, size, 15 + dy * i, 14 + dx * i, 6) for i in range(t)])
+    points = torch.stack([torch.tensor([[14.5 + dx * i, 15.5 + dy * i], [18.5 + dx * i, 12.5 + dy * i]]) for i in range(t)])
+    return (film * 255).to(torch.uint8), mask.to(torch.uint8), points
+
+
+@pytest.mark.parametrize("name", optical_flow.FLOWS)
+def test_flows_find_a_known_motion(name):
+    film, mask, points = moving()
+    step = optical_flow.FLOWS[name](*optical_flow.grey(film)[1::-1])  # where the pixels of the second frame were
+    inside = step[:, 8:-8, 8:-8]
+    assert np.abs(inside[0] + 2).mean() < 0.25 and np.abs(inside[1] + 1).mean() < 0.25
+    masks, places = optical_flow.by_flow(optical_flow.FLOWS[name])(film, mask[0], points[0])
+    assert float(tracking.overlap(masks, mask, 1).min()) > 0.85
+    assert (places - points).abs().max() < 0.8
+    assert tracking.overlap(tracking.identity(film, mask[0])[0], mask, 1)[-1].item() < 0.3
+
+
+def test_chained_flow_is_exact_where_the_flow_is():
+    film, mask, points = moving(dx=3, dy=2, t=4)
+
+    def known(first, second, way=1):
+        return np.stack([np.full(first.shape, 3.0), np.full(first.shape, 2.0)]).astype(np.float32) * way
+
+    places = optical_flow.chained(torch.from_numpy(np.stack([known(f, f, -1) for f in film[0, :3].numpy()])).double())
+    y, x = 20, 25
+    assert places[3, :, y, x].tolist() == [x - 9, y - 6] and places[0, :, y, x].tolist() == [x, y]
+    back = iter([-1] * 3 + [1] * 3)  # first all steps back, for the masks, then all steps ahead, for the points
+    masks, moved = optical_flow.by_flow(lambda a, b: known(a, b, next(back)))(film, mask[0], points[0])
+    assert torch.equal(masks, mask) and torch.allclose(moved, points.double())
+
+
+def test_samples_between_pixels():
+    maps = torch.arange(12.0).view(1, 3, 4)
+    at = torch.tensor([[0.0, 1.5, 3.0, -5.0], [0.0, 1.0, 2.0, 0.0]]).view(2, 1, 4)
+    assert optical_flow.sample(maps, at)[0, 0].tolist() == pytest.approx([0, 5.5, 11, 0], abs=1e-5)
+
+
+def test_features_that_know_the_place_track_perfectly():
+    """The coordinates on the moving texture as embeddings: everything is found again."""
+    film, mask, points = moving(dx=2, dy=2, size=40)
+
+    def embed(frames):
+        t, h, w = frames.shape[1], 20, 20
+        i, y, x = torch.meshgrid(torch.arange(t), torch.arange(h), torch.arange(w), indexing="ij")
+        angle = torch.stack([y - i, x - i]) * 0.09  # of the texture: a cell a frame
+        return torch.cat([angle.cos(), angle.sin()])
+
+    tracker = tracking.by_features(embed, references=1, temperature=0.005, topk=1)
+    masks, places = tracker(film, mask[0], points[0])
+    assert torch.equal(masks[0], mask[0]) and torch.allclose(places[0], points[0].double())
+    assert float(tracking.overlap(masks, mask, 1).min()) > 0.8 and (places - points).abs().max() < 1e-4
+    found = tracking.measure({"known": tracker, "identity": tracking.identity}, [(film, mask, None)])
+    assert found["known"].J > found["identity"].J + 0.3 and found["known"].F > found["identity"].F and not found["known"].errors
+    alone, none = tracker(film, mask[0])
+    assert torch.equal(alone, masks) and none is None
+
+
+def test_single_precision_is_as_good_and_windows_are_cut_alike():
+    g = torch.Generator().manual_seed(3)
+    f, first = torch.randn(8, 5, 9, 7, generator=g), torch.randint(3, (9, 7), generator=g)
+    for window in (None, 0, 2, 5, 6, 8):
+        exact = tracking.propagate(f, first, 2, 0.1, window)
+        quick = tracking.propagate(f, first, 2, 0.1, window, precise=False)
+        assert quick.dtype == torch.float32 and (exact - quick).abs().max() < 1e-4
+        for cell in ((0, 0), (4, 3), (8, 6)):
+            a, refs = tracking.attention(f, 3, *cell, 2, 0.1, window)
+            assert torch.allclose((a[..., None] * exact[refs]).sum((0, 1, 2)), exact[3][cell])
+
+
+# ---------------------------------------------------------------------------------------------- films of a data set
+
+
+@pytest.fixture(scope="module")
+def tracks():
+    return toybox.tracks(8, 6, 4, size=32)
+
+
+def test_measuring_the_toybox(tracks):
+    found = tracking.measure({"identity": tracking.identity, "truth": lambda frames, first, points: (truth(frames)[0], truth(frames)[1])},
+                             tracks.validation)  # fmt: skip
+    assert found["truth"].J == 1 and found["truth"].F == 1 and found["truth"].pck(1e-6) == 1
+    assert 0 < found["identity"].J < 0.7 and set(found["identity"].row()) == {"J", "F", "PCK@0.1", "PCK@0.2", "PCK@0.4"}
+    assert len(found["identity"].over_time()) == tracks.validation.video.shape[2] and found["identity"].over_time()[0] == 1
+
+
+def truth(frames):
+    """What a tracker that peeks would say; the loops of `measure` are only right if this is right everywhere."""
+    data = toybox.tracks(8, 6, 4, size=32).validation
+    (i,) = [k for k in range(len(data)) if torch.equal(data.video[k], frames)]
+    return data.extra["mask"][i], data.extra["keypoint"][i, ..., :2].flatten(1, 2)
+
+
+def test_test_masks_are_sealed_while_a_training_is_under_way(tracks):
+    test = tracks.test.take(slice(0, 2))
+    test.openings = []
+    tracking.measure({"identity": tracking.identity}, test, reader="a test")
+    assert test.openings == ["a test"]
+    with datasets.training_in_progress(), pytest.raises(CourseError, match="under way"):
+        tracking.measure({"identity": tracking.identity}, test)
+    with pytest.raises(CourseError, match="no masks"):
+        tracking.measure({"identity": tracking.identity}, datasets.Samples(video=tracks.train.video))
+
+
+def test_correlation_of_known_numbers():
+    assert tracking.correlation([1, 2, 3], [2, 4, 6]) == pytest.approx(1) and tracking.correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
