@@ -30,11 +30,11 @@ def test_shapes_kinds_and_seals(motions):
     assert data.train.kind == "video" and data.train.video.shape == (1200, 3, 16, 32, 32) and data.train.video.dtype == torch.uint8
     assert data.train.pictures.shape == (1200, 3, 32, 32)
     batch = next(data.train.batches(4))
-    assert set(batch) >= {"video", "label", "index", "travel", "spin", "breath", "mask"} and "image" not in batch
-    assert torch.equal(batch["label"], 4 * batch["travel"] + 2 * batch["spin"] + batch["breath"])
+    assert set(batch) >= {"video", "label", "index", "large", "small", "mask"} and "image" not in batch
+    assert torch.equal(batch["label"], 2 * batch["large"] + batch["small"])
     hidden = next(data.test.batches(4))
     assert set(hidden) == {"video", "index", "label"} and (hidden["label"] == -1).all()
-    assert len(data.classes) == 8 and data.classes[0] == "travels cw, spins cw, grows" and data.classes[7] == "travels ccw, spins ccw, shrinks"
+    assert data.classes == ("large cw, small cw", "large cw, small ccw", "large ccw, small cw", "large ccw, small ccw")
 
 
 def test_the_same_films_again_and_from_the_cache(monkeypatch, tmp_path):
@@ -52,19 +52,18 @@ def test_the_same_films_again_and_from_the_cache(monkeypatch, tmp_path):
 
 
 def test_backwards_is_the_opposite_class():
-    """Each sense turned round gives the very same frames in the opposite order: with steady phases that is the whole film."""
+    """The poses of a film that runs backwards are those of the other sense; and the senses are read from the motion, not from the label."""
     scenes = films._motions(40, 3, "train", 0.03)
-    t = torch.arange(16).float()
-    forwards, backwards = scenes.pose(t), scenes.pose(15 - t)
-    for name in ("x", "y", "roll", "size"):
-        assert torch.equal(forwards[name], backwards[name].flip(-1))
-    # The senses, read from the motion itself and not from the label.
-    x, y = (forwards[k][:, 0] - scenes.columns[k][:, None] for k in ("x", "y"))
-    travel = (x[:, :-1] * y[:, 1:] - x[:, 1:] * y[:, :-1]).mean(1) > 0  # counter-clockwise, y being up
-    assert torch.equal(travel.long(), scenes.columns["travel"])
-    assert torch.equal((forwards["roll"].diff(dim=-1).mean((1, 2)) > 0).long(), scenes.columns["spin"])
-    grows = (forwards["size"].diff(dim=-1) > 0).float().mean((1, 2)) > 0.5
-    assert torch.equal((~grows).long(), scenes.columns["breath"])
+    forwards = scenes.pose(torch.arange(16).float())
+    x, y = (forwards[k] - forwards[k].mean(-1, keepdim=True) for k in ("x", "y"))  # (N, 2, T)
+
+    def counter_clockwise(x, y):  # twice the area swept about the middle, y being up
+        return (x[..., :-1] * y[..., 1:] - x[..., 1:] * y[..., :-1]).mean(-1) > 0
+
+    for k, name in enumerate(("large", "small")):
+        assert torch.equal(counter_clockwise(x, y)[:, k].long(), scenes.columns[name])
+        assert torch.equal(counter_clockwise(x.flip(-1), y.flip(-1))[:, k].long(), 1 - scenes.columns[name])
+    assert forwards["size"][:, 0].min() > 1.5 * forwards["size"][:, 1].max()
 
 
 def test_classes_are_independent_of_looks(motions):
@@ -72,7 +71,7 @@ def test_classes_are_independent_of_looks(motions):
     from scipy.stats import chi2_contingency
 
     columns = motions.train.factors
-    for bit in ("travel", "spin", "breath"):
+    for bit in ("large", "small"):
         for other in (columns["shape"], (columns["hue"] * 6).long(), (columns["size"] * 50).long(), (columns["pace"] * 10).long()):
             table = torch.stack([torch.bincount(other[columns[bit] == v], minlength=int(other.max()) + 1) for v in (0, 1)])
             assert chi2_contingency(table[:, table.sum(0) > 0].numpy()).pvalue > 0.001
@@ -93,24 +92,25 @@ def leaks(accuracy: float, classes: int, n: int) -> bool:
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["one frame", "first frame", "average", "average difference"])
 def test_no_still_picture_tells_the_class(what):
-    """A linear probe and a small CNN, on the class and on each of its three bits."""
+    """A linear probe and a small CNN, on the class and on each of its two senses, and on whether they agree."""
     data = toybox.videos(2400, 16, 1200, cache=False, seed=11)
     train, test = still_pictures(data.train)[what], still_pictures(data.test)[what]
     label, truth = data.train.label, data.test._label
     rows = F.adaptive_avg_pool2d(train, 16).flatten(1), F.adaptive_avg_pool2d(test, 16).flatten(1)
-    for name, of, classes in (("class", lambda y: y, 8), ("travel", lambda y: y // 4, 2), ("spin", lambda y: y // 2 % 2, 2), ("breath", lambda y: y % 2, 2)):
+    for name, of, classes in (("class", lambda y: y, 4), ("large", lambda y: y // 2, 2), ("small", lambda y: y % 2, 2),
+                              ("agree", lambda y: y // 2 ^ y % 2, 2)):  # fmt: skip
         probe = evaluate.linear_probe(rows[0], of(label), classes=classes)
         accuracy = float((probe.predict(rows[1]) == of(truth)).float().mean())
         assert not leaks(accuracy, classes, len(truth)), (what, name, accuracy)
     accuracy = cnn_accuracy(train, label, test, truth)
-    assert not leaks(accuracy, 8, len(truth)), (what, "a small CNN", accuracy)
+    assert not leaks(accuracy, 4, len(truth)), (what, "a small CNN", accuracy)
 
 
 def cnn_accuracy(train, label, test, truth, epochs: int = 6) -> float:
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv2d(3, 24, 5, 2, 2), nn.BatchNorm2d(24), nn.ReLU(), nn.Conv2d(24, 48, 3, 2, 1), nn.BatchNorm2d(48), nn.ReLU(),
-        nn.Conv2d(48, 48, 3, 2, 1), nn.BatchNorm2d(48), nn.ReLU(), nn.Flatten(), nn.Linear(48 * 16, 8),
+        nn.Conv2d(48, 48, 3, 2, 1), nn.BatchNorm2d(48), nn.ReLU(), nn.Flatten(), nn.Linear(48 * 16, 4),
     )  # fmt: skip
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     for _ in range(epochs):
@@ -126,10 +126,14 @@ def cnn_accuracy(train, label, test, truth, epochs: int = 6) -> float:
 
 @pytest.mark.slow
 def test_a_planted_leak_is_found():
-    """The same CNN finds a class that a still picture does give away: here the films that grow are a little brighter."""
-    data = toybox.videos(1200, 16, 600, cache=False, seed=12)
-    pictures = [still_pictures(part)["average"] + 0.05 * (y % 2)[:, None, None, None] for part, y in ((data.train, data.train.label), (data.test, data.test._label))]
-    assert leaks(cnn_accuracy(pictures[0], data.train.label, pictures[1], data.test._label), 8, 600)
+    """The same CNN finds a class that a still picture does give away: here a corner is brighter where the senses agree."""
+    data = toybox.videos(2400, 16, 600, cache=False, seed=12)
+    pictures = []
+    for part, y in ((data.train, data.train.label), (data.test, data.test._label)):
+        x = still_pictures(part)["average"]
+        x[:, :, :4, :4] += 0.1 * (y // 2 ^ y % 2)[:, None, None, None]
+        pictures.append(x)
+    assert leaks(cnn_accuracy(pictures[0], data.train.label, pictures[1], data.test._label), 4, 600)
 
 
 @pytest.mark.slow
@@ -139,20 +143,22 @@ def test_motion_tells_the_class():
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv3d(3, 16, (3, 5, 5), (1, 2, 2), (1, 2, 2)), nn.BatchNorm3d(16), nn.ReLU(), nn.Conv3d(16, 32, 3, (2, 2, 2), 1), nn.BatchNorm3d(32),
-        nn.ReLU(), nn.Conv3d(32, 48, 3, 2, 1), nn.BatchNorm3d(48), nn.ReLU(), nn.AdaptiveAvgPool3d(2), nn.Flatten(), nn.Linear(48 * 8, 8),
+        nn.ReLU(), nn.Conv3d(32, 48, 3, 2, 1), nn.BatchNorm3d(48), nn.ReLU(), nn.AdaptiveAvgPool3d(2), nn.Flatten(), nn.Linear(48 * 8, 4),
     )  # fmt: skip
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     x, y = data.train.video, data.train.label
-    for _ in range(8):
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, 9 * 50)
+    for _ in range(9):
         for part in torch.randperm(len(x)).split(48):
             loss = F.cross_entropy(network(x[part].float() / 255), y[part])
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+            schedule.step()
     network.eval()
     with torch.no_grad():
         found = torch.cat([network(part.float() / 255).argmax(1) for part in data.test.video.split(100)])
-    assert float((found == data.test._label).float().mean()) > 0.4
+    assert float((found == data.test._label).float().mean()) > 0.7
 
 
 @pytest.mark.slow

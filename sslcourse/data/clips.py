@@ -1,12 +1,15 @@
-"""Sequences of frames with masks, read when they are asked for.
+"""Videos as `Data` whose frames stay on disk, and sequences with masks.
 
+    prepare(source, out)          videos, or folders of frames -> a folder of prepared clips (see `sslcourse.data.prepared`)
+    open(folder)                  -> `Data` of `Clips`: windows of a few frames, read while the training runs
+    ucf101(), hmdb51()            the same after `data_scripts/ucf101.py` and `data_scripts/hmdb51.py`
     sequences(folder), davis()    frames with masks in the layout of DAVIS
 """
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +19,10 @@ from torch import Tensor
 
 from sslcourse import common
 from sslcourse.common import CourseError
-from sslcourse.data import images
+from sslcourse.data.datasets import SPLITS, Data, Samples
+from sslcourse.data.prepared import Video, damaged, is_prepared, pictures_in, prepare, read_index, shard_file, videos_in
+
+__all__ = ["Clips", "Film", "Sequences", "Video", "davis", "hmdb51", "is_prepared", "open", "prepare", "sequences", "ucf101", "videos_in"]
 
 # ---------------------------------------------------------------------------------------------- sequences with masks
 
@@ -115,19 +121,10 @@ def _official_names(root: Path, part: str, year: int, resolution: str) -> list[s
     raise CourseError(f'{root} has no list {part!r} of {year}; it has {", ".join(lists) or "no ImageSets"}: pass part=None or a list of names')
 
 
-def natural(path: Path) -> list:
-    """A key that sorts frame2 before frame10."""
-    return [(0, int(piece), "") if piece.isdigit() else (1, 0, piece) for piece in re.split(r"(\d+)", path.stem) if piece]
-
-
-def _pictures_in(folder: Path) -> list[Path]:
-    return sorted((p for p in folder.iterdir() if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".")), key=natural)
-
-
 def _read_film(name: str, pictures: Path, masks: Path, size, one_object: bool, limit: int | None) -> Film:
     from PIL import Image
 
-    files = _pictures_in(pictures)[:limit]
+    files = pictures_in(pictures)[:limit]
     if not files:
         raise CourseError(f"{pictures} holds no picture; it should hold files such as 00000.jpg")
     with Image.open(files[0]) as first:
@@ -186,3 +183,358 @@ def _object_ids(image, shape: tuple[int, int]) -> np.ndarray:
     if ids.shape != shape:  # nearest: between object 1 and object 3 there is no object 2
         ids = np.asarray(Image.fromarray(ids).resize(shape[::-1], Image.Resampling.NEAREST))
     return ids
+
+
+# ---------------------------------------------------------------------------------------------- clips
+
+IN_MEMORY = 1 << 31  # bytes that `Clips.video` reads at once
+
+
+class _Store:
+    """The files of frames of one folder, mapped into memory, and where each video begins."""
+
+    def __init__(self, folder: Path, index: dict):
+        self.size, self.name = tuple(index["size"]), index["name"]
+        self.arrays = {int(k): np.load(shard_file(folder, int(k)), mmap_mode="r", allow_pickle=False) for k in index["shards"]}
+        columns = index["videos"]
+        self.names = columns["name"]
+        self.shard, self.start, self.count = (np.array(columns[key], np.int64) for key in ("shard", "start", "count"))
+
+    def read(self, rows: np.ndarray, starts: np.ndarray, times: np.ndarray) -> Tensor:
+        """(B, 3, T, H, W) uint8: of each video the frames at its start plus `times`; behind its end the last frame stays.
+
+        Args:
+            rows: (B,) numbers of videos.
+            starts: (B,) first frames.
+            times: (T,) evenly spaced.
+        """
+        out = np.empty((len(rows), 3, len(times), *self.size), np.uint8)
+        step = int(times[1] - times[0]) if len(times) > 1 else 1
+        for b, (row, start) in enumerate(zip(rows, starts)):
+            first, end = self.start[row] + start + times[0], self.start[row] + self.count[row]
+            frames = self.arrays[int(self.shard[row])][min(first, end - 1) : min(first + step * len(times), end) : step]
+            out[b, :, : len(frames)] = frames.transpose(1, 0, 2, 3)
+            out[b, :, len(frames) :] = frames[-1][:, None]
+        return torch.from_numpy(out)
+
+
+class Clips(Samples):
+    """Windows of a few frames from videos that stay on disk: a data set like `Samples`, of kind "video". `open` makes it.
+
+    In a training every clip shows a window at a random place, another one in each epoch; everywhere else the window in its middle (see
+    `spread` for several). The places are drawn from the generator of the epoch before anything is read, so neither `workers` nor an
+    interruption can change them. A clip that is shorter than the window ends with its last frame repeated.
+
+    A batch reads its frames when somebody looks at batch["video"], and from then on `workers` threads read the next ones ahead: a training
+    that is resumed in mid-epoch passes over the batches that it has seen at no cost.
+    """
+
+    def __init__(self, store: _Store, rows: np.ndarray, label: np.ndarray | None, *, frames: int, step: int, workers: int,
+                 classes: Sequence[str] = (), split: str = "train", name: str = "clips"):  # fmt: skip
+        for what, value, least in (("frames", frames, 1), ("step", step, 1), ("workers", workers, 0)):
+            if not isinstance(value, int) or value < least:
+                raise CourseError(f"{what}={value!r}; pass a whole number from {least}")
+        if split not in SPLITS:
+            raise CourseError(f"split={split!r} is none of {', '.join(SPLITS)}")
+        self.kind, self.store, self.frames, self.step, self.workers = "video", store, frames, step, workers
+        self._rows, self._place = torch.as_tensor(rows), torch.full((len(rows),), 0.5, dtype=torch.float64)
+        self._label = torch.full((len(rows),), -1) if label is None else torch.as_tensor(label).long()
+        self.labelled, self.classes = label is not None, tuple(classes)
+        self._factors, self.factor_names, self.extra = {}, {}, {}
+        self.split, self.name, self.openings, self.device = split, name, [], "cpu"
+
+    # ------------------------------------------------------------------ what is in it
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __repr__(self):
+        shape = f"3x{self.frames}x{self.store.size[0]}x{self.store.size[1]}"
+        return f"<{self.name} ({self.split}): {len(self):,} clips of {shape} on disk, {len(self.classes)} classes>"
+
+    @property
+    def names(self) -> list[str]:
+        """(N,) names of the videos."""
+        return [self.store.names[row] for row in self._rows]
+
+    @property
+    def lengths(self) -> Tensor:
+        """(N,) frames that each video has."""
+        return torch.from_numpy(self.store.count)[self._rows]
+
+    @property
+    def video(self) -> Tensor:
+        """(N, 3, T, H, W) uint8: the middle windows of all clips, read into memory: for a few, `data.train.take(slice(0, 8)).video`."""
+        size = len(self) * 3 * self.frames * self.store.size[0] * self.store.size[1]
+        if size > IN_MEMORY:
+            raise CourseError(f"{len(self):,} clips are {size / 1e9:.1f} GB in memory; look at a few, .take(slice(0, 8)).video, or go "
+                              "through .batches(...)")  # fmt: skip
+        return self._read(torch.arange(len(self)), self._starts()).to(self.device)
+
+    @property
+    def pictures(self) -> Tensor:
+        """(N, 3, H, W) uint8: the frame in the middle of each window."""
+        return self.store.read(self._rows.numpy(), self._starts().numpy(), self._times()[[self.frames // 2]])[:, :, 0].to(self.device)
+
+    # ------------------------------------------------------------------ a data set
+
+    def to(self, device) -> Clips:
+        """The same clips for another device: frames stay on disk, batches come to the device."""
+        if torch.device(device).type == torch.device(self.device).type:
+            return self
+        new = self._copy(lambda t: t)
+        new.device, new._label = str(device), self._label.to(device)
+        return new
+
+    def take(self, index) -> Clips:
+        """The clips at these positions (a slice, a list, a tensor of integers or of booleans)."""
+        if not isinstance(index, slice):
+            index = index.cpu() if isinstance(index, Tensor) else torch.as_tensor(np.asarray(index))
+        return self._copy(lambda t: t[index])
+
+    def _copy(self, f) -> Clips:
+        new = object.__new__(Clips)
+        new.__dict__.update(self.__dict__)
+        new._rows, new._place, new._label = f(self._rows), f(self._place), f(self._label)
+        return new  # `openings` is shared on purpose: a part of a test set is still that test set
+
+    def spread(self, windows: int) -> Clips:
+        """Every clip `windows` times, at places that are evenly spaced from its beginning to its end: (N windows) clips, those of one video
+        together. To evaluate, average over them: `features.view(N, windows, -1).mean(1)`."""
+        if not isinstance(windows, int) or windows < 1:
+            raise CourseError(f"windows={windows!r}; pass a whole number from 1")
+        new = self._copy(lambda t: t.repeat_interleave(windows, 0))
+        if windows > 1:
+            new._place = torch.linspace(0, 1, windows, dtype=torch.float64).repeat(len(self))
+        return new
+
+    def _times(self) -> np.ndarray:
+        return np.arange(self.frames) * self.step
+
+    def _starts(self, place: Tensor | None = None) -> Tensor:
+        """(N,) first frame of each window. place: (N,) from 0 to 1, both included; else those of this data set."""
+        free = (self.lengths - (self.frames - 1) * self.step - 1).clamp_min(0)
+        return ((self._place if place is None else place) * free).round().long()
+
+    def _read(self, index: Tensor, starts: Tensor) -> Tensor:
+        return self.store.read(self._rows[index].numpy(), starts[index].numpy(), self._times())
+
+    def _carried(self, index: Tensor) -> dict[str, Tensor]:
+        here = index.to(self.device)
+        return {"index": here, "label": torch.full_like(here, -1) if self.split == "test" else self._label[here]}
+
+    def batch(self, index: Tensor) -> dict[str, Tensor]:
+        """The clips at `index`, each with its window in the middle. A test split carries label -1."""
+        index = torch.as_tensor(index).cpu()
+        return {"video": self._read(index, self._starts()).to(self.device), **self._carried(index)}
+
+    def batches(self, batch_size: int, generator: torch.Generator | None = None, *, rank: int = 0,
+                world: int = 1) -> Iterator[dict[str, Tensor]]:  # fmt: skip
+        """One pass over the data, as `Samples.batches`. With a generator: shuffled, random windows, whole batches only."""
+        n = len(self)
+        if generator is None:
+            order, stop, starts = torch.arange(n), n, self._starts()
+        else:
+            if batch_size > n:
+                raise CourseError(f"batch_size={batch_size} is larger than the {n} clips; take at most {n}")
+            order, stop = torch.randperm(n, generator=generator), n - n % batch_size
+            place = torch.empty(n, dtype=torch.float64)
+            place[order] = torch.rand(n, generator=generator, dtype=torch.float64)  # drawn in the order of the batches
+            free = (self.lengths - (self.frames - 1) * self.step).clamp_min(1)
+            starts = (place * free).long()
+        parts = [order[k : k + batch_size] for k in range(0, stop, batch_size)]
+        parts = [part.tensor_split(world)[rank] for part in parts] if world > 1 else parts
+        pinned = torch.device(self.device).type == "cuda"
+
+        def read(k: int) -> Tensor:
+            video = self._read(parts[k], starts)
+            return video.pin_memory() if pinned else video
+
+        ahead = _Ahead(read, len(parts), self.workers)
+        try:
+            for k, part in enumerate(parts):
+                load = lambda k=k: ahead.get(k).to(self.device, non_blocking=pinned)
+                yield _Batch.of(load, self._carried(part))
+        finally:
+            ahead.close()
+
+
+class _Ahead:
+    """Results of `read(0)`, `read(1)` ... which threads work out a little before they are asked for, beginning with the first that is."""
+
+    def __init__(self, read: Callable[[int], Tensor], count: int, workers: int):
+        self.read, self.count, self.workers = read, count, workers
+        self.pool: ThreadPoolExecutor | None = None
+        self.pending: dict[int, Future] = {}
+        self.closed = not workers
+
+    def get(self, k: int) -> Tensor:
+        if self.closed:
+            return self.read(k)
+        if self.pool is None:
+            self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="clips")
+        for j in [j for j in self.pending if j < k]:  # passed over
+            self.pending.pop(j).cancel()
+        for j in range(k, min(k + self.workers + 1, self.count)):
+            if j not in self.pending:
+                self.pending[j] = self.pool.submit(self.read, j)
+        return self.pending.pop(k).result()
+
+    def close(self) -> None:
+        self.closed = True
+        if self.pool is not None:
+            self.pool.shutdown(wait=False, cancel_futures=True)
+        self.pending.clear()
+
+
+class _Batch(dict):
+    """A dict whose "video" is read when somebody looks at it."""
+
+    _load: Callable[[], Tensor] | None = None
+
+    @classmethod
+    def of(cls, load: Callable[[], Tensor], others: dict[str, Tensor]) -> _Batch:
+        batch = cls(video=None, **others)
+        batch._load = load
+        return batch
+
+    def _fill(self) -> None:
+        if self._load is not None:
+            load, self._load = self._load, None
+            super().__setitem__("video", load())
+
+    def __getitem__(self, key):
+        if key == "video":
+            self._fill()
+        return super().__getitem__(key)
+
+    def get(self, key, default=None):
+        return self[key] if key in self else default
+
+    def __iter__(self):  # with an __iter__ of its own, {**batch} and dict(batch) ask for the values instead of copying the table
+        return super().__iter__()
+
+
+def _filled_first(name: str):
+    inherited = getattr(dict, name)
+
+    def method(self, *args, **kwargs):
+        self._fill()
+        return inherited(self, *args, **kwargs)
+
+    method.__name__ = name
+    return method
+
+
+for _name in ("__setitem__", "__delitem__", "__eq__", "__ne__", "__or__", "__ror__", "__ior__", "__repr__", "copy", "items", "pop", "popitem",
+              "setdefault", "update", "values", "clear"):  # fmt: skip
+    setattr(_Batch, _name, _filled_first(_name))
+_Batch.__hash__ = None
+
+
+# ---------------------------------------------------------------------------------------------- opening
+
+
+def open(folder: str | Path, *, frames: int = 16, step: int = 1, workers: int = 2, fold: int | str | None = None, validation: float = 0.1,
+         test: float = 0.2, seed: int = 0) -> Data:  # fmt: skip
+    """The three splits of a folder of prepared clips. Nothing is read into memory but the index.
+
+    Splits that the source names are kept. Those that it does not name are set aside at random, class by class: validation (and test) from
+    the training videos, and never two videos of one group on different sides.
+
+    Args:
+        frames: of a window.
+        step: every how many-th frame of the video a window takes.
+        workers: threads that read ahead; has no influence on the result.
+        fold: which of the official folds, where there are several; the first by default.
+        validation, test: shares that are set aside where the source has no such split.
+        seed: of that choice.
+
+    Raises:
+        CourseError: the folder is absent, incomplete or damaged; the message says what to type.
+    """
+    folder = Path(folder).expanduser()
+    index = read_index(folder)
+    if index is None:
+        state = "is not finished: prepare it again to go on" if (folder / "prepare.jsonl").is_file() else \
+            "has a damaged index.json: prepare it again" if (folder / "index.json").is_file() else "holds no prepared clips"  # fmt: skip
+        raise CourseError(f'{folder} {state}; type: clips.prepare("FOLDER OF VIDEOS", "{folder}")')
+    if wrong := damaged(folder, index):
+        again = index["again"] or f'clips.prepare("FOLDER OF VIDEOS", "{folder}", size={tuple(index["size"])}, fps={index["fps"]})'
+        raise CourseError(f"{folder} is damaged ({'; '.join(f'{k}: {v}' for k, v in wrong.items())}); only that part is made again. Type: {again}")
+    folds = list(index["videos"]["split"])
+    fold = folds[0] if fold is None else str(fold)
+    if fold not in folds:
+        raise CourseError(f"fold={fold}; {index['name']} has " + (f"the folds {', '.join(folds)}" if folds != [""] else "no folds: leave it out"))
+    if not (0 < validation and 0 < test and validation + test < 1):
+        raise CourseError(f"validation={validation} and test={test}; pass shares above 0 whose sum is below 1")
+    label, group = np.array(index["videos"]["class"]), index["videos"]["group"]
+    part = np.array(index["videos"]["split"][fold], object)
+    if not any(part):
+        part[:] = "train"
+    named = set(part)
+    shares = {"test": test, "validation": validation if "test" in named else validation / (1 - test)}  # of what is left of the training videos
+    for which in [w for w in shares if w not in named]:
+        candidates = np.flatnonzero(part == "train")
+        part[candidates[_set_aside(label[candidates], [group[i] for i in candidates], shares[which], which, seed)]] = which
+    store, labelled = _Store(folder, index), bool((label >= 0).all())
+    splits = []
+    for which in SPLITS:
+        rows = np.flatnonzero(part == which)
+        if not len(rows):
+            raise CourseError(f"{index['name']} has no video left for {which}; prepare more videos, or set aside smaller shares")
+        splits.append(Clips(store, rows, label[rows] if labelled else None, frames=frames, step=step, workers=workers,
+                            classes=index["classes"], split=which, name=index["name"]))  # fmt: skip
+    return Data(*splits)
+
+
+def _set_aside(label: np.ndarray, group: Sequence[str], share: float, what: str, seed: int) -> np.ndarray:
+    """Positions of a random share of every class, whole groups at a time; at least one group of all."""
+    rng = np.random.default_rng([seed, 0xC11B, SPLITS.index(what)])
+    held = np.zeros(len(label), bool)
+    for value in np.unique(label):
+        members = np.flatnonzero(label == value)
+        groups: dict[str, list[int]] = {}
+        for i in members:
+            groups.setdefault(group[i] or f"{i}", []).append(i)
+        taken, wanted = 0, share * len(members)
+        for key in rng.permutation(list(groups)):
+            if taken + len(groups[key]) / 2 <= wanted:  # to the nearest
+                held[groups[key]] = True
+                taken += len(groups[key])
+    if not held.any() and len(label) > 1:
+        i = rng.integers(len(label))
+        held[[j for j in range(len(label)) if j == i or (group[i] and group[j] == group[i] and label[j] == label[i])]] = True
+    return np.flatnonzero(held)
+
+
+def ucf101(fold: int = 1, **options) -> Data:
+    """UCF101: 13,320 videos of 101 human actions, three official folds (9,537 / 9,586 / 9,624 to train, the others to test).
+
+    A tenth of the training videos, whole groups of the same scene, is set aside to validate.
+
+    Args:
+        fold: 1, 2 or 3.
+        **options: frames, step, workers, validation, seed of `open`.
+
+    Source: K. Soomro, A. Zamir and M. Shah, UCF101: A Dataset of 101 Human Action Classes From Videos in The Wild, arXiv:1212.0402, 2012.
+    """
+    return _after_script("ucf101", fold=fold, **options)
+
+
+def hmdb51(fold: int = 1, **options) -> Data:
+    """HMDB51: 51 human actions from films and the web, three official folds of 70 videos a class to train and 30 to test.
+
+    Args:
+        fold, **options: as for `ucf101`; videos from the same film stay together.
+
+    Source: H. Kuehne et al., HMDB: A Large Video Database for Human Motion Recognition, ICCV 2011.
+    """
+    return _after_script("hmdb51", fold=fold, **options)
+
+
+def _after_script(name: str, **options) -> Data:
+    folder = common.data_dir(name)
+    if read_index(folder) is None:
+        raise CourseError(f"no complete {name} in {folder}; type: python data_scripts/{name}.py")
+    return open(folder, **options)
