@@ -89,11 +89,16 @@ def leaks(accuracy: float, classes: int, n: int) -> bool:
     return accuracy - chance > 0.03 + 2 * math.sqrt(chance * (1 - chance) / n)
 
 
+@pytest.fixture(scope="module")
+def many():
+    return toybox.videos(2400, 16, 1200, cache=False, seed=11)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("what", ["one frame", "first frame", "average", "average difference"])
-def test_no_still_picture_tells_the_class(what):
+def test_no_still_picture_tells_the_class(what, many):
     """A linear probe and a small CNN, on the class and on each of its two senses, and on whether they agree."""
-    data = toybox.videos(2400, 16, 1200, cache=False, seed=11)
+    data = many
     train, test = still_pictures(data.train)[what], still_pictures(data.test)[what]
     label, truth = data.train.label, data.test._label
     rows = F.adaptive_avg_pool2d(train, 16).flatten(1), F.adaptive_avg_pool2d(test, 16).flatten(1)
@@ -125,21 +130,20 @@ def cnn_accuracy(train, label, test, truth, epochs: int = 6) -> float:
 
 
 @pytest.mark.slow
-def test_a_planted_leak_is_found():
+def test_a_planted_leak_is_found(many):
     """The same CNN finds a class that a still picture does give away: here a corner is brighter where the senses agree."""
-    data = toybox.videos(2400, 16, 600, cache=False, seed=12)
-    pictures = []
+    data, pictures = many, []
     for part, y in ((data.train, data.train.label), (data.test, data.test._label)):
         x = still_pictures(part)["average"]
         x[:, :, :4, :4] += 0.1 * (y // 2 ^ y % 2)[:, None, None, None]
         pictures.append(x)
-    assert leaks(cnn_accuracy(pictures[0], data.train.label, pictures[1], data.test._label), 4, 600)
+    assert leaks(cnn_accuracy(pictures[0], data.train.label, pictures[1], data.test._label), 4, 1200)
 
 
 @pytest.mark.slow
-def test_motion_tells_the_class():
+def test_motion_tells_the_class(many):
     """It can be seen after all: the direction of each sense is found from the true poses' pictures, by a network that sees time."""
-    data = toybox.videos(2400, 16, 600, cache=False, seed=13)
+    data = many
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Conv3d(3, 16, (3, 5, 5), (1, 2, 2), (1, 2, 2)), nn.BatchNorm3d(16), nn.ReLU(), nn.Conv3d(16, 32, 3, (2, 2, 2), 1), nn.BatchNorm3d(32),
@@ -286,7 +290,8 @@ def test_knobs_change_what_they_name():
 
 @pytest.mark.parametrize("call, match", [
     (lambda: toybox.videos(frames=1), "frames=1"), (lambda: toybox.videos(size=8), "size=8"), (lambda: toybox.videos(drift=1), "drift=1"),
-    (lambda: toybox.tracks(solids=0), "solids=0"), (lambda: toybox.tracks(speed=(3, 2)), "speed="), (lambda: toybox.tracks(radius=(1, 3)), "at least 2"),
+    (lambda: toybox.tracks(solids=0), "solids=0"), (lambda: toybox.tracks(speed=(3, 2)), "speed="),
+    (lambda: toybox.tracks(radius=(1, 3)), "at least 2"),
     (lambda: toybox.truth(index=-1), "index=-1"), (lambda: toybox.tracks(blur=20), "blur=20"), (lambda: toybox.videos(0), "n=0"),
     (lambda: moving_digits.videos(rule="other"), "rule="), (lambda: moving_digits.videos(digits=9), "digits=9"),
     (lambda: moving_digits.videos(speed=(1, 40)), "speed="),
