@@ -197,16 +197,38 @@ class BlockEncoder(nn.Module):
         return F.relu(self.maps(video)).mean((2, 3))
 
 
-def small_3d(dim: int = 64) -> BlockEncoder:
+class RepeatedBorder3d(nn.Conv3d):
+    """A 3-D convolution that goes on beyond the picture's border with the border's own pixels, and with zeros before and after the block."""
+
+    def __init__(self, inside: int, outside: int, kernel: tuple[int, int, int], stride: tuple[int, int, int]):
+        super().__init__(inside, outside, kernel, stride, (kernel[0] // 2, 0, 0), bias=False)
+        self.beyond = (kernel[2] // 2,) * 2 + (kernel[1] // 2,) * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        b, c, t, h, w = x.shape
+        # As images of C T channels: torch repeats the border of those twice as fast as that of a film.
+        padded = F.pad(x.reshape(b, c * t, h, w), self.beyond, mode="replicate")
+        return super().forward(padded.view(b, c, t, *padded.shape[2:]))
+
+
+def small_3d(dim: int = 64, border: str = "repeated") -> BlockEncoder:
     """Four convolutions for blocks of a few frames of 32 pixels, 181 k parameters at dim 64: (B, 3, T, 32, 32) to a map (B, dim, 4, 4).
 
-    The first looks at each frame by itself (2-D, as the lower layers of DPC's backbone), the others over three frames (3-D). Group
-    normalisation instead of batch normalisation: the blocks of one film stand in one batch and share its colours, and batch
-    statistics would tell each of them about the others; with groups a block's map owes nothing to its neighbours.
+    The first looks at each frame by itself (2-D, as the lower layers of DPC's backbone), the others over three frames (3-D).
+
+    - Group normalisation and not batch normalisation: the blocks of one film stand in one batch and share its colours, and batch
+      statistics would tell each of them about the others. With groups a block's map owes nothing to its neighbours.
+    - The border is repeated and not padded with zeros: zeros tell a place how far the border is, and then DPC's places are told apart
+      without looking at the film (`border="zeros"` shows it; lesson 10).
     """
+    if border not in ("repeated", "zeros"):
+        raise CourseError(f"border={border!r}; choose 'repeated' or 'zeros'")
 
     def stage(inside: int, outside: int, kernel: tuple, stride: tuple, last: bool = False) -> nn.Sequential:
-        conv = nn.Conv3d(inside, outside, kernel, stride, tuple(k // 2 for k in kernel), bias=False)
+        if border == "zeros":
+            conv = nn.Conv3d(inside, outside, kernel, stride, tuple(k // 2 for k in kernel), bias=False)
+        else:
+            conv = RepeatedBorder3d(inside, outside, kernel, stride)
         return nn.Sequential(conv, group_norm(outside, 8), *[nn.ReLU(inplace=True)] * (not last))
 
     quarter, half = max(1, dim // 4), max(1, dim // 2)
