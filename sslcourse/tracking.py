@@ -28,6 +28,7 @@ from sslcourse.common import CourseError
 from sslcourse.data.datasets import Samples, open_labels
 
 _AT_ONCE = 2**22  # similarities held at a time
+UNKNOWN = 255  # in a mask: nobody has annotated this frame
 
 # What a tracker does: of a film (3, T, H, W) uint8, its first mask (H, W) and the places (P, 2) of its first key-points (or None) it makes
 # masks (T, H, W) uint8 and places (T, P, 2) (or None).
@@ -326,7 +327,8 @@ def point_errors(predicted: Tensor, given: Tensor) -> Tensor:
 class Measured:
     """What a tracker achieved on several films; the first frame, which is given, never counts.
 
-    `j` and `f` hold (T, K) for each film, of the objects that its first frame shows (others are NaN), `errors` (T, K, P) or nothing.
+    `j` and `f` hold (T, K) for each film, of the objects that its first frame shows (others are NaN, and so are frames whose mask nobody
+    knows), `errors` (T, K, P) or nothing.
     """
 
     j: list[Tensor] = field(default_factory=list)
@@ -336,7 +338,7 @@ class Measured:
 
     def _per_object(self, films: Sequence[Tensor]) -> Tensor:
         """Mean over frames, for each object of each film: (all objects,)."""
-        return torch.cat([x[1 : len(x) if self.last else -1].mean(0) for x in films])
+        return torch.cat([x[1 : len(x) if self.last else -1].nanmean(0) for x in films])
 
     @property
     def J(self) -> float:
@@ -349,7 +351,7 @@ class Measured:
 
     def films(self) -> Tensor:
         """J of each film (N,)."""
-        return torch.stack([x[1 : len(x) if self.last else -1].mean(0).nanmean() for x in self.j])
+        return torch.stack([x[1 : len(x) if self.last else -1].nanmean(0).nanmean() for x in self.j])
 
     def pck(self, alpha: float) -> float:
         """Share of the visible key-points that are found within alpha times their object's size: of each point over all frames and
@@ -435,13 +437,16 @@ def measure(trackers: Mapping[str, Tracker], films, *, last: bool = True, reader
     """
     found = {name: Measured(last=last) for name in trackers}
     for frames, masks, points in films_of(films, reader) if isinstance(films, Samples) else films:
-        first, objects = masks[0], int(masks.max())
+        unknown = (masks == UNKNOWN).flatten(1).any(1)  # (T,)
+        first, objects = masks[0], int(masks[~unknown].max()) if not unknown[0] else 0
+        if not objects:
+            raise CourseError(f"the first mask of a film of {len(masks)} frames shows no object, or is unknown; there is nothing to carry along")
         shown = torch.tensor([bool((first == k).any()) for k in range(1, objects + 1)])
         start = None if points is None else points[0, :, :, :2].flatten(0, 1)
         for name, tracker in trackers.items():
             carried, places = tracker(frames, first, start)
             for values, score in ((found[name].j, overlap), (found[name].f, contour)):
-                values.append(score(carried, masks, objects).masked_fill(~shown, math.nan))
+                values.append(score(carried, masks, objects).masked_fill(unknown[:, None] | ~shown, math.nan))
             if points is not None and places is not None:
                 given = points.clone()
                 given[..., 2] *= points[:1, ..., 2]  # what is hidden at first cannot be shown to a tracker

@@ -9,7 +9,7 @@ import torch
 from sslcourse import augment, common, encoders
 from sslcourse.common import CourseError
 from sslcourse.data import moving_digits, toybox
-from sslcourse.methods import bigan, byol, clip, deepcluster, jigsaw, moco, rotnet, simclr, supervised
+from sslcourse.methods import bigan, byol, clip, colorization, deepcluster, jigsaw, moco, rotnet, simclr, supervised
 from sslcourse.train import Recipe, epochs, fit
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
@@ -34,6 +34,7 @@ METHODS = {
 }
 # Those that learn from films: the films they learn from (see `sets`), and how to build one.
 VIDEO: dict = {
+    "colorization": ("tracks", lambda: colorization.Colorization(encoders.dense_cnn(8, 8))),
 }
 READS_LABELS = {"supervised"}  # the yardstick, and nobody else
 BEGINS_ANEW = {"deepcluster"}  # its classifier is new in every epoch, which with two steps has no time to learn; "seldom" has

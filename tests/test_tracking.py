@@ -250,5 +250,16 @@ def test_test_masks_are_sealed_while_a_training_is_under_way(tracks):
         tracking.measure({"identity": tracking.identity}, datasets.Samples(video=tracks.train.video))
 
 
+def test_frames_that_nobody_annotated_do_not_count():
+    film, mask, points = moving()
+    part = mask.clone()
+    part[2] = tracking.UNKNOWN
+    whole, found = (tracking.measure({"identity": tracking.identity}, [(film, m, None)])["identity"] for m in (mask, part))
+    assert found.j[0].shape == (5, 1) and math.isnan(found.j[0][2]) and found.J == pytest.approx(float(whole.j[0][[1, 3, 4]].mean()))
+    for nothing in (0 * mask, torch.full_like(mask, tracking.UNKNOWN)):
+        with pytest.raises(CourseError, match="nothing to carry"):
+            tracking.measure({"identity": tracking.identity}, [(film, nothing, None)])
+
+
 def test_correlation_of_known_numbers():
     assert tracking.correlation([1, 2, 3], [2, 4, 6]) == pytest.approx(1) and tracking.correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)

@@ -14,8 +14,8 @@ from sslcourse import common, encoders
 from sslcourse.common import CourseError
 from sslcourse.methods.base import Method
 
-NAMES = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "supervised")
-ENCODERS = ("small_cnn", "resnet18")
+NAMES = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "colorization", "supervised")
+ENCODERS = ("small_cnn", "resnet18", "dense_cnn", "dense_resnet18")
 
 
 def module(name: str):
