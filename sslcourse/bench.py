@@ -2,8 +2,8 @@
 
 Everything is a ratio of times measured in turns within one run, because on a shared machine only ratios mean anything.
 
-    bound    time of the network's forward and backward pass on ready-made views / time of a real step, which adds fetching
-             the batch, augmenting it, the loss and the optimizer. 1 is perfect.
+    bound    time of the method's forward and backward pass on views that lie ready / time of a real step, which adds fetching the
+             batch, drawing its views and the optimizer. 1 is perfect.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import resource
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from sslcourse import augment, common, encoders
 from sslcourse.data import toybox
-from sslcourse.methods import simclr, supervised
+from sslcourse.data.load import load
+from sslcourse.methods import catalogue, simclr
 from sslcourse.methods.base import Method
-from sslcourse.train import Recipe, optimizers_of
+from sslcourse.train import optimizers_of
 
 
 def in_turns(work: dict[str, Callable[[], object]], rounds: int, device: str) -> dict[str, float]:
@@ -38,36 +39,66 @@ def in_turns(work: dict[str, Callable[[], object]], rounds: int, device: str) ->
     return {name: statistics.median(t) for name, t in times.items()}
 
 
-def _network_alone(method: Method, views: Tensor, profile: common.Profile) -> Callable[[], None]:
-    """Forward and backward of all that is trained, on views that lie ready."""
+class _Still(torch.optim.Optimizer):
+    """Stands where an optimizer would: gradients are cleared, nothing is stepped. The optimizer's time is not the network's."""
 
-    def work():
-        method.zero_grad(set_to_none=True)
-        with profile.autocast():
-            h = method.f(views)
-            z = method.g(h) if hasattr(method, "g") else method.head(h)
-        z.float().square().mean().backward()
+    def __init__(self, optimizer: torch.optim.Optimizer):
+        super().__init__([p for group in optimizer.param_groups for p in group["params"]], {})
 
-    return work
+    def step(self, closure=None) -> None:
+        pass
 
 
-def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = None) -> list[dict]:
-    """One row per method: `bound`, images per second, seconds of its parts, peak memory."""
+class _Ready:
+    """While open, what a method draws for its network lies ready: `views` (a jigsaw's `pose`) returns what it returned the first time."""
+
+    def __init__(self, method: Method):
+        self.method, self.kept = method, {}
+
+    def _once(self, name: str, draw: Callable) -> Callable:
+        def drawn(batch, *settings):
+            key = (name, *settings)
+            if key not in self.kept:
+                self.kept[key] = draw(batch, *settings)
+            return self.kept[key]
+
+        return drawn
+
+    def __enter__(self):
+        for name in ("views", "pose"):
+            if hasattr(self.method, name):
+                object.__setattr__(self.method, name, self._once(name, getattr(self.method, name)))
+
+    def __exit__(self, *error):
+        for name in ("views", "pose"):
+            self.method.__dict__.pop(name, None)
+
+
+def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = None, names: Sequence[str] | None = None) -> list[dict]:
+    """One row per method of the catalogue: `bound`, samples per second, seconds of its parts, peak memory.
+
+    Args:
+        size: pictures to train on; films are an eighth of them.
+        rounds: measurements of each part, in turns.
+        encoder: instead of the recipe's own, for methods that learn from pictures.
+        names: which methods; all by default.
+    """
     profile = common.profile()
-    data = toybox.images(size, 64, 64)
-    train = data.train.to(profile.device)
-    build = encoder or (encoders.resnet18 if profile.device == "cuda" else encoders.small_cnn)
-    methods: dict[str, tuple[Method, Recipe]] = {
-        "SimCLR": (simclr.SimCLR(build()), simclr.COURSE if profile.device == "cpu" else simclr.GPU),
-        "Supervised": (supervised.Supervised(build(), 10), supervised.COURSE if profile.device == "cpu" else supervised.GPU),
-    }
+    kind = "gpu" if profile.device == "cuda" else "course"
     rows = []
-    for name, (method, recipe) in methods.items():
-        common.placed(method, profile).train()
+    for name in names or catalogue.NAMES:
+        home, recipe = catalogue.home(name), getattr(catalogue.module(name), kind.upper())
+        train = (load(home).train if home != "toybox" else toybox.images(size, 64, 64).train).to(profile.device)
+        train = train if home == "toybox" else train.take(slice(0, min(len(train), max(size // 8, 2 * recipe.batch_size))))
+        about = catalogue.about(name, home, len(train.classes), kind, encoder.__name__ if encoder and home == "toybox" else None)
+        method = common.placed(catalogue.build(about), profile)
         optimizers = optimizers_of(method, recipe)
-        stream = iter(())
+        method.eval()
+        method.before_epoch(0.0, train, optimizers)
+        method.train()
+        stream, still = iter(()), {key: _Still(optimizer) for key, optimizer in optimizers.items()}
 
-        def step(method=method, recipe=recipe, optimizers=optimizers):
+        def step(method=method, recipe=recipe, optimizers=optimizers, train=train):
             nonlocal stream
             batch = next(stream, None)
             if batch is None:
@@ -76,17 +107,24 @@ def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = No
             with profile.autocast():
                 method.step(batch, optimizers)
 
-        batch = next(train.batches(recipe.batch_size, torch.Generator().manual_seed(0)))
-        shown = lambda method=method, batch=batch: torch.cat(list(method.views(batch).values()))
-        views = shown().contiguous(memory_format=profile.memory_format)
+        batch, ready = next(train.batches(recipe.batch_size, torch.Generator().manual_seed(0))), _Ready(method)
+
+        def network(method=method, batch=batch, still=still, ready=ready):
+            with ready, profile.autocast():
+                method.step(batch, still)
+
+        def shown(method=method, batch=batch):
+            with profile.autocast():
+                method.views(batch)
+
         if profile.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        times = in_turns({"network": _network_alone(method, views, profile), "step": step, "views": shown}, rounds, profile.device)
+        times = in_turns({"network": network, "step": step, "views": shown}, rounds, profile.device)
         rows.append({
-            "method": name, "bound": times["network"] / times["step"], "images/s": recipe.batch_size / times["step"],
-            "step ms": 1e3 * times["step"], "network ms": 1e3 * times["network"], "views ms": 1e3 * times["views"],
-            "peak MB": _peak_megabytes(profile.device), "batch": recipe.batch_size,
-            "encoder": build.__name__,
+            "method": getattr(catalogue.module(name), "TITLE", type(method).__name__), "bound": times["network"] / times["step"],
+            "samples/s": recipe.batch_size / times["step"], "step ms": 1e3 * times["step"], "network ms": 1e3 * times["network"],
+            "views ms": 1e3 * times["views"], "peak MB": _peak_megabytes(profile.device), "batch": recipe.batch_size,
+            "encoder": about["encoder"],
         })  # fmt: skip
     return rows
 

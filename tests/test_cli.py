@@ -5,6 +5,7 @@ import subprocess
 import sys
 
 import pytest
+import torch
 
 from sslcourse import bench, claims, common, doctor
 from sslcourse.__main__ import main
@@ -215,9 +216,29 @@ def test_fewer_negatives_are_the_same_loss_in_groups():
 @pytest.mark.slow
 def test_bench_measures():
     """Not how fast, which depends on the machine: that the parts add up."""
-    rows = bench.step_table(size=512, rounds=3)
+    rows = bench.step_table(size=512, rounds=3, names=["simclr", "bigan", "jigsaw", "deepcluster", "supervised"])
     for row in rows:
         assert 0.2 < row["bound"] < 1.2 and row["network ms"] <= 1.2 * row["step ms"]
+
+
+def test_the_network_alone_trains_nothing_and_sees_ready_views():
+    """What `bound` divides: gradients are computed, weights stay, and nothing is drawn twice."""
+    from sslcourse import encoders
+    from sslcourse.data import toybox
+    from sslcourse.methods import simclr
+    from sslcourse.train import optimizers_of
+
+    method = simclr.SimCLR(encoders.small_cnn(8))
+    batch = next(toybox.images(64, 8, 8).train.batches(8))
+    ready, still = bench._Ready(method), {k: bench._Still(o) for k, o in optimizers_of(method, simclr.COURSE).items()}
+    before = {k: v.clone() for k, v in method.state_dict().items() if "running" not in k and "batches" not in k}
+    losses = []
+    for _ in range(2):
+        with ready:
+            losses.append(float(method.eval().step(batch, still)["loss"].detach()))
+    assert losses[0] == losses[1] and all(p.grad is not None for p in method.parameters())
+    assert all(torch.equal(v, method.state_dict()[k]) for k, v in before.items())
+    assert float(method.step(batch, still)["loss"].detach()) != losses[0] and "views" not in method.__dict__  # drawn anew once it is closed
     views = {r["augmentation"]: r["times PIL"] for r in bench.augmentation_table(batch=128, rounds=2)}
     assert views["sslcourse, batched"] > 2 and views["torchvision, PIL in a DataLoader"] == 1
 
