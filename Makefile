@@ -82,7 +82,7 @@ COLAB := .venv-colab
 $(COLAB)/installed: tests/colab/packages.txt tests/colab/constraints.py pyproject.toml
 	$(COLAB_PYTHON) -m venv $(COLAB)
 	$(COLAB_PYTHON) tests/colab/constraints.py > $(COLAB)/constraints.txt
-	$(COLAB)/bin/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c $(COLAB)/constraints.txt --editable . ipykernel nbval beartype pytest-xdist
+	$(COLAB)/bin/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) -c $(COLAB)/constraints.txt --editable '.[flow]' ipykernel nbval beartype pytest-xdist
 	touch $@
 
 colab: $(COLAB)/installed

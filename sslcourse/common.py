@@ -66,6 +66,7 @@ def placed(network: nn.Module, profile: Profile) -> nn.Module:
     """The network on the profile's device, its image convolutions in the profile's memory format."""
     network = network.to(profile.device)
     for tensor in [*network.parameters(), *network.buffers()]:
+        tensor.grad = None  # it would keep the old layout
         tensor.data = laid_out(tensor.data, profile)
     return network
 

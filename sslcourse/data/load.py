@@ -7,7 +7,7 @@ from pathlib import Path
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data
 
-NAMES = ("toybox", "digits", "cifar10", "stl10", "mnist", "toyvideos", "toytracks", "movingdigits")
+NAMES = ("toybox", "digits", "cifar10", "stl10", "mnist", "toyvideos", "toytracks", "movingdigits", "ucf101", "hmdb51")
 
 
 def load(name: str, seed: int = 0) -> Data:
@@ -16,10 +16,10 @@ def load(name: str, seed: int = 0) -> Data:
     Args:
         name: "toybox" (or "toybox:0.5" for another background), "digits", "cifar10", "stl10", "mnist", a `.npz` file of
             your own arrays, or a folder of images with one subfolder per class. Videos: "toyvideos" (motion classes),
-            "toytracks" (for tracking), "movingdigits", or a folder of prepared clips (see `sslcourse.data.clips`).
+            "toytracks" (for tracking), "movingdigits", "ucf101", "hmdb51", or a folder of prepared clips (see `sslcourse.data.clips`).
         seed: of the toybox's world, or of the split where the data come without one.
     """
-    from sslcourse.data import images, moving_digits, toybox
+    from sslcourse.data import clips, images, moving_digits, toybox
 
     made = {"toyvideos": toybox.videos, "toytracks": toybox.tracks, "movingdigits": moving_digits.videos}
     if name in made:
@@ -31,9 +31,13 @@ def load(name: str, seed: int = 0) -> Data:
         except ValueError:
             raise CourseError(f"--data {name}: the background is a number from 0 to 1, as in toybox:0.5") from None
         return toybox.images(background=background, seed=seed)
+    if name in ("ucf101", "hmdb51"):
+        return getattr(clips, name)()
     if name in NAMES:
         return getattr(images, name)()
     path = Path(name)
+    if clips.is_prepared(path):
+        return clips.open(path)
     if path.suffix == ".npz" and path.is_file():
         return images.npz(path)
     if path.is_dir():
