@@ -509,7 +509,7 @@ def _set_aside(label: np.ndarray, group: Sequence[str], share: float, what: str,
 
 
 def ucf101(fold: int = 1, **options) -> Data:
-    """UCF101: 13,320 videos of 101 human actions, three official folds (9,537 / 9,586 / 9,624 to train, the others to test).
+    """UCF101: 13,320 videos of 101 human actions, three official folds (9,537 to train and 3,783 to test in the first).
 
     A tenth of the training videos, whole groups of the same scene, is set aside to validate.
 
