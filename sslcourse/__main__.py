@@ -12,8 +12,8 @@ from pathlib import Path
 from sslcourse.common import CourseError
 
 # Written out, so that --help need not wait for torch; a test compares them with `methods.catalogue`.
-METHODS = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "colorization", "supervised")
-ENCODERS = ("small_cnn", "resnet18", "dense_cnn", "dense_resnet18")
+METHODS = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "video_lstm", "colorization", "dpc", "supervised")
+ENCODERS = ("small_cnn", "resnet18", "dense_cnn", "dense_resnet18", "small_3d", "resnet18_2d3d", "pixel_lstm", "patch_lstm")
 
 TOP = """\
 A hands-on course on self-supervised learning.

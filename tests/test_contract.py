@@ -9,7 +9,7 @@ import torch
 from sslcourse import augment, common, encoders
 from sslcourse.common import CourseError
 from sslcourse.data import moving_digits, toybox
-from sslcourse.methods import bigan, byol, clip, colorization, deepcluster, jigsaw, moco, rotnet, simclr, supervised
+from sslcourse.methods import bigan, byol, clip, colorization, deepcluster, dpc, jigsaw, moco, rotnet, simclr, supervised, video_lstm
 from sslcourse.train import Recipe, epochs, fit
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
@@ -32,9 +32,14 @@ METHODS = {
     "clip, predicting words": lambda: clip.WordPrediction(encoders.small_cnn(8)),
     "supervised": lambda: supervised.Supervised(encoders.small_cnn(8), 10),
 }
+CROPS = augment.film_view(area=(0.9, 1), strength=0, hue_by=0, copied=0)  # with colours drawn for each frame 120 steps are too few
 # Those that learn from films: the films they learn from (see `sets`), and how to build one.
 VIDEO: dict = {
+    "video_lstm": ("videos", lambda: video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(8), 32))),
+    "video_lstm, conditional": ("digits", lambda: video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(8), 32, 2), True, True, True, True)),
     "colorization": ("tracks", lambda: colorization.Colorization(encoders.dense_cnn(8, 8))),
+    "dpc": ("videos", lambda: dpc.DPC(encoders.small_3d(16), horizon=(1, 1), view=CROPS)),
+    "dpc, one predictor a step": ("videos", lambda: dpc.DPC(encoders.small_3d(16), horizon=(2, 2), sequential=False, view=CROPS)),
 }
 READS_LABELS = {"supervised"}  # the yardstick, and nobody else
 BEGINS_ANEW = {"deepcluster"}  # its classifier is new in every epoch, which with two steps has no time to learn; "seldom" has

@@ -14,8 +14,8 @@ from sslcourse import common, encoders
 from sslcourse.common import CourseError
 from sslcourse.methods.base import Method
 
-NAMES = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "colorization", "supervised")
-ENCODERS = ("small_cnn", "resnet18", "dense_cnn", "dense_resnet18")
+NAMES = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "video_lstm", "colorization", "dpc", "supervised")
+ENCODERS = ("small_cnn", "resnet18", "dense_cnn", "dense_resnet18", "small_3d", "resnet18_2d3d", "pixel_lstm", "patch_lstm")
 
 
 def module(name: str):

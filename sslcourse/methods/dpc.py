@@ -3,12 +3,12 @@
 Han, Xie and Zisserman. Video Representation Learning by Dense Predictive Coding.
 ICCV workshop on Large Scale Holistic Video Understanding, 2019. arXiv:1909.04656.     Notebook: 10_dense_predictive_coding
 
-Section 3 of the paper                          here
+The paper                                       here
     blocks x_1 .. x_N of a film                 blocks_of, DPC.views
     z_t = f(x_t), a map, not a vector           DPC.f.maps
     c_t = g(z_1 .. z_t), a ConvGRU              DPC.g
-    z^_{t+1} = phi(c_t), fed back into g        roll_out (eq. 3), with DPC.phi
-    dense contrastive loss (eq. 5)              dense_nce
+    z^_{t+1} = phi(c_t), fed back into g        roll_out, with DPC.phi
+    dense contrastive loss                      dense_nce
     easy, spatial and temporal negatives        kinds
     curriculum: predict further, from less      horizon_at, DPC.before_epoch
     the context of all blocks, pooled           DPC.encode
@@ -36,7 +36,7 @@ from sslcourse.train import Recipe
 PAPER = dict(data="UCF101", encoder="2d3d-ResNet-18", optimizer="Adam", epochs=470, batch_size=32, lr=1e-3, weight_decay=1e-5,
              blocks="8 of 5 frames", predicted=3, GRU="kernel 1, 256 channels, dropout 0.1", temperature=1.0)  # fmt: skip
 
-COURSE = Recipe(epochs=8, batch_size=32, lr=3e-3)  # a laptop CPU, the moving toybox
+COURSE = Recipe(epochs=10, batch_size=16, lr=2e-3)  # a laptop CPU, the moving toybox: many small steps rather than many candidates
 GPU = Recipe(epochs=100, batch_size=64, lr=1e-3, schedule="cosine", weight_decay=1e-5)  # one GPU, UCF101 at 128 pixels
 DATA = "toyvideos"
 ENCODERS = {"course": "small_3d", "gpu": "resnet18_2d3d"}
@@ -54,7 +54,7 @@ def blocks_of(video: Float[Tensor, "b 3 t h w"], frames: int) -> Float[Tensor, "
 
 
 def roll_out(context: Float[Tensor, "b d y x"], phi: Callable, step: Callable, ahead: int) -> Float[Tensor, "b p d y x"]:
-    """Eq. 3: predict the next map from the context, let the GRU read the prediction as if it had come true, and go on.
+    """Predict the next map from the context, let the GRU read the prediction as if it had come true, and go on.
 
     Args:
         context: the GRU's state after the past.
@@ -84,7 +84,7 @@ def scores_of(prediction: Float[Tensor, "b p d y x"], target: Float[Tensor, "b p
 
 def dense_nce(prediction: Float[Tensor, "b p d y x"], target: Float[Tensor, "b p d y x"], temperature: float = 1.0,
               without: Sequence[str] = ()) -> Float[Tensor, ""]:  # fmt: skip
-    """Eq. 5: each predicted feature must pick the true one of its film, block and place out of all of the batch; mean over all of them.
+    """Each predicted feature must pick the true one of its film, block and place out of all of the batch; mean over all of them.
 
     Args:
         prediction, target: (films, blocks, channels, height, width), both can be negative; gradients flow into both.
@@ -104,7 +104,7 @@ def dense_nce(prediction: Float[Tensor, "b p d y x"], target: Float[Tensor, "b p
 
 
 def kinds(films: int, blocks: int, places: int, device: torch.device | str | None = None) -> Int[Tensor, "n n"]:
-    """What each column is to each row: 0 the positive, 1 other time, 2 other place, 3 other film (figure 2 of the paper).
+    """What a column is to a row: 0 the positive, 1 other time (temporal), 2 other place (spatial), 3 other film (easy).
 
     A row has blocks - 1 of "other time" (the same place of the same film), blocks (places - 1) of "other place" (the same film, any
     time) and (films - 1) blocks places of "other film"; n = films blocks places, in the order of `cells`.
@@ -280,7 +280,7 @@ class MotionClassifier(Method):
 def settings(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     if recipe == "course":
-        return {"frames": 4, "horizon": [1, 2], "temperature": 1.0, "dropout": 0.1, "view": {"area": [0.5, 1.0], "flip": 0.0 if toy else 0.5}}
+        return {"frames": 4, "horizon": [1, 2], "temperature": 1.0, "dropout": 0.1, "view": {"area": [0.7, 1.0], "flip": 0.0 if toy else 0.5}}
     return {"frames": 5, "horizon": [3, 4], "temperature": 1.0, "dropout": 0.1, "view": {"area": [0.5, 1.0], "flip": 0.0 if toy else 0.5}}
 
 
