@@ -392,7 +392,7 @@ def by_features(embed: Callable[[Tensor], Tensor], **settings) -> Tracker:
     """A tracker that points with an encoder's features.
 
     Args:
-        embed: of a film (3, T, H, W) uint8 its features (D, T, h, w), such as `method.embed`.
+        embed: of a film (3, T, H, W) uint8 its features (D, T, h, w), such as `method.embed`. The masks may be larger than the frames.
         **settings: of `propagate`.
     """
 
@@ -401,7 +401,7 @@ def by_features(embed: Callable[[Tensor], Tensor], **settings) -> Tracker:
         (h, w), size, count = features.shape[2:], frames.shape[2:], int(first.max()) + 1
         labels = [to_cells(first, h, w, count)] + ([] if points is None else [points_to_cells(points, h, w, *size)])
         soft = propagate(features, torch.cat(labels, 2), **settings)
-        masks = to_pixels(soft[..., :count], *size)
+        masks = to_pixels(soft[..., :count], *first.shape)
         masks[0] = first
         if points is None:
             return masks, None

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from sslcourse import encoders, tracking
+from sslcourse.claims import colorization as claims
 from sslcourse.common import CourseError
 from sslcourse.data import toybox
 from sslcourse.methods import colorization
@@ -247,7 +248,9 @@ def test_your_own_pointer_and_loss_are_called(films):
 def test_pictures_of_what_was_copied(films):
     method = ready(films)
     made = method.coloured(films.train.video[:3])
+    found = made.pop("found")
     assert {k: v.shape for k, v in made.items()} == {k: (3, 3, 32, 32) for k in ("grey", "copied", "true")}
+    assert found.shape == (3,) and 0 <= found.min() and found.max() <= 1
     assert torch.allclose(made["true"], films.train.video[:3, :, -1] / 255)
     light = [colorization.lab(made[k])[:, 0] for k in ("copied", "true")]
     assert (light[0] - light[1]).abs().median() < 1.5  # the light is the film's own; only colours were copied
@@ -295,6 +298,50 @@ def test_dense_encoders_keep_every_place():
     big = encoders.dense_resnet18().eval()
     with torch.no_grad():
         assert big(torch.rand(1, 3, 64, 64)).shape == (1, 64, 8, 8) and big.stride == 8
+
+
+# ---------------------------------------------------------------------------------------------- claims
+
+
+def test_the_effects_of_the_claims_are_positive_where_the_paper_is_right():
+    calm = ("identity", *claims.FLOW_NAMES.values(), "random features", "single image", "colorization, early", "colorization",
+            "as the paper tracks", "at the temperature of the training")  # fmt: skip
+    hurt = [f"{name}, hurt" for name in ("identity", *claims.FLOW_NAMES.values(), "colorization")]
+
+    def results(**changed):
+        found = {name: {"J": 0.5, "F": 0.5, "PCK@0.2": 0.5} for name in (*calm, *hurt)}
+        found["colorization"]["colour and J"] = 0.0
+        for where, value in changed.items():
+            name, key = where.split("__")
+            (name,) = [n for n in found if n.replace(" ", "_").replace(",", "") == name]
+            found[name][{"P": "PCK@0.2", "C": "colour and J"}.get(key, key)] = value
+        return found
+
+    right = {
+        "identity": results(identity__J=0.4), "random": results(random_features__J=0.4), "single_image": results(single_image__J=0.4),
+        "flow_local": results(flow_local__J=0.4), "flow_coarse_to_fine": results(flow_coarse_to_fine__J=0.4),
+        "hurt_flow_local": results(flow_local_hurt__J=0.4), "hurt_flow_coarse_to_fine": results(flow_coarse_to_fine_hurt__J=0.4),
+        "robust": results(flow_local_hurt__J=0.4, flow_coarse_to_fine_hurt__J=0.3), "emerges": results(colorization_early__J=0.4),
+        "temperature": results(as_the_paper_tracks__J=0.6), "keypoints": results(identity__P=0.4),
+        "keypoints_flow": results(flow_local__P=0.4, flow_coarse_to_fine__P=0.3),
+        "colour_and_tracking": results(colorization__C=0.1),
+    }  # fmt: skip
+    assert set(right) == {c.name for c in claims.CLAIMS}
+    for claim in claims.CLAIMS:
+        assert claim.effect(right[claim.name]) == pytest.approx(0.1), claim.name
+        assert claim.effect(results()) == pytest.approx(0, abs=1e-12), claim.name
+    effects = {c.name: c.effect for c in claims.CLAIMS}
+    assert effects["robust"](results(colorization_hurt__J=0.3)) == pytest.approx(-0.2)
+    assert effects["keypoints_flow"](results(flow_local__P=0.4, colorization__P=0.5)) == pytest.approx(0)  # one of the two is not enough
+
+
+@pytest.mark.slow
+def test_the_claims_run_on_little():
+    data = {name: toybox.tracks(16, 4, 3, seed=5, **knobs) for name, knobs in (("calm", {}), ("hurt", claims.HURT))}
+    said = []
+    found = claims.runs(0, data, claims.RECIPE.but(epochs=2, max_steps=1), say=said.append)
+    assert all(torch.isfinite(torch.tensor(c.effect(found))) for c in claims.CLAIMS) and said
+    assert data["calm"].test.openings == data["hurt"].test.openings == ["claims.colorization"]
 
 
 # ---------------------------------------------------------------------------------------------- that tracking comes of it

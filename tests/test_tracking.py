@@ -178,6 +178,16 @@ def test_chained_flow_is_exact_where_the_flow_is():
     assert torch.equal(masks, mask) and torch.allclose(moved, points.double())
 
 
+@pytest.mark.parametrize("tracker", [optical_flow.by_flow(optical_flow.coarse_to_fine),
+                                     tracking.by_features(lambda film: film.float(), references=1, temperature=0.01, window=3)])  # fmt: skip
+def test_masks_may_be_larger_than_frames(tracker):
+    film, mask, _ = moving(dx=2, dy=2, t=4)
+    large = mask.repeat_interleave(2, 1).repeat_interleave(2, 2)
+    small, _ = tracker(film, mask[0], None)
+    found, _ = tracker(film, large[0], None)
+    assert found.shape == (4, 80, 80) and float(tracking.overlap(found, large, 1).min()) > float(tracking.overlap(small, mask, 1).min()) - 0.05
+
+
 def test_samples_between_pixels():
     maps = torch.arange(12.0).view(1, 3, 4)
     at = torch.tensor([[0.0, 1.5, 3.0, -5.0], [0.0, 1.0, 2.0, 0.0]]).view(2, 1, 4)

@@ -247,7 +247,10 @@ class Colorization(Dense):
 
     @torch.no_grad()
     def coloured(self, film: Tensor) -> dict[str, Tensor]:
-        """Grey, copied and true colours of the last frame of films (B, 3, T, H, W): each (B, 3, H, W) in 0..1."""
+        """Grey, copied and true colours of the last frame of films (B, 3, T, H, W): each (B, 3, H, W) in 0..1.
+
+        And, as "found" (B,), the share of the cells whose likeliest colour is the true one.
+        """
         film = floats(film[:, :, -self.references - 1 :])
         training = self.training
         self.eval()
@@ -256,7 +259,7 @@ class Colorization(Dense):
         self.train(training)
         light = lab(film[:, :, -1])[:, 0]
         return {"grey": (light / 100)[:, None].expand(-1, 3, -1, -1), "copied": self.palette.paint(y.view(*colour[:, -1].shape, -1), light),
-                "true": film[:, :, -1]}  # fmt: skip
+                "true": film[:, :, -1], "found": (y.argmax(2) == colour[:, -1].flatten(1)).float().mean(1)}  # fmt: skip
 
 
 class SingleImage(Dense):
