@@ -10,6 +10,7 @@ from sslcourse.claims import colorization as claims
 from sslcourse.common import CourseError
 from sslcourse.data import toybox
 from sslcourse.methods import colorization
+from sslcourse.tables import tracking as table
 from sslcourse.train import Recipe, fit
 
 QUICK = Recipe(epochs=2, batch_size=8, lr=1e-3, max_steps=3)
@@ -342,6 +343,56 @@ def test_the_claims_run_on_little():
     found = claims.runs(0, data, claims.RECIPE.but(epochs=2, max_steps=1), say=said.append)
     assert all(torch.isfinite(torch.tensor(c.effect(found))) for c in claims.CLAIMS) and said
     assert data["calm"].test.openings == data["hurt"].test.openings == ["claims.colorization"]
+
+
+def folder_of_sequences(root, names=("calm", "crossing"), frames=7):
+    """Two short sequences in the layout of DAVIS, 60 x 80 pixels."""
+    from PIL import Image
+
+    data = toybox.tracks(2, 2, 2, size=60, frames=frames)
+    for k, name in enumerate(names):
+        for kind in ("JPEGImages", "Annotations"):
+            (root / kind / "480p" / name).mkdir(parents=True)
+        for t in range(frames):
+            frame, mask = data.train.video[k, :, t], data.train.extra["mask"][k, t]
+            picture = torch.nn.functional.pad(frame, (10, 10), value=90).permute(1, 2, 0).numpy()
+            Image.fromarray(picture).save(root / "JPEGImages" / "480p" / name / f"{t:05d}.jpg", quality=95)
+            image = Image.fromarray(torch.nn.functional.pad(mask, (10, 10)).numpy(), "P")
+            image.putpalette([0, 0, 0, 128, 0, 0, 0, 128, 0] + [0] * 759)
+            image.save(root / "Annotations" / "480p" / name / f"{t:05d}.png")
+    return root
+
+
+def test_the_table_of_your_own_sequences(tmp_path):
+    said = []
+    rows = table.table(1, said.append, str(folder_of_sequences(tmp_path)), epochs=1, height=40, crops=16)
+    assert [row["labels carried by"] for row in rows] == [table.SHOWN.get(n, n) for n in table.ORDER if n != "supervised"]
+    assert all({"J", "F", "paper: J"} <= set(row) and 0 <= float(row["J"]) <= 100 for row in rows) and float(rows[0]["J"]) > 5
+    assert any("calm" in line and "crossing" in line for line in said)
+    with pytest.raises(CourseError, match="pass resolution='480p'"):
+        table.table(1, said.append, str(tmp_path), resolution="256p")
+
+
+def test_windows_are_cut_from_one_film_in_order():
+    film = torch.arange(9, dtype=torch.uint8).view(1, 9, 1, 1).expand(3, 9, 20, 30)
+    samples = table.windows([film, film[:, :4] + 100], 200, 4, side=16)
+    assert samples.video.shape == (200, 3, 4, 16, 16)
+    steps = samples.video[:, 0, :, 0, 0].int()
+    gap = steps.diff(dim=1)
+    assert (gap == gap[:, :1]).all() and set(gap.unique().tolist()) == {1, 2}  # a gap of 3 would need ten frames
+    assert 0 < (steps[:, 0] >= 100).float().mean() < 0.4 and (gap[steps[:, 0] >= 100] == 1).all()
+    with pytest.raises(CourseError, match="are needed"):
+        table.windows([film[:, :3]], 5, 4)
+    small = table.reduced(film, 8)
+    assert small.shape == (3, 9, 8, 12) and torch.equal(small[0, :, 0, 0], film[0, :, 0, 0]) and table.reduced(film, 64) is film
+
+
+@pytest.mark.slow
+def test_the_table_of_the_toybox():
+    rows = table.table(1, lambda line: None, films=16, test=2, epochs=1)
+    assert [row["labels carried by"] for row in rows] == [table.SHOWN.get(n, n) for n in table.ORDER]
+    assert all({"J", "F", "PCK@0.1", "PCK@0.2", "PCK@0.4", "J, hurt", "paper: J", "paper: F"} == set(row) - {"labels carried by"} for row in rows)
+    assert rows[0]["J, hurt"] != "–" and rows[1]["J, hurt"] == "–"
 
 
 # ---------------------------------------------------------------------------------------------- that tracking comes of it
