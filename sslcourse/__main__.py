@@ -462,16 +462,16 @@ def bench(options) -> int:
 
     steps = bench.step_table(rounds=options.rounds, encoder=getattr(encoders, options.encoder) if options.encoder else None)
     views = bench.augmentation_table()
-    kept, rendered = bench.memory_gain(), bench.pictures_per_second()
+    kept, rendered, filmed = bench.memory_gain(), bench.pictures_per_second(), bench.films_per_second()
     explorers, panel = bench.explorer_table(), bench.panel_share()
     kmeans = list(clustering.timing())
     device = torch.cuda.get_device_name() if common.profile().device == "cuda" else "CPU"
     value = {"device": device, "profile": str(common.profile()), "steps": steps, "augmentation": views, "memory kept": kept,
-             "pictures/s": rendered, "explorers": explorers, "live panel": panel, "k-means": kmeans}
+             "pictures/s": rendered, "films/s": filmed, "explorers": explorers, "live panel": panel, "k-means": kmeans}
     short = lambda rows: show.table([{k: round(v, 2 if v < 20 else 0) if isinstance(v, float) else v for k, v in r.items()} for r in rows])
     text = (f"{device}: {common.profile()}\n\n{short(steps)!r}\n\n{short(views)!r}\n\n"
             f"keeping freed memory: {kept:.2f} times faster (forward and backward of the small network)\n"
-            f"toybox: {rendered:,.0f} pictures of 32 pixels a second\n\n{short(explorers)!r}\n\n"
+            f"toybox: {rendered:,.0f} pictures of 32 pixels a second, {filmed:,.0f} films of 16 frames\n\n{short(explorers)!r}\n\n"
             f"20,000 x 64, 200 clusters, seconds on one thread:\n{show.table(kmeans)!r}\n\n"
             f"live panel: {panel['share']:.1%} of a training's time for {panel['frames']} frames in {panel['epochs']} epochs")  # fmt: skip
     _answer(options, value, text)
