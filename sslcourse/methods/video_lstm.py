@@ -40,7 +40,7 @@ ENCODERS = {"course": "pixel_lstm", "gpu": "patch_lstm"}
 PAPER = dict(data="Moving MNIST, on the fly", frame="64 x 64, grey", past=10, future=10, hidden=2048, peepholes=True, forget_bias=0.0,
              optimizer="SGD, momentum 0.9", batch_size=80, loss="cross-entropy + cross-entropy")  # fmt: skip
 
-COURSE = Recipe(epochs=12, batch_size=32, lr=3e-3)  # a laptop CPU, moving solids
+COURSE = Recipe(epochs=20, batch_size=16, lr=3e-3)  # a laptop CPU, moving solids; small batches, because it is steps that are missing
 GPU = Recipe(epochs=60, batch_size=128, lr=3e-4, schedule="cosine")  # one GPU, films of 32 frames and 128 pixels
 
 # The rows of the paper's table; arguments of VideoLSTM.
@@ -122,11 +122,12 @@ def floor(target: Float[Tensor, "... d"]) -> float:
 
 
 @torch.no_grad()
-def errors(guess: Float[Tensor, "b p t d"], target: Float[Tensor, "b p t d"], kind: str = "bce", blur: float = 0.01) -> Float[Tensor, " t"]:
+def errors(guess: Float[Tensor, "b p t d"], target: Tensor, kind: str = "bce", blur: float = 0.01) -> Float[Tensor, " t"]:
     """The error of each step, averaged over films: nats per frame ("bce") or half the squared distance ("squared").
 
     Args:
         guess: values as `VideoLSTM.predict` gives them (probabilities, not logits), or copied frames.
+        target: the true frames, of the same shape.
         blur: for cross-entropy the guess is kept that far from 0 and 1, or a single pixel that is copied wrong would cost infinitely much.
     """
     if guess.shape != target.shape:
@@ -227,20 +228,23 @@ class VideoLSTM(Method):
         reconstruct, predict: which decoders there are; the composite model has both, and adds their losses as they are.
         conditional_past, conditional_future: whether they are fed the true frame of the step before while training.
         future: how many frames after those that the encoder reads are to be predicted.
+        cells: whether a decoder starts from the encoder's c as well as from its h; False shows what c is good for.
         split: from (B, P, T, D) frame vectors and the length of the past to the two targets; put your own `targets` here.
         frame_loss: of read-outs and targets; by default what fits the frames (cross-entropy for pixels, squared error otherwise).
     """
 
-    def __init__(self, encoder: FrameLSTM, reconstruct: bool = True, predict: bool = True, conditional_past: bool = False,
-                 conditional_future: bool = False, future: int = 8, split=targets, frame_loss=None):  # fmt: skip
+    def __init__(self, encoder: nn.Module, reconstruct: bool = True, predict: bool = True, conditional_past: bool = False,
+                 conditional_future: bool = False, future: int = 8, cells: bool = True, split=targets, frame_loss=None):  # fmt: skip
         super().__init__()
+        if not isinstance(encoder, FrameLSTM):
+            raise CourseError(f"{type(encoder).__name__} is no encoder of films; this method reads films with an encoders.FrameLSTM, such as encoders.pixel_lstm()")
         if not (reconstruct or predict):
             raise CourseError("reconstruct=False and predict=False leave nothing to learn; keep one of them")
         if (conditional_past and not reconstruct) or (conditional_future and not predict):
             raise CourseError("a decoder that is not there cannot be conditional; leave conditional_past or conditional_future False")
         if future < 1:
             raise CourseError(f"future={future}; predict at least 1 frame")
-        self.f, self.future, self.split = encoder, future, split
+        self.f, self.future, self.cells, self.split = encoder, future, cells, split
         self.kind = encoder.frames.kind
         self.frame_loss = frame_loss or LOSSES[self.kind]
         emit = torch.sigmoid if self.kind == "bce" else nn.Identity()
@@ -251,6 +255,11 @@ class VideoLSTM(Method):
     @property
     def past(self) -> int:
         return self.f.past
+
+    def state(self, seen: Float[Tensor, "n t d"]) -> tuple[Tensor, Tensor]:
+        """What is handed over to the decoders: h and c of all layers after the last frame that is seen."""
+        _, (h, c) = self.f.read(seen)
+        return (h, c) if self.cells else (h, torch.zeros_like(c))
 
     def views(self, batch):
         """The frames as the network has them: those it reads, and what the decoders must say. (B, P, T, D) each."""
@@ -264,7 +273,7 @@ class VideoLSTM(Method):
 
     def loss(self, batch):
         views = {name: x.flatten(0, 1) for name, x in self.views(batch).items()}  # (B P, T, D)
-        _, state = self.f.read(views["seen"])
+        state = self.state(views["seen"])
         found = {}
         if self.backward_decoder is not None:
             found["reconstruction"] = self.frame_loss(self.backward_decoder(state, views["backwards"]), views["backwards"])
@@ -293,8 +302,7 @@ class VideoLSTM(Method):
         if steps < 1:
             raise CourseError(f"steps={steps}; ask for at least 1 frame")
         x = self.f.vectors(video_floats_of(batch)[:, :, : self.past])
-        _, state = self.f.read(x.flatten(0, 1))
-        return decoder.run(state, steps).float().unflatten(0, x.shape[:2])
+        return decoder.run(self.state(x.flatten(0, 1)), steps).float().unflatten(0, x.shape[:2])
 
 
 # ---------------------------------------------------------------------------------------------- few labels
@@ -351,6 +359,6 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     return dict(reconstruct=True, predict=True, conditional_past=False, conditional_future=False, future=8 if recipe == "course" else 13)
 
 
-def build(encoder: FrameLSTM, settings: dict) -> VideoLSTM:
+def build(encoder: nn.Module, settings: dict) -> VideoLSTM:
     """The method that `settings` describe."""
     return VideoLSTM(encoder, **settings)
