@@ -190,8 +190,14 @@ def to_pixels(soft: Tensor, height: int, width: int) -> Tensor:
     return (large - 1e-6 * torch.arange(soft.shape[3]).view(-1, 1, 1)).argmax(1).to(torch.uint8)
 
 
+def region(predicted: Tensor, given: Tensor) -> float:
+    """Region similarity J of one mask (H, W) bool with the true one: their intersection over their union, 1 where both are empty."""
+    either = (predicted | given).sum()
+    return 1.0 if either == 0 else float((predicted & given).sum() / either)
+
+
 def overlap(predicted, given, objects: int) -> Tensor:
-    """Region similarity J of DAVIS: |M and G| / |M or G| per frame and object, 1 where both are empty.
+    """Region similarity J of DAVIS: `region` for every frame and object, |M and G| / |M or G|, 1 where both are empty.
 
     Args:
         predicted, given: (T, H, W) integers.

@@ -88,6 +88,14 @@ def test_corner_cases_of_both_measures():
     assert shifted.item() == 1 and tracking.overlap(disk_mask(30, 30, 15, 15, 6)[None], disk_mask(30, 30, 15, 16, 6)[None], 1).item() < 0.9
 
 
+def test_j_of_one_mask_is_that_of_all():
+    g = torch.Generator().manual_seed(4)
+    m, t = (torch.randint(3, (5, 6, 7), generator=g) for _ in range(2))
+    m[0], t[0] = 0, 0
+    whole = tracking.overlap(m, t, 2)
+    assert all(float(whole[i, k - 1]) == pytest.approx(tracking.region(m[i] == k, t[i] == k)) for i in range(5) for k in (1, 2))
+
+
 # ---------------------------------------------------------------------------------------------- key-points
 
 

@@ -15,6 +15,7 @@ from sslcourse.check import bigan as _bigan  # noqa: F401 (registers its exercis
 from sslcourse.check import byol as _byol  # noqa: F401
 from sslcourse.check import clip as _clip  # noqa: F401
 from sslcourse.check import clusters as _clusters  # noqa: F401
+from sslcourse.check import colorization as _colorization  # noqa: F401
 from sslcourse.check import dpc as _dpc  # noqa: F401
 from sslcourse.check import homework_simclr as _homework_simclr  # noqa: F401
 from sslcourse.check import jigsaw as _jigsaw  # noqa: F401
