@@ -342,7 +342,7 @@ class Pixels(nn.Module):
     `of` undoes it for pictures. The axis of length 1 counts the pieces into which a frame is cut: here there is one, see `Patches`.
     """
 
-    kind = "bce"  # values 0..1: a logistic output and cross-entropy (Srivastava et al., section 3.2)
+    kind = "bce"  # values 0..1: a logistic output and cross-entropy, as Srivastava et al. (2015) have for digits
 
     def __init__(self, side: int = 16, grey: bool = True):
         super().__init__()
@@ -373,7 +373,7 @@ class Patches(nn.Module):
         side: of a patch, which must divide the film's.
     """
 
-    kind = "squared"  # natural patches: a linear output and squared error (the same section)
+    kind = "squared"  # natural patches: a linear output and squared error
 
     def __init__(self, side: int = 16):
         super().__init__()

@@ -261,14 +261,16 @@ def test_replays_of_the_command_line(tmp_path, capsys, monkeypatch):
 
 def test_the_command_line_knows_every_method_of_the_catalogue():
     from sslcourse import __main__ as line
+    from sslcourse import encoders
     from sslcourse.methods import catalogue
 
     assert line.METHODS == catalogue.NAMES and line.ENCODERS == catalogue.ENCODERS
     for name in catalogue.NAMES:
         for recipe, data in (("course", "toybox"), ("gpu", "cifar10")):
-            about = catalogue.about(name, data, 10, recipe, encoder="small_cnn")
+            small = getattr(catalogue.module(name), "ENCODERS", {"course": "small_cnn"})["course"]
+            about = catalogue.about(name, data, 10, recipe, encoder=small)
             again = catalogue.build(json.loads(json.dumps(about)))  # plain values: they survive a checkpoint
-            assert again.about == about and again.f.dim == 128
+            assert again.about == about and again.f.dim == getattr(encoders, small)().dim
         assert catalogue.module(name).COURSE.epochs < catalogue.module(name).GPU.epochs
 
 

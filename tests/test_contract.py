@@ -35,7 +35,7 @@ METHODS = {
 CROPS = augment.film_view(area=(0.9, 1), strength=0, hue_by=0, copied=0)  # with colours drawn for each frame 120 steps are too few
 # Those that learn from films: the films they learn from (see `sets`), and how to build one.
 VIDEO: dict = {
-    "video_lstm": ("videos", lambda: video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(8), 32))),
+    "video_lstm": ("digits", lambda: video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(8), 32))),
     "video_lstm, conditional": ("digits", lambda: video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(8), 32, 2), True, True, True, True)),
     "colorization": ("tracks", lambda: colorization.Colorization(encoders.dense_cnn(8, 8))),
     "dpc": ("videos", lambda: dpc.DPC(encoders.small_3d(16), horizon=(1, 1), view=CROPS)),

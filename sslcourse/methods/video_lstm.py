@@ -4,13 +4,14 @@ Srivastava, Mansimov and Salakhutdinov. Unsupervised Learning of Video Represent
 ICML 2015. arXiv:1502.04681.                                  Notebook: 08_video_lstm
 
 Section 2 of the paper                                 here
-    LSTM cell: i, f, o, candidate, c, h (2.1)          lstm_cell; torch.nn.LSTM in training
-    autoencoder: targets in reverse order (2.2)        targets, VideoLSTM(predict=False)
-    future predictor (2.3)                             VideoLSTM(reconstruct=False)
+    LSTM cell: i, f, o, candidate, c, h                lstm_cell; torch.nn.LSTM in training
+    autoencoder: targets in reverse order              targets, VideoLSTM(predict=False)
+    future predictor                                   VideoLSTM(reconstruct=False)
     conditional decoder: fed its last true frame       Decoder(conditional=True), delayed
-    composite: both decoders from one state (2.4)      VideoLSTM, the default
-    cross-entropy per frame, squared error (3.2)       nats_per_frame, squared_per_frame
-    classifier that starts from the encoder (3.3)      Classifier
+    composite: both decoders from one state            VideoLSTM, the default
+and its experiments
+    cross-entropy per frame, squared error             nats_per_frame, squared_per_frame
+    classifier that starts from the encoder            Classifier, fine_tuned
 
 A decoder starts from the encoder's last state, h *and* c of every layer, and that state is the representation. The paper's cells have
 peepholes (gates that look at c), which torch's LSTM has not; `lstm_cell` has both.
@@ -60,7 +61,7 @@ MODELS = {
 def lstm_cell(x: Float[Tensor, "b d"], h: Float[Tensor, "b n"], c: Float[Tensor, "b n"], w_x: Float[Tensor, "m d"], w_h: Float[Tensor, "m n"],
               bias: Float[Tensor, " m"], peepholes: Float[Tensor, "3 n"] | None = None
               ) -> tuple[Float[Tensor, "b n"], Float[Tensor, "b n"]]:  # fmt: skip
-    """One step of an LSTM (section 2.1), written out.
+    """One step of an LSTM, written out.
 
     Args:
         x, h, c: the input, and the state before this step.
@@ -86,7 +87,7 @@ def targets(x: Float[Tensor, "*b t d"], past: int) -> tuple[Float[Tensor, "*b p 
     """What the two decoders must say of a film of frame vectors, whose first `past` frames the encoder has seen.
 
     Returns:
-        The past in reverse order, the last seen frame first (section 2.2): the end of the film is what the state holds best, so the
+        The past in reverse order, the last seen frame first: the end of the film is what the state holds best, so the
         decoder starts with what is near. And the future in its own order: the first frame that was not seen comes first.
     """
     return x[..., :past, :].flip(-2), x[..., past:, :]
@@ -98,7 +99,7 @@ def delayed(target: Float[Tensor, "n t d"]) -> Float[Tensor, "n t d"]:
 
 
 def nats_per_frame(logits: Float[Tensor, "... d"], target: Float[Tensor, "... d"]) -> Float[Tensor, ""]:
-    """Cross-entropy (section 3.2) in the unit of the paper's tables: summed over the pixels, averaged over frames and films.
+    """Cross-entropy in the unit of the paper's tables: summed over the pixels, averaged over frames and films.
 
     Args:
         logits: before the logistic function.
@@ -237,7 +238,7 @@ class VideoLSTM(Method):
                  conditional_future: bool = False, future: int = 8, cells: bool = True, split=targets, frame_loss=None):  # fmt: skip
         super().__init__()
         if not isinstance(encoder, FrameLSTM):
-            raise CourseError(f"{type(encoder).__name__} is no encoder of films; this method reads films with an encoders.FrameLSTM, such as encoders.pixel_lstm()")
+            raise CourseError(f"{type(encoder).__name__} is no encoder of films; use an encoders.FrameLSTM, such as encoders.pixel_lstm()")
         if not (reconstruct or predict):
             raise CourseError("reconstruct=False and predict=False leave nothing to learn; keep one of them")
         if (conditional_past and not reconstruct) or (conditional_future and not predict):
@@ -309,7 +310,7 @@ class VideoLSTM(Method):
 
 
 class Classifier(Method):
-    """An LSTM classifier that starts from an encoder's weights (section 3.3): a softmax after every frame, all of them with the film's label.
+    """An LSTM classifier that starts from an encoder's weights: a softmax after every frame, all of them with the film's label.
 
     Args:
         encoder: a `FrameLSTM`; it is copied, and all of the copy learns.
