@@ -22,6 +22,7 @@ from sslcourse.check import jigsaw as _jigsaw  # noqa: F401
 from sslcourse.check import museum as _museum  # noqa: F401
 from sslcourse.check import simclr as _simclr  # noqa: F401
 from sslcourse.check import single_image as _single_image  # noqa: F401
+from sslcourse.check import video_lstm as _video_lstm  # noqa: F401
 from sslcourse.check.engine import (
     ASSIGNMENTS,
     EXERCISES,

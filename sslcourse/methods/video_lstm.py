@@ -230,7 +230,7 @@ class VideoLSTM(Method):
         conditional_past, conditional_future: whether they are fed the true frame of the step before while training.
         future: how many frames after those that the encoder reads are to be predicted.
         cells: whether a decoder starts from the encoder's c as well as from its h; False shows what c is good for.
-        split: from (B, P, T, D) frame vectors and the length of the past to the two targets; put your own `targets` here.
+        split: from (N, T, D) frame vectors and the length of the past to the two targets; put your own `targets` here.
         frame_loss: of read-outs and targets; by default what fits the frames (cross-entropy for pixels, squared error otherwise).
     """
 
@@ -269,7 +269,7 @@ class VideoLSTM(Method):
         if video.shape[2] < needed:
             raise CourseError(f"films of {video.shape[2]} frames; this method reads {self.past} and predicts {needed - self.past}: give {needed}")
         x = self.f.vectors(video[:, :, :needed])
-        backwards, future = self.split(x, self.past)
+        backwards, future = (part.unflatten(0, x.shape[:2]) for part in self.split(x.flatten(0, 1), self.past))
         return {"seen": x[:, :, : self.past], "backwards": backwards, "future": future}
 
     def loss(self, batch):
