@@ -25,6 +25,7 @@ VIEWS = {
     "05_single_image": {"replay", "neighbours", "filters"},
     "06_byol": {"replay", "clusters", "neighbours"},
     "07_clip": {"replay", "captions"},
+    "08_video_lstm": {"replay", "films", "explorer", "neighbours"},
     "90_bugs_museum": {"replay"},
 }
 
@@ -133,6 +134,17 @@ def use_clip(page) -> None:  # noqa: F811
     assert float(data(view, "drift")) < 250
 
 
+def use_films(page) -> None:  # noqa: F811
+    """It plays: the frame moves on by itself."""
+    view = first(page, "films")
+    until(page, view, "d.loaded === '1'")
+    before = data(view, "frame")
+    view.locator("button.play").click()
+    until(page, view, "d.frame !== old && d.playing === '1'", before)
+    view.locator("button.play").click()
+    until(page, view, "d.playing === '0'")
+
+
 def use_captions(page) -> None:  # noqa: F811
     """A typed caption is answered by the kernel, and a picture by the captions nearest to it."""
     view = first(page, "captions")
@@ -145,7 +157,7 @@ def use_captions(page) -> None:  # noqa: F811
 
 
 USES = {"replay": use_replay, "explorer": use_explorer, "clusters": use_clusters, "neighbours": use_neighbours, "filters": use_filters,
-        "pointer": use_pointer, "clip": use_clip, "captions": use_captions, "puzzle": use_puzzle}  # fmt: skip
+        "pointer": use_pointer, "clip": use_clip, "films": use_films, "captions": use_captions, "puzzle": use_puzzle}  # fmt: skip
 
 
 def in_kernel(page, expression: str, first: str = "pass") -> str:  # noqa: F811
