@@ -75,7 +75,7 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
                           f"Delete {sequences} and type the same again")  # fmt: skip
     width = round(size * 854 / 480 / 16) * 16
     index = prepared.prepare(videos, folder / "clips", size=(size, width), fps=None, name=f"DAVIS {year}", quiet=quiet,
-                             again="python data_scripts/davis.py" + ("" if year == 2017 else f" --year {year}"))  # fmt: skip
+                             again=prepared.command("davis.py", folder, year=year, size=size))  # fmt: skip
     if source is None and not keep:
         shutil.rmtree(folder / "download", ignore_errors=True)
     return dict(name=f"DAVIS {year}", folder=str(folder), arrays={**arrays, "clips": (len(index["videos"]["name"]), 3, size, width)})

@@ -73,7 +73,7 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
         videos = [prepared.Video(Path(paths[base]), label, split, group=base.partition(f"_{label.lower()}_")[0], name=base)
                   for base, (label, split) in entries.items()]  # fmt: skip
         index = prepared.prepare(videos, folder, size=size, fps=fps, name="HMDB51", classes=classes, quiet=quiet,
-                                 again="python data_scripts/hmdb51.py")  # fmt: skip
+                                 again=prepared.command("hmdb51.py", folder, size=size, fps=fps))  # fmt: skip
     if not keep:
         shutil.rmtree(unpacked, ignore_errors=True)
         if source is None:

@@ -83,7 +83,7 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
         videos = [prepared.Video(**where(paths[base]), label=label, split=split, group=re.search(r"_(g\d+)_", base).group(1), name=base)
                   for base, (label, split) in entries.items()]  # fmt: skip
         index = prepared.prepare(videos, folder, size=size, fps=fps, name="UCF101", classes=classes, quiet=quiet,
-                                 again="python data_scripts/ucf101.py")  # fmt: skip
+                                 again=prepared.command("ucf101.py", folder, size=size, fps=fps))  # fmt: skip
     if not keep:
         shutil.rmtree(unpacked, ignore_errors=True)
         if source is None:

@@ -323,9 +323,9 @@ def test_unreadable_videos_are_named_and_left_out(album, tmp_path, capsys):
     shutil.copytree(root, tmp_path / "v")
     film = root / "swim/11.avi"
     (tmp_path / "v/run/9.avi").write_bytes(b"no video at all")
-    encode(tmp_path / "v/run/99.avi", frames_of(5, 60))
-    cut = (tmp_path / "v/run/99.avi").read_bytes()
-    (tmp_path / "v/run/99.avi").write_bytes(cut[: len(cut) // 2])
+    for broken in (tmp_path / "v/run/99.avi", tmp_path / "v/swim/99.avi"):  # the last one too, and with more frames than one block
+        encode(broken, frames_of(5, 120))
+        broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
     with av.open(str(tmp_path / "v/run/7.mkv"), "w") as sound:  # no picture
         stream = sound.add_stream("pcm_s16le", rate=8000, layout="mono")
         noise = av.AudioFrame.from_ndarray(np.zeros((1, 800), np.int16), format="s16", layout="mono")
@@ -334,15 +334,16 @@ def test_unreadable_videos_are_named_and_left_out(album, tmp_path, capsys):
     index = prepare(tmp_path / "v", tmp_path / "out", quiet=False)
     error = capsys.readouterr().err
     assert "run/9.avi is left out: unreadable" in error and "run/7.mkv is left out: it has no picture" in error
-    assert "run/99.avi is left out: it ends after" in error and "of 60 frames" in error
-    assert "12 of" not in error and "11 videos are prepared, 3 left out" in error and "of 14 videos" in error
-    assert [name for name, *_ in index["left_out"]] == ["run/7.mkv", "run/9.avi", "run/99.avi"]
+    assert "run/99.avi is left out: it ends after" in error and "of 120 frames" in error
+    assert "11 videos are prepared, 4 left out" in error and "of 15 videos" in error
+    assert [name for name, *_ in index["left_out"]] == ["run/7.mkv", "run/9.avi", "run/99.avi", "swim/99.avi"]
+    assert not prepared.damaged(tmp_path / "out", index, thorough=True)
     for name in index["videos"]["name"]:
         assert np.array_equal(whole(tmp_path / "out", name), truth[name])  # nothing of a broken one is left between the others
     assert prepare(tmp_path / "v", tmp_path / "out") == index  # they are not tried again
     shutil.copy(film, tmp_path / "v/run/9.avi")  # until they change
     assert np.array_equal(whole(tmp_path / "out", "swim/11.avi"), truth["swim/11.avi"])
-    assert [name for name, *_ in prepare(tmp_path / "v", tmp_path / "out")["left_out"]] == ["run/7.mkv", "run/99.avi"]
+    assert [name for name, *_ in prepare(tmp_path / "v", tmp_path / "out")["left_out"]] == ["run/7.mkv", "run/99.avi", "swim/99.avi"]
     assert np.array_equal(whole(tmp_path / "out", "run/9.avi"), truth["swim/11.avi"])
 
 
@@ -497,6 +498,12 @@ def test_random_windows(data, album):
                 start = position(film, window)
                 assert torch.equal(window, torch.from_numpy(film[start : start + 6]).permute(3, 0, 1, 2))  # of one video, never across two
                 seen[data.train.names[i]].add(start)
+    one, other = (torch.Generator().manual_seed(7) for _ in range(2))
+    order, place = torch.randperm(6, generator=one), torch.rand(6, generator=one, dtype=torch.float64)  # drawn in the order of the batches
+    windows = torch.cat([b["video"] for b in data.train.batches(2, other)])
+    for i, p, window in zip(order, place, windows):
+        film = album[1][data.train.names[i]]
+        assert position(film, window) == int(p * (len(film) - 5))
     for name, starts in seen.items():
         assert min(starts) == 0 and max(starts) == len(album[1][name]) - 6 and len(starts) > 0.8 * (len(album[1][name]) - 5)  # all of it
 
@@ -700,9 +707,11 @@ def test_training_is_the_same_with_any_number_of_readers(store):
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_interrupted_in_mid_epoch_and_resumed(store, tmp_path, workers, monkeypatch):
+def test_interrupted_in_mid_epoch_and_resumed(store, tmp_path, workers, monkeypatch, request):
     """Ctrl-C keeps the steps of the epoch in progress; the batches that were seen are passed over without being read."""
     monkeypatch.delenv("CI", raising=False)
+    interrupts = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores them, and so would its tests
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, interrupts))
     expected, honest, reads = trained(store, 0), clips._Store.read, []
     steps = []
 

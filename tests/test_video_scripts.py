@@ -356,7 +356,7 @@ def test_ucf101_from_the_network(server, ucf, tmp_path):
     assert len(clips.ucf101(fold=3, frames=8, validation=0.3).test) == 4
     file = data / "frames-0000.npy"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(CourseError, match=r"frames-0000.npy.*Type: python data_scripts/ucf101.py$"):
+    with pytest.raises(CourseError, match=r"frames-0000.npy.*Type: python data_scripts/ucf101.py --size 16 --fps 8.0$"):
         clips.ucf101()
     assert run(keep=True)["arrays"] == meta["arrays"] and len(server.asked) == 6 and (data / "download" / expected.videos.name).is_file()
     check_ucf(truth)
@@ -602,7 +602,8 @@ def test_command_lines(server, ucf, tmp_path, capsys, monkeypatch):
     assert "DAVIS-data.zip from https://graphics.ethz.ch/Downloads/Data/Davis" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module, wanted", [(UCF, "UCF101TrainTestSplits"), (HMDB, "lists 0 videos of 0 classes"), (DAVIS, "DAVIS-2017-trainval-480p.zip")])
+@pytest.mark.parametrize("module, wanted", [(UCF, "UCF101TrainTestSplits"), (HMDB, "lists 0 videos of 0 classes"),
+                                            (DAVIS, "DAVIS-2017-trainval-480p.zip")])  # fmt: skip
 def test_a_folder_that_holds_nothing(tmp_path, module, wanted, capsys):
     assert module.main(["--from", str(tmp_path), "--to", str(tmp_path / "to")]) == 1
     assert wanted in capsys.readouterr().err
@@ -612,3 +613,22 @@ def test_command_line_as_a_process(tmp_path):
     command = [sys.executable, str(SCRIPTS / "davis.py"), "--from", str(tmp_path), "--to", str(tmp_path / "to")]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert done.returncode == 1 and "DAVIS-2017-trainval-480p.zip" in done.stderr and "Traceback" not in done.stderr
+
+
+def test_ones_own_videos(tmp_path, capsys, monkeypatch):
+    own = script("videos")
+    for label, i in ((label, i) for label in ("run", "jump") for i in range(6)):
+        encode(tmp_path / "mine" / label / f"{i}.avi", frames_of(i, 9, 24, 32))
+    arguments = [str(tmp_path / "mine"), "--to", str(tmp_path / "clips"), "--size", "24x32", "--fps", "0", "--quiet"]
+    assert own.main(arguments) == 0
+    out = capsys.readouterr().out
+    assert f"mine in {tmp_path / 'clips'}" in out and "frames                108  of 3x24x32" in out and "classes                 2" in out
+    assert np.array_equal(whole(tmp_path / "clips", "run/3.avi"), frames_of(3, 9, 24, 32))
+    assert clips.open(tmp_path / "clips", frames=4).classes == ("jump", "run")
+    file = prepared.shard_file(tmp_path / "clips", 0)
+    file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(CourseError, match=r"Type: python data_scripts/videos.py .*mine --to .*clips --size 24x32 --fps 0.0$"):
+        clips.open(tmp_path / "clips")
+    assert own.main([str(tmp_path / "absent"), "--to", str(tmp_path / "clips")]) == 1 and "there is no folder" in capsys.readouterr().err
+    monkeypatch.setattr(prepared, "prepare", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert own.main(arguments) == 130 and "Type the same again" in capsys.readouterr().err

@@ -598,6 +598,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--fps", type=float, metavar="N", help="frames that are kept of each second (default: 8)")
 
 
+def command(script: str, folder: str | Path, **options) -> str:
+    """What to type to prepare this folder again: the script with what differs from its defaults."""
+    home = "" if Path(folder) == common.data_dir(script.removesuffix(".py")) else f" --to {folder}"
+    return f"python data_scripts/{script}" + home + "".join(f" --{name} {value}" for name, value in options.items())
+
+
 def finished(folder: str | Path, size: int | tuple[int, int], fps: float | None) -> dict | None:
     """The index of a folder that is complete, of these settings, and whose checksums are right; else None."""
     index, size = read_index(folder), [size, size] if isinstance(size, int) else list(size)
