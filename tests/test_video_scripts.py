@@ -203,6 +203,14 @@ def test_unrar_refuses_and_leaves_nothing(tmp_path, any_unrar, files):
     assert [p.name for p in inner.iterdir()] == ["x.rar"] and not (tmp_path / "evil").exists() and not Path("/tmp/evil-of-sslcourse").exists()
 
 
+def test_a_link_is_refused_where_the_table_cannot_be_read(tmp_path, any_unrar, monkeypatch):
+    monkeypatch.setattr(fetch, "rar_table", lambda archive: None)
+    (tmp_path / "x.rar").write_bytes(rar_of({"good": b"1", "link": (b"good", stat.S_IFLNK | 0o777)}))
+    with pytest.raises(CourseError, match="its member 'link' is a link"):
+        fetch.unrar(tmp_path / "x.rar", tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 def test_unrar_of_what_is_damaged(tmp_path, any_unrar):
     whole = rar_of({"a": b"one" * 1000, "b": b"two" * 1000})
     flipped = bytearray(whole)
