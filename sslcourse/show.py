@@ -961,3 +961,103 @@ def table(rows: Sequence[Mapping], columns: Sequence[str] | None = None, caption
             if c not in known:
                 raise CourseError(f"no row has {c!r}; the rows have {', '.join(known)}")
     return Table(rows, list(columns) if columns is not None else known, caption)
+
+
+# ---------------------------------------------------------------------------------------------- dense predictions
+
+KIND_COLOURS = ("#009E73", "#D55E00", "#0072B2", "#B8BEC6")  # the positive, other time, other place, other film
+
+
+def kinds_tile(weight, kind) -> np.ndarray:
+    """A score matrix as one small picture: the colour says what a column is to the row, the brightness how much attention it gets.
+
+    Args:
+        weight: (n, n) shares from 0 to 1, such as the softmax of each row; small ones are lifted (fourth root) to be seen at all.
+        kind: (n, n) whole numbers from 0 to 3, see `methods.dpc.kinds`.
+
+    Returns:
+        (3, n, n) float32, 0..1.
+    """
+    shares, numbers = _array(weight, "weight", 2), _array(kind, "kind", 2).astype(int)
+    if shares.shape != numbers.shape or numbers.min() < 0 or numbers.max() >= len(KIND_COLOURS):
+        raise CourseError(f"weights {shares.shape} and kinds {numbers.shape} of {numbers.min()} to {numbers.max()}; one kind from 0 to 3 per weight")
+    colours = np.array([matplotlib.colors.to_rgb(c) for c in KIND_COLOURS])
+    return (colours[numbers] * np.clip(shares, 0, 1)[..., None] ** 0.25).transpose(2, 0, 1).astype(np.float32)
+
+
+@_drawing
+def dense_scores(scores, kind, blocks: int, places: int, title: str | None = None) -> Picture:
+    """The scores of dense predictions: on the left what each candidate is, on the right where the softmax of each row goes.
+
+    Args:
+        scores: (n, n) of every predicted cell (row) against every true one, n = films blocks places.
+        kind: (n, n), see `methods.dpc.kinds`.
+        blocks, places: of each film; films and blocks are outlined.
+    """
+    from matplotlib.patches import Patch, Rectangle
+
+    logits, numbers = _array(scores, "scores", 2), _array(kind, "kind", 2)
+    n = len(logits)
+    if logits.shape != numbers.shape or n % (blocks * places):
+        raise CourseError(f"scores {logits.shape}, kinds {numbers.shape}; both are (n, n) with n a multiple of blocks * places = {blocks * places}")
+    weight = np.exp(logits - logits.max(1, keepdims=True))
+    weight /= weight.sum(1, keepdims=True)
+    figure = Picture(WIDTH, 4.9, layout="constrained")
+    left, right = figure.subplots(1, 2)
+    for ax, shares, heading in ((left, np.ones_like(weight), "what a column is to its row"), (right, weight, "softmax of each row")):
+        ax.imshow(kinds_tile(shares, numbers).transpose(1, 2, 0), interpolation="nearest")
+        for at in range(places, n, places):
+            ax.axhline(at - 0.5, color="white", linewidth=0.5)
+            ax.axvline(at - 0.5, color="white", linewidth=0.5)
+        for at in range(0, n, blocks * places):
+            ax.add_patch(Rectangle((at - 0.5, at - 0.5), blocks * places, blocks * places, fill=False, edgecolor="white", linewidth=1.8))
+        middle = [at + blocks * places / 2 - 0.5 for at in range(0, n, blocks * places)]
+        ax.set_xticks(middle, [f"film {i + 1}" for i in range(len(middle))], fontsize=9)
+        ax.set_yticks(middle, [f"film {i + 1}" for i in range(len(middle))], fontsize=9, rotation=90, va="center")
+        ax.tick_params(length=0)
+        ax.set_title(heading, fontsize=10)
+        ax.set_xlabel("true features")
+    left.set_ylabel("predicted features")
+    names = ("the positive", "other time", "other place", "other film")
+    figure.legend(handles=[Patch(color=c, label=name) for c, name in zip(KIND_COLOURS, names)], loc="outside lower center", ncols=4, fontsize=9,
+                  frameon=False)  # fmt: skip
+    if title:
+        figure.suptitle(title, fontsize=11)
+    return figure
+
+
+@_drawing
+def match(seen, future, share, place: int, title: str | None = None) -> Picture:
+    """Where the prediction of one cell finds itself in the true future.
+
+    Args:
+        seen, future: (3, H, W) the last frame before and a frame of the predicted block, uint8 or float 0..1.
+        share: (h, w) the softmax over the places of that block.
+        place: which cell was asked for, row by row from 0; outlined.
+    """
+    from matplotlib.patches import Rectangle
+
+    heat = _array(share, "share", 2)
+    h, w = heat.shape
+    if not 0 <= place < h * w:
+        raise CourseError(f"place={place}; there are {h} x {w} cells, 0 to {h * w - 1}")
+    before, after = to_uint8(seen)[0], to_uint8(future)[0]
+    figure = Picture(WIDTH * 0.8, 2.9, layout="constrained")
+    axes = figure.subplots(1, 3)
+    high, wide = after.shape[:2]
+    axes[0].imshow(before)
+    axes[1].imshow(after)
+    shown = axes[2].imshow(heat, cmap="viridis", vmin=0, vmax=max(float(heat.max()), 1e-6), extent=(-0.5, wide - 0.5, high - 0.5, -0.5))
+    cell = (place % w * wide / w - 0.5, place // w * high / h - 0.5)
+    headings = ("the last frame seen", "the block that came", "where the prediction matches")
+    for ax, heading in zip(axes, headings):
+        ax.add_patch(Rectangle(cell, wide / w, high / h, fill=False, edgecolor="#FF6B35", linewidth=2.2))
+        ax.set_xticks([])
+        ax.set_yticks([])
+        ax.set_title(heading, fontsize=10)
+    bar = figure.colorbar(shown, ax=axes[2], fraction=0.046, pad=0.03)
+    bar.ax.tick_params(labelsize=8)
+    bar.outline.set_visible(False)
+    if title:
+        figure.suptitle(title, fontsize=10)
+    return figure

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from sslcourse import augment, encoders
+from sslcourse.claims import dpc as claims
 from sslcourse.common import CourseError
 from sslcourse.methods import dpc
+from sslcourse.tables import dpc as table
 from sslcourse.train import Recipe, epochs, fit
 
 QUICK = Recipe(epochs=2, batch_size=16, lr=1e-3, max_steps=2)
@@ -48,7 +50,7 @@ def films():
 
 
 def by_hand(prediction, target, temperature=1.0, allowed=lambda same_film, same_time, same_place: True):
-    """Eq. 5 of the paper, feature by feature."""
+    """The dense loss as its formula is written, feature by feature."""
     b, p, _, h, w = prediction.shape
     places = [(i, k, y, x) for i in range(b) for k in range(p) for y in range(h) for x in range(w)]
     terms = []
@@ -62,7 +64,7 @@ def by_hand(prediction, target, temperature=1.0, allowed=lambda same_film, same_
 
 @pytest.mark.parametrize("shape", [(2, 2, 3, 2, 3), (3, 1, 4, 1, 2), (1, 3, 2, 2, 2), (1, 1, 2, 1, 1)])
 @pytest.mark.parametrize("temperature", [1.0, 0.3])
-def test_the_loss_is_equation_5_in_value_and_gradient(shape, temperature):
+def test_the_loss_is_the_loop_in_value_and_gradient(shape, temperature):
     prediction, target = draw(*shape).requires_grad_(), draw(*shape, seed=1).requires_grad_()
     ours, theirs = dpc.dense_nce(prediction, target, temperature), by_hand(prediction, target, temperature)
     torch.testing.assert_close(ours, theirs, rtol=1e-10, atol=1e-10)
@@ -454,3 +456,104 @@ def test_settings_build_what_they_describe():
         assert method.horizon == tuple(dpc.settings(recipe, True, 8)["horizon"])
     twin = copy.deepcopy(method)
     assert twin.ahead == method.ahead
+
+
+# ---------------------------------------------------------------------------------------------- pictures
+
+
+def test_the_pictures_say_what_is_there():
+    from sslcourse import show
+
+    kind, weight = dpc.kinds(2, 2, 4), torch.eye(16) * 0.81
+    tile = show.kinds_tile(weight, kind)
+    assert tile.shape == (3, 16, 16) and not tile[:, ~torch.eye(16, dtype=torch.bool).numpy()].any()  # no attention, no light
+    green = torch.tensor([0x00, 0x9E, 0x73]) / 255 * 0.81**0.25
+    torch.testing.assert_close(torch.from_numpy(tile[:, 3, 3]), green.float(), rtol=1e-4, atol=1e-4)
+    assert len(show.png(show.dense_scores(torch.randn(16, 16), kind, 2, 4))) > 2000
+    assert len(show.png(show.match(torch.rand(3, 32, 32), torch.rand(3, 32, 32), torch.rand(4, 4), 5, "a title"))) > 2000
+    for wrong in (lambda: show.kinds_tile(weight, kind + 1), lambda: show.dense_scores(torch.zeros(16, 16), kind, 3, 4),
+                  lambda: show.match(torch.rand(3, 8, 8), torch.rand(3, 8, 8), torch.rand(4, 4), 16)):  # fmt: skip
+        with pytest.raises(CourseError):
+            wrong()
+
+
+# ---------------------------------------------------------------------------------------------- claims, table
+
+
+def test_the_effects_of_the_claims_are_positive_where_the_paper_is_right():
+    names = ("DPC", "fixed horizon", "one block ahead", "parallel", "shuffled", "random")
+
+    def results(**changed):
+        found = {name: {"kNN": 0.5, "linear": 0.5} for name in names}
+        for name, value in changed.items():
+            found[name.replace("_", " ")]["kNN"] = value
+        return found
+
+    right = {"learns": results(random=0.4), "further": results(one_block_ahead=0.4), "curriculum": results(fixed_horizon=0.4),
+             "order": results(shuffled=0.4), "sequential": results(parallel=0.4)}  # fmt: skip
+    assert set(right) == {c.name for c in claims.CLAIMS}
+    assert set(names) == {*claims.VARIANTS, "random"}
+    for claim in claims.CLAIMS:
+        assert claim.effect(right[claim.name]) == pytest.approx(0.1), claim.name
+        assert claim.effect(results()) == 0
+    effects = {c.name: c.effect for c in claims.CLAIMS}
+    assert effects["order"](results(shuffled=0.7)) == pytest.approx(-0.2)
+    assert effects["sequential"](results(DPC=0.9)) == 0  # feedback is judged at the same, fixed horizon
+
+
+def tiny():
+    from sslcourse.data import toybox
+
+    return toybox.videos(64, 32, 32, cache=False)
+
+
+def test_the_runs_train_what_the_claims_compare():
+    data, lines = tiny(), []
+    found = claims.runs(0, data, QUICK.but(epochs=1), lines.append)
+    assert set(found) == {*claims.VARIANTS, "random"} and len(data.test.openings) == 1
+    assert all(0 <= found[name]["kNN"] <= 1 and "cell found" in found[name] for name in claims.VARIANTS)
+    assert len(lines) == 11
+    for claim in claims.CLAIMS:
+        assert isinstance(claim.effect(found), float)
+
+
+def test_the_table_trains_every_row(monkeypatch):
+    data = tiny()
+    monkeypatch.setattr(table.toybox, "videos", lambda: data)
+    monkeypatch.setattr(table, "RECIPE", QUICK)
+    rows = table.table(seeds=1, say=lambda text: None, films=32, epochs=1)
+    assert [row[""] for row in rows] == ["random", *table.ROWS]
+    assert all(row["cell found"] != "–" for row in rows[1:]) and rows[0]["cell found"] == "–"
+
+
+def test_a_pooled_prediction_is_one_vector_a_block():
+    prediction, target = draw(3, 2, 4, 2, 2), draw(3, 2, 4, 2, 2, seed=1)
+    mean = lambda m: m.mean((3, 4)).flatten(0, 1)
+    expected = F.cross_entropy(mean(prediction) @ mean(target).T / 0.5, torch.arange(6))
+    torch.testing.assert_close(table.pooled(prediction, target, 0.5), expected)
+
+
+@pytest.mark.slow
+def test_a_border_of_zeros_is_a_shortcut():
+    """With zeros beyond the border the task is solved by place alone: other films are all alike, and motion is not learned."""
+    from sslcourse.data import toybox
+
+    data, recipe, errors = toybox.videos(600, 96, 32), Recipe(epochs=3, batch_size=16, lr=3e-3), {}
+    for border in ("repeated", "zeros"):
+        torch.manual_seed(0)
+        method = dpc.DPC(encoders.small_3d(64, border), horizon=(1, 1), view=augment.film_view((0.7, 1.0)))
+        loss = fit(method, data.train.unlabelled(), recipe)[-1]["loss"]
+        errors[border] = dpc.pretext(method, data.validation.video)
+        if border == "zeros":
+            assert loss == pytest.approx(math.log(16), abs=0.25)  # as if only the sixteen films were left to choose from
+    assert errors["zeros"]["other place"] < 0.01 and errors["zeros"]["cell found"] == pytest.approx(1 / 32, abs=0.02)
+    assert errors["repeated"]["other place"] > 5 * errors["zeros"]["other place"]  # there a place is not given away
+
+
+@pytest.mark.parametrize("border, same", [("repeated", True), ("zeros", False)])
+def test_places_cannot_be_told_apart_where_the_border_is_repeated(border, same):
+    flat = torch.tensor([0.2, 0.6, 0.4]).view(1, 3, 1, 1, 1).expand(1, 3, 4, 32, 32)
+    maps = encoders.small_3d(16, border).maps(flat)
+    assert bool((maps - maps[:, :, :1, :1]).abs().max() < 1e-4) is same
+    with pytest.raises(CourseError, match="repeated"):
+        encoders.small_3d(16, "mirrored")
