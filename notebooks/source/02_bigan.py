@@ -196,21 +196,46 @@ Explorer(walk, [Control("first", "slider", 0.0, "first digit", 0.0, 11.0, 1.0, 0
                 Control("way", "slider", 0.5, "way", 0.0, 1.0, 0.125)], name="walk")
 
 # %% [markdown]
-# ## 9. Break it: a generator that draws one thing
-#
-# **Mode collapse** on a switch: all noise is squeezed to a tenth of its range before $G$ sees it, so that its drawings are nearly one. `health.coverage` asks which share of the real
-# pictures has a drawing among its nearest. Held-out real digits give the reference.
+# What do the three networks look at? Every weight of a flat network is a pixel's, so a unit's weights are a picture: first units of $E$ and of $D$ (what excites them: bright for
+# ink, dark for none), last units of $G$ (what each of them draws).
 
 # %%
+def as_pictures(weights):                  # (units, 64) -> pictures, grey where a weight is zero
+    weights = weights[weights.norm(dim=1).topk(12).indices].detach()
+    return (0.5 + 0.5 * weights / weights.abs().amax(1, keepdim=True)).view(-1, 1, 8, 8).expand(-1, 3, -1, -1)
+
+show.grid(torch.cat([as_pictures(game.f.hidden1[0].weight), as_pictures(game.d.first.weight), as_pictures(game.g.last.weight.T)]), columns=12, scale=6,
+          titles=[name if k == 0 else "" for name in ("E", "D", "G") for k in range(12)])
+
+# %% [markdown]
+# ## 9. Break it: a generator that draws one thing
+#
+# **Mode collapse** on a switch. $D$ normalises each layer by its batch, so it sees at once when all drawings of a batch are alike. Without that it judges one picture at a time, and a
+# generator that has found one convincing digit has no reason to draw another. `health.coverage` asks which share of the real pictures has a drawing among its nearest; held-out real
+# digits give the reference.
+
+# %%
+def play(normalised=True):
+    player = new_flat()
+    if not normalised:
+        player.d.norm = torch.nn.Identity()
+    fit(player, digits.train.unlabelled(), recipe.but(epochs=20))
+    return player
+
 flat = lambda pictures: pictures[:, 0].flatten(1)
+players = {"D sees the batch": play(), "D sees one picture": play(normalised=False)}
 with torch.no_grad():
-    noise = bigan.noise(400, paper_table.LATENT)
-    healthy, squeezed = flat(game.g(noise)), flat(game.g(0.1 * noise))
+    made = {name: player.g(bigan.noise(400, paper_table.LATENT)) for name, player in players.items()}
+show.grid(torch.cat([made["D sees the batch"][:12], made["D sees one picture"][:12]]), columns=12, scale=6)
+
+# %%
 train_x = flat(digits.train.image[:400].float() / 255)
-covered = {"real digits": health.coverage(train_x, flat(digits.train.image[400:800].float() / 255)),
-           "G(z)": health.coverage(train_x, healthy), "G(z / 10)": health.coverage(train_x, squeezed)}
-assert covered["real digits"] > covered["G(z)"] > covered["G(z / 10)"]
-show.bars(covered, title="share of real digits that the drawings cover")
+real = health.coverage(train_x, flat(digits.train.image[400:800].float() / 255))
+covered = {name: health.coverage(train_x, flat(pictures)) for name, pictures in made.items()}
+spread = {name: float(flat(pictures).std(0).mean() / train_x.std(0).mean()) for name, pictures in made.items()}
+assert spread["D sees one picture"] < 0.5 * spread["D sees the batch"] and covered["D sees one picture"] < covered["D sees the batch"] < real
+show.health({f"{what}: {name}": (value, low, 1.0, f"the drawings are alike, and leave most digits out: mode collapse (real digits: {reference:.2f})")
+             for what, of, low, reference in (("spread", spread, 0.6, 1.0), ("coverage", covered, 0.1, real)) for name, value in of.items()})
 
 # %% [markdown]
 # ## 10. The paper's table, on small digits
