@@ -167,6 +167,9 @@ def _accuracy(predicted: Tensor, label: Tensor) -> float:
 def score(train_x: Tensor, train_y: Tensor, x: Tensor, y: Tensor, *, classes: int, protocol: str = "dino",
           linear: bool = True) -> dict[str, float]:  # fmt: skip
     """kNN and linear accuracy of features x with labels y, learned from train_x and train_y."""
+    if train_x.ndim != 2:
+        raise CourseError(f"features of shape {tuple(train_x.shape)}; a probe reads one vector per sample, and these are dense: average them over "
+                          "their places (on the command line: --no-probe), or judge them by tracking: sslcourse.tracking")  # fmt: skip
     if len(train_x) != len(train_y) or len(x) != len(y):
         raise CourseError(f"{len(train_x)} features for {len(train_y)} labels, {len(x)} for {len(y)}; they must agree")
     if int(train_y.min()) < 0:

@@ -244,3 +244,9 @@ def test_health_names_what_is_wrong():
         health.diagnose(torch.full((32, 4), float("nan")))
     with pytest.raises(CourseError, match="16 rows"):
         health.diagnose(torch.rand(3, 4))
+
+
+def test_dense_features_are_not_probed():
+    x, y = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 0, 1])
+    with pytest.raises(CourseError, match="average them over their places"):
+        evaluate.score(x, y, x, y, classes=2)
