@@ -196,16 +196,15 @@ Explorer(walk, [Control("first", "slider", 0.0, "first digit", 0.0, 11.0, 1.0, 0
                 Control("way", "slider", 0.5, "way", 0.0, 1.0, 0.125)], name="walk")
 
 # %% [markdown]
-# What do the three networks look at? Every weight of a flat network is a pixel's, so a unit's weights are a picture: first units of $E$ and of $D$ (what excites them: bright for
-# ink, dark for none), last units of $G$ (what each of them draws).
+# What do the three networks look at? Every weight of a flat network is a pixel's, so a unit's weights are a picture. First row: units of $E$; second: of $D$ (bright where
+# ink excites them, dark where it calms them). Third row: what each of twelve last units of $G$ draws.
 
 # %%
 def as_pictures(weights):                  # (units, 64) -> pictures, grey where a weight is zero
     weights = weights[weights.norm(dim=1).topk(12).indices].detach()
     return (0.5 + 0.5 * weights / weights.abs().amax(1, keepdim=True)).view(-1, 1, 8, 8).expand(-1, 3, -1, -1)
 
-show.grid(torch.cat([as_pictures(game.f.hidden1[0].weight), as_pictures(game.d.first.weight), as_pictures(game.g.last.weight.T)]), columns=12, scale=6,
-          titles=[name if k == 0 else "" for name in ("E", "D", "G") for k in range(12)])
+show.grid(torch.cat([as_pictures(game.f.hidden1[0].weight), as_pictures(game.d.first.weight), as_pictures(game.g.last.weight.T)]), columns=12, scale=6)
 
 # %% [markdown]
 # ## 9. Break it: a generator that draws one thing
