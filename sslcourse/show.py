@@ -1002,7 +1002,7 @@ def dense_scores(scores, kind, blocks: int, places: int, title: str | None = Non
         raise CourseError(f"scores {logits.shape}, kinds {numbers.shape}; both are (n, n) with n a multiple of blocks * places = {blocks * places}")
     weight = np.exp(logits - logits.max(1, keepdims=True))
     weight /= weight.sum(1, keepdims=True)
-    figure = Picture(WIDTH, 4.9, layout="constrained")
+    figure = Picture(WIDTH, 5.4, layout="constrained")
     left, right = figure.subplots(1, 2)
     for ax, shares, heading in ((left, np.ones_like(weight), "what a column is to its row"), (right, weight, "softmax of each row")):
         ax.imshow(kinds_tile(shares, numbers).transpose(1, 2, 0), interpolation="nearest")

@@ -1,0 +1,398 @@
+# %% [markdown]
+# # Dense Predictive Coding: foretell what a film will look like, not which pixels it will have
+#
+# **The question of this notebook.** A network sees the first blocks of a film and must pick the features of the next ones out of hundreds of others. *What does it
+# have to understand of motion* for that, and through which doors can it slip without understanding any?
+#
+# T. Han, W. Xie, A. Zisserman. *Video Representation Learning by Dense Predictive Coding.* ICCV workshops 2019.
+#
+# **You will be able to**
+# - say which three kinds of negatives a dense prediction meets, write its loss and its roll-out, and train with your own code;
+# - read a score matrix: where the prediction is right, and of what kind its errors are;
+# - recognise two shortcuts that solve the task without motion, and close them.
+#
+# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+
+# %%
+# On Colab this installs the course; at home it does nothing.
+import importlib.util, subprocess, sys
+here = importlib.util.find_spec
+if here("google") and here("google.colab") and not here("sslcourse"):
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+
+# %%
+import time
+notebook_started = time.perf_counter()
+
+import inspect
+import math
+import sslcourse                       # first: it sets how torch's threads wait for each other
+import torch
+import torch.nn.functional as F
+from sslcourse import augment, encoders, evaluate, features, show, widgets
+from sslcourse.check import check, hint, lesson, solution
+from sslcourse.data import toybox
+from sslcourse.data.datasets import Samples
+from sslcourse.methods import dpc, simclr
+from sslcourse.train import Recipe, epochs, fit
+from sslcourse.widgets.explorers import Control, Explorer
+from sslcourse.widgets.films import films
+
+profile = sslcourse.setup(seed=0)
+data = toybox.videos()
+held, moves = data.validation.video, data.validation.label
+
+# %% [markdown]
+# ## 1. A picture that makes the question visible
+#
+# A large and a small solid go round, each clockwise or counter-clockwise: four classes of motion. Press play. Then stop: from a single frame, could you tell the class?
+
+# %%
+one_of_each = [int((moves == c).nonzero()[0]) for c in range(4)]
+films({"": held[one_of_each]}, scale=4, titles=data.classes, title="one film of each class")
+
+# %% [markdown]
+# No single frame says how things move, and no average of frames does: each film shown backwards has the very same frames. So what an encoder of *images* makes of the
+# frames is no use here, however good it is. We shall measure that.
+#
+# ## 2. Predict
+#
+# Nearest neighbours among films (of four classes) under the features of four networks: a **random** one, **SimCLR on frames** with its features averaged over the film, **DPC** without labels, and
+# a **supervised** one. Where will each land?
+
+# %%
+my_prediction = {"random encoder": None, "SimCLR on frames": None, "DPC": None, "supervised": None}      # accuracy, 0 to 1
+
+# %% [markdown]
+# ## 3. The idea in mathematics, with the names of the code
+#
+# A film is cut into blocks $x_1, x_2, \ldots$ of a few frames. An encoder `f` makes of each block a *map* $z_t = f(x_t)$: a feature at every place. A recurrent
+# network `g`, the same at every place, sums up the past, and a small network `phi` says what the next map will be; the prediction is read by `g` as if it had come true:
+#
+# $$c_t = g(\mathrm{ReLU}(z_t), c_{t-1}), \qquad \hat z_{t+1} = \phi(c_t), \qquad c_{t+1} = g(\mathrm{ReLU}(\hat z_{t+1}), c_t), \quad \ldots$$
+#
+# Every predicted feature, of film $i$, block $k$ and place $s$, must pick the true one among *all* true features of the batch:
+#
+# $$L = -\frac{1}{n} \sum_{i, k, s} \log \frac{e^{\hat z_{iks} \cdot z_{iks}}}{\sum_{j, m, u} e^{\hat z_{iks} \cdot z_{jmu}}}$$
+#
+# ## 4. Exercise: which negatives are there? (about 8 minutes)
+#
+# A wrong candidate comes from another film (**easy**), from another place of the same film (**spatial**), or from the same place of the same film at another time
+# (**temporal**, the hardest). Fill the table of kinds: 0 the positive, 1 other time, 2 other place, 3 other film. Rows and columns count places fastest, then blocks, then films.
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("dpc.kinds", 1)` helps, `solution("dpc.kinds")` shows ours.
+
+# %%
+def my_kinds(films, blocks, places):
+    """Returns (n, n) whole numbers from 0 to 3, n = films * blocks * places."""
+    # BEGIN SOLUTION
+    row = torch.arange(films * blocks * places)
+    film, place = row // (blocks * places), row % places
+    kind = torch.full((len(row), len(row)), 3)
+    kind[film[:, None] == film] = 2
+    kind[(film[:, None] == film) & (place[:, None] == place)] = 1
+    return kind.fill_diagonal_(0)
+    # END SOLUTION
+
+kinds = check("dpc.kinds", my_kinds)
+
+# %% [markdown]
+# Two blocks are predicted, at four times four places. How many candidates of each kind does one prediction meet, with as many films in a batch as we shall train with?
+
+# %%
+names = ("the positive", "other time", "other place", "other film")
+counts = torch.bincount(kinds(16, 2, 16)[0], minlength=4)
+show.table([{"kind": name, "candidates": int(c)} for name, c in zip(names, counts)], caption="for each predicted feature, in a batch of sixteen films")
+
+# %% [markdown]
+# ## 5. Exercise: the dense loss (about 8 minutes)
+#
+# It is one classification for all predicted features at once. Plain dot products, as in the paper; gradients flow into both sides.
+
+# %%
+def my_dense_nce(prediction, target, temperature):
+    """Both (films, blocks, channels, height, width). Returns one number."""
+    # BEGIN SOLUTION
+    rows = lambda maps: maps.permute(0, 1, 3, 4, 2).flatten(0, 3)      # (n, channels)
+    scores = rows(prediction) @ rows(target).T / temperature           # (n, n)
+    return F.cross_entropy(scores, torch.arange(len(scores), device=scores.device))
+    # END SOLUTION
+
+dense_nce = check("dpc.dense_nce", my_dense_nce)
+
+# %% [markdown]
+# ## 6. Exercise: feed the prediction back (about 5 minutes)
+#
+# `phi(context)` predicts a map, `step(map, context)` gives the next context. The GRU only ever reads rectified maps.
+
+# %%
+def my_roll_out(context, phi, step, ahead):
+    """Returns the predictions of the next `ahead` blocks, (films, ahead, channels, height, width)."""
+    # BEGIN SOLUTION
+    predictions = []
+    for _ in range(ahead):
+        predictions.append(phi(context))
+        context = step(F.relu(predictions[-1]), context)
+    return torch.stack(predictions, 1)
+    # END SOLUTION
+
+roll_out = check("dpc.roll_out", my_roll_out)
+
+# %% [markdown]
+# ## 7. The library's method, and your functions in it
+#
+# Which line keeps the future out of the prediction?
+
+# %%
+for part in (dpc.DPC.guessed, dpc.DPC.loss, dpc.DPC.encode):
+    print(inspect.getsource(part))
+
+# %%
+horizon = (1, 2)                       # a switch: first and last number of blocks to predict. (2, 2): no curriculum
+view = augment.film_view(area=(0.7, 1.0))
+
+def new_method(border="repeated", **arguments):
+    torch.manual_seed(0)
+    return dpc.DPC(encoders.small_3d(border=border), **{"view": view, "horizon": horizon, **arguments})
+
+recipe = dpc.COURSE.but(epochs=4, lr=3e-3)
+ours = {"data": "toybox films", "encoder": "four convolutions", "epochs": recipe.epochs, "batch_size": recipe.batch_size,
+        "lr": recipe.lr, "blocks": "4 of 4 frames", "predicted": f"{horizon[0]} to {horizon[1]}"}
+show.table([{"": "paper", **{k: dpc.PAPER[k] for k in ours}}, {"": "here", **ours}], caption="every departure, in the open")
+
+# %% [markdown]
+# What the network is shown: one crop for the whole film, and colours *of their own for every frame*. Why that is, section 11 shows. There is no mirror image among the
+# views: it would turn clockwise into counter-clockwise.
+
+# %%
+torch.manual_seed(0)
+films({"as it is": held[:5] / 255, "as it is shown": view(held[:5])}, scale=3, title="what the network is shown")
+
+# %% [markdown]
+# Now train; no label is used. Beside the curves: the score matrix of two films, three times. The brighter, the more of a row's attention goes there.
+
+# %%
+method, shown, xy = new_method(loss=dense_nce, roll=roll_out), data.validation.take(slice(0, 150)), None
+own = kinds(2, 2, 16)
+
+def matrices(network, pairs=3):
+    with torch.no_grad():
+        scores = [dpc.scores_of(*network.guessed(dpc.blocks_of(held[2 * i : 2 * i + 2] / 255, 4), 2)) for i in range(pairs)]
+    return torch.stack([torch.from_numpy(show.kinds_tile(s.softmax(1), own)) for s in scores])
+
+ways, seen = [name.replace("large ", "").replace("small ", "") for name in data.classes], [matrices(method)]
+with widgets.Panel(recipe.epochs, classes=ways, title="DPC, no labels (large, small)") as panel:
+    for row in epochs(method, data.train.unlabelled(), recipe):
+        h = features.extract(method, shown)
+        row |= evaluate.probe(method, data, linear=False, limit=400)
+        xy = evaluate.living_map(h, xy)
+        seen.append(matrices(method))
+        panel.add(row, xy=xy, labels=shown.label, pictures={"scores": seen[-1]})
+
+# %%
+panel.replay
+
+# %% [markdown]
+# The same matrices, larger: the slider goes from the untrained network to the last epoch. Green is the positive, orange another time, blue another place, grey another film. What lights up first?
+
+# %%
+films({"": torch.stack(seen, 2)}, fps=1, scale=3, titles=[f"films {2 * i + 1} and {2 * i + 2}" for i in range(len(seen[0]))],
+      title="softmax of the scores, before training and after each epoch")
+
+# %% [markdown]
+# ## 8. What is it mistaken about?
+#
+# Two films that it has not seen: on the left what each candidate *is*, on the right where the softmax of each row goes. Look for the second, dimmer diagonals inside
+# each film: the same place at the other time.
+
+# %%
+with torch.no_grad():
+    prediction, target = method.guessed(dpc.blocks_of(held[:2] / 255, 4), 2)
+show.dense_scores(dpc.scores_of(prediction, target), own, blocks=2, places=16)
+
+# %% [markdown]
+# Of all its wrong picks on the validation films, how many are of each kind, and how many would be if it guessed blindly among the wrong candidates?
+
+# %%
+found = dpc.pretext(method, held, ahead=2)
+candidates = torch.bincount(kinds(32, 2, 16)[0], minlength=4)[1:]
+errors = {name: found[name] / (1 - found["cell found"]) for name in dpc.KINDS[1:]}
+blind = dict(zip(dpc.KINDS[1:], (candidates / candidates.sum()).tolist()))
+assert errors["other time"] > 3 * blind["other time"], "the hard, temporal negatives should be over-represented among the errors"
+show.table([{"error": name, "share of the errors": errors[name], "if blind": blind[name], "times": errors[name] / blind[name]} for name in errors],
+           caption=f"right: {found['cell found']:.1%} of the cells, among {len(kinds(32, 2, 16)):,} candidates")
+
+# %% [markdown]
+# Another *place* is hardly ever mistaken for the right one, another *time* all the more. And the further ahead, the harder; three blocks it was never trained to predict:
+
+# %%
+by_horizon = {ahead: dpc.pretext(method, held, ahead)["cell found"] for ahead in (1, 2, 3)}
+show.bars({f"{ahead} ahead": value for ahead, value in by_horizon.items()}, title="cells found, from as many blocks fewer")
+
+# %% [markdown]
+# ## 9. Where does a prediction find itself?
+#
+# Choose a film and a cell. The heat says in which place of the true future block the feature that was predicted *for the outlined cell* is found. If it stays in its cell, the network knew what
+# would be there.
+
+# %%
+with torch.no_grad():
+    prediction, target = method.guessed(dpc.blocks_of(held[:12] / 255, 4), 2)
+
+def where(film, place, ahead):
+    film, place, k = int(film), int(place), int(ahead) - 1
+    scores = prediction[film, k].flatten(1)[:, place] @ target.movedim(2, -1).flatten(0, 3).T      # against every true cell
+    share = scores.softmax(0).view(12, 2, 4, 4)
+    own = share[film, k]
+    picture = show.match(held[film, :, 7], held[film, :, 8 + 4 * k + 2], own / own.sum(), place)
+    return show.png(picture), f"{float(own.sum()):.0%} of the attention goes to this block, {float(share[film].sum()):.0%} to this film"
+
+solid = F.adaptive_avg_pool2d((data.validation.extra["mask"][0, 10] == 1).float()[None], 4).argmax()      # where the large one will be
+Explorer(where, [Control("film", "slider", 0.0, "film", 0, 11, 1, 0), Control("place", "slider", float(solid), "place", 0, 15, 1, 0),
+                 Control("ahead", "slider", 1.0, "blocks ahead", 1, 2, 1, 0)], name="match")
+
+# %% [markdown]
+# ## 10. Does it know how things move?
+#
+# The baselines: the same network never trained; SimCLR on single frames, its features averaged over the film; and the same network trained with labels.
+
+# %%
+frames = data.train.video[:, :, ::5].transpose(1, 2).flatten(0, 1)
+torch.manual_seed(0)
+on_frames = simclr.SimCLR(encoders.small_cnn(16))
+fit(on_frames, Samples(image=frames, name="frames"), Recipe(epochs=2, batch_size=128, lr=4e-3))
+torch.manual_seed(0)
+supervised = dpc.MotionClassifier(encoders.small_3d(), len(data.classes), view=augment.film_view((0.7, 1.0), strength=0, hue_by=0, jitter=0, copied=0))
+rows = fit(supervised, data.train, Recipe(epochs=3, batch_size=16, lr=2e-3))
+print(f"supervised: {rows[-1]['accuracy']:.0%} of the training films right, after {len(rows)} epochs")
+
+# %%
+def averaged(batch):
+    """SimCLR's features of every fifth frame, averaged over the film."""
+    x = batch["video"][:, :, ::5].transpose(1, 2)
+    return on_frames.f(x.flatten(0, 1) / 255).unflatten(0, x.shape[:2]).mean(1)
+
+untrained = evaluate.random_like(method, data.train)
+sources = {"random encoder": (untrained, None), "SimCLR on frames": (on_frames, averaged), "DPC": (method, None), "supervised": (supervised, None)}
+h = {name: [features.extract(network, part, encode=encode) for part in (data.train, data.validation)] for name, (network, encode) in sources.items()}
+scores = {name: evaluate.score(x[0], data.train.label, x[1], moves, classes=4) for name, x in h.items()}
+assert scores["DPC"]["kNN"] > max(scores["random encoder"]["kNN"], scores["SimCLR on frames"]["kNN"]) + 0.1, "DPC should know about motion"
+show.bars({name: s["kNN"] for name, s in scores.items()}, chance=0.25, title="motion class by nearest neighbours, validation split")
+
+# %%
+measured = {name: s["kNN"] for name, s in scores.items()}
+show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}], caption="nearest neighbours, validation split")
+
+# %% [markdown]
+# Retrieval, as in the paper's figure: a film, and the three films nearest to it under each encoder. Press play: which of them share its *motion*, which its *look*?
+
+# %%
+query = one_of_each[0]
+def nearest_films(x):
+    similarity = F.normalize(x, dim=1) @ F.normalize(x[query], dim=0)
+    similarity[query] = -2
+    return similarity.topk(3).indices
+
+answers = {name: held[nearest_films(h[name][1])] for name in ("random encoder", "DPC", "supervised")}
+films({"query": held[[query]], **answers}, scale=4, titles=("nearest", "second", "third"), title="the films nearest to the query")
+
+# %%
+table = []
+for name, (_, x) in h.items():
+    similarity = F.normalize(x, dim=1) @ F.normalize(x, dim=1).T
+    three = similarity.fill_diagonal_(-2).topk(3).indices
+    table.append({"": name, "same motion": float((moves[three] == moves[:, None]).float().mean()),
+                  "large solid goes the same way": float((moves[three] // 2 == moves[:, None] // 2).float().mean())})
+show.table(table, caption="of the three nearest films, over all validation films")
+
+# %% [markdown]
+# ## 11. Break it
+#
+# Three switches. Each network begins the very training of above and is stopped after two epochs, and so is compared with the healthy one at the same moment.
+#
+# - **shuffled**: the blocks in random order, so that nothing says what comes next;
+# - **one jitter a film**: colours drawn once for each film;
+# - **border of zeros**: the convolutions see zeros beyond the border, as is usual.
+
+# %%
+switches = {"shuffled": dict(order="shuffled"), "one jitter a film": dict(view=augment.film_view((0.7, 1.0), per_frame=False)),
+            "border of zeros": dict(border="zeros")}
+# switches["two blocks at once"] = dict(horizon=(2, 2))        # no curriculum: another six seconds
+curves = {"healthy": panel.rows[:2]}
+for name, arguments in switches.items():
+    victim, curves[name] = new_method(**arguments), []
+    for row in epochs(victim, data.train.unlabelled(), recipe):
+        curves[name].append(row | evaluate.probe(victim, data, linear=False, limit=400))
+        if len(curves[name]) == 2:
+            break
+last = {name: rows[-1] for name, rows in curves.items()}
+show.table([{"": name, **{key: row[key] for key in ("loss", "cell found", *dpc.KINDS[1:], "kNN")}} for name, row in last.items()],
+           caption="after two epochs, in training; kNN: motion class, validation split")
+
+# %%
+guessing = math.log(recipe.batch_size)                          # places known, films not, one block ahead
+assert last["healthy"]["kNN"] > max(last[name]["kNN"] for name in switches) + 0.04, "each of the three should cost most of the motion"
+assert last["one jitter a film"]["loss"] < last["healthy"]["loss"], "colours that tell the film should make the task easier"
+assert abs(last["border of zeros"]["loss"] - guessing) < 0.3 and last["border of zeros"]["other place"] < 0.01, "places should come for free"
+show.bars({name: row["kNN"] for name, row in last.items()}, chance=0.25, title="motion class by nearest neighbours, validation split")
+
+# %%
+print(f"border of zeros: loss {last['border of zeros']['loss']:.2f}; the logarithm of {recipe.batch_size} films is {guessing:.2f}")
+
+# %% [markdown]
+# - **One jitter a film**: a film's tint is in all of its cells and in no other film's. The loss falls faster, and motion is not needed: the first shortcut.
+# - **Border of zeros**: zeros tell each place how far the border is. The loss falls to what is left when places are known and films are not, and stays there: the second
+#   shortcut. It never mistakes the place, and knows nothing else.
+# - **Shuffled**: which block comes next cannot be known, so the context is of no use.
+#
+# ## 12. What did it keep?
+
+# %%
+factors = evaluate.factor_table({"pixels": "pixels", "DPC": method, "supervised": supervised}, data)
+show.factor_table(factors, title="what can be read, factor by factor (validation split)")
+
+# %% [markdown]
+# The way of the large solid is there, its place and its pace too; of its shape and its colours little is left. And the small solid? It is smaller than a cell of the map, and what is
+# predicted cell by cell can do without it. Labels, too, find it later than the large one.
+#
+# ## 13. The paper's claims
+#
+# `sslcourse claims dpc --seeds 5` trains five networks a seed and returns a verdict for each claim; the README holds the table that it printed. `sslcourse table dpc` takes the method apart,
+# negative by negative.
+
+# %%
+from sslcourse import claims
+show.table([{"claim": c.text, "where": c.source} for c in claims.paper("dpc").CLAIMS], caption="positive effect = the paper is right here too")
+
+# %% [markdown]
+# ## 14. What changed since
+#
+# - **MemDPC** (the same authors) predicts a mixture of memorised features: the future is uncertain, and one vector cannot be two futures.
+# - **CoCLR** uses flow to find positives that look different and move alike.
+# - **V-JEPA** predicts masked features of a slow copy of itself, without any negatives, at a scale where it holds.
+#
+# ## Answer
+#
+# To pick the right future the network must know where things go, so the *way* a solid goes round can be read from features that were never told, while features of frames stay at chance. It
+# slips through wherever a cell can be recognised otherwise: by the tint of its film, or by its distance from the border. The test split is opened once, for the final number.
+
+# %%
+final = evaluate.report({"DPC": method, "supervised": supervised}, data)
+final
+
+# %%
+show.bars({row["features"]: row["kNN"] for row in final.rows}, title="motion class by nearest neighbours, test split")
+
+# %%
+print(f"Without labels, by nearest neighbours: DPC {final['DPC']['kNN']:.1%}, against {final['random encoder']['kNN']:.1%} for the random encoder, "
+      f"{final['pixels']['kNN']:.1%} for raw pixels and {final['supervised']['kNN']:.1%} with every label.")
+lesson("10_dense_predictive_coding")
+print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## References
+# - T. Han, W. Xie, A. Zisserman. *Video representation learning by dense predictive coding.* ICCV workshops 2019. arXiv:1909.04656.
+# - T. Han, W. Xie, A. Zisserman. *Memory-augmented dense predictive coding for video representation learning.* ECCV 2020. arXiv:2008.01065.
+# - T. Han, W. Xie, A. Zisserman. *Self-supervised co-training for video representation learning.* NeurIPS 2020. arXiv:2010.09709.
+# - A. van den Oord, Y. Li, O. Vinyals. *Representation learning with contrastive predictive coding.* 2018. arXiv:1807.03748.
+# - A. Bardes and others. *Revisiting feature prediction for learning visual representations from video.* 2024. arXiv:2404.08471.
