@@ -19,7 +19,12 @@ def versions() -> dict[str, str]:
     return found
 
 
+# Their releases on Colab need Python 3.12, which Colab has; under an older one any release will do. (scikit-image asks for tifffile and
+# the course never calls it.)
+SINCE = {"tifffile": "3.12"}
+
 if __name__ == "__main__":
     for name, version in versions().items():
         if not name.startswith(("nvidia-", "cuda-", "triton", "cupy", "cudf", "cuml", "pylibcu", "rmm-", "libcu")):
-            print(f"{name}=={version.split('+')[0]}")
+            marker = f'; python_version >= "{SINCE[name]}"' if name in SINCE else ""
+            print(f"{name}=={version.split('+')[0]}{marker}")
