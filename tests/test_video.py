@@ -323,6 +323,22 @@ def test_maps_of_an_encoder():
         video.dense(encoder, frames, "conv9")
 
 
+def test_masks_and_points_are_painted():
+    film = torch.randint(256, (3, 2, 6, 8), dtype=torch.uint8)
+    plain = video.painted(film)
+    assert plain.shape == film.shape and plain.dtype == torch.uint8 and torch.equal(plain[0], plain[2])
+    mask = torch.zeros(2, 6, 8).long()
+    mask[0, 2:4, 3:5], mask[1, 5, 7] = 1, 2
+    tinted = video.painted(film, mask)
+    assert torch.equal((tinted != plain).any(0), mask > 0) or ((tinted != plain).any(0) <= (mask > 0)).all()
+    assert tinted[2, 0, 2, 3] > tinted[0, 0, 2, 3]  # the first object's colour is blue
+    crossed = video.painted(film, None, torch.tensor([[[2.5, 3.9], [-4.0, 2.0]], [[7.9, 0.0], [1.0, 1.0]]]))
+    changed = (crossed != plain).any(0)
+    assert changed[0].nonzero().tolist() == [[2, 2], [3, 1], [3, 2], [3, 3], [4, 2]] and changed[1, 0, 7] and not changed[1, 3:].any()
+    with pytest.raises(CourseError, match="masks of shape"):
+        video.painted(film, mask[:1])
+
+
 def test_fewer_directions():
     f = torch.randn(12, 3, 4, 4)
     unit = torch.nn.functional.normalize(f.flatten(1).double(), dim=0)

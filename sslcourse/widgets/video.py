@@ -168,6 +168,41 @@ def reduced(features: Tensor, dims: int) -> tuple[Tensor, float]:
     return kept.T.reshape(dims, t, h, w).float(), share
 
 
+def painted(frames, masks=None, points=None) -> Tensor:
+    """A film with its masks as a tint and its key-points as crosses: grey where nothing is marked.
+
+    Args:
+        frames: (3, T, H, W) or (T, 3, H, W), uint8 or float 0..1.
+        masks: (T, H, W) integers, 0 the ground.
+        points: (T, P, 2), x and y in pixels, 0 the outer edge of the first pixel; those outside of the picture are left out.
+
+    Returns:
+        (3, T, H, W) uint8, for `widgets.films`.
+    """
+    from matplotlib.colors import to_rgb
+
+    from sslcourse import show
+
+    film = torch.from_numpy(_film(frames)).float()  # (T, H, W, 3)
+    t, h, w = film.shape[:3]
+    colours = torch.tensor([to_rgb(c) for c in show.COLOURS]) * 255
+    made = film.mean(-1, keepdim=True).expand(-1, -1, -1, 3).clone()
+    if masks is not None:
+        ids = torch.as_tensor(masks).long()
+        if ids.shape != (t, h, w):
+            raise CourseError(f"masks of shape {tuple(ids.shape)} for {t} frames of {h} x {w}; pass ({t}, {h}, {w})")
+        tint = colours[(ids - 1).clamp_min(0) % len(colours)]
+        made = torch.where((ids > 0)[..., None], 0.45 * made + 0.55 * tint, made)
+    if points is not None:
+        for frame, row in enumerate(torch.as_tensor(points).tolist()):
+            for k, (x, y) in enumerate(row):
+                for dx, dy in ((0, 0), (1, 0), (-1, 0), (0, 1), (0, -1)):
+                    column, line = math.floor(x) + dx, math.floor(y) + dy
+                    if 0 <= column < w and 0 <= line < h:
+                        made[frame, line, column] = colours[k % len(colours)]
+    return made.round().clamp(0, 255).to(torch.uint8).permute(3, 0, 1, 2)
+
+
 # ---------------------------------------------------------------------------------------------- the pointer
 
 
