@@ -211,6 +211,23 @@ def test_dropped_channels_are_a_bottleneck(films):
         small(shown="gray")
 
 
+def test_the_target_is_no_reference(films):
+    """The last frame asks, those before it are asked: each with its own labels."""
+    method = ready(films).eval()
+    with torch.no_grad():
+        maps = method.encode({"video": films.train.video[:2, :, :4]})
+    labels = torch.rand(2, 4, 16, 16, 3)
+    found = method.copied(maps, labels)
+    unit = torch.nn.functional.normalize(maps, dim=1)
+    for i in range(2):
+        references = torch.cat([unit[i, :, t].flatten(1).T for t in range(3)])
+        known = torch.cat([labels[i, t].flatten(0, 1) for t in range(3)])
+        expected = colorization.pointer(references, unit[i, :, 3].flatten(1).T, known, method.temperature)
+        assert torch.allclose(found[i], expected, atol=1e-5)
+    labels[:, 3] += 100
+    assert torch.equal(method.copied(maps, labels), found)
+
+
 def test_drawn_frames_follow_one_another():
     film = torch.arange(8).view(1, 1, 8, 1, 1).expand(200, 3, 8, 2, 2)
     torch.manual_seed(0)

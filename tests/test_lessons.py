@@ -26,6 +26,7 @@ VIEWS = {
     "06_byol": {"replay", "clusters", "neighbours"},
     "07_clip": {"replay", "captions"},
     "08_video_lstm": {"replay", "films", "explorer", "neighbours"},
+    "09_tracking_by_colorization": {"replay", "films", "pointer"},
     "10_dense_predictive_coding": {"replay", "films", "explorer"},
     "90_bugs_museum": {"replay"},
 }

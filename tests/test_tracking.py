@@ -196,6 +196,32 @@ def test_masks_may_be_larger_than_frames(tracker):
     assert found.shape == (4, 80, 80) and float(tracking.overlap(found, large, 1).min()) > float(tracking.overlap(small, mask, 1).min()) - 0.05
 
 
+def test_chained_flow_follows_the_flow_where_it_has_arrived():
+    """Steps that differ from place to place: by hand, one pixel's way back through three frames."""
+    steps = torch.rand(3, 2, 12, 12, generator=torch.Generator().manual_seed(2), dtype=torch.float64) * 2 - 1
+    places = optical_flow.chained(steps)
+    for x, y in ((5, 6), (3, 8)):
+        at = torch.tensor([float(x), float(y)], dtype=torch.float64)
+        for step in reversed(steps):  # from frame 3 to 2, to 1, to 0
+            at = at + optical_flow.sample(step, at.view(2, 1, 1))[:, 0, 0]
+        assert (places[3, :, y, x] - at).abs().max() < 0.35  # bilinear once in places and once in steps: near, not equal
+        assert (places[1, :, y, x] - torch.tensor([x, y]) - steps[0, :, y, x]).abs().max() < 1e-9
+    whole = (4 * torch.rand(3, 2, 12, 12, generator=torch.Generator().manual_seed(3)) - 2).round().double()  # from pixel to pixel: exact
+    places = optical_flow.chained(whole)
+    x, y = 6, 5
+    for step in reversed(whole):
+        x, y = (min(11, max(0, int(v + d))) for v, d in zip((x, y), step[:, y, x]))
+    assert places[3, :, 5, 6].tolist() == pytest.approx([x, y], abs=1e-9)
+
+
+def test_a_point_that_is_hidden_at_first_does_not_count():
+    film, mask, points = moving()
+    given = torch.cat([points, torch.ones(5, 2, 1)], 2).view(5, 1, 2, 3).clone()
+    given[0, 0, 1, 2] = 0
+    found = tracking.measure({"identity": tracking.identity}, [(film, mask, given)])["identity"]
+    assert found.errors[0][:, 0, 1].isnan().all() and not found.errors[0][:, 0, 0].isnan().any()
+
+
 def test_samples_between_pixels():
     maps = torch.arange(12.0).view(1, 3, 4)
     at = torch.tensor([[0.0, 1.5, 3.0, -5.0], [0.0, 1.0, 2.0, 0.0]]).view(2, 1, 4)
