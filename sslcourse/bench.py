@@ -43,7 +43,7 @@ class _Still(torch.optim.Optimizer):
     """Stands where an optimizer would: gradients are cleared, nothing is stepped. The optimizer's time is not the network's."""
 
     def __init__(self, optimizer: torch.optim.Optimizer):
-        super().__init__([p for group in optimizer.param_groups for p in group["params"]], {})
+        super().__init__([p for group in optimizer.param_groups for p in group["params"]], {"lr": 0.0})  # which BYOL's step reads
 
     def step(self, closure=None) -> None:
         pass
@@ -74,6 +74,17 @@ class _Ready:
             self.method.__dict__.pop(name, None)
 
 
+def _network_alone(method: Method, batch: dict[str, Tensor], optimizers: dict, profile: common.Profile) -> Callable[[], None]:
+    """Forward and backward of a step, on views that lie ready."""
+    ready, still = _Ready(method), {name: _Still(optimizer) for name, optimizer in optimizers.items()}
+
+    def work():
+        with ready, profile.autocast():
+            method.step(batch, still)
+
+    return work
+
+
 def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = None, names: Sequence[str] | None = None) -> list[dict]:
     """One row per method of the catalogue: `bound`, samples per second, seconds of its parts, peak memory.
 
@@ -96,7 +107,7 @@ def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = No
         method.eval()
         method.before_epoch(0.0, train, optimizers)
         method.train()
-        stream, still = iter(()), {key: _Still(optimizer) for key, optimizer in optimizers.items()}
+        stream = iter(())
 
         def step(method=method, recipe=recipe, optimizers=optimizers, train=train):
             nonlocal stream
@@ -107,11 +118,7 @@ def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = No
             with profile.autocast():
                 method.step(batch, optimizers)
 
-        batch, ready = next(train.batches(recipe.batch_size, torch.Generator().manual_seed(0))), _Ready(method)
-
-        def network(method=method, batch=batch, still=still, ready=ready):
-            with ready, profile.autocast():
-                method.step(batch, still)
+        batch = next(train.batches(recipe.batch_size, torch.Generator().manual_seed(0)))
 
         def shown(method=method, batch=batch):
             with profile.autocast():
@@ -119,7 +126,7 @@ def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = No
 
         if profile.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        times = in_turns({"network": network, "step": step, "views": shown}, rounds, profile.device)
+        times = in_turns({"network": _network_alone(method, batch, optimizers, profile), "step": step, "views": shown}, rounds, profile.device)
         rows.append({
             "method": getattr(catalogue.module(name), "TITLE", type(method).__name__), "bound": times["network"] / times["step"],
             "samples/s": recipe.batch_size / times["step"], "step ms": 1e3 * times["step"], "network ms": 1e3 * times["network"],
@@ -203,9 +210,8 @@ def memory_gain(rounds: int = 9) -> float:
     profile = common.profile()
     if profile.device != "cpu" or not common.keep_memory():
         return 1.0
-    method = simclr.SimCLR(encoders.small_cnn()).to(memory_format=profile.memory_format).train()
-    views = torch.rand(512, 3, 32, 32).contiguous(memory_format=profile.memory_format)
-    alone = _network_alone(method, views, profile)
+    method = common.placed(simclr.SimCLR(encoders.small_cnn()), profile).train()
+    alone = _network_alone(method, {"image": torch.rand(256, 3, 32, 32)}, optimizers_of(method, simclr.COURSE), profile)
     times: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(rounds):
         for keep in (True, False):

@@ -11,6 +11,7 @@ from sslcourse import bench, claims, common, doctor
 from sslcourse.__main__ import main
 from sslcourse.claims import Verdict
 from sslcourse.claims import simclr as simclr_claims
+from sslcourse.methods import catalogue
 
 TRAIN = ["train", "simclr", "--limit", "256", "--epochs", "1", "--batch-size", "64"]
 
@@ -216,7 +217,8 @@ def test_fewer_negatives_are_the_same_loss_in_groups():
 @pytest.mark.slow
 def test_bench_measures():
     """Not how fast, which depends on the machine: that the parts add up."""
-    rows = bench.step_table(size=512, rounds=3, names=["simclr", "bigan", "jigsaw", "deepcluster", "supervised"])
+    rows = bench.step_table(size=512, rounds=3)
+    assert len(rows) == len(catalogue.NAMES)
     for row in rows:
         assert 0.2 < row["bound"] < 1.2 and row["network ms"] <= 1.2 * row["step ms"]
 
@@ -239,6 +241,7 @@ def test_the_network_alone_trains_nothing_and_sees_ready_views():
     assert losses[0] == losses[1] and all(p.grad is not None for p in method.parameters())
     assert all(torch.equal(v, method.state_dict()[k]) for k, v in before.items())
     assert float(method.step(batch, still)["loss"].detach()) != losses[0] and "views" not in method.__dict__  # drawn anew once it is closed
+    assert 0.3 < bench.memory_gain(rounds=2) < 5 and bench.films_per_second(8, 1) > 5
     views = {r["augmentation"]: r["times PIL"] for r in bench.augmentation_table(batch=128, rounds=2)}
     assert views["sslcourse, batched"] > 2 and views["torchvision, PIL in a DataLoader"] == 1
 

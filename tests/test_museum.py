@@ -711,7 +711,7 @@ def test_a_stub_is_not_attempted_and_the_reference_goes_on(capsys):
 
 def test_a_crash_shows_its_line():
     def crashing(loss):
-        return loss(torch.eye(3), torch.eye(3), 0.5) < undefined_name
+        return loss(torch.eye(3), torch.eye(3), 0.5) < undefined_name  # noqa: F821
 
     result = check.examine("museum.partner", crashing)
     assert result.mistake == "it raises an error" and "undefined_name" in result.message and "line" in result.message
