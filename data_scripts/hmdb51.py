@@ -67,17 +67,14 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
                 _unpack(inner, unpacked / "videos" / inner.stem)
             place = unpacked / "videos"
         classes, entries = read_lists(lists, expected)
-        paths = prepared.by_file_name((p.as_posix() for p in place.rglob("*") if p.is_file()), str(place))
-        if missing := [base for base in entries if base not in paths]:
-            raise CourseError(f"{len(missing):,} of the {len(entries):,} videos are missing, such as {missing[0]}; is {VIDEOS} whole?")
+        paths = prepared.by_file_name((p.as_posix() for p in place.rglob("*") if p.is_file()), str(place), entries)
         videos = [prepared.Video(Path(paths[base]), label, split, group=base.partition(f"_{label.lower()}_")[0], name=base)
                   for base, (label, split) in entries.items()]  # fmt: skip
         index = prepared.prepare(videos, folder, size=size, fps=fps, name="HMDB51", classes=classes, quiet=quiet,
                                  again=prepared.command("hmdb51.py", folder, size=size, fps=fps))  # fmt: skip
     if not keep:
-        shutil.rmtree(unpacked, ignore_errors=True)
-        if source is None:
-            shutil.rmtree(downloads, ignore_errors=True)
+        for used in [unpacked, *([] if source else [downloads])]:
+            shutil.rmtree(used, ignore_errors=True)
     return prepared.summary(index, folder)
 
 

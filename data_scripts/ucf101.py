@@ -77,17 +77,14 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
             where = lambda path: dict(file=archive, member=path)
         else:
             names, where = [p.as_posix() for p in beside.rglob("*") if p.is_file()], lambda path: dict(file=Path(path))
-        paths = prepared.by_file_name(names, str(archive if zipped else beside))
-        if missing := [base for base in entries if base not in paths]:
-            raise CourseError(f"{len(missing):,} of the {len(entries):,} videos are missing, such as {missing[0]}; is the archive whole?")
+        paths = prepared.by_file_name(names, str(archive if zipped else beside), entries)
         videos = [prepared.Video(**where(paths[base]), label=label, split=split, group=re.search(r"_(g\d+)_", base).group(1), name=base)
                   for base, (label, split) in entries.items()]  # fmt: skip
         index = prepared.prepare(videos, folder, size=size, fps=fps, name="UCF101", classes=classes, quiet=quiet,
                                  again=prepared.command("ucf101.py", folder, size=size, fps=fps))  # fmt: skip
     if not keep:
-        shutil.rmtree(unpacked, ignore_errors=True)
-        if source is None:
-            shutil.rmtree(downloads, ignore_errors=True)
+        for used in [unpacked, *([] if source else [downloads])]:
+            shutil.rmtree(used, ignore_errors=True)
     return prepared.summary(index, folder)
 
 

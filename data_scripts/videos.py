@@ -15,8 +15,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from sslcourse.common import CourseError
-from sslcourse.data import prepared
+from sslcourse.data import fetch, prepared
 
 
 def shape(text: str) -> int | tuple[int, int]:
@@ -38,19 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--fps", type=float, metavar="N", default=8.0, help="frames that are kept of each second, 0 for all (default: 8)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     given = parser.parse_args(argv)
-    try:
-        index = prepared.prepare(given.source, given.to, size=given.size, fps=given.fps or None, quiet=given.quiet,
-                                 again=prepared.command(f"videos.py {given.source}", given.to, size=written(given.size), fps=given.fps))  # fmt: skip
-    except CourseError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print(f"\n{parser.prog}: stopped. Type the same again to go on.", file=sys.stderr)
-        return 130
-    print(f"{index['name']} in {given.to}")
-    for name, size in prepared.summary(index, given.to)["arrays"].items():
-        print(f"  {name:<17} {size[0]:>7,}" + (f"  of {'x'.join(str(s) for s in size[1:])}" if size[1:] else ""))
-    return 0
+    again = prepared.command(f"videos.py {given.source}", given.to, size=written(given.size), fps=given.fps)
+    return fetch.told(parser.prog, given.to, lambda: prepared.summary(prepared.prepare(
+        given.source, given.to, size=given.size, fps=given.fps or None, quiet=given.quiet, again=again), given.to))  # fmt: skip
 
 
 if __name__ == "__main__":

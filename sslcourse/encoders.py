@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse import common
+from sslcourse import colour, common
 from sslcourse.common import CourseError
 
 
@@ -49,8 +49,8 @@ class StandardisedLinear(nn.Linear):
         return F.linear(x, standardised(self.weight), self.bias)
 
 
-class Encoder(nn.Module):
-    """Named stages one after another, then the average over all places."""
+class Stages(nn.Module):
+    """Named stages one after another, and the length of what comes out."""
 
     def __init__(self, stages: dict[str, nn.Module], dim: int):
         super().__init__()
@@ -62,6 +62,10 @@ class Encoder(nn.Module):
     @property
     def layers(self) -> dict[str, nn.Module]:
         return dict(self.stages.named_children())
+
+
+class Encoder(Stages):
+    """Named stages one after another, then the average over all places."""
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         return self.stages(image * 4 - 2).mean((2, 3))  # centred, and spread to about unit variance
@@ -172,22 +176,11 @@ def with_frozen(encoder: Encoder, first: int, seed: int = 0) -> Encoder:
 # ---------------------------------------------------------------------------------------------- blocks of a film
 
 
-class BlockEncoder(nn.Module):
+class BlockEncoder(Stages):
     """Named stages of 3-D convolutions over a few frames, then the average over time: a dense map, and its mean as one vector.
 
     `maps` is what Dense Predictive Coding predicts: the last stage has no ReLU, so that a feature can also be below 0.
     """
-
-    def __init__(self, stages: dict[str, nn.Module], dim: int):
-        super().__init__()
-        self.stages = nn.Sequential()
-        for name, stage in stages.items():
-            self.stages.add_module(name, stage)
-        self.dim = dim
-
-    @property
-    def layers(self) -> dict[str, nn.Module]:
-        return dict(self.stages.named_children())
 
     def maps(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d y x"]:
         """The map before the last ReLU, averaged over the time that is left; films are floats 0..1."""
@@ -353,11 +346,8 @@ class Pixels(nn.Module):
         height, width = video.shape[3:]
         if height != width or height % self.side:
             raise CourseError(f"frames of {height} x {width} pixels cannot be averaged to {self.side} x {self.side}; take square ones of a multiple")
-        if self.grey:
-            video = torch.einsum("bcthw,c->bthw", video, video.new_tensor([0.299, 0.587, 0.114]))[:, None]
-        k = height // self.side
-        x = video.unflatten(3, (self.side, k)).unflatten(5, (self.side, k)).mean((4, 6))  # (B, C, T, side, side)
-        return x.transpose(1, 2).flatten(2)[:, None]
+        video = colour.grey(video)[:, :, None] if self.grey else video.transpose(1, 2)  # (B, T, C, H, W)
+        return F.avg_pool2d(video.flatten(1, 2), height // self.side).unflatten(1, video.shape[1:3]).flatten(2)[:, None]
 
     def of(self, x: Float[Tensor, "b p t d"]) -> Float[Tensor, "b 3 t h w"]:
         """Vectors as pictures again, `side` pixels wide."""
@@ -490,19 +480,12 @@ def patch_lstm() -> FrameLSTM:
 # ---------------------------------------------------------------------------------------------- a vector for every place
 
 
-class DenseEncoder(nn.Module):
+class DenseEncoder(Stages):
     """Named stages one after another, and no average: every cell of `stride` x `stride` pixels keeps its own vector."""
 
     def __init__(self, stages: dict[str, nn.Module], dim: int, stride: int):
-        super().__init__()
-        self.stages = nn.Sequential()
-        for name, stage in stages.items():
-            self.stages.add_module(name, stage)
-        self.dim, self.stride = dim, stride
-
-    @property
-    def layers(self) -> dict[str, nn.Module]:
-        return dict(self.stages.named_children())
+        super().__init__(stages, dim)
+        self.stride = stride
 
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d i j"]:
         return self.stages(image * 4 - 2)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslcourse import colour
 from sslcourse.common import CourseError
 from sslcourse.tracking import Tracker
 
@@ -51,11 +52,10 @@ FLOWS: dict[str, Flow] = {"local": local, "coarse to fine": coarse_to_fine}
 
 
 def grey(frames: Tensor) -> np.ndarray:
-    """(3, T, H, W) uint8 to (T, H, W) uint8: the weights of a television set (ITU-R BT.601), as both libraries have them."""
+    """(3, T, H, W) uint8 to (T, H, W) uint8, with the weights that both libraries have."""
     if frames.ndim != 4 or frames.shape[0] != 3:
         raise CourseError(f"frames of shape {tuple(frames.shape)}; pass one film (3, T, H, W)")
-    weight = torch.tensor([0.299, 0.587, 0.114]).view(3, 1, 1, 1)
-    return (frames.float().cpu() * weight).sum(0).round().clamp(0, 255).to(torch.uint8).numpy()
+    return colour.grey(frames.float().cpu(), 0).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
 def sample(maps: Tensor, at: Tensor) -> Tensor:

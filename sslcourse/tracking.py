@@ -25,10 +25,10 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from sslcourse.common import CourseError
+from sslcourse.data.clips import UNKNOWN
 from sslcourse.data.datasets import Samples, open_labels
 
 _AT_ONCE = 2**22  # similarities held at a time
-UNKNOWN = 255  # in a mask: nobody has annotated this frame
 
 # What a tracker does: of a film (3, T, H, W) uint8, its first mask (H, W) and the places (P, 2) of its first key-points (or None) it makes
 # masks (T, H, W) uint8 and places (T, P, 2) (or None).

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from sslcourse import encoders, tracking
+from sslcourse import colour, encoders, tracking
 from sslcourse.claims import colorization as claims
 from sslcourse.common import CourseError
 from sslcourse.data import toybox
@@ -43,24 +43,24 @@ def test_lab_is_that_of_scikit_image():
     color = pytest.importorskip("skimage.color")
     picture = torch.rand(2, 3, 20, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     picture[0, :, :4] = torch.tensor([0.0, 0.001, 0.04045, 0.05]).double().repeat_interleave(1).view(1, 4, 1)  # the two branches of the curve
-    ours = colorization.lab(picture)
+    ours = colour.lab(picture)
     theirs = torch.from_numpy(color.rgb2lab(picture.permute(0, 2, 3, 1).numpy())).permute(0, 3, 1, 2)
     assert (ours - theirs).abs().max() < 1e-3
-    assert (colorization.lab(picture.float()) - theirs).abs().max() < 2e-3
-    film = colorization.lab(picture[:, :, None].expand(-1, -1, 5, -1, -1))
+    assert (colour.lab(picture.float()) - theirs).abs().max() < 2e-3
+    film = colour.lab(picture[:, :, None].expand(-1, -1, 5, -1, -1))
     assert film.shape == (2, 3, 5, 20, 30) and torch.allclose(film[:, :, 3], ours)
-    assert torch.allclose(colorization.lab(picture.permute(0, 2, 3, 1), dim=-1).permute(0, 3, 1, 2), ours)
+    assert torch.allclose(colour.lab(picture.permute(0, 2, 3, 1), dim=-1).permute(0, 3, 1, 2), ours)
 
 
 def test_lab_there_and_back_and_of_greys():
     picture = torch.rand(1, 3, 30, 30, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
     picture[:, :, 0] = 0
-    assert (colorization.from_lab(colorization.lab(picture)) - picture).abs().max() < 1e-6
-    grey = colorization.lab(torch.linspace(0, 1, 11).double().view(1, 1, 1, 11).expand(1, 3, 1, 11))
+    assert (colour.from_lab(colour.lab(picture)) - picture).abs().max() < 1e-6
+    grey = colour.lab(torch.linspace(0, 1, 11).double().view(1, 1, 1, 11).expand(1, 3, 1, 11))
     assert grey[:, 1:].abs().max() < 6e-3 and grey[0, 0, 0].tolist() == sorted(grey[0, 0, 0].tolist())
     assert float(grey[0, 0, 0, 0]) == pytest.approx(0, abs=1e-6) and float(grey[0, 0, 0, -1]) == pytest.approx(100, abs=1e-3)
     dark = torch.zeros(1, 3, 1, 2, requires_grad=True)
-    colorization.lab(dark).sum().backward()
+    colour.lab(dark).sum().backward()
     assert torch.isfinite(dark.grad).all()
 
 
@@ -70,7 +70,7 @@ def test_the_palette_holds_the_films_colours(films):
     cells = colorization.in_cells(video, 2)
     assert cells.shape == (16, 3, 8, 16, 16) and torch.allclose(cells[3, :, 2, 1, 5], video[3, :, 2, 2:4, 10:12].mean((1, 2)), atol=1e-6)
     number = method.palette(cells)
-    ab = colorization.lab(cells)[:, 1:].movedim(1, -1)
+    ab = colour.lab(cells)[:, 1:].movedim(1, -1)
     distance = (ab[..., None, :] - method.palette.centre).norm(dim=-1)  # by hand
     assert torch.equal(number, distance.argmin(-1)) and len(number.unique()) > 12
     spread = (ab - ab.flatten(0, 3).mean(0)).norm(dim=-1).mean()
@@ -188,10 +188,10 @@ def test_the_network_never_sees_a_colour(films):
     video = films.train.video[:4].float() / 255
     seen = method.views({"video": video})["shown"]
     assert torch.equal(seen[:, 0], seen[:, 1]) and torch.equal(seen[:, 0], seen[:, 2]) and 0 <= float(seen.min()) <= float(seen.max()) <= 1
-    three = colorization.lab(video)
+    three = colour.lab(video)
     three[:, 1:] = -0.3 * three[:, 1:]  # other colours, the same light
-    other = colorization.from_lab(three)
-    inside = (colorization.lab(other)[:, :1] - three[:, :1]).abs().amax((1, 2, 3, 4)) < 0.5  # where the screen has such a colour
+    other = colour.from_lab(three)
+    inside = (colour.lab(other)[:, :1] - three[:, :1]).abs().amax((1, 2, 3, 4)) < 0.5  # where the screen has such a colour
     assert inside.any() and (other - video).abs().mean() > 0.03
     f, g = (method.encode({"video": x})[inside] for x in (video, other))
     assert (f - g).abs().max() < 0.02 * f.abs().max()
@@ -270,7 +270,7 @@ def test_pictures_of_what_was_copied(films):
     assert {k: v.shape for k, v in made.items()} == {k: (3, 3, 32, 32) for k in ("grey", "copied", "true")}
     assert found.shape == (3,) and 0 <= found.min() and found.max() <= 1
     assert torch.allclose(made["true"], films.train.video[:3, :, -1] / 255)
-    light = [colorization.lab(made[k])[:, 0] for k in ("copied", "true")]
+    light = [colour.lab(made[k])[:, 0] for k in ("copied", "true")]
     assert (light[0] - light[1]).abs().median() < 1.5  # the light is the film's own; only colours were copied
 
 

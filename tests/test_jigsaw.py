@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from sslcourse import encoders, evaluate, tables
+from sslcourse import colour, encoders, evaluate, tables
 from sslcourse.claims import jigsaw as claims
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data
@@ -32,12 +32,12 @@ def plain(*colours):
     ((0, 0, 1), (32.3, 79.2, -107.9)), ((0.5, 0.5, 0.5), (53.4, 0, 0)),
 ])  # fmt: skip
 def test_known_colours_in_lab(rgb, lab):
-    assert jigsaw.lab(plain(rgb))[0, :, 0, 0].tolist() == pytest.approx(lab, abs=0.06)
+    assert colour.lab(plain(rgb))[0, :, 0, 0].tolist() == pytest.approx(lab, abs=0.06)
 
 
 def test_lab_and_back():
     x = torch.rand(3, 3, 8, 8, dtype=torch.float64)
-    torch.testing.assert_close(jigsaw.rgb(jigsaw.lab(x)), x, atol=1e-4, rtol=0)
+    torch.testing.assert_close(colour.from_lab(colour.lab(x)), x, atol=1e-4, rtol=0)
 
 
 def test_bins_hold_their_own_colours_and_a_turn_of_the_wheel():
@@ -46,9 +46,9 @@ def test_bins_hold_their_own_colours_and_a_turn_of_the_wheel():
     assert (around > 8).all() and len(around.unique()) == 3  # full colours, three hues
     ab = jigsaw.bin_colours().double()
     heart = torch.cat([torch.full((17, 1), 60.0, dtype=torch.float64), ab], 1)[:, :, None, None]
-    inside = jigsaw.rgb(heart).amin((1, 2, 3)) > 0  # colours that a screen has
+    inside = colour.from_lab(heart).amin((1, 2, 3)) > 0  # colours that a screen has
     assert inside.sum() >= 9
-    assert torch.equal(jigsaw.colour_bins(jigsaw.rgb(heart))[:, 0, 0][inside], torch.arange(17)[inside])
+    assert torch.equal(jigsaw.colour_bins(colour.from_lab(heart))[:, 0, 0][inside], torch.arange(17)[inside])
 
 
 # ---------------------------------------------------------------------------------------------- pieces
@@ -317,7 +317,7 @@ def test_a_perfect_answer_mends_the_picture(toys):
         method.heads["jigsaw"].bias[3] = 1.0
     solved = method.solve(image, seed=1)
     assert torch.equal(solved["answer"], method.orders[3].expand(6, -1))
-    lightness = lambda x: jigsaw.lab(x)[:, 0]
+    lightness = lambda x: colour.lab(x)[:, 0]
     mine = lightness(jigsaw.assembled(solved["mended"], gap=0))
     theirs = lightness(jigsaw.assembled(jigsaw.restored(solved["piece"], solved["answer"]), gap=0))
     assert float((mine - theirs).abs().mean()) < 2  # on their true lightness, laid out by its answer

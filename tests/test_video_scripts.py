@@ -6,7 +6,6 @@ Where unrar, unar or bsdtar is installed it reads them; a program of this file, 
 
 import dataclasses
 import hashlib
-import importlib.util
 import io
 import json
 import os
@@ -27,21 +26,12 @@ import numpy as np
 import pytest
 import torch
 from test_clips import PALETTE, encode, frames_of, moving, whole
+from test_images import SCRIPTS, script
 
 from sslcourse.common import CourseError
 from sslcourse.data import clips, fetch, prepared
 
 from PIL import Image  # isort: skip
-
-SCRIPTS = Path(__file__).resolve().parent.parent / "data_scripts"
-
-
-def script(name):
-    spec = importlib.util.spec_from_file_location(f"data_script_{name}", SCRIPTS / f"{name}.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
 
 DAVIS, UCF, HMDB = script("davis"), script("ucf101"), script("hmdb51")
 

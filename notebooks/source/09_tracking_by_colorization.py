@@ -29,7 +29,7 @@ import math
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F
-from sslcourse import encoders, evaluate, show, tracking, widgets
+from sslcourse import colour, encoders, evaluate, show, tracking, widgets
 from sslcourse.check import check, hint, lesson, solution
 from sslcourse.data import toybox
 from sslcourse.data.datasets import Samples
@@ -78,7 +78,7 @@ method = colorization.Colorization(encoders.dense_cnn())
 method.before_epoch(0.0, data.train, {})                     # finds the palette
 cells = colorization.in_cells(learn[:4, :, :1] / 255, 2)
 number = method.palette(cells)[:, 0]                         # (4, 24, 24)
-light = colorization.lab(cells[:, :, 0])[:, 0]
+light = colour.lab(cells[:, :, 0])[:, 0]
 repainted = method.palette.paint(F.one_hot(number, 16).float(), light)
 show.grid(torch.cat([cells[:, :, 0], repainted]), titles=["true"] * 4 + ["16 colours"] * 4, columns=4, scale=4)
 
@@ -305,11 +305,11 @@ show.table([{"": "you expected", "tracks after films that stand still": my_predi
 # %%
 def turned(film, degrees=35):
     """The hues of frame t turned by t times so many degrees; its light stays."""
-    three = colorization.lab(film[None] / 255)
+    three = colour.lab(film[None] / 255)
     angle = math.radians(degrees) * torch.arange(film.shape[1]).view(1, -1, 1, 1)
     a, b = 0.6 * three[:, 1], 0.6 * three[:, 2]              # paler, so that a screen has all of these colours
     three = torch.stack([three[:, 0], a * angle.cos() - b * angle.sin(), a * angle.sin() + b * angle.cos()], 1)
-    return (colorization.from_lab(three)[0] * 255).round().to(torch.uint8)
+    return (colour.from_lab(three)[0] * 255).round().to(torch.uint8)
 
 recoloured = [(turned(frames), masks, points) for frames, masks, points in some]
 by_hue = {}

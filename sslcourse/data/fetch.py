@@ -650,15 +650,24 @@ def run_script(prepare: Callable[..., dict], doc: str, folder: Path, argv: Seque
         options(parser)
     options = vars(parser.parse_args(argv))
     options = {name: value for name, value in options.items() if value is not None}
+    return told(parser.prog, options.get("folder"), lambda: prepare(**options))
+
+
+def told(program: str, folder: str | Path | None, work: Callable[[], dict]) -> int:
+    """Do the work of a data script, print what came of it or why nothing did, and return the exit status, see `run_script`.
+
+    Args:
+        folder: where the arrays stand, unless the work says it itself ("folder" in what it returns, beside "name" and "arrays").
+    """
     try:
-        meta = prepare(**options)
+        meta = work()
     except CourseError as error:
-        print(f"{parser.prog}: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print(f"\n{parser.prog}: stopped. Type the same again to go on.", file=sys.stderr)
+        print(f"\n{program}: stopped. Type the same again to go on.", file=sys.stderr)
         return 130
-    print(f"{meta['name']} in {meta.get('folder', options['folder'])}")
+    print(f"{meta['name']} in {meta.get('folder', folder)}")
     for name, shape in meta["arrays"].items():
         print(f"  {name:<17} {shape[0]:>7,}" + (f"  of {'x'.join(str(s) for s in shape[1:])}" if shape[1:] else ""))
     return 0

@@ -23,7 +23,7 @@ import re
 import sys
 import time
 import zipfile
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -623,8 +623,12 @@ def summary(index: dict, folder: str | Path) -> dict:
     return dict(name=index["name"], folder=str(folder), arrays=arrays, index=index)
 
 
-def by_file_name(names: Iterable[str], where: str) -> dict[str, str]:
-    """{file name in small letters: path} of the videos among the paths; lists and archives do not agree about capitals."""
+def by_file_name(names: Iterable[str], where: str, wanted: Collection[str]) -> dict[str, str]:
+    """{file name in small letters: path} of the videos among the paths; lists and archives do not agree about capitals.
+
+    Raises:
+        CourseError: a video stands there twice, or one of those wanted is not there.
+    """
     found: dict[str, str] = {}
     for name in names:
         base = name.replace("\\", "/").rpartition("/")[2].lower()
@@ -633,4 +637,6 @@ def by_file_name(names: Iterable[str], where: str) -> dict[str, str]:
         if base in found:
             raise CourseError(f"{where} holds {base!r} twice; is it the published one?")
         found[base] = name
+    if missing := [base for base in wanted if base not in found]:
+        raise CourseError(f"{len(missing):,} of the {len(wanted):,} videos are missing, such as {missing[0]}; is {where} whole?")
     return found

@@ -63,30 +63,27 @@ class Method(nn.Module):
         return self.loss(batch)
 
 
-def images_of(batch: Batch) -> Tensor:
-    """batch["image"], or an error that says what a batch looks like."""
-    if not isinstance(batch, dict) or "image" not in batch:
+def _shown(batch: Batch, key: str, axes: str, what: str) -> Tensor:
+    """batch[key], or an error that says what a batch looks like."""
+    if not isinstance(batch, dict) or key not in batch:
         found = ", ".join(batch) if isinstance(batch, dict) else type(batch).__name__
-        raise CourseError(f'a batch is a dict with the key "image"; this one has: {found}. Write {{"image": x}}')
-    x = batch["image"]
-    if x.ndim != 4 or x.shape[1] != 3:
-        raise CourseError(f'batch["image"] has shape {tuple(x.shape)}; expected (B, 3, H, W): for one image write x[None]')
+        raise CourseError(f'a batch of {what}s is a dict with the key "{key}"; this one has: {found}. Write {{"{key}": x}}')
+    x = batch[key]
+    if x.ndim != axes.count(",") + 1 or x.shape[1] != 3:
+        raise CourseError(f'batch["{key}"] has shape {tuple(x.shape)}; expected {axes}: for one {what} write x[None]')
     if x.dtype != torch.uint8 and not x.is_floating_point():
-        raise CourseError(f'batch["image"] is {x.dtype}; expected uint8 (0 to 255) or float (0 to 1)')
+        raise CourseError(f'batch["{key}"] is {x.dtype}; expected uint8 (0 to 255) or float (0 to 1)')
     return x
+
+
+def images_of(batch: Batch) -> Tensor:
+    """batch["image"] (B, 3, H, W), uint8 or float; an error says what a batch looks like."""
+    return _shown(batch, "image", "(B, 3, H, W)", "image")
 
 
 def videos_of(batch: Batch) -> Tensor:
-    """batch["video"], or an error that says what a batch of films looks like."""
-    if not isinstance(batch, dict) or "video" not in batch:
-        found = ", ".join(batch) if isinstance(batch, dict) else type(batch).__name__
-        raise CourseError(f'a batch of films is a dict with the key "video"; this one has: {found}. Write {{"video": x}}')
-    x = batch["video"]
-    if x.ndim != 5 or x.shape[1] != 3:
-        raise CourseError(f'batch["video"] has shape {tuple(x.shape)}; expected (B, 3, T, H, W): for one film write x[None]')
-    if x.dtype != torch.uint8 and not x.is_floating_point():
-        raise CourseError(f'batch["video"] is {x.dtype}; expected uint8 (0 to 255) or float (0 to 1)')
-    return x
+    """batch["video"] (B, 3, T, H, W), uint8 or float; an error says what a batch looks like."""
+    return _shown(batch, "video", "(B, 3, T, H, W)", "film")
 
 
 def video_floats_of(batch: Batch) -> Tensor:

@@ -23,6 +23,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import clustering, common
+from sslcourse.colour import from_lab, lab
 from sslcourse.common import CourseError
 from sslcourse.methods.base import Method, floats, video_floats_of, videos_of, wide
 from sslcourse.train import Recipe
@@ -38,36 +39,6 @@ GPU = Recipe(epochs=100, batch_size=32, lr=1e-3)  # one GPU, a folder of films
 SHOWN = ("grey", "colour", "dropout")
 
 # ---------------------------------------------------------------------------------------------- colours
-
-_XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))  # of linear sRGB, white D65
-_WHITE = (0.95047, 1.0, 1.08883)
-_BEND = 6 / 29
-
-
-def lab(image: Tensor, dim: int = 1) -> Tensor:
-    """CIE Lab of sRGB pictures: floats from 0 to 1 in, L from 0 to 100 and a, b from about -110 to 110 out.
-
-    Args:
-        dim: the axis of the three channels: 1 for (B, 3, H, W) and (B, 3, T, H, W).
-    """
-    linear = torch.where(image <= 0.04045, image / 12.92, ((image.clamp_min(0.04045) + 0.055) / 1.055) ** 2.4).movedim(dim, -1)
-    ratio = (linear @ linear.new_tensor(_XYZ).T) / linear.new_tensor(_WHITE)
-    # The root's slope is infinite at 0: clamped, so that no gradient becomes NaN.
-    bent = torch.where(ratio > _BEND**3, ratio.clamp_min(_BEND**3) ** (1 / 3), ratio / (3 * _BEND**2) + 4 / 29)
-    x, y, z = bent.unbind(-1)
-    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim)
-
-
-def from_lab(image: Tensor, dim: int = 1) -> Tensor:
-    """sRGB from 0 to 1 of Lab pictures; what a screen cannot show is clamped."""
-    light, a, b = image.unbind(dim)
-    y = (light + 16) / 116
-    bent = torch.stack([y + a / 500, y, y - b / 200], -1)
-    ratio = torch.where(bent > _BEND, bent**3, 3 * _BEND**2 * (bent - 4 / 29))
-    linear = (ratio * ratio.new_tensor(_WHITE)) @ torch.linalg.inv(ratio.new_tensor(_XYZ, dtype=torch.float64)).T.to(ratio.dtype)
-    rgb = torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp_min(0.0031308) ** (1 / 2.4) - 0.055)
-    return rgb.clamp(0, 1).movedim(-1, dim)
-
 
 def in_cells(film: Float[Tensor, "b 3 t h w"], stride: int) -> Float[Tensor, "b 3 t i j"]:
     """The mean colour of each cell of stride x stride pixels; cells at the right and lower border may be smaller."""

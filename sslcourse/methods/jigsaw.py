@@ -35,6 +35,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor, nn
 
 from sslcourse.augment import View, as_float, crop_and_flip, grey
+from sslcourse.colour import from_lab, lab
 from sslcourse.common import CourseError
 from sslcourse.methods.base import Method, floats_of, images_of
 from sslcourse.train import Recipe
@@ -61,30 +62,6 @@ BINS = 1 + len(RINGS) * SECTORS
 
 
 # ---------------------------------------------------------------------------------------------- colours
-
-
-def lab(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """sRGB from 0 to 1 as CIE Lab under D65: L from 0 to 100, a (green to red) and b (blue to yellow) from about -110 to 110."""
-    linear = torch.where(image <= 0.04045, image / 12.92, ((image.clamp_min(0) + 0.055) / 1.055) ** 2.4)
-    to_xyz = torch.tensor([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]],
-                          dtype=image.dtype, device=image.device)  # fmt: skip
-    white = to_xyz.sum(1).view(1, 3, 1, 1)  # what R = G = B = 1 gives
-    xyz = torch.einsum("ij,bjhw->bihw", to_xyz, linear) / white
-    f = torch.where(xyz > (6 / 29) ** 3, xyz.clamp_min(1e-12) ** (1 / 3), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    x, y, z = f.unbind(1)
-    return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], 1)
-
-
-def rgb(lab: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """The inverse of `lab`; colours that no screen has are cut off at 0 and 1."""
-    lightness, a, b = lab.unbind(1)
-    y = (lightness + 16) / 116
-    f = torch.stack([y + a / 500, y, y - b / 200], 1)
-    xyz = torch.where(f > 6 / 29, f**3, 3 * (6 / 29) ** 2 * (f - 4 / 29))
-    to_xyz = torch.tensor([[0.412453, 0.357580, 0.180423], [0.212671, 0.715160, 0.072169], [0.019334, 0.119193, 0.950227]],
-                          dtype=lab.dtype, device=lab.device)  # fmt: skip
-    linear = torch.einsum("ij,bjhw->bihw", torch.linalg.inv(to_xyz), xyz * to_xyz.sum(1).view(1, 3, 1, 1))
-    return torch.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear.clamp_min(1e-12) ** (1 / 2.4) - 0.055).clamp(0, 1)
 
 
 def colour_bins(image: Float[Tensor, "b 3 h w"]) -> Int[Tensor, "b h w"]:
@@ -439,7 +416,7 @@ class Jigsaw(Method):
             ab = ab * asked[..., None, None, None]
         else:
             ab = torch.zeros(*there.shape, 2, *flat.shape[-2:], device=flat.device)
-        mended = rgb(torch.cat([lightness, ab.flatten(0, 1)], 1)).unflatten(0, there.shape)
+        mended = from_lab(torch.cat([lightness, ab.flatten(0, 1)], 1)).unflatten(0, there.shape)
         return {**puzzle, **answer, "answer": order, "mended": restored(mended, order)}
 
     def encode(self, batch):
