@@ -15,7 +15,7 @@ from sslcourse import encoders, features, tracking
 from sslcourse.common import CourseError
 from sslcourse.data import toybox as world
 from sslcourse.data.datasets import Samples
-from sslcourse.widgets import clip, pointer, video
+from sslcourse.widgets import clip, pointer, video, views
 from sslcourse.widgets.video import Clip, Pointer
 
 # ================================================================================================ films of the toybox
@@ -386,7 +386,7 @@ def test_the_view_weighs_little_and_has_a_picture():
 def test_frames_come_back_from_the_sheet():
     for frames in (world.crossing(seed=1).frames, torch.randint(256, (3, 5, 20, 50), dtype=torch.uint8)):
         x = video._film(frames)
-        data, where = video._sheet(x)
+        data, where = views.filmstrip(x, video.EXACT, video.QUALITY)
         page = np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
         for f in range(len(x)):
             top, left = f // where["across"] * where["high"], f % where["across"] * where["wide"]

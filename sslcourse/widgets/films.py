@@ -8,7 +8,6 @@ picture from which the frames are cut, so it needs no kernel.
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -17,7 +16,7 @@ import torch
 import traitlets
 
 from sslcourse.common import CourseError
-from sslcourse.widgets.views import View, Whole, script
+from sslcourse.widgets.views import View, Whole, filmstrip, script
 
 LARGEST = 256  # pixels along a side of a frame
 MOST = 4096  # frames in a view
@@ -53,37 +52,6 @@ def _rows(rows) -> dict[str, np.ndarray]:
     return result
 
 
-def _sheet(frames: np.ndarray) -> tuple[bytes, dict]:
-    """All frames (N, H, W, 3) on one picture as a PNG or WebP file, and where a view finds them.
-
-    Tiles begin at multiples of 16 pixels, the blocks of WebP, and their borders are continued to there: no frame bleeds into another.
-    """
-    from PIL import Image
-
-    n, h, w = frames.shape[:3]
-    grey = bool((frames[..., :1] == frames).all())
-    across = min(n, max(1, round(math.sqrt(n * h / w))))
-    down, high, wide = -(-n // across), -(-h // 16) * 16, -(-w // 16) * 16
-
-    def page(high: int, wide: int) -> Image.Image:
-        tiles = np.pad(frames, ((0, across * down - n), (0, high - h), (0, wide - w), (0, 0)), "edge")
-        whole = tiles.reshape(down, across, high, wide, 3).transpose(0, 2, 1, 3, 4).reshape(down * high, across * wide, 3)
-        return Image.fromarray(np.ascontiguousarray(whole[..., 0] if grey else whole))
-
-    about = {"across": across, "width": w, "height": h}
-    buffer = io.BytesIO()
-    page(h, w).save(buffer, "PNG", compress_level=9)  # exact where that costs little
-    if buffer.tell() <= BYTES:
-        return buffer.getvalue(), {**about, "wide": w, "high": h, "type": "image/png"}
-    whole = page(high, wide).convert("RGB")
-    for quality in QUALITIES:
-        buffer = io.BytesIO()
-        whole.save(buffer, "WEBP", quality=quality, method=6)
-        if buffer.tell() <= BYTES:
-            break
-    return buffer.getvalue(), {**about, "wide": wide, "high": high, "type": "image/webp"}
-
-
 class Films(View):
     """Rows of films that play in step. Made by `films`; `frame` (0 is the first) can be read and set from Python.
 
@@ -117,7 +85,7 @@ class Films(View):
         factor = min(float(scale), fit / width)
         if factor >= 1:
             factor = math.floor(factor)  # every pixel of a frame the same square
-        sheet, about = _sheet(np.concatenate([x.reshape(-1, height, width, 3) for x in self._rows.values()]))
+        sheet, about = filmstrip(np.concatenate([x.reshape(-1, height, width, 3) for x in self._rows.values()]), BYTES, QUALITIES)
         super().__init__(sheet=sheet, about={"cut": about, "count": count, "fps": float(fps), "scale": factor, "title": str(title), "note": str(note),
                                              "titles": [str(t) for t in titles or ()],
                                              "rows": [[name, len(x), self._marks.get(name, [])] for name, x in self._rows.items()]})  # fmt: skip

@@ -11,7 +11,6 @@ kernel. `clip(frames, audio, fps, rate)` is the player; `log_mel` is the picture
 
 from __future__ import annotations
 
-import io
 import math
 from collections.abc import Mapping, Sequence
 
@@ -23,9 +22,10 @@ from torch.nn import functional as F
 
 from sslcourse.common import CourseError
 from sslcourse.tracking import attention, checked, overlap, propagate, reference_frames, to_cells, to_pixels, unit_vectors  # noqa: F401
-from sslcourse.widgets.views import View, Whole, packed, script
+from sslcourse.widgets.views import View, Whole, filmstrip, packed, script
 
 LARGEST = 256  # pixels along a side of a frame: the view draws them all, and a mask is as large as a frame
+EXACT, QUALITY = 40_000, (88,)  # bytes that all frames may take as they are; of WebP, where they would take more
 MOST_OBJECTS = 9  # there is a key for each
 SPARE = 3  # objects that can be drawn although no mask was given
 HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))  # dark to bright: the order is seen without colours
@@ -46,30 +46,6 @@ def _film(frames) -> np.ndarray:
         raise CourseError(f"frames of {x.shape[1]} x {x.shape[2]} pixels; reduce them to at most {LARGEST} along a side, "
                           "for example with torch.nn.functional.interpolate(frames, size=(128, 128), mode='area')")  # fmt: skip
     return x
-
-
-def _sheet(frames: np.ndarray) -> tuple[bytes, dict]:
-    """All frames (T, H, W, 3) on one picture, row by row, as the bytes of a PNG or WebP file, and where a view finds them.
-
-    Tiles begin at multiples of 16 pixels, the blocks of WebP, and their borders are continued to there: no frame bleeds into another.
-    """
-    from PIL import Image
-
-    n, h, w = frames.shape[:3]
-    across = math.ceil(math.sqrt(n * h / w)) if w > h else math.ceil(math.sqrt(n))
-    across, down = min(across, n), -(-n // min(across, n))
-    high, wide = -(-h // 16) * 16, -(-w // 16) * 16
-    tiles = np.pad(frames, ((0, across * down - n), (0, high - h), (0, wide - w), (0, 0)), "edge")
-    page = tiles.reshape(down, across, high, wide, 3).transpose(0, 2, 1, 3, 4).reshape(down * high, across * wide, 3)
-    whole = Image.fromarray(np.ascontiguousarray(page))
-    about = {"across": across, "wide": wide, "high": high, "width": w, "height": h}
-    buffer = io.BytesIO()
-    whole.save(buffer, "PNG", compress_level=9)
-    if buffer.tell() <= 40_000:  # exact where that costs little
-        return buffer.getvalue(), {**about, "type": "image/png"}
-    buffer = io.BytesIO()
-    whole.save(buffer, "WEBP", quality=88, method=4)
-    return buffer.getvalue(), {**about, "type": "image/webp"}
 
 
 def _runs(masks: np.ndarray) -> bytes:
@@ -264,7 +240,7 @@ class Pointer(View):
         cells = list(f.shape[2:])
         everywhere = max(cells) - 1
         named = [str(n) for n in names] + [f"object {i + 1}" for i in range(len(names), self.objects)]
-        sheet, where = _sheet(self._frames)
+        sheet, where = filmstrip(self._frames, EXACT, QUALITY)
         super().__init__(
             sheet=sheet, vectors=packed(self._features.permute(1, 2, 3, 0), "f2"), frame=count // 2, pixel=self._start(),
             temperature=float(temperature), window=everywhere if window is None else min(int(window), everywhere), topk=int(topk or 0),
@@ -521,7 +497,7 @@ class Clip(View):
             mel = log_mel(self._sound / 32768, self.rate, hop_s=self._hop).numpy()
             top = max(float(mel.max()), math.log(1e-6))
             self._mel = (255 * ((mel - top) / 12 + 1).clip(0, 1)).round().astype(np.uint8)  # the upper 52 dB
-        sheet, where = _sheet(self._frames)
+        sheet, where = filmstrip(self._frames, EXACT, QUALITY)
         super().__init__(
             sheet=sheet, sound=packed(self._sound, "i2"), mel=packed(self._mel, "u1"),
             about={"count": count, "height": self._frames.shape[1], "width": self._frames.shape[2], "fps": self.fps, "rate": self.rate or 0,

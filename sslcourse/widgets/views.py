@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import base64
+import io
 import itertools
+import math
 import pathlib
 import threading
 import weakref
+from collections.abc import Sequence
 
 import anywidget
 import numpy as np
@@ -117,8 +120,6 @@ def sprite(images, tile: int | None = None) -> tuple[bytes, dict]:
         The bytes of the sheet and what a view must know of it: {"tile", "across", "type"}. PNG while that is small, else JPEG
         without chroma subsampling (whose 8-pixel blocks are cut at tile borders for 32-pixel tiles).
     """
-    import io
-
     from PIL import Image
 
     from sslcourse import show
@@ -144,3 +145,35 @@ def sprite(images, tile: int | None = None) -> tuple[bytes, dict]:
         whole.save(buffer, "JPEG", quality=88, subsampling=0)
         kind = "image/jpeg"
     return buffer.getvalue(), {"tile": side, "across": across, "type": kind}
+
+
+def filmstrip(frames: np.ndarray, most: int, qualities: Sequence[int]) -> tuple[bytes, dict]:
+    """All frames of a film (N, H, W, 3) uint8 on one picture, row by row, and where a view finds them.
+
+    Args:
+        most: bytes. As PNG, exact, where that takes no more; else as WebP, whose tiles begin at multiples of 16 pixels, its blocks, and
+            whose borders are continued to there, so that no frame bleeds into another.
+        qualities: of WebP, tried from the best until it takes no more; the last one is taken whatever its size.
+
+    Returns:
+        The file, and {"across": frames in a row, "width", "height": of a frame, "wide", "high": from one to the next, "type"}.
+    """
+    from PIL import Image
+
+    n, h, w = frames.shape[:3]
+    across = min(n, max(1, round(math.sqrt(n * h / w))))
+    down, grey = -(-n // across), bool((frames[..., :1] == frames).all())
+
+    def written(high: int, wide: int, kind: str, **options) -> tuple[bytes, dict]:
+        tiles = np.pad(frames, ((0, across * down - n), (0, high - h), (0, wide - w), (0, 0)), "edge")
+        page = tiles.reshape(down, across, high, wide, 3).transpose(0, 2, 1, 3, 4).reshape(down * high, across * wide, 3)
+        buffer = io.BytesIO()
+        Image.fromarray(np.ascontiguousarray(page[..., 0] if grey and kind == "png" else page)).save(buffer, kind, **options)
+        return buffer.getvalue(), {"across": across, "width": w, "height": h, "wide": wide, "high": high, "type": f"image/{kind}"}
+
+    made = written(h, w, "png", compress_level=9)
+    for quality in qualities:
+        if len(made[0]) <= most:
+            break
+        made = written(-(-h // 16) * 16, -(-w // 16) * 16, "webp", quality=quality, method=6)
+    return made
