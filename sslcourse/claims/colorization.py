@@ -98,15 +98,15 @@ def _drop(r: Runs, name: str) -> float:
 
 
 CLAIMS = (
-    Claim("identity", "copying colours teaches to track: colorization beats copying the first mask", "table of video segmentation", _above("identity"), "J"),
+    Claim("identity", "copying colours teaches to track: colorization beats copying the first mask", "table of masks", _above("identity"), "J"),
     Claim("random", "it beats the same network with random weights", "(control)", _above("random features"), "J"),
-    Claim("single_image", "it beats colours told from a single picture", "table of video segmentation", _above("single image"), "J"),
-    Claim("flow_local", "it beats scikit-image's local flow where flow has an easy life", "table of video segmentation", _above("flow, local"), "J"),
-    Claim("flow_coarse_to_fine", "it beats OpenCV's flow, coarse to fine, where flow has an easy life", "table of video segmentation",
+    Claim("single_image", "it beats colours told from a single picture", "table of masks", _above("single image"), "J"),
+    Claim("flow_local", "it beats scikit-image's local flow where flow has an easy life", "table of masks", _above("flow, local"), "J"),
+    Claim("flow_coarse_to_fine", "it beats OpenCV's flow, coarse to fine, where flow has an easy life", "table of masks",
           _above("flow, coarse to fine"), "J"),
-    Claim("hurt_flow_local", "it beats scikit-image's local flow in films with what hurts flow", "table of video segmentation; analysis by attributes",
+    Claim("hurt_flow_local", "it beats scikit-image's local flow in films with what hurts flow", "masks, by attributes",
           _above("flow, local", ", hurt"), "J"),
-    Claim("hurt_flow_coarse_to_fine", "it beats OpenCV's flow, coarse to fine, in films with what hurts flow", "table of video segmentation; analysis by attributes",
+    Claim("hurt_flow_coarse_to_fine", "it beats OpenCV's flow, coarse to fine, in films with what hurts flow", "masks, by attributes",
           _above("flow, coarse to fine", ", hurt"), "J"),
     Claim("robust", "what hurts flow costs colorization less than either flow", "analysis by attributes",
           lambda r: min(_drop(r, name) for name in FLOW_NAMES.values()) - _drop(r, "colorization"), "J"),
