@@ -49,6 +49,7 @@ def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: 
     changes = {k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}
     rows: dict[str, dict] = {}
     kept: dict[str, dict[str, list[float]]] = {}
+    used: dict[str, None] = {}  # backbones, in order; films have one for each method
     for seed in range(seeds):
         sets = load(data, seed)
         methods = {}
@@ -57,6 +58,7 @@ def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: 
             torch.manual_seed(common.step_seed(seed, 0xC09))
             about = catalogue.about(name, data, len(sets.classes), encoder=encoder)
             method = catalogue.build(about)
+            used.setdefault(about["encoder"])
             file = Path(folder) / f"{Path(data).stem}-{name}-{about['encoder']}-{recipe.epochs}x{recipe.batch_size}-{seed}.safetensors"
             start = time.perf_counter()
             history = fit(method, sets.train, recipe, checkpoint=file)
@@ -77,7 +79,7 @@ def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: 
             for name, values in evaluate.factor_table(sources, sets, on="test").items():
                 for factor, value in values.items():
                     kept.setdefault(name, {}).setdefault(factor, []).append(value)
-    return {"data": found.data, "protocol": found.protocol, "encoder": about["encoder"], "seeds": seeds, "profile": str(common.profile()),
+    return {"data": found.data, "protocol": found.protocol, "encoder": ", ".join(used), "seeds": seeds, "profile": str(common.profile()),
             "versions": checkpoints.versions(), "rows": rows, "factors": kept}  # fmt: skip
 
 
