@@ -221,13 +221,13 @@ class _watched:
     def to(self, device):
         return _watched(self.samples.to(device), self.recipe)
 
-    def batches(self, batch_size, *arguments, **named):
+    def batches(self, batch_size, *arguments, first=0, **named):
         start, steps = time.perf_counter(), len(self) // batch_size
-        for i, batch in enumerate(self.samples.batches(batch_size, *arguments, **named)):
-            seconds = time.perf_counter() - start
-            if sys.stderr.isatty() and i and i % max(1, steps // 50) == 0:
-                left = seconds / i * (steps - i)
-                sys.stderr.write(f"\r  step {i}/{steps}  {i * batch_size / seconds:,.0f} samples/s  {left:.0f} s left in this epoch ")
+        for i, batch in enumerate(self.samples.batches(batch_size, *arguments, first=first, **named), first):
+            done, seconds = i - first, time.perf_counter() - start
+            if sys.stderr.isatty() and done and i % max(1, steps // 50) == 0:
+                left = seconds / done * (steps - i)
+                sys.stderr.write(f"\r  step {i}/{steps}  {done * batch_size / seconds:,.0f} samples/s  {left:.0f} s left in this epoch ")
                 sys.stderr.flush()
             yield batch
 

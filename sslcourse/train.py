@@ -158,11 +158,9 @@ def epochs(method: nn.Module, dataset, recipe: Recipe, *, checkpoint: str | os.P
             method.train()
             order = torch.Generator().manual_seed(common.step_seed(recipe.seed, epoch, 2))
             start, before = time.perf_counter(), done
-            batches = dataset.batches(recipe.batch_size, order, rank=distributed.rank(), world=world)
+            batches = dataset.batches(recipe.batch_size, order, rank=distributed.rank(), world=world, first=first)
             with _interruptible() as stop:
-                for number, batch in zip(range(steps), batches):
-                    if number < first:
-                        continue
+                for number, batch in zip(range(first, steps), batches):
                     lr = recipe.lr * schedule((epoch + number / steps) / recipe.epochs)
                     for group in (g for o in optimizers.values() for g in o.param_groups):
                         group["lr"] = lr

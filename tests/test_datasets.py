@@ -83,6 +83,8 @@ def test_batches_shuffle_whole_and_in_order(toys):
 @pytest.mark.parametrize("world", [2, 3])
 def test_processes_share_a_batch_without_doubles(toys, world):
     whole = [b["index"] for b in toys.train.batches(30, torch.Generator().manual_seed(0))]
+    rest = [b["index"] for b in toys.train.batches(30, torch.Generator().manual_seed(0), first=5)]  # where a training goes on
+    assert torch.equal(torch.cat(rest), torch.cat(whole[5:]))
     parts = [[b["index"] for b in toys.train.batches(30, torch.Generator().manual_seed(0), rank=r, world=world)] for r in range(world)]
     for step, index in enumerate(whole):
         assert torch.equal(torch.cat([p[step] for p in parts]), index)

@@ -38,6 +38,11 @@ def few_films(data: Data, per_class: int, seed: int):
     return data.train if share >= 1 else data.train.take(few_labels(data.train, share, seed))
 
 
+def opened(data: Data, reader: str):
+    """The labels of the test films, read when no encoder is trained any more that could be chosen by them."""
+    return open_labels(data.test, reader)[0].cpu()
+
+
 def judged(encoder, data: Data, per_class: int, seed: int, label, recipe: Recipe = FINE_TUNE) -> float:
     """Accuracy on the test films, whose labels are given, of the encoder fine-tuned on a few films."""
     judge = video_lstm.fine_tuned(encoder, few_films(data, per_class, seed), len(data.classes), recipe, seed)
@@ -66,7 +71,7 @@ def runs(seed: int, data: Data | None = None, digits: Data | None = None, pretra
         row = fit(method, data.train.unlabelled(), pretrain.but(seed=seed))[-1]
         encoded[name] = method.f
         results[name] = {"loss": row["loss"], "seconds": time.perf_counter() - start}
-    label = open_labels(data.test, "claims.video_lstm")[0].cpu()
+    label = opened(data, "claims.video_lstm")
     for name, encoder in encoded.items():
         results[name]["few labels"] = judged(encoder, data, FILMS, seed, label)
         say(f"  seed {seed}  {name:<30} {FILMS} labelled films a class: {results[name]['few labels']:.3f}")

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
@@ -225,8 +226,7 @@ class Clips(Samples):
     `spread` for several). The places are drawn from the generator of the epoch before anything is read, so neither `workers` nor an
     interruption can change them. A clip that is shorter than the window ends with its last frame repeated.
 
-    A batch reads its frames when somebody looks at batch["video"], and from then on `workers` threads read the next ones ahead: a training
-    that is resumed in mid-epoch passes over the batches that it has seen at no cost.
+    `workers` threads read the next batches ahead; a training that is resumed in mid-epoch reads none of those that it has seen.
     """
 
     def __init__(self, store: _Store, rows: np.ndarray, label: np.ndarray | None, *, frames: int, step: int, workers: int,
@@ -328,8 +328,8 @@ class Clips(Samples):
         index = torch.as_tensor(index).cpu()
         return {"video": self._read(index, self._starts()).to(self.device), **self._carried(index)}
 
-    def batches(self, batch_size: int, generator: torch.Generator | None = None, *, rank: int = 0,
-                world: int = 1) -> Iterator[dict[str, Tensor]]:  # fmt: skip
+    def batches(self, batch_size: int, generator: torch.Generator | None = None, *, rank: int = 0, world: int = 1,
+                first: int = 0) -> Iterator[dict[str, Tensor]]:  # fmt: skip
         """One pass over the data, as `Samples.batches`. With a generator: shuffled, random windows, whole batches only."""
         n = len(self)
         if generator is None:
@@ -342,7 +342,7 @@ class Clips(Samples):
             place[order] = torch.rand(n, generator=generator, dtype=torch.float64)  # drawn in the order of the batches
             free = (self.lengths - (self.frames - 1) * self.step).clamp_min(1)
             starts = (place * free).long()
-        parts = [order[k : k + batch_size] for k in range(0, stop, batch_size)]
+        parts = [order[k : k + batch_size] for k in range(first * batch_size, stop, batch_size)]
         parts = [part.tensor_split(world)[rank] for part in parts] if world > 1 else parts
         pinned = torch.device(self.device).type == "cuda"
 
@@ -350,86 +350,25 @@ class Clips(Samples):
             video = self._read(parts[k], starts)
             return video.pin_memory() if pinned else video
 
-        ahead = _Ahead(read, len(parts), self.workers)
-        try:
-            for k, part in enumerate(parts):
-                load = lambda k=k: ahead.get(k).to(self.device, non_blocking=pinned)
-                yield _Batch.of(load, self._carried(part))
-        finally:
-            ahead.close()
+        for video, part in zip(_ahead(read, len(parts), self.workers), parts):
+            yield {"video": video.to(self.device, non_blocking=pinned), **self._carried(part)}
 
 
-class _Ahead:
-    """Results of `read(0)`, `read(1)` ... which threads work out a little before they are asked for, beginning with the first that is."""
-
-    def __init__(self, read: Callable[[int], Tensor], count: int, workers: int):
-        self.read, self.count, self.workers = read, count, workers
-        self.pool: ThreadPoolExecutor | None = None
-        self.pending: dict[int, Future] = {}
-        self.closed = not workers
-
-    def get(self, k: int) -> Tensor:
-        if self.closed:
-            return self.read(k)
-        if self.pool is None:
-            self.pool = ThreadPoolExecutor(self.workers, thread_name_prefix="clips")
-        for j in [j for j in self.pending if j < k]:  # passed over
-            self.pending.pop(j).cancel()
-        for j in range(k, min(k + self.workers + 1, self.count)):
-            if j not in self.pending:
-                self.pending[j] = self.pool.submit(self.read, j)
-        return self.pending.pop(k).result()
-
-    def close(self) -> None:
-        self.closed = True
-        if self.pool is not None:
-            self.pool.shutdown(wait=False, cancel_futures=True)
-        self.pending.clear()
-
-
-class _Batch(dict):
-    """A dict whose "video" is read when somebody looks at it."""
-
-    _load: Callable[[], Tensor] | None = None
-
-    @classmethod
-    def of(cls, load: Callable[[], Tensor], others: dict[str, Tensor]) -> _Batch:
-        batch = cls(video=None, **others)
-        batch._load = load
-        return batch
-
-    def _fill(self) -> None:
-        if self._load is not None:
-            load, self._load = self._load, None
-            super().__setitem__("video", load())
-
-    def __getitem__(self, key):
-        if key == "video":
-            self._fill()
-        return super().__getitem__(key)
-
-    def get(self, key, default=None):
-        return self[key] if key in self else default
-
-    def __iter__(self):  # with an __iter__ of its own, {**batch} and dict(batch) ask for the values instead of copying the table
-        return super().__iter__()
-
-
-def _filled_first(name: str):
-    inherited = getattr(dict, name)
-
-    def method(self, *args, **kwargs):
-        self._fill()
-        return inherited(self, *args, **kwargs)
-
-    method.__name__ = name
-    return method
-
-
-for _name in ("__setitem__", "__delitem__", "__eq__", "__ne__", "__or__", "__ror__", "__ior__", "__repr__", "copy", "items", "pop", "popitem",
-              "setdefault", "update", "values", "clear"):  # fmt: skip
-    setattr(_Batch, _name, _filled_first(_name))
-_Batch.__hash__ = None
+def _ahead(read: Callable[[int], Tensor], count: int, workers: int) -> Iterator[Tensor]:
+    """read(0), read(1) ... in this order, worked out by threads a little before they are asked for."""
+    if not workers:
+        yield from map(read, range(count))
+        return
+    pool = ThreadPoolExecutor(workers, thread_name_prefix="clips")
+    try:
+        pending: deque[Future] = deque()
+        for k in range(count + workers):
+            if k < count:
+                pending.append(pool.submit(read, k))
+            if k >= workers:
+                yield pending.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 # ---------------------------------------------------------------------------------------------- opening

@@ -162,13 +162,14 @@ class Samples:
         batch["label"] = self._label[index]
         return {**batch, **{k: v[index] for k, v in {**self._factors, **self.extra}.items() if k != "label"}}
 
-    def batches(self, batch_size: int, generator: torch.Generator | None = None, *, rank: int = 0,
-                world: int = 1) -> Iterator[dict[str, Tensor]]:  # fmt: skip
+    def batches(self, batch_size: int, generator: torch.Generator | None = None, *, rank: int = 0, world: int = 1,
+                first: int = 0) -> Iterator[dict[str, Tensor]]:  # fmt: skip
         """One pass over the data. With a generator: shuffled, whole batches only (shapes stay the same).
         Without: in order, the last batch may be short, nothing is left out.
 
         With several processes `batch_size` is the size over all of them, every process is given the same generator
-        seed, and `rank` takes its own part of each batch: no image is seen twice.
+        seed, and `rank` takes its own part of each batch: no image is seen twice. A training that goes on in the middle of an epoch
+        begins with batch number `first` of the same order.
         """
         n = len(self)
         if generator is None:
@@ -178,7 +179,7 @@ class Samples:
                 raise CourseError(f"batch_size={batch_size} is larger than the {n} samples; take at most {n}")
             order, stop = torch.randperm(n, generator=generator), n - n % batch_size
         order = order.to(self.seen.device)
-        for start in range(0, stop, batch_size):
+        for start in range(first * batch_size, stop, batch_size):
             index = order[start : start + batch_size]
             yield self.batch(index.tensor_split(world)[rank] if world > 1 else index)
 

@@ -12,9 +12,8 @@ from __future__ import annotations
 
 import statistics
 
-from sslcourse.claims.video_lstm import FILMS, FINE_TUNE, PREDICT, PRETRAIN, judged, prediction_errors, untrained
+from sslcourse.claims.video_lstm import FILMS, FINE_TUNE, PREDICT, PRETRAIN, judged, opened, prediction_errors, untrained
 from sslcourse.data import moving_digits, toybox
-from sslcourse.data.datasets import open_labels
 from sslcourse.methods import video_lstm
 from sslcourse.tables import cell
 from sslcourse.train import fit
@@ -42,19 +41,22 @@ def table(seeds: int = 3, say=print, films: int = 1200, digits: int = 1200, epoc
         held_out: test films of each kind.
     """
     data, moving = toybox.videos(films, test=held_out), moving_digits.videos(digits, test=held_out)
-    label = open_labels(data.test, "tables.video_lstm")[0].cpu()
     found: dict[str, dict[str, list[float]]] = {name: {"few": [], "all": [], "error": []} for name in PAPER}
     for seed in range(seeds):
+        encoded = {}
         for name, column in found.items():
             method = untrained(seed, **video_lstm.MODELS.get(name, {}))
             if name in video_lstm.MODELS:
                 fit(method, data.train.unlabelled(), PRETRAIN.but(epochs=epochs, seed=seed))
-            column["few"].append(judged(method.f, data, labelled, seed, label))
-            column["all"].append(judged(method.f, data, films, seed, label, FINE_TUNE.but(epochs=max(1, FINE_TUNE.epochs // 2))))
+            encoded[name] = method.f
             if name in video_lstm.MODELS and method.forward_decoder is not None:
                 predictor = untrained(seed, **video_lstm.MODELS[name])
                 fit(predictor, moving.train.unlabelled(), PREDICT.but(epochs=digit_epochs, seed=seed))
                 column["error"].append(prediction_errors(predictor, moving.test)["error"])
+        label = opened(data, "tables.video_lstm")
+        for name, column in found.items():
+            column["few"].append(judged(encoded[name], data, labelled, seed, label))
+            column["all"].append(judged(encoded[name], data, films, seed, label, FINE_TUNE.but(epochs=max(1, FINE_TUNE.epochs // 2))))
             say(f"  seed {seed}  {name:<30} few {column['few'][-1]:.3f}  all {column['all'][-1]:.3f}")
     return [{"model": name, f"{labelled} films a class": cell(column["few"]), f"all {films:,} films": cell(column["all"]),
              "digits, nats per frame": _nats(column["error"]), "paper, UCF101 few": PAPER[name][0], "paper, UCF101 all": PAPER[name][1]}
