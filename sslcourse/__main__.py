@@ -124,7 +124,7 @@ def main(arguments: list[str] | None = None) -> int:
 def _data(sub, default: str | None = "toybox") -> None:
     sub.add_argument("--data", default=default, help="toybox, toybox:BACKGROUND, digits, cifar10, stl10, mnist, a .npz file of your "
                      "own arrays (image, label[, test_image, test_label]), or a folder with one subfolder per class; films: toyvideos, toytracks, "
-                     "movingdigits, or a folder of prepared clips")  # fmt: skip
+                     "movingdigits, with sound toyevents, toyscenes, or a folder of prepared clips")  # fmt: skip
 
 
 def _say(text: str) -> None:

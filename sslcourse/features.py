@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 import torch
 from torch import Tensor, nn
 
-from sslcourse import common
+from sslcourse import common, sounds
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import MODALITIES, Samples
 
@@ -89,7 +89,10 @@ def after(encoder: nn.Module, layer: str, size: int = 2) -> Encode:
 
 def pixels(samples: Samples) -> Tensor:
     """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network. Of videos all frames one after another,
-    each averaged down to 8 x 8 places, (N, 3 T 64): whole ones would be more numbers than a probe can read."""
+    each averaged down to 8 x 8 places, (N, 3 T 64): whole ones would be more numbers than a probe can read. Of sounds alone the log-mel
+    spectrogram, (N, M T)."""
+    if samples.kind == "audio":
+        return sounds.log_mel(samples.audio.cpu(), samples.rate).flatten(1)
     if samples.kind == "image":
         return samples.image.cpu().float().flatten(1) / 255
     rows = [batch["video"].cpu().float() / 255 for batch in samples.batches(64)]

@@ -58,7 +58,9 @@ def make(name):
 @functools.cache
 def films(kind):
     """A hundred and twenty-eight short films to train a few steps on."""
-    return {"videos": toybox.videos, "tracks": toybox.tracks, "digits": moving_digits.videos}[kind](128, 48, 48, size=32)
+    if kind == "scenes":
+        return toybox.events(128, 48, 48, seconds=2)
+    return {"videos": toybox.videos, "tracks": toybox.tracks, "digits": moving_digits.videos, "events": toybox.events}[kind](128, 48, 48, size=32)
 
 
 @pytest.fixture

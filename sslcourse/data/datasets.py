@@ -19,7 +19,7 @@ from sslcourse import common
 from sslcourse.common import CourseError
 
 SPLITS = ("train", "validation", "test")
-MODALITIES = ("image", "video")  # the keys of a batch that hold what an encoder may see
+MODALITIES = ("image", "video", "audio")  # the keys of a batch that hold what an encoder may see
 _training = 0  # how many trainings are between their first and their last epoch
 
 
@@ -39,11 +39,13 @@ def training_in_progress() -> Iterator[None]:
 
 
 class Samples:
-    """Images or short videos with labels and factors, held as tensors on one device.
+    """Images, short videos (with or without sound) or sounds, with labels and factors, held as tensors on one device.
 
     Args:
         image: (N, 3, H, W) uint8, 0 to 255. (N, H, W) and (N, H, W, 3) arrays are turned round.
         video: instead of images, (N, 3, T, H, W) uint8. (N, T, H, W) and (N, T, H, W, 3) arrays are turned round.
+        audio: beside videos, or alone: (N, L) int16, or float within -1..1 (kept as int16). Batches carry float32 within -1..1.
+        rate, fps: samples of sound, and frames, per second; `rate` is needed with `audio`.
         label: (N,) class numbers from 0; `None` for unlabelled data (batches then carry -1).
         classes: names of the classes, in the order of their numbers.
         factors: further columns of length N: what is known about each image (`evaluate.factor_table` probes them).
@@ -56,16 +58,21 @@ class Samples:
         CourseError: when shapes, types, ranges or lengths do not fit together.
     """
 
-    def __init__(self, image=None, label=None, *, video=None, classes=(), factors: Mapping | None = None,
-                 factor_names: Mapping | None = None, extra: Mapping | None = None, split: str = "train",
+    def __init__(self, image=None, label=None, *, video=None, audio=None, rate: int | None = None, fps: float | None = None, classes=(),
+                 factors: Mapping | None = None, factor_names: Mapping | None = None, extra: Mapping | None = None, split: str = "train",
                  name: str = "samples"):  # fmt: skip
         if split not in SPLITS:
             raise CourseError(f"split={split!r} is none of {', '.join(SPLITS)}")
-        if (image is None) == (video is None):
-            raise CourseError("pass either images or videos: Samples(image, label) or Samples(video=video, label=label)")
-        self.kind = "video" if image is None else "image"
-        setattr(self, self.kind, _as_images(image) if video is None else _as_videos(video))
+        if image is not None and (video is not None or audio is not None) or image is None and video is None and audio is None:
+            raise CourseError("pass either images or videos or sounds: Samples(image, label), Samples(video=video, label=label), "
+                              "Samples(audio=audio, rate=8000, label=label), or video and audio together")  # fmt: skip
+        self.kind = "image" if image is not None else "video" if video is not None else "audio"
+        self.audio, self.rate, self.fps = (None, None, fps) if audio is None else (_as_sounds(audio, rate), int(rate), fps)
+        if self.kind != "audio":
+            setattr(self, self.kind, _as_images(image) if video is None else _as_videos(video))
         n = len(self.seen)
+        if self.audio is not None and len(self.audio) != n:
+            raise CourseError(f"{n} videos but {len(self.audio)} sounds; pass one sound for each video")
         self._label = torch.full((n,), -1) if label is None else torch.as_tensor(np.asarray(label)).long()
         if self._label.shape != (n,):
             raise CourseError(f"{n} {self.kind}s but labels of shape {tuple(self._label.shape)}; pass one number per {self.kind}")
@@ -88,12 +95,16 @@ class Samples:
 
     @property
     def seen(self) -> Tensor:
-        """The images, or the videos: what an encoder is shown."""
+        """The images, the videos, or (where there are neither) the sounds: what an encoder is shown."""
         return getattr(self, self.kind)
 
     @property
     def pictures(self) -> Tensor:
-        """(N, 3, H, W) uint8: the images; of a video the frame in its middle. For showing."""
+        """(N, 3, H, W) uint8: the images; of a video the frame in its middle, of a sound alone its log-mel picture. For showing."""
+        if self.kind == "audio":
+            from sslcourse import sounds
+
+            return sounds.pictures(self.audio, self.rate)
         return self.image if self.kind == "image" else self.video[:, :, self.video.shape[2] // 2]
 
     # ------------------------------------------------------------------ labels
@@ -124,7 +135,9 @@ class Samples:
 
     def __repr__(self):
         shape = "x".join(str(s) for s in self.seen.shape[1:])
-        return f"<{self.name} ({self.split}): {len(self):,} {self.kind}s of {shape}, {len(self.classes)} classes>"
+        sound = f" with sound at {self.rate:,} Hz" * (self.kind == "video" and self.audio is not None)
+        what = {"audio": "sounds"}.get(self.kind, f"{self.kind}s")
+        return f"<{self.name} ({self.split}): {len(self):,} {what} of {shape}{sound}, {len(self.classes)} classes>"
 
     def to(self, device) -> Samples:
         """The same data on another device (itself when it is there already)."""
@@ -142,6 +155,8 @@ class Samples:
         new = object.__new__(Samples)
         new.__dict__.update(self.__dict__)
         setattr(new, self.kind, f(self.seen))
+        if self.audio is not None and self.kind != "audio":
+            new.audio = f(self.audio)
         new._label = f(self._label)
         new._factors = {k: f(v) for k, v in self._factors.items()}
         new.extra = {k: f(v) for k, v in self.extra.items()}
@@ -157,6 +172,8 @@ class Samples:
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """The samples at `index` as a dict of tensors. A test split carries label -1 and no factors."""
         batch = {self.kind: self.seen[index], "index": index}
+        if self.audio is not None:
+            batch["audio"] = self.audio[index].float() / 32767
         if self.split == "test":
             return {**batch, "label": torch.full_like(index, -1)}
         batch["label"] = self._label[index]
@@ -206,6 +223,22 @@ def _as_images(image) -> Tensor:
     if image.ndim != 4 or image.shape[1] not in (1, 3):
         raise CourseError(f"images of shape {shape}; expected (N, 3, H, W), (N, H, W, 3) or (N, H, W)")
     return _as_bytes(image.expand(-1, 3, -1, -1), "images")
+
+
+def _as_sounds(audio, rate) -> Tensor:
+    audio = torch.from_numpy(np.array(audio)) if not isinstance(audio, Tensor) else audio
+    if rate is None or not 1000 <= rate <= 192000:
+        raise CourseError(f"rate={rate}; say how many samples a second of these sounds has, such as rate=8000")
+    if audio.ndim != 2:
+        raise CourseError(f"sounds of shape {tuple(audio.shape)}; expected (N, L): one channel each, for stereo write audio.mean(1)")
+    if audio.dtype == torch.int16:
+        return audio.contiguous()
+    if not audio.is_floating_point():
+        raise CourseError(f"sounds of type {audio.dtype}; expected int16, or float from -1 to 1")
+    loudest = float(audio.abs().max()) if audio.numel() else 0.0
+    if not loudest <= 1:  # also false for NaN
+        raise CourseError(f"float sounds reach {loudest:.3g}; scale them to -1..1 (divide by their largest value), or pass int16")
+    return (audio * 32767).round().to(torch.int16).contiguous()
 
 
 def _as_bytes(x: Tensor, what: str) -> Tensor:

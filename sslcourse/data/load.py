@@ -7,7 +7,7 @@ from pathlib import Path
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data
 
-NAMES = ("toybox", "digits", "cifar10", "stl10", "mnist", "toyvideos", "toytracks", "movingdigits", "ucf101", "hmdb51")
+NAMES = ("toybox", "digits", "cifar10", "stl10", "mnist", "toyvideos", "toytracks", "movingdigits", "ucf101", "hmdb51", "toyevents", "toyscenes")
 
 
 def load(name: str, seed: int = 0) -> Data:
@@ -17,11 +17,13 @@ def load(name: str, seed: int = 0) -> Data:
         name: "toybox" (or "toybox:0.5" for another background), "digits", "cifar10", "stl10", "mnist", a `.npz` file of
             your own arrays, or a folder of images with one subfolder per class. Videos: "toyvideos" (motion classes),
             "toytracks" (for tracking), "movingdigits", "ucf101", "hmdb51", or a folder of prepared clips (see `sslcourse.data.clips`).
+            Films with sound: "toyevents" (one second, six events), "toyscenes" (three seconds, to cut windows from).
         seed: of the toybox's world, or of the split where the data come without one.
     """
     from sslcourse.data import clips, images, moving_digits, toybox
 
-    made = {"toyvideos": toybox.videos, "toytracks": toybox.tracks, "movingdigits": moving_digits.videos}
+    made = {"toyvideos": toybox.videos, "toytracks": toybox.tracks, "movingdigits": moving_digits.videos, "toyevents": toybox.events,
+            "toyscenes": toybox.sounding.scenes}  # fmt: skip
     if name in made:
         return made[name](seed=seed)
     kind, _, rest = name.partition(":")

@@ -18,7 +18,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sslcourse import distributed
+from sslcourse import distributed, sounds
 from sslcourse.common import CourseError
 
 Batch = dict[str, Tensor]
@@ -89,6 +89,39 @@ def videos_of(batch: Batch) -> Tensor:
 def video_floats_of(batch: Batch) -> Tensor:
     """batch["video"] as an encoder reads it: (B, 3, T, H, W), floats from 0 to 1."""
     return floats(videos_of(batch))
+
+
+def sounds_of(batch: Batch) -> Tensor:
+    """batch["audio"] (B, L) float within -1..1; an error says what a batch looks like."""
+    if not isinstance(batch, dict) or "audio" not in batch:
+        found = ", ".join(batch) if isinstance(batch, dict) else type(batch).__name__
+        raise CourseError(f'a batch of sounds is a dict with the key "audio"; this one has: {found}. Take data with sound, such as toybox.events()')
+    x = batch["audio"]
+    if x.ndim != 2:
+        raise CourseError(f'batch["audio"] has shape {tuple(x.shape)}; expected (B, L): for one sound write x[None]')
+    if not x.is_floating_point() and x.dtype != torch.int16:
+        raise CourseError(f'batch["audio"] is {x.dtype}; expected float (-1 to 1) or int16')
+    return x
+
+
+class Ear(nn.Module):
+    """The half of a method that hears: `encode(batch)` reads batch["audio"], so whatever judges a method can judge its ear.
+
+    Args:
+        encoder: from log-mel spectrograms (B, 1, M, T) to (B, dim); it is `f` here.
+        rate: samples per second of what it will hear.
+    """
+
+    def __init__(self, encoder: nn.Module, rate: int):
+        super().__init__()
+        self.f, self.rate = encoder, rate
+
+    def logmel(self, batch: Batch) -> Tensor:
+        """(B, 1, M, T) of a batch, see `sslcourse.sounds.log_mel`."""
+        return sounds.log_mel(sounds_of(batch), self.rate)
+
+    def encode(self, batch: Batch) -> Tensor:
+        return self.f(self.logmel(batch))
 
 
 def floats(x: Tensor) -> Tensor:

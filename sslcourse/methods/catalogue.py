@@ -32,7 +32,7 @@ def home(name: str) -> str:
 
 def of(data: str) -> tuple[str, ...]:
     """The methods that learn from such data: those for videos from the videos that come with the course, all others from pictures."""
-    films = data in ("toyvideos", "toytracks", "movingdigits")
+    films = data in ("toyvideos", "toytracks", "movingdigits", "toyevents", "toyscenes")
     return tuple(name for name in NAMES if (home(name) == data if films else home(name) == "toybox"))
 
 

@@ -50,7 +50,7 @@ class Scenes:
     """N films of K solids, as numbers. `pose(t)` gives for times t (T,), in frames, (N, K, T) arrays "x", "y", "roll", "size"."""
 
     looks: dict[str, Tensor]  # (N, K): shape, pattern, hue, saturation, yaw, pitch
-    ground: dict[str, Tensor]  # (N,): light, ground, ground_hue, speckle; grain (N, 6, 6, 3)
+    ground: dict[str, Tensor]  # (N,): light, ground, ground_hue, speckle; grain (N, 6, 6, 3); floor (N,): where it begins, if there is one
     drift: Tensor  # (N, 2): of the ground in halves of a picture per frame, x and y (up)
     gain: Callable[[Tensor], Tensor]  # times (T,) -> (N, T) brightness
     pose: Callable[[Tensor], dict[str, Tensor]]
@@ -188,7 +188,11 @@ def _ground_frames(scenes: Scenes, index: slice, t: Tensor, side: int, strength:
     mean = 0.5 + (ground - 0.5) * (0.15 + 0.55 * strength)
     tint = world.hsv_to_rgb(hue, 0.1 + 0.5 * strength, 1.0)
     plain = mean[:, None] * (tint / tint.mean(1, keepdim=True))
-    return plain[:, None, None] + (0.05 + 0.75 * strength) * waves
+    image = plain[:, None, None] + (0.05 + 0.75 * strength) * waves
+    if "floor" not in scenes.ground:
+        return image
+    below = ((scenes.ground["floor"][index][:, None] + axis) * side / 2 + 0.5).clamp(0, 1)  # (n, side): soft over the row that the line cuts
+    return image * (1 - 0.45 * below.repeat_interleave(side, 1))[:, None, :, None]
 
 
 def draw(scenes: Scenes, frames: int, size: int, background: float = 0.3, noise: float = 0.02, blur: int = 1) -> tuple[Tensor, Tensor]:

@@ -160,7 +160,10 @@ def _render(scene: dict[str, Tensor], size: int, background: float, noise: float
 
 
 def solid(scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
-    """The solids alone: colours (N, size*size, 3) from 0 to about 1, and how much of each pixel they cover, (N, size*size) from 0 to 1."""
+    """The solids alone: colours (N, size*size, 3) from 0 to about 1, and how much of each pixel they cover, (N, size*size) from 0 to 1.
+
+    A scene may say how much its solid shines: `gloss` (N,), from 0 (matte) to 1; without it is 0.3.
+    """
     device, n = scene["hue"].device, len(scene["hue"])
     # Geometry: every pixel's ray, seen from the solid. The view is parallel, so all rays of a picture share a direction.
     radius = 0.85 * scene["size"]  # in units of half the picture
@@ -197,7 +200,8 @@ def solid(scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
         shine = (2 * facing * normal[2] - light[p, 2]).clamp_min(0) ** 16  # towards the viewer at (0, 0, 1)
         tint = _surface(scene["pattern"][p], hit)
         shade = (0.32 + 0.72 * facing) * tint  # (K,)
-        colour[p * size * size + where] = shade[:, None] * albedo[p] + 0.3 * shine[:, None]
+        gloss = scene["gloss"][p] if "gloss" in scene else 0.3
+        colour[p * size * size + where] = shade[:, None] * albedo[p] + (gloss * shine)[:, None]
         alpha[p, where] = cover
     return colour.view(n, size * size, 3), alpha
 
