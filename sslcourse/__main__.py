@@ -1,4 +1,4 @@
-"""The command line: sslcourse train | evaluate | compare | table | claims | exercises | grade | bench | doctor."""
+"""The command line: sslcourse train | evaluate | compare | table | claims | wall | exercises | grade | bench | doctor."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ A hands-on course on self-supervised learning.
   sslcourse compare simclr byol               several methods under one encoder and one budget
   sslcourse table bigan --seeds 5             a paper's table, made again
   sslcourse claims simclr --seeds 5           does what the paper claims hold here?
+  sslcourse wall                              every method and every claim, as one page
   sslcourse grade FOLDER                      check a folder of submitted homework, into a CSV file
   sslcourse exercises                         does every checker name every known mistake?
   sslcourse bench                             how near is a training step to the network alone?
@@ -65,7 +66,9 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("--protocol", default="dino", choices=("dino", "lightly", "sklearn"), help="of kNN")
     sub.add_argument("--factors", action="store_true", help="also the factor table (toybox): what was kept, what was thrown away")
     sub.add_argument("--calibration", action="store_true", help="train and score the toybox's yardsticks over three seeds")
-    sub.add_argument("--seeds", type=int, default=3, help="of --calibration")
+    sub.add_argument("--all", nargs="?", const="all", metavar="WORLD", help="train and score every method of the course for the results wall "
+                     "(toybox, films, seen or heard; all of them by default)")  # fmt: skip
+    sub.add_argument("--seeds", type=int, default=3, help="of --calibration and --all")
 
     sub = command("replay", replay, "make a page of one recorded training, or of several side by side", REPLAY)
     sub.add_argument("checkpoint", nargs="+", help="checkpoints of `sslcourse train --replay`, or .replay.npz files")
@@ -89,8 +92,14 @@ def main(arguments: list[str] | None = None) -> int:
 
     sub = command("claims", claims, "test a paper's claims over several seeds", CLAIMS)
     sub.add_argument("paper", nargs="?", default="simclr")
+    sub.add_argument("--all", action="store_true", help="of every paper, one after another; goes on where it was broken off")
     sub.add_argument("--seeds", type=int, default=5)
     sub.add_argument("--out", help="JSON with all numbers; seeds in it are not run again (default: results/claims-PAPER.json)")
+
+    sub = command("wall", wall, "show the results wall, and write it as one page", WALL)
+    sub.add_argument("--out", help="the page (default: results/wall.html)")
+    sub.add_argument("--folder", default="results", help="where your own results are; they go before those that come with the course")
+    sub.add_argument("--keep", action="store_true", help="store them as those that come with the course (for those who build it)")
 
     sub = command("grade", grade, "check a folder of submitted notebooks and write a CSV file", GRADE)
     sub.add_argument("folder", help="notebooks, or one subfolder with a notebook for each student")
@@ -240,6 +249,7 @@ one that the checkpoint was trained on, unless --data names another.
 
   sslcourse evaluate results/simclr.safetensors --factors
   sslcourse evaluate --calibration         the toybox's table: pixels, random, supervised, SimCLR
+  sslcourse evaluate --all                 every method of the course, for the results wall: writes results/wall/*.json
 """
 
 
@@ -251,6 +261,8 @@ def evaluate(options) -> int:
 
     if options.calibration:
         return _calibration(options)
+    if options.all:
+        return _all_worlds(options)
     if not options.checkpoint:
         raise CourseError("name a checkpoint: sslcourse evaluate results/simclr.safetensors (sslcourse train simclr writes it)")
     methods, names = {}, set()
@@ -274,6 +286,20 @@ def evaluate(options) -> int:
         table = show.table([{"features": n, **{k: round(v, 2) for k, v in row.items()}} for n, row in value["factors"].items()])
         text += f"\n\n{table!r}"
     _answer(options, value, text)
+    return 0
+
+
+def _all_worlds(options) -> int:
+    from sslcourse import compare, show
+    from sslcourse import wall as walls
+
+    if options.checkpoint:
+        raise CourseError("--all trains and scores every method of the course; leave out the checkpoints")
+    found = {}
+    for world in walls.WORLDS if options.all == "all" else [options.all]:
+        found[world] = walls.measure(world, options.seeds, say=_say)
+        _say(f"{walls.WORLDS[world][2]}\n{show.table(compare.table(found[world]))!r}\nwritten: results/wall/{world}.json\n")
+    _answer(options, found, "next: sslcourse wall")
     return 0
 
 
@@ -381,6 +407,20 @@ Every claim is an effect that is positive where the paper is right. Over the see
 
 
 def claims(options) -> int:
+    from sslcourse import claims as papers
+
+    if not options.all:
+        return _claims_of(options)
+    if options.out:
+        raise CourseError("--all writes one file for each paper, results/claims-PAPER.json; leave out --out")
+    codes = []
+    for paper in papers.papers():
+        _say(paper)
+        codes.append(_claims_of(argparse.Namespace(**{**vars(options), "paper": paper})))
+    return max(codes)
+
+
+def _claims_of(options) -> int:
     from sslcourse import claims, show
 
     out = options.out or f"results/claims-{options.paper}.json"
@@ -393,6 +433,29 @@ def claims(options) -> int:
     _answer(options, {"paper": options.paper, "file": out, "claims": [{**r, "effects": v.effects} for r, v in zip(rows, verdicts)]},
             f"{show.table(rows)!r}\nall numbers: {out}")  # fmt: skip
     return 1 if any(v.verdict == "fail" for v in verdicts) else 0
+
+
+# ---------------------------------------------------------------------------------------------- wall
+
+WALL = """\
+Reads the result files that come with the course, and yours before them: results/wall/*.json (sslcourse evaluate --all, wall.add in Python)
+and results/claims-*.json (sslcourse claims --all).
+"""
+
+
+def wall(options) -> int:
+    from sslcourse import compare, show
+    from sslcourse import wall as walls
+
+    if options.keep:
+        _say("kept: " + ", ".join(file.name for file in walls.keep(options.folder)))
+    found, verdicts = walls.read(options.folder), walls.verdicts(options.folder)
+    page = walls.page(options.out, options.folder)
+    parts = [f"{walls.WORLDS[world][2]} ({rows['protocol']}; {rows['seeds']} seeds on {rows['profile']})\n{show.table(compare.table(rows))!r}"
+             for world, rows in found.items()]  # fmt: skip
+    parts.append(f"claims\n{show.table(walls.counted(verdicts))!r}")
+    _answer(options, {"worlds": found, "claims": verdicts, "page": str(page)}, "\n\n".join([*parts, f"written: {page}"]))
+    return 0
 
 
 # ---------------------------------------------------------------------------------------------- grade

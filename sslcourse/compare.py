@@ -1,9 +1,10 @@
-"""Several methods under one encoder and one budget: the results wall, and the table of real pictures.
+"""Several methods under one encoder and one budget: the rows of the results wall, and the table of real pictures.
 
     sslcourse compare simclr byol rotnet --data cifar10 --epochs 10 --batch-size 256
     sslcourse compare --wall                 every method by its COURSE recipe on the toybox, three seeds, with the factor table
+    sslcourse evaluate --all                 the same for every kind of data of the course: pictures, films, films with sound
 
-`wall()` gives what the last `--wall` printed, to which each notebook adds its own bar.
+`wall()` gives what was last measured on the toybox, to which each notebook adds its own bar; the whole wall is `sslcourse.wall`.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from sslcourse.methods import catalogue
 from sslcourse.tables import cell
 from sslcourse.train import fit
 
-STORED = Path(__file__).parent / "wall.json"
-BASELINES = ("chance", "pixels", "random encoder")
+MEASURED = Path(__file__).parent / "measured"  # result files that come with the course
+STORED = MEASURED / "toybox.json"
+BASELINES = ("chance", "pixels", "random encoder", "log-mel", "random ear")
+FEW = 10  # labels of each class, for the probe with few labels
 
 
 def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: str | None = None, epochs: int | None = None,
-        batch_size: int | None = None, factors: bool = False, folder: str | Path = "results/compare", say=print) -> dict:  # fmt: skip
+        batch_size: int | None = None, factors: bool = False, hear: bool = False, folder: str | Path = "results/compare",
+        say=print) -> dict:  # fmt: skip
     """Train every method from scratch with each seed, and score them all in one opening of the test labels per seed.
 
     Args:
@@ -37,10 +41,13 @@ def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: 
         encoder: the one backbone of all; where left out, the course's own (`small_cnn` for pictures).
         epochs, batch_size: the one budget of all; where left out, each method's COURSE recipe decides.
         factors: also the factor table, on the test split.
+        hear: judge the ears of the methods and not their eyes; only of those that have one.
         folder: where each training keeps its checkpoint; a run that was broken off goes on from there.
 
-    Returns {"data", "encoder", "profile", "versions", "rows": {name: {"kNN": [per seed], "linear": [...], "seconds": [...],
-    "epochs": n, "batch_size": n}}, "factors": {name: {factor: [per seed]}}}.
+    A method for scenes is trained on scenes, also where it is judged on the films of one second ("toyevents").
+
+    Returns {"data", "encoder", "profile", "versions", "rows": {name: {"kNN": [per seed], "linear": [...], "few labels": [...],
+    "seconds": [...], "epochs": n, "batch_size": n}}, "factors": {name: {factor: [per seed]}}}.
     """
     if seeds < 1:
         raise CourseError(f"seeds={seeds}; use at least 1")
@@ -52,31 +59,34 @@ def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: 
     used: dict[str, None] = {}  # backbones, in order; films have one for each method
     for seed in range(seeds):
         sets = load(data, seed)
-        methods = {}
+        methods: dict[str, torch.nn.Module] = {}
         for name in names:
             recipe = catalogue.module(name).COURSE.but(seed=seed, **changes)
             torch.manual_seed(common.step_seed(seed, 0xC09))
-            about = catalogue.about(name, data, len(sets.classes), encoder=encoder)
+            home = catalogue.home(name) if data == "toyevents" else data
+            about = catalogue.about(name, home, len(sets.classes), encoder=encoder)
             method = catalogue.build(about)
             used.setdefault(about["encoder"])
             file = Path(folder) / f"{Path(data).stem}-{name}-{about['encoder']}-{recipe.epochs}x{recipe.batch_size}-{seed}.safetensors"
             start = time.perf_counter()
-            history = fit(method, sets.train, recipe, checkpoint=file)
+            history = fit(method, (sets if home == data else load(home, seed)).train, recipe, checkpoint=file)
             seconds = sum(row["seconds"] for row in history)
             say(f"  seed {seed}  {name:<14} {recipe.epochs} epochs in {seconds:.0f} s ({time.perf_counter() - start:.0f} s in this call)")
             title = getattr(catalogue.module(name), "TITLE", type(method).__name__)
-            methods[title] = method
-            row = rows.setdefault(title, {"kNN": [], "linear": [], "seconds": [], "epochs": recipe.epochs, "batch_size": recipe.batch_size})
+            methods[title] = method.ear if hear else method
+            row = rows.setdefault(title, {"seconds": [], "epochs": recipe.epochs, "batch_size": recipe.batch_size})
             row["seconds"].append(seconds)
-        found = evaluate.report(methods, sets, seed=seed)
+        judged = sets.heard() if hear else sets
+        found = evaluate.report(methods, judged, seed=seed, few=FEW)
         for scores in found.rows:
-            row = rows.setdefault(scores["features"], {"kNN": [], "linear": []})
-            row["kNN"].append(scores["kNN"])
-            row["linear"].append(scores["linear"])
+            row = rows.setdefault(scores["features"], {})
+            for key in ("kNN", "linear", "few labels"):
+                row.setdefault(key, []).append(scores[key])
             say(f"  seed {seed}  {scores['features']:<16} kNN {scores['kNN']:.3f}  linear {scores['linear']:.3f}")
         if factors:
-            sources = {"pixels": "pixels", "random encoder": evaluate.random_like(next(iter(methods.values())), sets.train, seed), **methods}
-            for name, values in evaluate.factor_table(sources, sets, on="test").items():
+            untrained = evaluate.random_like(next(iter(methods.values())), judged.train, seed)
+            raw = {"log-mel": "pixels", "random ear": untrained} if hear else {"pixels": "pixels", "random encoder": untrained}
+            for name, values in evaluate.factor_table({**raw, **methods}, judged, on="test").items():
                 for factor, value in values.items():
                     kept.setdefault(name, {}).setdefault(factor, []).append(value)
     return {"data": found.data, "protocol": found.protocol, "encoder": ", ".join(used), "seeds": seeds, "profile": str(common.profile()),
@@ -87,7 +97,7 @@ def table(found: dict) -> list[dict]:
     """Rows for a table, in per cent: baselines first, then by their linear probe."""
     rows = []
     for name, row in sorted(found["rows"].items(), key=lambda item: (item[0] not in BASELINES, statistics.fmean(item[1]["linear"]))):
-        rows.append({"features": name, "kNN": cell(row["kNN"]), "linear probe": cell(row["linear"]),
+        rows.append({"features": name, "kNN": cell(row["kNN"]), "linear probe": cell(row["linear"]), "few labels": cell(row.get("few labels", [])),
                      "seconds of training": f"{statistics.fmean(row['seconds']):.0f}" if "seconds" in row else "–",
                      "epochs": row.get("epochs", "–"), "batch size": row.get("batch_size", "–")})  # fmt: skip
     return rows

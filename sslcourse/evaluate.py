@@ -261,8 +261,8 @@ class Report:
         return f"<table><caption style='text-align:left;white-space:nowrap'>{self._heading()}</caption><tr>{head}</tr>{body}</table>"
 
 
-def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: int = 0, protocol: str = "dino",
-           baselines: bool = True) -> Report:  # fmt: skip
+def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: int = 0, protocol: str = "dino", baselines: bool = True,
+           few: int | None = None) -> Report:  # fmt: skip
     """The final scores on the test split, with chance, raw pixels and a random encoder beside them.
 
     Args:
@@ -270,6 +270,7 @@ def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: in
         seed: of the random encoder.
         protocol: of kNN, see `KNN`.
         baselines: leave out the three only where another row of the same table has them.
+        few: also a linear probe that has seen so many labels of each class ("few labels"), the same ones for every row.
 
     Raises:
         SealedLabels: when a training is under way.
@@ -282,20 +283,27 @@ def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: in
     label, train_label = _labels(data.test, "evaluate.report").cpu(), data.train.label.cpu()
     rows: list[dict] = []
 
+    chosen = few_labels(data.train, min(1.0, few * classes / len(data.train)), seed) if few else None
+
     def add(name: str, train_x: Tensor, x: Tensor) -> None:
-        rows.append({"features": name, **score(train_x, train_label, x, label, classes=classes, protocol=protocol)})
+        row = {"features": name, **score(train_x, train_label, x, label, classes=classes, protocol=protocol)}
+        if chosen is not None:
+            row["few labels"] = _accuracy(linear_probe(train_x[chosen], train_label[chosen], classes=classes).predict(x), label)
+        rows.append(row)
 
     if baselines:
         most = float(torch.bincount(train_label, minlength=classes).max() / len(train_label))
-        rows.append({"features": "chance", "kNN": most, "linear": most})
-        add("pixels", features.pixels(data.train), features.pixels(data.test))
-        untrained = random_like(next(iter(methods.values())), data.train, seed)
-        add("random encoder", features.extract(untrained, data.train), features.extract(untrained, data.test))
+        rows.append({"features": "chance", "kNN": most, "linear": most, **({"few labels": most} if few else {})})
+        raw, untrained = ("log-mel", "random ear") if data.train.kind == "audio" else ("pixels", "random encoder")
+        add(raw, features.pixels(data.train), features.pixels(data.test))
+        encoder = random_like(next(iter(methods.values())), data.train, seed)
+        add(untrained, features.extract(encoder, data.train), features.extract(encoder, data.test))
     for name, method in methods.items():
         add(name, features.extract(method, data.train), features.extract(method, data.test))
     settings = KNN[protocol]
     text = f"kNN {protocol}: cosine, k={settings['k']}" + (f", T={settings['temperature']}" if settings["temperature"] else "")
-    return Report(rows, data.name, f"{text}; linear: logistic regression on {len(train_label):,} labels, frozen encoder",
+    text += f"; linear: logistic regression on {len(train_label):,} labels, frozen encoder" + f"; few labels: on {few} of each class" * bool(few)
+    return Report(rows, data.name, text,
                   len(data.test.openings))  # fmt: skip
 
 

@@ -1061,3 +1061,96 @@ def match(seen, future, share, place: int, title: str | None = None) -> Picture:
     if title:
         figure.suptitle(title, fontsize=10)
     return figure
+
+
+# ---------------------------------------------------------------------------------------------- the results wall
+
+_VERDICT_COLOURS = {"pass": RIGHT, "inconclusive": "#B8BEC6", "fail": WRONG}
+_VERDICT_SIGNS = {"pass": "\u2713", "inconclusive": "?", "fail": "\u2717"}
+
+
+@_drawing
+def wall(rows: Mapping[str, Mapping], chance: float | None = None, title: str | None = None) -> Picture:
+    """Every method in one picture: a bar for the linear probe, marks for kNN and for few labels, the seconds of training behind it.
+
+    Args:
+        rows: {name: {"linear": [one per seed], "kNN": [...], "few labels": [...], "seconds": [...], "mine": True or absent}}, shares from 0
+            to 1, as in the result files of the course; "chance" is left out. Baselines, which were not trained, come first and are grey.
+        chance: what guessing scores.
+    """
+    from matplotlib.lines import Line2D
+
+    shown = {name: row for name, row in rows.items() if name != "chance" and row.get("linear")}
+    if not shown:
+        raise CourseError('nothing to draw: pass {name: {"linear": [0.5, 0.6]}}')
+    order = sorted(shown, key=lambda n: (bool(shown[n].get("seconds")) or bool(shown[n].get("mine")), float(np.mean(shown[n]["linear"]))))
+    figure = Picture(WIDTH, 1.15 + 0.34 * len(order) + (0.25 if title else 0), layout="constrained")
+    ax = figure.subplots()
+    for i, name in enumerate(order):
+        row = shown[name]
+        linear = 100 * np.array(row["linear"], float)
+        colour = "#E69F00" if row.get("mine") else COLOURS[0] if row.get("seconds") else "#B8BEC6"
+        ax.barh(i, linear.mean(), 0.64, color=colour, xerr=linear.std(ddof=1) if len(linear) > 1 else None,
+                error_kw={"ecolor": INK, "elinewidth": 1.1, "capsize": 2.5})  # fmt: skip
+        for key, marker in (("kNN", "o"), ("few labels", "D")):
+            if row.get(key):
+                ax.plot(100 * float(np.mean(row[key])), i, marker, color="white", markeredgecolor=INK, markersize=5.5, markeredgewidth=1.2)
+        text = f"{linear.mean():.1f}" + (f" ± {linear.std(ddof=1):.1f}" if len(linear) > 1 else "")
+        text += f"   {np.mean(row['seconds']):.0f} s" if row.get("seconds") else ""
+        ax.text(102, i, text, va="center", fontsize=9)
+    names = [_wrap(n + (" (yours)" if shown[n].get("mine") else ""), 190, 9.5, 2) for n in order]
+    ax.set_yticks(range(len(order)), names, fontsize=9.5)
+    ax.set_xlim(0, 100)
+    ax.set_ylim(len(order) - 0.45, -0.6)
+    ax.tick_params(axis="y", length=0)
+    ax.set_xlabel("accuracy on the test split in per cent; right: linear probe, and seconds of training")
+    if chance is not None:
+        ax.axvline(100 * chance, color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
+    marks = [Line2D([], [], color=COLOURS[0], linewidth=7, label="linear probe"),
+             Line2D([], [], marker="o", linestyle="", color="white", markeredgecolor=INK, label="kNN"),
+             Line2D([], [], marker="D", linestyle="", color="white", markeredgecolor=INK, markersize=5, label="few labels"),
+             *([Line2D([], [], color=INK, linewidth=1.1, linestyle=(0, (4, 2)), label="chance")] if chance is not None else [])]  # fmt: skip
+    figure.legend(handles=marks, loc="outside upper left", ncols=4, fontsize=9)
+    if title:
+        ax.set_title(title)
+    return figure
+
+
+@_drawing
+def verdicts(rows: Sequence[Mapping], title: str | None = None) -> Picture:
+    """All claims at a glance: a row for each paper, a square for each claim, coloured by its verdict.
+
+    Args:
+        rows: dicts with "paper" and "verdict" ("pass", "inconclusive" or "fail"), in the order in which they are to be shown.
+    """
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
+
+    unknown = sorted({str(r["verdict"]) for r in rows} - set(_VERDICT_COLOURS))
+    if unknown or not rows:
+        wrong = f"verdicts {', '.join(unknown)}; they are pass, inconclusive or fail"
+        raise CourseError(wrong if unknown else "nothing to draw: there are no claims")
+    papers = list(dict.fromkeys(r["paper"] for r in rows))
+    most = max(sum(r["paper"] == p for r in rows) for p in papers)
+    figure = Picture(WIDTH, 0.9 + 0.36 * len(papers) + (0.25 if title else 0), layout="constrained")
+    ax = figure.subplots()
+    for i, name in enumerate(papers):
+        of = sorted((str(r["verdict"]) for r in rows if r["paper"] == name), key=list(_VERDICT_COLOURS).index)
+        for k, verdict in enumerate(of):
+            ax.add_patch(Rectangle((k + 0.06, i - 0.38), 0.88, 0.76, color=_VERDICT_COLOURS[verdict]))
+            ink = INK if verdict == "inconclusive" else "white"
+            ax.text(k + 0.5, i, _VERDICT_SIGNS[verdict], ha="center", va="center", fontsize=9, color=ink)
+        ax.text(len(of) + 0.25, i, f"{of.count('pass')} of {len(of)}", va="center", fontsize=9)
+    ax.set_xlim(0, most + 2)
+    ax.set_ylim(len(papers) - 0.5, -0.5)
+    ax.set_yticks(range(len(papers)), papers, fontsize=9.5)
+    ax.set_xticks([])
+    ax.tick_params(length=0)
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    handles = [Line2D([], [], marker="s", linestyle="", markersize=9, color=c, label=f"{_VERDICT_SIGNS[v]} {v}")
+               for v, c in _VERDICT_COLOURS.items()]  # fmt: skip
+    figure.legend(handles=handles, loc="outside upper left", ncols=3, fontsize=9)
+    if title:
+        ax.set_title(title)
+    return figure

@@ -169,9 +169,17 @@ class Samples:
         new._label, new._factors, new.labelled = torch.full_like(self._label, -1), {}, False
         return new
 
+    def heard(self) -> Samples:
+        """The same samples as sounds alone: what an ear is judged on."""
+        if self.audio is None:
+            raise CourseError(f"{self.name!r} has no sound; take data that has, such as toybox.events()")
+        new = self._copy(lambda t: t)
+        new.kind = "audio"
+        return new
+
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """The samples at `index` as a dict of tensors. A test split carries label -1 and no factors."""
-        batch = {self.kind: self.seen[index], "index": index}
+        batch = {"index": index} if self.kind == "audio" else {self.kind: self.seen[index], "index": index}
         if self.audio is not None:
             batch["audio"] = self.audio[index].float() / 32767
         if self.split == "test":
@@ -276,6 +284,10 @@ class Data:
 
     def to(self, device) -> Data:
         return Data(self.train.to(device), self.validation.to(device), self.test.to(device))
+
+    def heard(self) -> Data:
+        """The same splits as sounds alone: what an ear is judged on."""
+        return Data(*(part.heard() for part in self))
 
     @property
     def name(self) -> str:

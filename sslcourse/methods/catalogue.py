@@ -30,10 +30,16 @@ def home(name: str) -> str:
     return getattr(module(name), "DATA", "toybox")
 
 
+def hears(name: str) -> bool:
+    """Whether a method learns from films with sound, and so has an `ear`."""
+    return home(name) in ("toyevents", "toyscenes")
+
+
 def of(data: str) -> tuple[str, ...]:
     """The methods that learn from such data: those for videos from the videos that come with the course, all others from pictures."""
     films = data in ("toyvideos", "toytracks", "movingdigits", "toyevents", "toyscenes")
-    return tuple(name for name in NAMES if (home(name) == data if films else home(name) == "toybox"))
+    homes = {"toyevents": ("toyevents", "toyscenes")}.get(data, (data,)) if films else ("toybox",)  # an event is a short scene
+    return tuple(name for name in NAMES if home(name) in homes)
 
 
 def about(name: str, data: str, classes: int, recipe: str = "course", encoder: str | None = None, changes: Iterable[str] = ()) -> dict:

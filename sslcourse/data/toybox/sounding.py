@@ -290,18 +290,17 @@ def events(train: int = 1200, validation: int = 300, test: int = 600, *, seconds
         solid), `outside` (a tone); extras `mask` (T, H, W; 1 the solid that is heard, 2 the silent one), `impacts` and `speeds` (32,), NaN after
         the last.
     """
-    for name, value, low, high in (("seconds", seconds, 0.5, 10), ("size", size, 16, 128), ("background", background, 0, 1), ("channel", channel, 0, 1),
-                                   ("venue", venue, 0, 1), ("coupling", coupling, 0, 1), ("distractors", distractors, 0, 1)):  # fmt: skip
+    shares = {"background": background, "channel": channel, "venue": venue, "coupling": coupling, "distractors": distractors}
+    for name, value, low, high in (("seconds", seconds, 0.5, 10), ("size", size, 16, 128), *((k, v, 0, 1) for k, v in shares.items())):
         if not low <= value <= high:
             raise CourseError(f"{name}={value}; choose {low} to {high}")
     if seconds * FPS % 1:
-        raise CourseError(f"seconds={seconds} is {seconds * FPS:g} frames; choose a whole number of sixteenths, such as {round(seconds * FPS) / FPS:g}")
+        raise CourseError(f"seconds={seconds} is {seconds * FPS:g} frames; choose a number of sixteenths, such as {round(seconds * FPS) / FPS:g}")
     parts = []
     for split, n in (("train", train), ("validation", validation), ("test", test)):
         if n < 1:
             raise CourseError(f"{split}={n}; ask for at least one film")
-        knobs = dict(seconds=seconds, size=size, background=background, channel=channel, venue=venue, coupling=coupling, distractors=distractors,
-                     new=new and split == "test", stereo=stereo)  # fmt: skip
+        knobs = {"seconds": seconds, "size": size, **shares, "new": new and split == "test", "stereo": stereo}
         kept = _kept(split, n, seed, cache, knobs)
         columns = {k[7:]: v for k, v in kept.items() if k.startswith("factor_")}
         kinds = {"material": _MATERIALS, "shiny": ("matte", "shiny"), "direction": ("left", "right"), "shape": NAMES, "hue": 1.0,
