@@ -294,7 +294,8 @@ def test_both_senses_can_tell_the_event():
     heard = [(sounds.log_mel(m["audio"], 8000) + 7) / 2.5 for m in (many, more)]
     assert _accuracy(ear, heard[0], many["label"], heard[1], more["label"]) > 0.8
     eye = nn.Sequential(nn.Conv3d(3, 16, 3, 2, 1), nn.BatchNorm3d(16), nn.ReLU(), nn.Conv3d(16, 32, 3, 2, 1), nn.BatchNorm3d(32), nn.ReLU(),
-                        nn.Conv3d(32, 64, 3, (1, 2, 2), 1), nn.BatchNorm3d(64), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Linear(64, 6))  # fmt: skip
+                        nn.Conv3d(32, 64, 3, (1, 2, 2), 1), nn.BatchNorm3d(64), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(),
+                        nn.Linear(64, 6))  # fmt: skip
     seen = [m["video"].float() / 127.5 - 1 for m in (many, more)]
     assert _accuracy(eye, seen[0], many["label"], seen[1], more["label"], 12) > 0.5
 
