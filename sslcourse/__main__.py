@@ -1,4 +1,4 @@
-"""The command line: sslcourse train | evaluate | compare | table | claims | wall | exercises | grade | bench | doctor."""
+"""The command line: sslcourse train | evaluate | compare | esc | table | claims | wall | exercises | grade | bench | doctor."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from pathlib import Path
 from sslcourse.common import CourseError
 
 # Written out, so that --help need not wait for torch; a test compares them with `methods.catalogue`.
-METHODS = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "video_lstm", "colorization", "dpc", "supervised")
-ENCODERS = ("small_cnn", "resnet18", "dense_cnn", "dense_resnet18", "small_3d", "resnet18_2d3d", "pixel_lstm", "patch_lstm")
+METHODS = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "video_lstm", "colorization", "dpc", "xdc", "supervised")
+ENCODERS = ("small_cnn", "resnet18", "dense_cnn", "dense_resnet18", "small_3d", "resnet18_2d3d", "small_clip", "r2plus1d_18",
+            "pixel_lstm", "patch_lstm")  # fmt: skip
 
 TOP = """\
 A hands-on course on self-supervised learning.
@@ -23,6 +24,8 @@ A hands-on course on self-supervised learning.
   sslcourse evaluate results/simclr.safetensors
                                               its score on the test split, with baselines beside it
   sslcourse compare simclr byol               several methods under one encoder and one budget
+  sslcourse esc --data spokendigits --folds speaker
+                                              what ears hear: crops, a linear SVM, fold by fold
   sslcourse table bigan --seeds 5             a paper's table, made again
   sslcourse claims simclr --seeds 5           does what the paper claims hold here?
   sslcourse wall                              every method and every claim, as one page
@@ -85,6 +88,16 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("--wall", action="store_true", help="measure the results wall that the notebooks show: toybox, three seeds, all factors")
     sub.add_argument("--folder", default="results/compare", help="where the checkpoints go; the same command goes on from them")
 
+    sub = command("esc", esc, "judge ears by the ESC protocol: crops, a linear SVM, fold by fold", ESC)
+    sub.add_argument("checkpoint", nargs="*", help="of methods that learn from films with sound; without one, the baselines alone")
+    _data(sub, default="esc50")
+    sub.add_argument("--folds", default="fold", metavar="FACTOR", help="whose values are the folds, such as speaker; none for the official split")
+    sub.add_argument("--crops", type=int, default=10, help="of each recording")
+    sub.add_argument("--seconds", type=float, help="of a crop (default: 2, or four fifths of shorter recordings)")
+    sub.add_argument("--seeds", type=int, default=3, help="of ears that are made here: random, supervised")
+    sub.add_argument("--supervised", action="store_true", help="also an ear trained with the labels of the training folds")
+    sub.add_argument("--random", action="append", default=[], choices=("resnet18_mel",), help="also this network with random weights")
+
     sub = command("table", table, "make a paper's table again, with seeds and spread", TABLE)
     sub.add_argument("name", nargs="?", help="leave it out for a list")
     sub.add_argument("--seeds", type=int, default=3)
@@ -132,8 +145,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _data(sub, default: str | None = "toybox") -> None:
     sub.add_argument("--data", default=default, help="toybox, toybox:BACKGROUND, digits, cifar10, stl10, mnist, a .npz file of your "
-                     "own arrays (image, label[, test_image, test_label]), or a folder with one subfolder per class; films: toyvideos, toytracks, "
-                     "movingdigits, with sound toyevents, toyscenes, or a folder of prepared clips")  # fmt: skip
+                     "own arrays (image, label[, test_image, test_label]; for sounds audio, rate, label), or a folder with one subfolder per class; "
+                     "sounds: esc50, spokendigits; films: toyvideos, toytracks, "
+                     "movingdigits, with sound toyevents, toyscenes, avdigits, or a folder of prepared clips")  # fmt: skip
 
 
 def _say(text: str) -> None:
@@ -350,6 +364,41 @@ def compare(options) -> int:
         compare.keep(found)
         text += f"\nwritten: {compare.STORED}"
     _answer(options, found, text)
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------- esc
+
+ESC = """\
+Every fold tests once; chance, the log-mel spectrogram and an ear that was never trained stand beside the ears of the checkpoints.
+
+  python data_scripts/esc50.py
+  sslcourse esc results/xdc.safetensors --supervised
+  sslcourse esc --data spokendigits --folds speaker         other speakers in the test than in the training
+"""
+
+
+def esc(options) -> int:
+    from sslcourse import checkpoints, common, encoders, esc, show
+    from sslcourse.data.load import load
+    from sslcourse.methods import catalogue
+
+    ears = {}
+    for file in options.checkpoint:
+        state = checkpoints.read(file)
+        method = catalogue.build(state.about) if state.about else None
+        if not hasattr(method, "ear"):
+            raise CourseError(f"{file!r} has no ear; train a method that learns from films with sound, on toyevents for example")
+        checkpoints.load_weights(state, method).eval()
+        name = type(method).__name__
+        ears[name if name not in ears else Path(file).stem] = method.ear
+    ears |= {f"random {name}": esc.random_ear(getattr(encoders, name)) for name in options.random}
+    if options.supervised:
+        ears["supervised"] = esc.supervised_ear()
+    found = esc.esc(ears, load(options.data), folds=None if options.folds == "none" else options.folds, crops=options.crops, seconds=options.seconds,
+                    seeds=options.seeds, say=_say)  # fmt: skip
+    value = {"data": found.data, "protocol": found.protocol, "folds": found.folds, "rows": found.rows, "profile": str(common.profile())}
+    _answer(options, value, f"{found._heading()}; {options.seeds} seeds, on {common.profile()}\n{show.table(found.table())!r}")
     return 0
 
 

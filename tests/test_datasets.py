@@ -49,7 +49,8 @@ def test_no_test_score_while_training(toys):
 
 def test_only_the_reporting_modules_can_open_labels():
     # The films that are made of a test split's digits are sealed again.
-    allowed = {"sslcourse/evaluate.py", "sslcourse/tracking.py", "sslcourse/data/datasets.py", "sslcourse/data/moving_digits.py"}
+    allowed = {"sslcourse/evaluate.py", "sslcourse/tracking.py", "sslcourse/esc.py", "sslcourse/data/datasets.py",
+               "sslcourse/data/moving_digits.py", "sslcourse/data/heard.py"}  # fmt: skip
     users = set()
     for file in (ROOT / "sslcourse").rglob("*.py"):
         names = {n.id for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.Name)} | {

@@ -7,7 +7,8 @@ from pathlib import Path
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data
 
-NAMES = ("toybox", "digits", "cifar10", "stl10", "mnist", "toyvideos", "toytracks", "movingdigits", "ucf101", "hmdb51", "toyevents", "toyscenes")
+NAMES = ("toybox", "digits", "cifar10", "stl10", "mnist", "toyvideos", "toytracks", "movingdigits", "ucf101", "hmdb51", "toyevents", "toyscenes",
+         "esc50", "spokendigits", "avdigits")  # fmt: skip
 
 
 def load(name: str, seed: int = 0) -> Data:
@@ -15,15 +16,17 @@ def load(name: str, seed: int = 0) -> Data:
 
     Args:
         name: "toybox" (or "toybox:0.5" for another background), "digits", "cifar10", "stl10", "mnist", a `.npz` file of
-            your own arrays, or a folder of images with one subfolder per class. Videos: "toyvideos" (motion classes),
-            "toytracks" (for tracking), "movingdigits", "ucf101", "hmdb51", or a folder of prepared clips (see `sslcourse.data.clips`).
-            Films with sound: "toyevents" (one second, six events), "toyscenes" (three seconds, to cut windows from).
+            your own arrays (images, or sounds: see `sslcourse.data.heard.npz`), or a folder of images with one subfolder
+            per class. Videos: "toyvideos" (motion classes), "toytracks" (for tracking), "movingdigits", "ucf101", "hmdb51",
+            or a folder of prepared clips (see `sslcourse.data.clips`). Films with sound: "toyevents" (one second, six
+            events), "toyscenes" (three seconds, to cut windows from), "avdigits" (written and spoken digits, constructed
+            pairs). Recordings: "esc50" (its fold 1 tests), "spokendigits".
         seed: of the toybox's world, or of the split where the data come without one.
     """
-    from sslcourse.data import clips, images, moving_digits, toybox
+    from sslcourse.data import clips, heard, images, moving_digits, toybox
 
     made = {"toyvideos": toybox.videos, "toytracks": toybox.tracks, "movingdigits": moving_digits.videos, "toyevents": toybox.events,
-            "toyscenes": toybox.sounding.scenes}  # fmt: skip
+            "toyscenes": toybox.sounding.scenes, "spokendigits": heard.spoken_digits, "avdigits": heard.av_digits}  # fmt: skip
     if name in made:
         return made[name](seed=seed)
     kind, _, rest = name.partition(":")
@@ -35,13 +38,15 @@ def load(name: str, seed: int = 0) -> Data:
         return toybox.images(background=background, seed=seed)
     if name in ("ucf101", "hmdb51"):
         return getattr(clips, name)()
+    if name == "esc50":
+        return heard.esc50()
     if name in NAMES:
         return getattr(images, name)()
     path = Path(name)
     if clips.is_prepared(path):
         return clips.open(path)
     if path.suffix == ".npz" and path.is_file():
-        return images.npz(path)
+        return heard.npz(path) if "audio" in (heard.shapes(path) or ()) else images.npz(path)
     if path.is_dir():
         return images.folder(path)
     raise CourseError(f"--data {name}: neither a data set ({', '.join(NAMES)}) nor a .npz file or folder that exists")
