@@ -557,3 +557,88 @@ def resnet18_mel() -> MelEncoder:
     stages["conv1"][0] = nn.Conv2d(1, 64, 3, 1, 1, bias=False)
     nn.init.kaiming_normal_(stages["conv1"][0].weight, mode="fan_out", nonlinearity="relu")
     return MelEncoder(stages, 512)
+
+
+# ---------------------------------------------------------------------------------------------- a film as one vector
+
+
+class ClipEncoder(Stages):
+    """Named stages of 3-D convolutions over a whole film, then the average over time and place."""
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
+        return self.stages(video * 4 - 2).mean((2, 3, 4))
+
+
+def small_clip(dim: int = 64) -> ClipEncoder:
+    """Four 3-D convolutions for short films of 32 pixels, 187 k parameters at dim 64: (B, 3, 16, 32, 32) to (B, dim, 2, 4, 4), then averaged.
+
+    All four see time, the first one already: what moves is told from what stands still before anything is averaged.
+    """
+
+    def stage(inside: int, outside: int, side: int, time: int, place: int) -> nn.Sequential:
+        conv = nn.Conv3d(inside, outside, (3, side, side), (time, place, place), (1, side // 2, side // 2), bias=False)
+        return nn.Sequential(conv, nn.BatchNorm3d(outside), nn.ReLU(inplace=True))
+
+    quarter, half = max(1, dim // 4), max(1, dim // 2)
+    stages = {
+        "conv1": stage(3, quarter, 5, 2, 2),  # (B, 16, 8, 16, 16)
+        "conv2": stage(quarter, half, 3, 1, 2),  # (B, 32, 8, 8, 8)
+        "conv3": stage(half, dim, 3, 2, 2),  # (B, 64, 4, 4, 4)
+        "conv4": stage(dim, dim, 3, 2, 1),  # (B, 64, 2, 4, 4)
+    }
+    return ClipEncoder(stages, dim)
+
+
+def r2plus1d_18() -> ClipEncoder:
+    """torchvision's R(2+1)D-18 (Tran et al., 2018), whose every 3-D convolution is one over places and then one over time; dim 512, for a GPU.
+
+    XDC's video network. The authors' differs in details: it sets the number of channels between the two for each convolution by itself, and
+    its batch normalisation has eps 1e-3 and PyTorch momentum 0.9.
+    """
+    from torchvision.models.video import r2plus1d_18 as build
+
+    net = build(weights=None)
+    return ClipEncoder({"stem": net.stem, "layer1": net.layer1, "layer2": net.layer2, "layer3": net.layer3, "layer4": net.layer4}, 512)
+
+
+# ---------------------------------------------------------------------------------------------- films whose time is kept
+
+
+class FilmEncoder(Stages):
+    """Named stages of convolutions that never stride in time: a map for every frame, and the average of all of them as one vector."""
+
+    def maps(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d t y x"]:
+        """What is seen at each moment and place; films are floats 0..1."""
+        return self.stages(video * 4 - 2)
+
+    def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
+        return self.maps(video).mean((2, 3, 4))
+
+
+def small_mc3(dim: int = 64) -> FilmEncoder:
+    """Four convolutions of the MCx family for films of 32 pixels, 101 k parameters at dim 64: (B, 3, T, 32, 32) to a map (B, dim, T, 4, 4).
+
+    MC3 (Tran et al., CVPR 2018, arXiv:1711.11248): the lower stages look at three frames at once, the upper ones at each frame by itself, and
+    none strides in time, so that what happens can be dated to a frame in the end.
+    """
+
+    def stage(inside: int, outside: int, kernel: tuple[int, int, int], stride: int) -> nn.Sequential:
+        conv = nn.Conv3d(inside, outside, kernel, (1, stride, stride), tuple(k // 2 for k in kernel), bias=False)
+        return nn.Sequential(conv, nn.BatchNorm3d(outside), nn.ReLU(inplace=True))
+
+    half, most = max(1, 3 * dim // 8), max(1, 3 * dim // 4)
+    stages = {
+        "conv1": stage(3, half, (3, 5, 5), 4),  # (B, 24, T, 8, 8)
+        "conv2": stage(half, most, (3, 3, 3), 2),  # (B, 48, T, 4, 4)
+        "conv3": stage(most, dim, (1, 3, 3), 1),  # (B, 64, T, 4, 4)
+        "conv4": stage(dim, dim, (1, 3, 3), 1),
+    }
+    return FilmEncoder(stages, dim)
+
+
+def mc3_18() -> FilmEncoder:
+    """torchvision's MC3 with 18 layers, dim 512, 11.5 M parameters: (B, 3, T, 112, 112) to a map (B, 512, T, 7, 7). For a GPU; AVTS's own."""
+    from torchvision.models.video import mc3_18 as build
+
+    net = build(weights=None)
+    return FilmEncoder({"stem": net.stem, "layer1": net.layer1, "layer2": net.layer2, "layer3": net.layer3, "layer4": net.layer4}, 512)

@@ -9,7 +9,7 @@ import torch
 from sslcourse import augment, common, encoders
 from sslcourse.common import CourseError
 from sslcourse.data import moving_digits, toybox
-from sslcourse.methods import bigan, byol, clip, colorization, deepcluster, dpc, jigsaw, moco, rotnet, simclr, supervised, video_lstm
+from sslcourse.methods import bigan, byol, clip, colorization, deepcluster, dpc, jigsaw, moco, rotnet, simclr, supervised, video_lstm, xdc
 from sslcourse.train import Recipe, epochs, fit
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
@@ -40,9 +40,11 @@ VIDEO: dict = {
     "colorization": ("tracks", lambda: colorization.Colorization(encoders.dense_cnn(8, 8))),
     "dpc": ("videos", lambda: dpc.DPC(encoders.small_3d(16), horizon=(1, 1), view=CROPS)),
     "dpc, one predictor a step": ("videos", lambda: dpc.DPC(encoders.small_3d(16), horizon=(2, 2), sequential=False, view=CROPS)),
+    "xdc": ("events", lambda: xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), clusters=4, every=100)),
+    "mdc": ("events", lambda: xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), variant="mdc", clusters=4, every=1)),
 }
 READS_LABELS = {"supervised"}  # the yardstick, and nobody else
-BEGINS_ANEW = {"deepcluster"}  # its classifier is new in every epoch, which with two steps has no time to learn; "seldom" has
+BEGINS_ANEW = {"deepcluster", "mdc"}  # their classifiers are new in every epoch, which with two steps is no time to learn; "seldom" and "xdc" have some
 
 
 @pytest.fixture(params=[*METHODS, *VIDEO])
