@@ -44,7 +44,7 @@ VIDEO: dict = {
     "mdc": ("events", lambda: xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), variant="mdc", clusters=4, every=1)),
 }
 READS_LABELS = {"supervised"}  # the yardstick, and nobody else
-BEGINS_ANEW = {"deepcluster", "mdc"}  # their classifiers are new in every epoch, which with two steps is no time to learn; "seldom" and "xdc" have some
+BEGINS_ANEW = {"deepcluster", "mdc"}  # their classifiers are new in every epoch, which with two steps is too short; "seldom" and "xdc" are not so
 
 
 @pytest.fixture(params=[*METHODS, *VIDEO])
