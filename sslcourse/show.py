@@ -14,6 +14,7 @@ import functools
 import html
 import io
 import math
+import statistics
 import sys
 import textwrap
 import threading
@@ -1088,14 +1089,14 @@ def wall(rows: Mapping[str, Mapping], chance: float | None = None, title: str | 
     ax = figure.subplots()
     for i, name in enumerate(order):
         row = shown[name]
-        linear = 100 * np.array(row["linear"], float)
+        linear, mean = 100 * np.array(row["linear"], float), 100 * statistics.fmean(row["linear"])
         colour = "#E69F00" if row.get("mine") else COLOURS[0] if row.get("seconds") else "#B8BEC6"
-        ax.barh(i, linear.mean(), 0.64, color=colour, xerr=linear.std(ddof=1) if len(linear) > 1 else None,
+        ax.barh(i, mean, 0.64, color=colour, xerr=linear.std(ddof=1) if len(linear) > 1 else None,
                 error_kw={"ecolor": INK, "elinewidth": 1.1, "capsize": 2.5})  # fmt: skip
         for key, marker in (("kNN", "o"), ("few labels", "D")):
             if row.get(key):
                 ax.plot(100 * float(np.mean(row[key])), i, marker, color="white", markeredgecolor=INK, markersize=5.5, markeredgewidth=1.2)
-        text = f"{linear.mean():.1f}" + (f" ± {linear.std(ddof=1):.1f}" if len(linear) > 1 else "")
+        text = f"{mean:.1f}" + (f" ± {linear.std(ddof=1):.1f}" if len(linear) > 1 else "")
         text += f"   {np.mean(row['seconds']):.0f} s" if row.get("seconds") else ""
         ax.text(102, i, text, va="center", fontsize=9)
     names = [_wrap(n + (" (yours)" if shown[n].get("mine") else ""), 190, 9.5, 2) for n in order]
@@ -1151,6 +1152,36 @@ def verdicts(rows: Sequence[Mapping], title: str | None = None) -> Picture:
     handles = [Line2D([], [], marker="s", linestyle="", markersize=9, color=c, label=f"{_VERDICT_SIGNS[v]} {v}")
                for v, c in _VERDICT_COLOURS.items()]  # fmt: skip
     figure.legend(handles=handles, loc="outside upper left", ncols=3, fontsize=9)
+    if title:
+        ax.set_title(title)
+    return figure
+
+
+@_drawing
+def intervals(rows: Sequence[tuple], title: str | None = None) -> Picture:
+    """Effects with their intervals, one below the other, and a line at 0: does the interval hold it?
+
+    Args:
+        rows: (text, mean, low, high, verdict) each; the verdict ("pass", "inconclusive" or "fail") chooses colour and sign. Without an interval
+            (one seed) low and high are infinite, and only the mean is drawn.
+    """
+    if not rows:
+        raise CourseError("nothing to draw: pass rows of (text, mean, low, high, verdict)")
+    figure = Picture(WIDTH, 0.8 + 0.44 * len(rows) + (0.25 if title else 0), layout="constrained")
+    ax = figure.subplots()
+    for i, (_, mean, low, high, verdict) in enumerate(rows):
+        if verdict not in _VERDICT_COLOURS:
+            raise CourseError(f"verdict {verdict!r}; it is pass, inconclusive or fail")
+        colour = _VERDICT_COLOURS[verdict] if verdict != "inconclusive" else SOFT
+        if math.isfinite(low) and math.isfinite(high):
+            ax.plot([low, high], [i, i], color=colour, linewidth=3, solid_capstyle="butt")
+        ax.plot(mean, i, "o", color=colour, markersize=7)
+    ax.axvline(0, color=INK, linewidth=1.1)
+    ax.set_yticks(range(len(rows)), [f"{_wrap(text, 330, 9, 2)}  {_VERDICT_SIGNS[verdict]}" for text, *_, verdict in rows], fontsize=9)
+    ax.set_ylim(len(rows) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="x")
+    ax.set_xlabel("effect, positive where the paper is right; the bar is the interval of its mean")
     if title:
         ax.set_title(title)
     return figure

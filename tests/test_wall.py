@@ -1,0 +1,185 @@
+"""The results wall: what comes with the course is whole, your own results go before it, your rows are added, verdicts are computed here."""
+
+import json
+import statistics
+
+import pytest
+import torch
+from torch import nn
+
+from sslcourse import claims, compare, show, wall
+from sslcourse.__main__ import main
+from sslcourse.common import CourseError
+from sslcourse.data.datasets import Data, Samples
+from sslcourse.methods import catalogue
+
+
+class Numbers(nn.Module):
+    """Its features are the picture's mean colour, which the small data below have as their class."""
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def encode(self, batch):
+        x = batch["image"].float().mean((2, 3))
+        return self.scale * torch.cat([x, x**2 / 255], 1)
+
+
+@pytest.fixture
+def sets():
+    g = torch.Generator().manual_seed(0)
+
+    def part(split, n):
+        label = torch.arange(n) % 3
+        image = (60 * label[:, None, None, None] + torch.randint(0, 60, (n, 3, 8, 8), generator=g)).to(torch.uint8)
+        factors = {"class": label, "noise": torch.rand(n, generator=g)}
+        return Samples(image, label, factors=factors, factor_names={"class": ("a", "b", "c")}, split=split)
+
+    return Data(part("train", 150), part("validation", 60), part("test", 60))
+
+
+def test_every_claim_of_every_paper_comes_with_the_course():
+    found = wall.verdicts(folder="/nowhere")
+    assert {r["paper"] for r in found} == set(claims.papers())
+    for name in claims.papers():
+        assert [r["claim"] for r in found if r["paper"] == name] == [c.name for c in claims.paper(name).CLAIMS]
+    assert all(len(r["effects"]) >= 5 for r in found), "five seeds, or no verdict worth reporting"
+
+
+def test_every_method_of_every_world_comes_with_the_course():
+    walls = wall.read(folder="/nowhere")
+    assert set(walls) == set(wall.WORLDS)
+    for world, (data, hear, _) in wall.WORLDS.items():
+        rows = walls[world]["rows"]
+        names = [n for n in catalogue.of(data) if not hear or catalogue.hears(n)]
+        assert len([n for n in rows if n not in compare.BASELINES]) == len(names), world
+        assert all(len(row["linear"]) == walls[world]["seeds"] >= 3 and row.get("few labels") for row in rows.values()), world
+        assert set(walls[world]["factors"]) == set(rows) - {"chance"}
+
+
+def test_a_file_of_yours_goes_before_the_courses(tmp_path):
+    mine = wall.read(folder="/nowhere")["toybox"]
+    mine["rows"] = {"SimCLR": {"kNN": [0.1], "linear": [0.2], "seconds": [3.0]}}
+    (tmp_path / "wall").mkdir()
+    (tmp_path / "wall" / "toybox.json").write_text(json.dumps(mine))
+    assert wall.read(tmp_path)["toybox"]["rows"]["SimCLR"]["linear"] == [0.2]
+    page = json.loads((compare.MEASURED / "claims-bigan.json").read_text())
+    page["verdicts"] = [{"verdict": "pass"}] * 5  # what a file says about itself is not believed
+    page["runs"] = {"0": page["runs"]["0"]}
+    (tmp_path / "claims-bigan.json").write_text(json.dumps(page))
+    found = [r for r in wall.verdicts(tmp_path) if r["paper"] == "bigan"]
+    assert all(r["verdict"] == "inconclusive" and len(r["effects"]) == 1 for r in found)
+
+
+def test_your_row_is_judged_as_the_others_and_added(tmp_path, sets):
+    method = Numbers()
+    row = wall.add("mine", method, sets, seconds=2.5, folder=tmp_path)
+    assert row["linear"][0] > 0.95 and row["kNN"][0] > 0.95 and row["few labels"][0] > 0.9 and row["seconds"] == [2.5]
+    assert row["factors"]["class"][0] > 0.9 and row["factors"]["noise"][0] < 0.2
+    again = wall.add("mine", method, sets, folder=tmp_path, seed=1)
+    assert len(again["linear"]) == 2
+    walls = wall.read(tmp_path)
+    assert walls["toybox"]["rows"]["mine"]["mine"] and len(walls["toybox"]["rows"]["mine"]["linear"]) == 2
+    assert "mine" in wall.factors(walls["toybox"]) and "mine" not in walls["films"]["rows"]
+    assert not any(row.get("mine") for name, row in walls["toybox"]["rows"].items() if name != "mine")
+    assert sets.test.openings.count("evaluate.report") == 2
+    wall.forget("mine", tmp_path)
+    assert "mine" not in wall.read(tmp_path)["toybox"]["rows"]
+    with pytest.raises(CourseError, match="you have added none"):
+        wall.forget("mine", tmp_path)
+
+
+def test_wrong_files_and_names_say_what_to_do(tmp_path, sets):
+    with pytest.raises(CourseError, match="choose one of toybox, films"):
+        wall.add("mine", Numbers(), sets, world="cifar", folder=tmp_path)
+    (tmp_path / "wall").mkdir()
+    for text in ("{", "[1]"):
+        (tmp_path / "wall" / "films.json").write_text(text)
+        with pytest.raises(CourseError, match="films.json.*delete it"):
+            wall.read(tmp_path)
+    (tmp_path / "claims-dpc.json").write_text('{"paper": "simclr", "runs": {}}')
+    with pytest.raises(CourseError, match="holds no claims of 'dpc'"):
+        wall.verdicts(tmp_path)
+
+
+def test_counts_and_rows_agree():
+    rows = wall.verdicts(folder="/nowhere")
+    for row in wall.counted(rows):
+        assert row["pass"] + row["inconclusive"] + row["fail"] == row["claims"] == len(claims.paper(row["paper"]).CLAIMS)
+    for line, row in zip(wall.claim_rows(rows), rows):
+        assert line["claim"] == row["text"] and line["verdict"] == row["verdict"] and line["effect"].startswith(f"{row['mean']:+.3f}")
+
+
+def test_the_page_needs_no_network(tmp_path):
+    text = wall.page(tmp_path / "wall.html", folder="/nowhere").read_text()
+    assert not any(word in text for word in ("src='http", 'src="http', "href=", "@import", "url("))
+    assert text.count("data:image/png;base64,") >= 2 * len(wall.WORLDS) + 1
+    assert "BiGAN" in text or "bigan" in text
+
+
+def test_the_command_prints_it_and_writes_the_page(tmp_path, capsys):
+    assert main(["wall", "--folder", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert set(found["worlds"]) == set(wall.WORLDS) and (tmp_path / "wall.html").exists() and len(found["claims"]) > 80
+    assert main(["evaluate", "--all", "mars"]) == 2 and "choose one of" in capsys.readouterr().err
+    assert main(["claims", "--all", "--out", "x.json"]) == 2 and "leave out --out" in capsys.readouterr().err
+
+
+def test_all_claims_run_one_after_another(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(claims, "papers", lambda: ("bigan", "dpc"))
+    pages = {n: json.loads((compare.MEASURED / f"claims-{n}.json").read_text())["runs"] for n in ("bigan", "dpc")}
+    for name in pages:
+        monkeypatch.setattr(claims.paper(name), "runs", lambda seed, say=print, runs=pages[name]: runs[str(seed)])
+    assert main(["claims", "--all", "--seeds", "2"]) in (0, 1)
+    assert "bigan" in capsys.readouterr().err
+    assert {f.name for f in (tmp_path / "results").glob("*.json")} == {"claims-bigan.json", "claims-dpc.json"}
+    assert len(json.loads((tmp_path / "results" / "claims-dpc.json").read_text())["runs"]) == 2
+
+
+def test_measuring_a_world_writes_its_file(tmp_path, monkeypatch):
+    called = {}
+
+    def run(names, data, **kwargs):
+        called.update(names=names, data=data, **kwargs)
+        return {"rows": {"SimCLR": {"linear": [0.123456]}}, "seeds": 1}
+
+    monkeypatch.setattr(compare, "run", run)
+    wall.measure("heard", 1, folder=tmp_path)
+    assert called["data"] == "toyevents" and called["hear"] and all(catalogue.hears(n) for n in called["names"]) and called["names"]
+    assert json.loads((tmp_path / "wall" / "heard.json").read_text())["rows"]["SimCLR"]["linear"] == [0.1235]
+
+
+def test_pictures_of_the_wall():
+    rows = {"chance": {"linear": [0.1, 0.1]}, "pixels": {"linear": [0.2, 0.3], "kNN": [0.3, 0.3]},
+            "SimCLR": {"linear": [0.8, 0.9], "kNN": [0.7, 0.7], "few labels": [0.5, 0.6], "seconds": [20.0, 22.0]},
+            "mine": {"linear": [0.5], "mine": True}}  # fmt: skip
+    ax = show.wall(rows, chance=0.1).axes[0]
+    assert [t.get_text() for t in ax.get_yticklabels()] == ["pixels", "mine (yours)", "SimCLR"]
+    widths = [p.get_width() for p in ax.patches]
+    assert widths == pytest.approx([25, 50, 85]) and len({p.get_facecolor() for p in ax.patches}) == 3
+    assert any("21 s" in t.get_text() and "85.0" in t.get_text() for t in ax.texts)
+    picture = show.verdicts([{"paper": "a", "verdict": v} for v in ("fail", "pass", "pass", "inconclusive")] + [{"paper": "b", "verdict": "pass"}])
+    assert [t.get_text() for t in picture.axes[0].texts] == ["✓", "✓", "?", "✗", "2 of 4", "✓", "1 of 1"]
+    with pytest.raises(CourseError, match="nothing to draw"):
+        show.wall({"chance": {"linear": [0.1]}})
+    with pytest.raises(CourseError, match="maybe"):
+        show.verdicts([{"paper": "a", "verdict": "maybe"}])
+
+
+def test_intervals_are_drawn_where_they_are():
+    rows = [("a", 0.1, 0.05, 0.15, "pass"), ("b", -0.2, -0.4, 0.01, "inconclusive"), ("c", 0.3, float("-inf"), float("inf"), "inconclusive")]
+    ax = show.intervals(rows, "three").axes[0]
+    spans = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] != line.get_xdata()[1]]
+    assert (0.05, 0.15) in spans and (-0.4, 0.01) in spans and len(spans) == 2
+    assert [t.get_text()[-1] for t in ax.get_yticklabels()] == ["✓", "?", "?"]
+    with pytest.raises(CourseError, match="maybe"):
+        show.intervals([("a", 0, 0, 0, "maybe")])
+    with pytest.raises(CourseError, match="nothing to draw"):
+        show.intervals([])
+
+
+def test_factor_means():
+    found = {"factors": {"a": {"hue": [0.2, 0.4]}}}
+    assert wall.factors(found) == {"a": {"hue": pytest.approx(statistics.fmean([0.2, 0.4]))}}
