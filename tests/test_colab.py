@@ -118,3 +118,12 @@ def test_without_a_gpu_colab_says_so_at_once(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, "google.colab", types.ModuleType("google.colab"))
     sslcourse.setup()
     assert "No GPU is attached" in capsys.readouterr().out
+
+
+def test_the_lessons_that_ci_runs_under_colabs_versions_have_every_view():
+    from test_lessons import VIEWS
+
+    chosen = re.findall(r"notebooks/([\w/]+)\.ipynb", (ROOT / ".ci" / "run").read_text())
+    assert len(chosen) > 3 and all((ROOT / "notebooks" / f"{name}.ipynb").exists() for name in chosen)
+    seen = set().union(*(VIEWS[name] for name in chosen if name in VIEWS))
+    assert seen == set().union(*VIEWS.values()), "add a lesson with the missing view to .ci/run"
