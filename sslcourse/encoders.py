@@ -570,7 +570,7 @@ class ClipEncoder(Stages):
 
 
 def small_clip(dim: int = 64) -> ClipEncoder:
-    """Four 3-D convolutions for short films of 32 pixels, 187 k parameters at dim 64: (B, 3, 16, 32, 32) to (B, dim, 2, 4, 4), then averaged.
+    """Four 3-D convolutions for short films of 32 pixels, 184 k parameters at dim 64: (B, 3, 16, 32, 32) to (B, dim, 2, 4, 4), then averaged.
 
     All four see time, the first one already: what moves is told from what stands still before anything is averaged.
     """
@@ -605,21 +605,29 @@ def r2plus1d_18() -> ClipEncoder:
 
 
 class FilmEncoder(Stages):
-    """Named stages of convolutions that never stride in time: a map for every frame, and the average of all of them as one vector."""
+    """Named stages of convolutions that never stride in time: a map for every frame, and the average of all of them as one vector.
+
+    Without `still`, a film is centred by its own mean frame: what stands still is not seen.
+    """
+
+    def __init__(self, stages: dict[str, nn.Module], dim: int, still: bool = True):
+        super().__init__(stages, dim)
+        self.still = still
 
     def maps(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d t y x"]:
         """What is seen at each moment and place; films are floats 0..1."""
-        return self.stages(video * 4 - 2)
+        return self.stages(video * 4 - 2 if self.still else (video - video.mean(2, keepdim=True)) * 6)
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
         return self.maps(video).mean((2, 3, 4))
 
 
-def small_mc3(dim: int = 64) -> FilmEncoder:
+def small_mc3(dim: int = 64, still: bool = False) -> FilmEncoder:
     """Four convolutions of the MCx family for films of 32 pixels, 101 k parameters at dim 64: (B, 3, T, 32, 32) to a map (B, dim, T, 4, 4).
 
     MC3 (Tran et al., CVPR 2018, arXiv:1711.11248): the lower stages look at three frames at once, the upper ones at each frame by itself, and
-    none strides in time, so that what happens can be dated to a frame in the end.
+    none strides in time, so that what happens can be dated to a frame in the end. What stands still (`still=True` keeps it) can be in step
+    with nothing, and to find that out takes a network longer than a class will wait.
     """
 
     def stage(inside: int, outside: int, kernel: tuple[int, int, int], stride: int) -> nn.Sequential:
@@ -633,7 +641,7 @@ def small_mc3(dim: int = 64) -> FilmEncoder:
         "conv3": stage(most, dim, (1, 3, 3), 1),  # (B, 64, T, 4, 4)
         "conv4": stage(dim, dim, (1, 3, 3), 1),
     }
-    return FilmEncoder(stages, dim)
+    return FilmEncoder(stages, dim, still)
 
 
 def mc3_18() -> FilmEncoder:

@@ -61,7 +61,7 @@ def whose(variant: str) -> dict[str, tuple[str, ...]]:
     return WHOSE[variant]
 
 
-def joint(*h: Float[Tensor, "n d"]) -> Float[Tensor, "n e"]:
+def joint(*h: Float[Tensor, "n _"]) -> Float[Tensor, "n e"]:
     """Features of the same clips side by side, each brought to length 1 first, so that neither drowns the other in the distances."""
     return torch.cat([F.normalize(wide(x), dim=1) for x in h], 1)
 
@@ -85,9 +85,11 @@ def cluster_loss(logits: Float[Tensor, "b k"], label: Int[Tensor, " b"], size: I
             and a giant cluster is worth predicting always; at 1 all clusters do (DeepCluster's sampling), and one of three clips shakes the
             network as much as one of three hundred.
     """
-    share = torch.where(size > 0, wide(size).clamp_min(1) ** -balance, 0.0)  # (k,)
-    weight = share * size.sum() / (share * size).sum()
-    return (weight[label] * F.cross_entropy(wide(logits), label, reduction="none")).mean()
+    logits = wide(logits)
+    count = size.to(logits.dtype)
+    weight = torch.where(count > 0, count.clamp_min(1) ** -balance, 0.0)  # (k,)
+    weight = weight * count.sum() / (weight * count).sum()
+    return (weight[label] * F.cross_entropy(logits, label, reduction="none")).mean()
 
 
 class XDC(Method):
@@ -266,7 +268,7 @@ class Pupil(Method):
         rate, view, shift: as for `XDC`.
     """
 
-    def __init__(self, encoder: nn.Module, label: Int[Tensor, " n"], hears: bool = False, rate: int = 8000, view: View | None = None, shift: int = 4):
+    def __init__(self, encoder: nn.Module, label: Tensor, hears: bool = False, rate: int = 8000, view: View | None = None, shift: int = 4):
         super().__init__()
         if label.ndim != 1 or not len(label) or int(label.min()) < 0:
             raise CourseError(f"labels of shape {tuple(label.shape)}; pass one class number from 0 for each training clip")

@@ -1,0 +1,378 @@
+"""XDC and its rivals: who is handed whose clusters, the loss against its loop, what a clustering may and may not touch, what resumes."""
+
+import copy
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from sslcourse import clustering, encoders, evaluate, features
+from sslcourse.common import CourseError
+from sslcourse.data.datasets import Data, Samples
+from sslcourse.methods import catalogue, xdc
+from sslcourse.train import Recipe, epochs, fit, optimizers_of
+
+QUICK = Recipe(epochs=2, batch_size=16, lr=1e-3, max_steps=2)
+
+
+def draw(*shape, seed=0):
+    return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def planted(n=96, seed=0, split="train"):
+    """Clips whose picture is in one of four greys and whose sound has one of four pitches, drawn apart: two partitions that are known."""
+    g = torch.Generator().manual_seed(seed)
+    grey, pitch = torch.randint(4, (n,), generator=g), torch.randint(4, (n,), generator=g)
+    noise = torch.randint(-6, 7, (n, 3, 4, 16, 16), generator=g)
+    video = (grey.view(-1, 1, 1, 1, 1) * 60 + 30 + noise).to(torch.uint8)
+    t = torch.arange(1600) / 8000
+    audio = 0.5 * torch.sin(2 * torch.pi * (300 * 2**pitch)[:, None] * t + torch.rand(n, 1, generator=g)) + 0.01 * torch.randn(n, 1600, generator=g)
+    return Samples(video=video, audio=audio.clamp(-1, 1), rate=8000, fps=20, label=grey, classes=tuple("abcd"), factors={"pitch": pitch},
+                   factor_names={"pitch": tuple("wxyz")}, split=split, name="planted")  # fmt: skip
+
+
+class Grey(nn.Module):
+    """An eye that sees one thing: how bright it is. (Its weight is there to be learned, and to tell one eye from another.)"""
+
+    dim = 3
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(3))
+
+    def reset_parameters(self):
+        nn.init.normal_(self.scale, 1, 0.1)
+
+    def forward(self, video):
+        level = video.mean((1, 2, 3, 4))[:, None]
+        return torch.cat([torch.cos(3 * level), torch.sin(3 * level), level], 1) * self.scale
+
+
+class Pitch(nn.Module):
+    """An ear that hears one thing: which third of the bands is the loudest."""
+
+    dim = 32
+
+    def __init__(self):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(32))
+
+    def reset_parameters(self):
+        nn.init.normal_(self.scale, 1, 0.1)
+
+    def forward(self, logmel):
+        return logmel.mean((1, 3)).softmax(1) * self.scale
+
+
+def small(variant="xdc", **arguments):
+    torch.manual_seed(1)
+    return xdc.XDC(encoders.small_clip(8), encoders.small_mel(8), variant=variant, **{"clusters": 4, "every": 1, **arguments})
+
+
+def known(variant="xdc", **arguments):
+    torch.manual_seed(1)
+    return xdc.XDC(Grey(), Pitch(), variant=variant, **{"clusters": 4, "every": 1, "pca": 0, **arguments})
+
+
+@pytest.fixture(scope="module")
+def clips():
+    return planted()
+
+
+# ---------------------------------------------------------------------------------------------- whose clusters
+
+
+EXPECTED = {  # said once more, in words of the paper's figure: head -> the modality whose clusters it is taught
+    "sdc": {"eye of eye": "picture", "ear of ear": "sound"},
+    "mdc": {"eye of eye": "picture", "eye of ear": "sound", "ear of ear": "sound", "ear of eye": "picture"},
+    "cdc": {"eye of eye + ear": "both", "ear of eye + ear": "both"},
+    "xdc": {"eye of ear": "sound", "ear of eye": "picture"},
+    "pair": {"eye of second eye": "picture", "second eye of eye": "picture", "ear of second ear": "sound", "second ear of ear": "sound"},
+}
+
+
+@pytest.mark.parametrize("variant", EXPECTED)
+def test_each_head_is_handed_the_clusters_that_the_paper_says(variant, clips):
+    """Planted partitions are found (NMI 1), and after shuffling each clip still comes with its own number, from the right modality."""
+    taught = []
+
+    def recorded(logits, label, size, balance):
+        taught.append(label)
+        return xdc.cluster_loss(logits, label, size, balance)
+
+    method = known(variant, clusters=16 if variant == "cdc" else 4, loss=recorded)
+    method.before_epoch(0, clips, {})
+    truth = {"picture": clips.label, "sound": clips.factors["pitch"], "both": clips.label * 4 + clips.factors["pitch"]}
+    assert list(method.heads) == list(EXPECTED[variant])
+    batch = next(clips.batches(48, torch.Generator().manual_seed(3)))
+    assert not torch.equal(batch["index"], batch["index"].sort().values)
+    method.loss(batch)
+    assert len(taught) == len(method.heads)
+    for (head, what), label in zip(EXPECTED[variant].items(), taught):
+        assert clustering.nmi(label, truth[what][batch["index"]]) == pytest.approx(1), (head, what)
+    assert not any(label.requires_grad for label in taught)
+
+
+def test_the_four_methods_differ_in_a_row_of_the_table_only():
+    heads = {variant: len(small(variant).heads) for variant in ("sdc", "mdc", "cdc", "xdc")}
+    assert heads == {"sdc": 2, "mdc": 4, "cdc": 2, "xdc": 2}
+    networks = [{k: v for k, v in small(variant).state_dict().items() if k.startswith(("f.", "ear."))} for variant in heads]
+    assert all(torch.equal(a, b) for other in networks[1:] for a, b in zip(networks[0].values(), other.values()))  # they start as the same
+    with pytest.raises(CourseError, match="sdc, mdc, cdc, xdc, pair"):
+        small("xcd")
+
+
+def test_your_table_is_the_one_that_trains(clips):
+    method = known(whose=lambda variant: {"eye": ("ear",), "ear": ("ear",)})
+    fit(method, clips, QUICK.but(epochs=1))
+    assert list(method.heads) == ["eye of ear", "ear of ear"] and method.partitions == ("ear",)
+    joined = []
+    known("cdc", joint=lambda *h: joined.append(len(h)) or xdc.joint(*h)).before_epoch(0, clips, {})
+    assert joined == [2]
+
+
+def test_eye_and_ear_share_nothing(clips):
+    """Each network's gradient is that of its own heads: the other modality acts through the labels alone."""
+    for variant in EXPECTED:
+        method = small(variant, view=lambda films: films / 255, shift=0)
+        method.before_epoch(0, clips, {})
+        batch = clips.batch(torch.arange(32))
+        eye, ear = list(method.f.parameters()), list(method.ear.parameters())
+        whole = torch.autograd.grad(method.loss(batch)[0], eye)
+        for name, head in method.heads.items():
+            if name.startswith(("ear", "second")):
+                nn.init.zeros_(head.weight)  # then nothing flows into the ear, or the twins
+        assert all(torch.equal(a, b) for a, b in zip(whole, torch.autograd.grad(method.loss(batch)[0], eye)))
+        assert not any(g.any() for g in torch.autograd.grad(method.loss(batch)[0], ear))
+
+
+# ---------------------------------------------------------------------------------------------- the loss
+
+
+def by_hand(logits, label, size, balance):
+    """Clip by clip: the weight of each cluster, so scaled that over the whole set a clip weighs 1 in the mean."""
+    sizes = [int(s) for s in size]
+    n = sum(sizes)
+    raw = [s**-balance if s else 0.0 for s in sizes]
+    scale = n / sum(w * s for w, s in zip(raw, sizes))
+    terms = [scale * raw[int(y)] * (torch.logsumexp(row, 0) - row[int(y)]) for row, y in zip(logits, label)]
+    return sum(terms) / len(terms)
+
+
+SIZE = torch.tensor([30, 1, 0, 9, 60])
+LABEL = torch.tensor([0, 0, 3, 4, 4, 1, 4])
+
+
+@pytest.mark.parametrize("balance", [0.0, 0.5, 1.0])
+def test_the_loss_is_the_loop_in_value_and_gradient(balance):
+    logits = draw(7, 5).requires_grad_()
+    ours, theirs = xdc.cluster_loss(logits, LABEL, SIZE, balance), by_hand(logits, LABEL, SIZE, balance)
+    torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(*(torch.autograd.grad(v, logits)[0] for v in (ours, theirs)), rtol=1e-10, atol=1e-12)
+    assert torch.autograd.gradcheck(lambda x: xdc.cluster_loss(x, LABEL, SIZE, balance), draw(7, 5).requires_grad_())
+
+
+def test_the_loss_at_its_two_ends():
+    """0 is plain cross-entropy; 1, over the whole set, is what drawing a cluster first and then a clip of it gives."""
+    label = torch.repeat_interleave(torch.arange(5), SIZE)
+    logits = draw(len(label), 5)
+    torch.testing.assert_close(xdc.cluster_loss(logits, label, SIZE, 0.0), F.cross_entropy(logits, label))
+    each = F.cross_entropy(logits, label, reduction="none")
+    drawn = torch.stack([each[label == c].mean() for c in range(5) if SIZE[c]]).mean()
+    torch.testing.assert_close(xdc.cluster_loss(logits, label, SIZE, 1.0), drawn)
+    for balance in (0.0, 0.5, 1.0):  # a clip weighs 1 in the mean, so a head that knows nothing has log k
+        assert float(xdc.cluster_loss(torch.zeros(len(label), 5), label, SIZE, balance)) == pytest.approx(torch.log(torch.tensor(5.0)).item())
+    order = torch.tensor([3, 0, 4, 2, 1])
+    renamed = xdc.cluster_loss(logits[:, order.argsort()], order[label], SIZE[order.argsort()], 0.5)
+    torch.testing.assert_close(renamed, xdc.cluster_loss(logits, label, SIZE, 0.5))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
+def test_the_loss_stays_finite(dtype):
+    logits = (draw(7, 5) * 300).to(dtype).requires_grad_()
+    loss = xdc.cluster_loss(logits, LABEL, SIZE)
+    assert loss.dtype == torch.float32 and torch.isfinite(loss)
+    assert torch.isfinite(torch.autograd.grad(loss, logits)[0]).all()
+
+
+# ---------------------------------------------------------------------------------------------- clusters
+
+
+def test_joint_distances_are_the_sum_of_both():
+    a, b = draw(6, 4), 100 * draw(6, 7, seed=1)
+    found = torch.cdist(xdc.joint(a, b), xdc.joint(a, b)).square()
+    expected = sum(torch.cdist(F.normalize(x, dim=1), F.normalize(x, dim=1)).square() for x in (a, b))
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close(xdc.joint(a, b / 1000), xdc.joint(a, b))  # how loud a modality is decides nothing
+    torch.testing.assert_close(xdc.joint(a), F.normalize(a, dim=1))
+
+
+def test_k_means_keeps_its_tightest_run():
+    x = F.normalize(draw(200, 3), dim=1)
+    torch.manual_seed(0)
+    runs = [clustering.kmeans(x, 12, iterations=50) for _ in range(4)]
+    torch.manual_seed(0)
+    best = min(runs, key=lambda r: r.inertia)
+    assert torch.equal(xdc.by_kmeans(4)(x, 12), best.label) and best.inertia < max(r.inertia for r in runs)
+
+
+def test_a_clustering_reads_plain_clips_in_eval_mode_and_leaves_the_networks_alone(clips):
+    method = small().train()
+    before = {k: v.clone() for k, v in method.state_dict().items()}
+    h = method.features(clips)
+    assert all(m.training for m in method.modules())
+    assert all(torch.equal(v, before[k]) for k, v in method.state_dict().items())  # batch statistics too
+    torch.testing.assert_close(h["eye"], features.extract(method, clips), rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(h["ear"], features.extract(method.ear, clips), rtol=1e-5, atol=1e-6)
+    assert all(torch.equal(a, b) for a, b in zip(h.values(), method.features(clips).values()))  # nothing is drawn
+
+
+def test_every_some_epochs_there_are_new_clusters_and_heads_that_know_nothing(clips):
+    method = small(every=2)
+    optimizers = optimizers_of(method, QUICK)
+    seen = []
+    for epoch in range(4):
+        kept, agreed = {k: v.clone() for k, v in method.heads.state_dict().items()}, method.assigned.clone()
+        method.before_epoch(epoch / 4, clips, optimizers)
+        fresh = epoch % 2 == 0
+        assert all(torch.equal(v, kept[k]) is not fresh for k, v in method.heads.state_dict().items())
+        assert bool(optimizers["heads"].state) is not fresh and bool(optimizers["networks"].state) is bool(epoch)
+        if not fresh:
+            assert torch.equal(agreed, method.assigned)
+        seen.append(method.assigned[:, : len(clips)].clone())
+        for batch in clips.batches(32):
+            method.train()
+            method.step(batch, optimizers)
+    assert (seen[0] >= 0).all() and (method.size.sum(1) == len(clips)).all()
+    for row, name in enumerate(method.partitions):
+        assert torch.equal(method.clusters_of(name, len(clips)), seen[-1][row])
+        assert float(method.agreement[row]) == pytest.approx(clustering.nmi(seen[2][row], seen[1][row]), abs=1e-6)
+        assert torch.equal(method.size[row], torch.bincount(seen[-1][row], minlength=4))
+    stubborn = small(fresh_heads=False)
+    kept = copy.deepcopy(stubborn.heads.state_dict())
+    stubborn.before_epoch(0, clips, optimizers_of(stubborn, QUICK))
+    assert all(torch.equal(v, kept[k]) for k, v in stubborn.heads.state_dict().items())
+
+
+def test_a_pair_are_strangers_of_one_modality(clips):
+    method = small("pair")
+    assert set(method.twins) == {"second eye", "second ear"}
+    mine, other = method.f.state_dict(), method.twins["second eye"].state_dict()
+    assert any(not torch.equal(v, other[k]) for k, v in mine.items()) and len(encoders.Stages.layers.fget(method.f)) == 4
+    rows = fit(method, clips, QUICK)
+    assert {"eye finds", "second eye finds", "ear finds", "second ear finds"} <= set(rows[-1])
+    parameters = sum(p.numel() for group in method.trainable().values() for p in group)
+    assert parameters == sum(p.numel() for p in method.parameters())
+
+
+@pytest.mark.parametrize("variant", ["pair", "cdc"])
+def test_a_run_that_was_killed_goes_on_with_its_pseudo_labels(variant, clips, tmp_path):
+    recipe, file = QUICK.but(epochs=3), tmp_path / "run.safetensors"
+    whole = small(variant, every=2)
+    fit(whole, clips, recipe)
+    for row in epochs(small(variant, every=2), clips, recipe, checkpoint=file):
+        if row["epoch"] == 1:
+            break
+    again = small(variant, every=2)
+    fit(again, clips, recipe, checkpoint=file)
+    for (k, a), b in zip(whole.state_dict().items(), again.state_dict().values()):
+        assert torch.equal(a, b), k
+
+
+def test_it_goes_on_from_networks_that_know_something(clips):
+    """Given encoders are taken as they are: the first clusters are those of what they know already."""
+    eye, ear = encoders.small_clip(8).eval(), encoders.small_mel(8).eval()
+    method = xdc.XDC(copy.deepcopy(eye), copy.deepcopy(ear), clusters=4, pca=0)
+    torch.manual_seed(0)
+    method.before_epoch(0, clips, {})
+    torch.manual_seed(0)
+    h = torch.cat([eye(batch["video"] / 255) for batch in clips.batches(64)]).detach()
+    expected = xdc.by_kmeans()(F.normalize(features.extract(method.ear, clips), dim=1), 4)
+    assert torch.equal(method.clusters_of("ear", len(clips)), expected)
+    torch.testing.assert_close(method.features(clips)["eye"], h, rtol=1e-4, atol=1e-5)
+
+
+# ---------------------------------------------------------------------------------------------- pseudo-labels for others
+
+
+@pytest.mark.parametrize("hears", [False, True])
+def test_a_pupil_learns_what_its_teacher_found(hears, clips):
+    label = clips.factors["pitch"] if hears else clips.label
+    torch.manual_seed(0)
+    pupil = xdc.Pupil(encoders.small_mel(16) if hears else encoders.small_clip(16), label, hears)
+    rows = fit(pupil, clips.unlabelled(), Recipe(epochs=12, batch_size=16, lr=5e-3))
+    assert rows[-1]["found"] > 0.9 > rows[0]["found"]  # it does not read batch["label"], which is -1
+    held = planted(60, 5, "validation")
+    scores = evaluate.probe(pupil, Data(clips, held, planted(20, 6, "test")))["kNN"]
+    assert scores > 0.8 if not hears else scores < 0.6  # the label of these clips is what is seen
+
+
+def test_a_pupil_needs_the_clips_that_its_labels_belong_to(clips):
+    for wrong in (clips.label[None], clips.label - 1, clips.label[:0]):
+        with pytest.raises(CourseError, match="one class number"):
+            xdc.Pupil(encoders.small_clip(8), wrong)
+    with pytest.raises(CourseError, match="96 labels for 40 clips"):
+        fit(xdc.Pupil(encoders.small_clip(8), clips.label), clips.take(slice(0, 40)), QUICK)
+    assert torch.equal(xdc.Pupil(encoders.small_clip(8), clips.label).state_dict()["label"], clips.label)
+
+
+# ---------------------------------------------------------------------------------------------- errors, settings, encoders
+
+
+def test_wrong_arguments_and_data_say_what_to_type(clips):
+    for wrong in (dict(clusters=0), dict(every=0), dict(capacity=-1)):
+        with pytest.raises(CourseError, match="whole number"):
+            small(**wrong)
+    with pytest.raises(CourseError, match="capacity=96"):
+        fit(small(capacity=50), clips, QUICK)
+    with pytest.raises(CourseError, match="clusters=4"):
+        fit(small(clusters=200), clips, QUICK)
+    with pytest.raises(CourseError, match="rate=16000"):
+        fit(small(), Samples(video=clips.video, audio=clips.audio, rate=16000), QUICK)
+    with pytest.raises(CourseError, match="no sound"):
+        fit(small(), Samples(video=clips.video), QUICK)
+    with pytest.raises(CourseError, match="before_epoch"):
+        small().loss(clips.batch(torch.arange(4)))
+    method = small()
+    method.before_epoch(0, clips, {})
+    with pytest.raises(CourseError, match='"index"'):
+        method.loss({"video": clips.video[:4]})
+    with pytest.raises(CourseError, match="ear, eye"):
+        method.clusters_of("eye + ear", 4)
+    with pytest.raises(CourseError, match="as many first"):
+        method.clusters_of("eye", 97)
+
+
+def test_settings_build_what_they_describe(clips):
+    for recipe in ("course", "gpu"):
+        found = xdc.settings(recipe, True, 6)
+        method = xdc.build(encoders.small_clip(8), found)
+        assert method.variant == "xdc" and method.clusters == found["clusters"] and method.ear.f.dim == (64 if recipe == "course" else 512)
+    assert xdc.settings("gpu", False, 6)["rate"] == 16_000
+    about = catalogue.about("xdc", "toyevents", 6, changes=["variant=sdc", "clusters=5", "every=2"])
+    method = catalogue.build(about)
+    assert (method.variant, method.clusters, method.every) == ("sdc", 5, 2) and about["encoder"] == "small_clip"
+    assert "xdc" in catalogue.of("toyevents") and catalogue.home("xdc") == "toyevents"
+
+
+def test_both_halves_can_be_judged(clips):
+    data = Data(clips, planted(40, 5, "validation"), planted(40, 6, "test"))
+    method = known()
+    assert evaluate.probe(method, data)["kNN"] > 0.95  # the label is the grey
+    assert evaluate.probe(method.ear, data)["kNN"] < 0.5
+    heard = evaluate.factor_table({"eye": method, "ear": method.ear}, data)
+    assert heard["ear"]["pitch"] > 0.9 > 0.3 > heard["eye"]["pitch"]
+
+
+def test_the_encoders_of_whole_films():
+    net = encoders.small_clip()
+    assert encoders.parameters(net) == 183_664
+    film = torch.rand(2, 3, 16, 32, 32)
+    assert net.eval()(film).shape == (2, net.dim) and list(net.layers) == ["conv1", "conv2", "conv3", "conv4"]
+    assert (net(film) - net(film.flip(2))).abs().max() > 1e-3  # a film backwards is another film
+    torch.testing.assert_close(net(film), net.stages(film * 4 - 2).mean((2, 3, 4)))
+    with torch.device("meta"):
+        large = encoders.r2plus1d_18()
+        assert large(torch.rand(2, 3, 8, 112, 112)).shape == (2, 512) and large.dim == 512
+    assert encoders.parameters(large) == pytest.approx(31.3e6, rel=1e-2)
