@@ -9,7 +9,7 @@ import torch
 from sslcourse import augment, common, encoders
 from sslcourse.common import CourseError
 from sslcourse.data import moving_digits, toybox
-from sslcourse.methods import bigan, byol, clip, colorization, deepcluster, dpc, jigsaw, moco, rotnet, simclr, supervised, video_lstm, xdc
+from sslcourse.methods import avts, bigan, byol, clip, colorization, deepcluster, dpc, jigsaw, moco, rotnet, simclr, supervised, video_lstm, xdc
 from sslcourse.train import Recipe, epochs, fit
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
@@ -40,6 +40,7 @@ VIDEO: dict = {
     "colorization": ("tracks", lambda: colorization.Colorization(encoders.dense_cnn(8, 8))),
     "dpc": ("videos", lambda: dpc.DPC(encoders.small_3d(16), horizon=(1, 1), view=CROPS)),
     "dpc, one predictor a step": ("videos", lambda: dpc.DPC(encoders.small_3d(16), horizon=(2, 2), sequential=False, view=CROPS)),
+    "avts": ("scenes", lambda: avts.AVTS(encoders.small_mc3(16), encoders.small_mel(16), dim=16, hidden=32, hard=(0.0, 0.25))),
     "xdc": ("events", lambda: xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), clusters=4, every=100)),
     "mdc": ("events", lambda: xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), variant="mdc", clusters=4, every=1)),
 }

@@ -11,7 +11,8 @@ answers, each of which has a name; the tests prove that every one of them is rej
 `sslcourse exercises` prints that proof.
 """
 
-from sslcourse.check import bigan as _bigan  # noqa: F401 (registers its exercises)
+from sslcourse.check import avts as _avts  # noqa: F401 (registers its exercises)
+from sslcourse.check import bigan as _bigan  # noqa: F401
 from sslcourse.check import byol as _byol  # noqa: F401
 from sslcourse.check import clip as _clip  # noqa: F401
 from sslcourse.check import clusters as _clusters  # noqa: F401
