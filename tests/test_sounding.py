@@ -130,6 +130,35 @@ def test_what_rolls_turns_as_far_as_it_goes():
     assert (height == 0).all()
 
 
+def test_a_bounce_keeps_its_share_of_the_speed_or_is_kicked():
+    for seed in range(8):
+        made = sounding.programme("bounce", np.random.default_rng(seed), 3.0, 0.25, 1.2, 0.6)
+        share, flight = made.speeds[1:] / made.speeds[:-1], np.diff(made.times)
+        lost = (share > 0.74) & (share < 0.91)
+        assert (lost | (flight > 0.4)).all() and (flight > 0.2).all()
+        assert np.ptp(share[lost]) < 1e-6 if lost.any() else True  # one body, one restitution
+        np.testing.assert_allclose(made.speeds[1:] / flight, made.speeds[1] / flight[0])  # and one gravity
+
+
+@pytest.mark.parametrize("event", sounding.EVENTS)
+def test_nothing_jumps(event):
+    t = np.linspace(0, 3, 12_001)  # every quarter of a millisecond
+    for seed in range(6):
+        made = sounding.programme(event, np.random.default_rng(seed), 3.0, 0.25, 1.2, 0.6)
+        x, height, _ = made.path(t)
+        assert np.abs(np.diff(x)).max() < 0.003 and np.abs(np.diff(height)).max() < 0.003  # 12 halves of a picture a second
+        assert np.abs(x).max() <= 0.6 + 1e-9 and height.min() > -1e-9 and height.max() <= 1.2 + 1e-9
+
+
+def test_what_rolls_stays_on_the_floor(made):
+    """Whatever its shape, and however far it has turned: the lowest row of its mask stays where it is."""
+    spread = []
+    for i in named(made, "roll").tolist():
+        rows = [int((m == 1).any(1).nonzero().max()) for m in made["mask"][i] if (m == 1).any()]
+        spread.append(max(rows) - min(rows))
+    assert len(spread) > 20 and max(spread) <= 1
+
+
 # ---------------------------------------------------------------------------------------------- factors
 
 
