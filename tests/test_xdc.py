@@ -1,6 +1,8 @@
 """XDC and its rivals: who is handed whose clusters, the loss against its loop, what a clustering may and may not touch, what resumes."""
 
+import collections
 import copy
+import functools
 
 import pytest
 import torch
@@ -8,6 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sslcourse import clustering, encoders, evaluate, features
+from sslcourse.claims import xdc as claims
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import catalogue, xdc
@@ -376,3 +379,61 @@ def test_the_encoders_of_whole_films():
         large = encoders.r2plus1d_18()
         assert large(torch.rand(2, 3, 8, 112, 112)).shape == (2, 512) and large.dim == 512
     assert encoders.parameters(large) == pytest.approx(31.3e6, rel=1e-2)
+
+
+# ---------------------------------------------------------------------------------------------- claims
+
+
+def test_the_effects_of_the_claims_are_positive_where_the_paper_is_right():
+    """For each claim: a run, one of its numbers, and the way in which a tenth more of it moves the effect."""
+    moves = {
+        **{f"{part}: {a} above {b}": [(a, f"{part} kNN", 1), (b, f"{part} kNN", -1)]
+           for part in ("eye", "ear") for a, b in (("XDC", "CDC"), ("CDC", "MDC"), ("MDC", "SDC"))},
+        **{f"{part}: {name} learns": [(name, f"{part} kNN", 1), ("random", f"{part} kNN", -1)]
+           for part in ("eye", "ear") for name in ("XDC", "CDC", "MDC", "SDC")},
+        **{f"pair, {part}": [("XDC", f"{part} kNN", 1), ("pair", f"{part} kNN", -1)] for part in ("eye", "ear")},
+        "less: CDC": [("CDC, less", "eye kNN", 1), ("SDC, less", "eye kNN", -1)],
+        "less: MDC": [("MDC, less", "eye kNN", 1), ("SDC, less", "eye kNN", -1)],
+        "less: gap": [("XDC", "eye kNN", 1), ("CDC", "eye kNN", -1), ("XDC, less", "eye kNN", -1), ("CDC, less", "eye kNN", 1)],
+        "venue, eye": [("XDC, venue", "eye clusters, background", 1), ("XDC", "eye clusters, background", -1)],
+        "venue, ear": [("XDC, venue", "ear clusters, channel", 1), ("XDC", "ear clusters, channel", -1)],
+        "transfer": [("pupil", "eye kNN", 1), ("random pupil", "eye kNN", -1)],
+        "transfer, teacher": [("pupil", "eye kNN", 1), ("XDC", "eye kNN", -1)],
+        **{f"{part}: {factor}": [("XDC", f"{part}: {factor}", 1), ("random", f"{part}: {factor}", -1)]
+           for part in ("eye", "ear") for factor in ("size", "force", "material")},
+        **{f"{part}: {factor}": [("XDC", f"{part}: {factor}", -1), ("random", f"{part}: {factor}", 1)]
+           for part, factor in (("eye", "background"), ("eye", "direction"), ("ear", "channel"))},
+    }  # fmt: skip
+    assert set(moves) == {c.name for c in claims.CLAIMS} and len(claims.CLAIMS) == len(moves)
+    level = collections.defaultdict(lambda: collections.defaultdict(lambda: 0.5))
+    for claim in claims.CLAIMS:
+        assert claim.effect(level) == 0, claim.name
+        for run, key, way in moves[claim.name]:
+            changed = copy.deepcopy(level)
+            changed[run][key] = 0.6
+            assert claim.effect(changed) == pytest.approx(0.1 * way), (claim.name, run)
+
+
+def test_the_runs_train_what_the_claims_compare(monkeypatch):
+    made, lines = [], []
+
+    def events(*sizes, **knobs):
+        made.append((sizes, knobs))
+        return tiny(len(made))
+
+    monkeypatch.setattr(claims.toybox, "events", events)
+    data = tiny(0)
+    found = claims.runs(0, data, QUICK.but(max_steps=1), lines.append)
+    assert made == [((32, 24, 24), claims.LESS), ((32, 24, 24), claims.VENUE)] and len(data.test.openings) == 1
+    assert {"XDC", "CDC", "MDC", "SDC", "pair", "random", "pupil", "random pupil", "XDC, venue"} < set(found)
+    for claim in claims.CLAIMS:
+        assert isinstance(claim.effect(found), float), claim.name
+    first = claims.new("xdc", 3).state_dict()
+    assert all(torch.equal(first[k], v) for k, v in claims.new("sdc", 3).state_dict().items() if k.startswith(("f.", "ear.")))
+
+
+@functools.cache
+def tiny(seed):
+    from sslcourse.data import toybox
+
+    return toybox.events(32, 24, 24, seed=seed, cache=False)

@@ -25,6 +25,7 @@ from sslcourse.check import simclr as _simclr  # noqa: F401
 from sslcourse.check import single_image as _single_image  # noqa: F401
 from sslcourse.check import video_lstm as _video_lstm  # noqa: F401
 from sslcourse.check import wall as _wall  # noqa: F401
+from sslcourse.check import xdc as _xdc  # noqa: F401
 from sslcourse.check.engine import (
     ASSIGNMENTS,
     EXERCISES,

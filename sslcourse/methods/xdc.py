@@ -182,19 +182,24 @@ class XDC(Method):
         return clustering.whiten(h, min(self.pca, h.shape[1])) if self.pca else h
 
     @torch.no_grad()
+    def cluster(self, dataset) -> dict[str, Int[Tensor, " n"]]:
+        """Partition -> cluster numbers of all clips by the networks as they are now; changes nothing."""
+        h = {name: self.round(x) for name, x in self.features(dataset).items()}
+        return {name: self.partition(self.joint(*(h[network] for network in name.split(" + "))), self.clusters) for name in self.partitions}
+
+    @torch.no_grad()
     def before_epoch(self, progress, dataset, optimizers):
         self.epochs += 1
         if (int(self.epochs) - 1) % self.every:
             return
         self._refuse(dataset)
-        n, h = len(dataset), self.features(dataset)
-        for row, name in enumerate(self.partitions):
-            before = self.assigned[row, :n].clone()
-            now = self.partition(self.joint(*(self.round(h[network]) for network in name.split(" + "))), self.clusters)
-            now = torch.as_tensor(distributed.from_first(now.tolist()) if distributed.world() > 1 else now, device=before.device)
+        n = len(dataset)
+        for row, now in enumerate(self.cluster(dataset).values()):
+            now = torch.as_tensor(distributed.from_first(now.tolist()) if distributed.world() > 1 else now, device=self.assigned.device)
+            before = self.assigned[row, :n]
+            self.agreement[row] = clustering.nmi(now, before) if (before >= 0).all() else 0.0
             self.assigned[row, :n] = now
             self.size[row] = torch.bincount(now, minlength=self.clusters)
-            self.agreement[row] = clustering.nmi(now, before) if (before >= 0).all() else 0.0
         if self.fresh_heads:
             for head in self.heads.values():
                 head.reset_parameters()
