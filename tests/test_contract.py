@@ -143,6 +143,7 @@ def test_bfloat16_stays_finite(name, sets):
     assert all(torch.isfinite(torch.tensor(list(r.values()))).all() for r in rows)
 
 
+@pytest.mark.slow
 def test_training_learns(name, sets):
     """Overfit 64 pictures or films: the loss must fall well below where it began."""
     if name in BEGINS_ANEW:

@@ -226,6 +226,22 @@ def test_sound_is_never_silent_and_never_clips(made):
     assert wave.abs().amax(1).max() <= 0.981 and wave.std(1).min() > 0.003
 
 
+def test_silence_is_never_digital(scenes):
+    """Before the first impact, without a channel and without anything from outside, there is still a faint noise: no logarithm of nothing."""
+    for i in named(scenes, "thud").tolist():
+        quiet = scenes["audio"][i][: int(8000 * float(scenes["impacts"][i][0])) - 80].float() / 32767
+        assert 0.001 < quiet.std() < 0.004
+
+
+def test_direction_is_where_it_goes_first(made):
+    agree = []
+    for i in torch.cat([named(made, e) for e in ("roll", "scrape", "whoosh", "bounce")]).tolist():
+        x = [((m == 1).float() * torch.arange(32)).sum() / (m == 1).sum() for m in made["mask"][i][:3]]
+        if abs(x[2] - x[0]) > 0.7:
+            agree.append(bool(x[2] > x[0]) == bool(made["factor_direction"][i]))
+    assert len(agree) > 60 and np.mean(agree) > 0.97
+
+
 def test_stereo_comes_from_where_the_solid_is():
     made = sounding.make(60, "train", stereo=True, channel=0, distractors=0)
     x = [((m == 1).float() * torch.arange(32)).sum() / (m == 1).sum() - 15.5 for m in made["mask"]]
