@@ -1,6 +1,7 @@
 """Videos as `Data` whose frames stay on disk, and sequences with masks.
 
-    prepare(source, out)          videos, or folders of frames -> a folder of prepared clips (see `sslcourse.data.prepared`)
+    prepare(source, out)          videos, or folders of frames -> a folder of prepared clips, with sound=True sound too (see
+                                  `sslcourse.data.prepared`)
     open(folder)                  -> `Data` of `Clips`: windows of a few frames, read while the training runs
     ucf101(), hmdb51()            the same after `data_scripts/ucf101.py` and `data_scripts/hmdb51.py`
     sequences(folder), davis()    frames with masks in the layout of DAVIS
@@ -196,7 +197,10 @@ class _Store:
 
     def __init__(self, folder: Path, index: dict):
         self.size, self.name = tuple(index["size"]), index["name"]
-        self.arrays = {int(k): np.load(shard_file(folder, int(k)), mmap_mode="r", allow_pickle=False) for k in index["shards"]}
+        mapped = lambda track: {int(k): np.load(shard_file(folder, int(k), track), mmap_mode="r", allow_pickle=False) for k in index["shards"]}
+        self.arrays = mapped("frames")
+        self.fps, self.rate = index["fps"], index.get("rate")  # the latter only with sound
+        self.sounds = mapped("sound") if self.rate else None
         columns = index["videos"]
         self.names = columns["name"]
         self.shard, self.start, self.count = (np.array(columns[key], np.int64) for key in ("shard", "start", "count"))
@@ -218,6 +222,21 @@ class _Store:
             out[b, :, len(frames) :] = frames[-1][:, None]
         return torch.from_numpy(out)
 
+    def hear(self, rows: np.ndarray, starts: np.ndarray, frames: int) -> Tensor:
+        """(B, frames S) int16: of each video the sound from its start on, while that many of its frames are on screen; behind its end
+        there is silence.
+
+        Args:
+            rows, starts: as for `read`.
+            frames: of the file, so a window of 16 frames with a step of 2 lasts 32.
+        """
+        out = np.zeros((len(rows), frames, round(self.rate / self.fps)), np.int16)
+        for b, (row, start) in enumerate(zip(rows, starts)):
+            first, end = self.start[row] + start, self.start[row] + self.count[row]
+            heard = self.sounds[int(self.shard[row])][first : min(first + frames, end)]
+            out[b, : len(heard)] = heard
+        return torch.from_numpy(out).flatten(1)
+
 
 class Clips(Samples):
     """Windows of a few frames from videos that stay on disk: a data set like `Samples`, of kind "video". `open` makes it.
@@ -225,6 +244,8 @@ class Clips(Samples):
     In a training every clip shows a window at a random place, another one in each epoch; everywhere else the window in its middle (see
     `spread` for several). The places are drawn from the generator of the epoch before anything is read, so neither `workers` nor an
     interruption can change them. A clip that is shorter than the window ends with its last frame repeated.
+
+    Clips that were prepared with sound carry it: a batch has "audio" (B, L), the sound of the very moments that the window shows.
 
     `workers` threads read the next batches ahead; a training that is resumed in mid-epoch reads none of those that it has seen.
     """
@@ -241,6 +262,7 @@ class Clips(Samples):
         self._label = torch.full((len(rows),), -1) if label is None else torch.as_tensor(label).long()
         self.labelled, self.classes = label is not None, tuple(classes)
         self._factors, self.factor_names, self.extra = {}, {}, {}
+        self.rate, self.fps = store.rate, None if store.fps is None else store.fps / step
         self.split, self.name, self.openings, self.device = split, name, [], "cpu"
 
     # ------------------------------------------------------------------ what is in it
@@ -250,7 +272,8 @@ class Clips(Samples):
 
     def __repr__(self):
         shape = f"3x{self.frames}x{self.store.size[0]}x{self.store.size[1]}"
-        return f"<{self.name} ({self.split}): {len(self):,} clips of {shape} on disk, {len(self.classes)} classes>"
+        sound = f" with sound at {self.rate:,} Hz" if self.rate else ""
+        return f"<{self.name} ({self.split}): {len(self):,} clips of {shape}{sound} on disk, {len(self.classes)} classes>"
 
     @property
     def names(self) -> list[str]:
@@ -270,6 +293,16 @@ class Clips(Samples):
             raise CourseError(f"{len(self):,} clips are {size / 1e9:.1f} GB in memory; look at a few, .take(slice(0, 8)).video, or go "
                               "through .batches(...)")  # fmt: skip
         return self._read(torch.arange(len(self)), self._starts()).to(self.device)
+
+    @property
+    def audio(self) -> Tensor | None:
+        """(N, L) int16: the sound of the middle windows of all clips; None where the clips have none."""
+        if self.rate is None:
+            return None
+        size = len(self) * self.frames * self.step * round(self.rate / self.store.fps) * 2
+        if size > IN_MEMORY:
+            raise CourseError(f"the sound of {len(self):,} clips is {size / 1e9:.1f} GB in memory; look at a few, .take(slice(0, 8)).audio")
+        return self._hear(torch.arange(len(self)), self._starts()).to(self.device)
 
     @property
     def pictures(self) -> Tensor:
@@ -319,6 +352,14 @@ class Clips(Samples):
     def _read(self, index: Tensor, starts: Tensor) -> Tensor:
         return self.store.read(self._rows[index].numpy(), starts[index].numpy(), self._times())
 
+    def _hear(self, index: Tensor, starts: Tensor) -> Tensor:
+        return self.store.hear(self._rows[index].numpy(), starts[index].numpy(), self.frames * self.step)
+
+    def _sensed(self, index: Tensor, starts: Tensor) -> dict[str, Tensor]:
+        """What is seen and, where there is sound, heard in windows that begin at the `starts`."""
+        seen = {"video": self._read(index, starts)}
+        return seen if self.rate is None else {**seen, "audio": self._hear(index, starts).float() / 32767}
+
     def _carried(self, index: Tensor) -> dict[str, Tensor]:
         here = index.to(self.device)
         return {"index": here, "label": torch.full_like(here, -1) if self.split == "test" else self._label[here]}
@@ -326,7 +367,7 @@ class Clips(Samples):
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """The clips at `index`, each with its window in the middle. A test split carries label -1."""
         index = torch.as_tensor(index).cpu()
-        return {"video": self._read(index, self._starts()).to(self.device), **self._carried(index)}
+        return {**{name: x.to(self.device) for name, x in self._sensed(index, self._starts()).items()}, **self._carried(index)}
 
     def batches(self, batch_size: int, generator: torch.Generator | None = None, *, rank: int = 0, world: int = 1,
                 first: int = 0) -> Iterator[dict[str, Tensor]]:  # fmt: skip
@@ -346,15 +387,15 @@ class Clips(Samples):
         parts = [part.tensor_split(world)[rank] for part in parts] if world > 1 else parts
         pinned = torch.device(self.device).type == "cuda"
 
-        def read(k: int) -> Tensor:
-            video = self._read(parts[k], starts)
-            return video.pin_memory() if pinned else video
+        def read(k: int) -> dict[str, Tensor]:
+            sensed = self._sensed(parts[k], starts)
+            return {name: x.pin_memory() for name, x in sensed.items()} if pinned else sensed
 
-        for video, part in zip(_ahead(read, len(parts), self.workers), parts):
-            yield {"video": video.to(self.device, non_blocking=pinned), **self._carried(part)}
+        for sensed, part in zip(_ahead(read, len(parts), self.workers), parts):
+            yield {**{name: x.to(self.device, non_blocking=pinned) for name, x in sensed.items()}, **self._carried(part)}
 
 
-def _ahead(read: Callable[[int], Tensor], count: int, workers: int) -> Iterator[Tensor]:
+def _ahead(read: Callable[[int], dict[str, Tensor]], count: int, workers: int) -> Iterator[dict[str, Tensor]]:
     """read(0), read(1) ... in this order, worked out by threads a little before they are asked for."""
     if not workers:
         yield from map(read, range(count))

@@ -3,9 +3,11 @@
     prepare(source, out)    it can be broken off and called again; what is damaged is found and made again
     videos_in(folder)       the videos of a folder, with the classes and splits that its subfolders name
     decoded(video, ...)     the frames of one video, upright, scaled and cut
+    sound_of(video, ...)    what is heard while these frames are on screen
 
 A folder of prepared clips holds `frames-0000.npy` and so on, (F, 3, H, W) uint8, many videos one after another, and `index.json`,
-which says where each video begins and is written last: a folder with an index is complete. While `prepare` is under way, `prepare.jsonl`
+which says where each video begins and is written last: a folder with an index is complete. With sound, `sound-0000.npy` beside it holds
+(F, S) int16: row f are the S samples from the moment of frame f to that of the next. While `prepare` is under way, `prepare.jsonl`
 notes every video that is safely on disk, and the next call goes on behind the last one.
 """
 
@@ -18,6 +20,7 @@ import hashlib
 import io
 import itertools
 import json
+import math
 import os
 import re
 import sys
@@ -31,7 +34,7 @@ import numpy as np
 
 from sslcourse import common
 from sslcourse.common import CourseError
-from sslcourse.data import fetch, images
+from sslcourse.data import fetch, heard, images
 from sslcourse.data.datasets import SPLITS
 
 # ---------------------------------------------------------------------------------------------- what there is to prepare
@@ -200,15 +203,18 @@ def _frames_of_folder(folder: Path, height: int, width: int) -> Iterator[np.ndar
             raise _Unusable(f"{file.name} is unreadable: {type(error).__name__}") from None
 
 
+def _readable(video: Video) -> str | io.BytesIO:
+    """What PyAV opens."""
+    if not video.member:
+        return str(video.file)
+    try:
+        return io.BytesIO(_archive(video.file).read(video.member))
+    except (OSError, KeyError, zipfile.BadZipFile) as error:
+        raise _Unusable(f"cannot be taken out of {video.file.name} ({error})") from None
+
+
 def _frames_of_file(video: Video, height: int, width: int, fps: float | None) -> Iterator[np.ndarray]:
-    av = _av()
-    if video.member:
-        try:
-            file = io.BytesIO(_archive(video.file).read(video.member))
-        except (OSError, KeyError, zipfile.BadZipFile) as error:
-            raise _Unusable(f"cannot be taken out of {video.file.name} ({error})") from None
-    else:
-        file = str(video.file)
+    av, file = _av(), _readable(video)
     count = 0
 
     def counted(frames):
@@ -227,6 +233,8 @@ def _frames_of_file(video: Video, height: int, width: int, fps: float | None) ->
             for frame in _in_time(counted(container.decode(stream)), fps, rate):
                 yield _fitted(frame, height, width, pixel)
     except (av.FFmpegError, OSError, ValueError) as error:
+        if 0 < count < stated:  # with several threads the decoder may trip over the end of a file that was cut short
+            raise _Unusable(f"it ends after {count} of {stated} frames") from None
         raise _Unusable(f"unreadable: {getattr(error, 'strerror', None) or error}") from None
     if not count:
         raise _Unusable("it has no frame")
@@ -240,15 +248,16 @@ def _in_time(frames: Iterable, fps: float | None, rate: float) -> Iterator:
         yield from frames
         return
     start, at, shown, ticks = None, 0.0, None, 0
+    slack = min(0.0015, 0.25 / fps)  # Matroska rounds times to milliseconds: a frame half a millisecond late is not late
     for i, frame in enumerate(frames):
         at = i / rate if frame.time is None else frame.time
         start = at if start is None else start
         at -= start
-        while shown is not None and ticks / fps < at - 1e-6:
+        while shown is not None and ticks / fps < at - slack:
             yield shown
             ticks += 1
         shown = frame
-    while shown is not None and ticks / fps < at + 1 / rate - 1e-6:
+    while shown is not None and ticks / fps < at + 1 / rate - slack:
         yield shown
         ticks += 1
 
@@ -267,15 +276,80 @@ def _fitted(frame, height: int, width: int, pixel: float) -> np.ndarray:
     return np.rot90(x[top : top + h, left : left + w], turns)
 
 
+JITTER = 0.02  # seconds by which a packet of sound may miss the end of the one before: some containers round times to milliseconds
+
+
+def sound_of(video: Video, count: int, fps: float, rate: int) -> np.ndarray:
+    """The sound of the moments that the frames of `decoded(video, ..., fps)` show: (count, rate / fps) int16, channels mixed into one.
+
+    Picture and sound of a file have clocks of their own that start together; a sound that begins before or after the picture stays where
+    it is. There is silence only where the file has no sound: before it begins, behind its end, and in its gaps.
+
+    Args:
+        count: frames.
+        fps: frames per second; must divide the rate.
+        rate: samples per second.
+    """
+    if video.file.is_dir():
+        raise _Unusable("it is a folder of frames and has no sound")
+    av = _av()
+    try:
+        with av.open(_readable(video)) as container:
+            if not container.streams.audio:
+                raise _Unusable("it has no sound")
+            if not container.streams.video:
+                raise _Unusable("it has no picture")
+            first = next(container.decode(container.streams.video[0]), None)
+            start = 0.0 if first is None or first.time is None else first.time
+        with av.open(_readable(video)) as container:
+            stream = container.streams.audio[0]
+            stream.thread_type = "AUTO"
+            at = None
+            for frame in container.decode(stream):
+                if at is None:  # the stream itself may announce half the rate of what is decoded (HE-AAC)
+                    own = frame.sample_rate
+                    whole, mix = np.zeros(math.ceil(count / fps * own), np.int16), av.AudioResampler(format="s16", layout="mono", rate=own)
+                said = at if frame.time is None else round((frame.time - start) * own)
+                at = (said or 0) if at is None or abs(said - at) > JITTER * own else at
+                for mixed in mix.resample(frame):
+                    samples = mixed.to_ndarray()[0]
+                    low, high = max(at, 0), min(at + len(samples), len(whole))
+                    if low < high:
+                        whole[low:high] = samples[low - at : high - at]
+                    at += len(samples)
+                if at >= len(whole):
+                    break
+    except (av.FFmpegError, OSError, ValueError) as error:
+        raise _Unusable(f"its sound is unreadable: {getattr(error, 'strerror', None) or error}") from None
+    if at is None:
+        raise _Unusable("its sound is empty")
+    out = np.zeros(count * round(rate / fps), np.int16)
+    whole = _at_rate(whole, own, rate)[: len(out)]
+    out[: len(whole)] = whole
+    return out.reshape(count, -1)
+
+
+def _at_rate(audio: np.ndarray, old: int, new: int, block: int = 30) -> np.ndarray:
+    """A long sound (L,) at another rate, some seconds at a time. A block begins on a sample of both clocks, and sees a second on both sides."""
+    parts = []
+    for first in range(0, len(audio), block * old):
+        before = min(first, old)
+        part = heard.resampled(audio[first - before : first + (block + 1) * old], old, new).numpy()
+        parts.append(part[before // old * new :][: block * new])
+    return np.concatenate(parts) if parts else audio
+
+
 # ---------------------------------------------------------------------------------------------- a folder of prepared clips
 
 FORMAT = "sslcourse clips 1"
-HEADER = 128  # bytes before the frames of a shard
+SETTINGS = ("size", "fps", "rate")  # of an index; the last only with sound
+HEADER = 128  # bytes before the frames of a shard, and before its sound
 SHARD = 1 << 28  # bytes of frames after which a new file is begun: what is rebuilt when one is damaged
 
 
-def prepare(source: str | Path | Iterable, out: str | Path, *, size: int | tuple[int, int] = 64, fps: float | None = 8, name: str | None = None,
-            classes: Sequence[str] | None = None, again: str | None = None, shard: int = SHARD, quiet: bool = False) -> dict:  # fmt: skip
+def prepare(source: str | Path | Iterable, out: str | Path, *, size: int | tuple[int, int] = 64, fps: float | None = 8, sound: bool = False,
+            rate: int = 8000, name: str | None = None, classes: Sequence[str] | None = None, again: str | None = None, shard: int = SHARD,
+            quiet: bool = False) -> dict:  # fmt: skip
     """Decode videos once into a folder that `open` reads, and go on where an earlier call was broken off.
 
     Call it again at any time: it verifies the checksums of what is there, decodes what is new, what has changed and what is damaged, and
@@ -286,6 +360,8 @@ def prepare(source: str | Path | Iterable, out: str | Path, *, size: int | tuple
         out: the folder to write; its parts appear whole or not at all.
         size: side in pixels of the square that is cut from the centre, or (height, width): with the aspect of the videos, all is kept.
         fps: frames per second, or None for every frame. Folders of frames are taken whole.
+        sound: also keep the sound of the same moments (see `sound_of`); videos that have none are left out.
+        rate: samples of it per second; `fps` must divide it.
         name: of the data set; by default that of the source's folder.
         classes: names in the order of their numbers; by default in alphabetical order.
         again: what to type when the folder is damaged, for error messages.
@@ -303,6 +379,9 @@ def prepare(source: str | Path | Iterable, out: str | Path, *, size: int | tuple
         raise CourseError(f"size={size!r}; pass a whole number of pixels from 4 to 4096, or (height, width)")
     if fps is not None and not 0 < fps <= 1000:
         raise CourseError(f"fps={fps}; pass frames per second above 0, or None for every frame")
+    if sound and (fps is None or not isinstance(rate, int) or not 1000 <= rate <= 192_000 or rate % fps):
+        raise CourseError(f"rate={rate!r} and fps={fps}; sound needs a rate of 1000 to 192000 samples a second that is a multiple of the frames "
+                          "per second, such as rate=8000 and fps=16")  # fmt: skip
     videos, out = _as_videos(source), Path(out).expanduser()
     if any(not v.file.is_dir() for v in videos):
         _av()  # better now than after the first hundred folders
@@ -310,10 +389,10 @@ def prepare(source: str | Path | Iterable, out: str | Path, *, size: int | tuple
     if unknown := sorted({v.label for v in videos if v.label} - set(known)):
         raise CourseError(f"{', '.join(unknown[:5])} is none of the {len(known)} classes")
     about = dict(name=name or (Path(source).expanduser().resolve().name if isinstance(source, (str, Path)) else out.name),
-                 size=[height, width], fps=fps, classes=known, again=again)  # fmt: skip
+                 size=[height, width], fps=fps, **(dict(rate=rate) if sound else {}), classes=known, again=again)  # fmt: skip
     say = (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
     with fetch.alone(out):
-        store = _Workshop(out, dict(size=about["size"], fps=fps), shard, say)
+        store = _Workshop(out, {key: about[key] for key in SETTINGS if key in about}, shard, say)
         todo = [v for v in videos if not store.has(v)]
         index = read_index(out)
         if not todo and index is not None and _contents(videos, store, about) == {k: index[k] for k in index if k != "checksum"}:
@@ -322,7 +401,8 @@ def prepare(source: str | Path | Iterable, out: str | Path, *, size: int | tuple
         store.begin()
         progress = _Progress(about["name"], len(todo), quiet)
         for video in todo:
-            reason = store.add(video, _stamp(video), lambda video=video: decoded(video, height, width, fps))
+            reason = store.add(video, _stamp(video), lambda video=video: decoded(video, height, width, fps),
+                               lambda count, video=video: sound_of(video, count, fps, rate))  # fmt: skip
             progress.step(f"{video.name} is left out: {reason}" if reason else None)
         store.close()
         index = _contents(videos, store, about)
@@ -379,31 +459,49 @@ def damaged(folder: str | Path, index: dict, *, thorough: bool = False) -> dict[
     """Which files of a folder of prepared clips are damaged, and why. thorough: also compare checksums, which reads everything."""
     found = {}
     for number, entry in index["shards"].items():
-        file = shard_file(Path(folder), int(number))
-        if wrong := _wrong_with(file, entry, index["size"], thorough):
-            found[file.name] = wrong
+        for file, wrong in _wrong_with(Path(folder), int(number), entry, index, thorough).items():
+            found[file] = wrong
     return found
 
 
-def _wrong_with(file: Path, entry: dict, size: Sequence[int], thorough: bool) -> str | None:
-    expected = HEADER + entry["frames"] * 3 * size[0] * size[1]
-    if not file.is_file():
-        return "it is missing"
-    if file.stat().st_size != expected:
-        return f"it has {file.stat().st_size:,} bytes instead of {expected:,}"
-    with file.open("rb") as stream:
-        if stream.read(HEADER) != _header(entry["frames"], size):
-            return "its header has changed"
-    return "its checksum has changed" if thorough and fetch.checksum(file) != entry["sha256"] else None
+def shard_file(folder: Path, number: int, track: str = "frames") -> Path:
+    """track: "frames" or "sound"."""
+    return folder / f"{track}-{number:04d}.npy"
 
 
-def shard_file(folder: Path, number: int) -> Path:
-    return folder / f"frames-{number:04d}.npy"
+def _tracks(settings: Mapping) -> dict[str, tuple[int, ...]]:
+    """Height and width of the "frames", and samples of "sound" that belong to one, of an index or of its settings."""
+    tracks = {"frames": tuple(settings["size"])}
+    return tracks | {"sound": (round(settings["rate"] / settings["fps"]),)} if settings.get("rate") else tracks
 
 
-def _header(frames: int, size: Sequence[int]) -> bytes:
+def _bytes(track: str, size: Sequence[int]) -> int:
+    """That one frame takes, or its sound."""
+    return (3 if track == "frames" else 2) * math.prod(size)
+
+
+def _wrong_with(folder: Path, number: int, entry: dict, settings: Mapping, thorough: bool) -> dict[str, str]:
+    """Name of a file -> what is wrong with it; of the files of one shard."""
+    found = {}
+    for name, size in _tracks(settings).items():
+        file, expected = shard_file(folder, number, name), HEADER + entry["frames"] * _bytes(name, size)
+        if not file.is_file():
+            found[file.name] = "it is missing"
+        elif file.stat().st_size != expected:
+            found[file.name] = f"it has {file.stat().st_size:,} bytes instead of {expected:,}"
+        else:
+            with file.open("rb") as stream:
+                if stream.read(HEADER) != _header(entry["frames"], size, name):
+                    found[file.name] = "its header has changed"
+            if file.name not in found and thorough and fetch.checksum(file) != entry["sha256" if name == "frames" else name]:
+                found[file.name] = "its checksum has changed"
+    return found
+
+
+def _header(frames: int, size: Sequence[int], track: str = "frames") -> bytes:
     """The header of a .npy file, always of the same length: it is written anew when the number of frames is known."""
-    text = str({"descr": "|u1", "fortran_order": False, "shape": (frames, 3, *size)})
+    kind, shape = ("|u1", (frames, 3, *size)) if track == "frames" else ("<i2", (frames, *size))
+    text = str({"descr": kind, "fortran_order": False, "shape": shape})
     return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.encode().ljust(HEADER - 11) + b"\n"
 
 
@@ -412,10 +510,11 @@ class _Workshop:
 
     def __init__(self, folder: Path, settings: dict, limit: int, say: Callable[[str], None]):
         self.folder, self.settings, self.limit, self.say = folder, settings, limit, say
-        self.frame = 3 * settings["size"][0] * settings["size"][1]  # bytes
+        self.tracks = _tracks(settings)
+        self.frame = sum(_bytes(*track) for track in self.tracks.items())
         self.records: dict[str, dict] = {}  # name -> where a video is, or why it is left out
         self.shards: dict[int, dict] = {}  # finished files
-        self.file, self.number, self.at = None, -1, 0  # the file that is being written, and how many frames it has
+        self.files, self.number, self.at = {}, -1, 0  # the files that are being written, by track, and how many frames they have
         self._recall()
         self._verify()
 
@@ -426,7 +525,7 @@ class _Workshop:
     def _recall(self) -> None:
         """What earlier calls did: from the index, or from the journal of a call that was broken off."""
         index = read_index(self.folder)
-        settings = None if index is None else {k: index[k] for k in self.settings}
+        settings = None if index is None else {k: index[k] for k in SETTINGS if k in index}
         if index is not None:
             columns = index["videos"]
             for row in zip(*(columns[key] for key in ("name", "stamp", "shard", "start", "count"))):
@@ -455,27 +554,43 @@ class _Workshop:
         if sum(entry["frames"] for entry in self.shards.values()) * self.frame > 1 << 30:
             self.say(f"verifying the {len(self.shards)} files that {self.folder} has")
         for number in used:
-            file, part = shard_file(self.folder, number), self._part(number)
             end = max(r["start"] + r["count"] for r in self.records.values() if r.get("shard") == number)
+            parts = {name: self._part(number, name) for name in self.tracks}
             if number in self.shards:
-                wrong = _wrong_with(file, self.shards[number], self.settings["size"], thorough=True)
-            elif file.is_file() and not part.is_file():  # killed between the name and the note
-                self.shards[number] = dict(frames=end, sha256=fetch.checksum(file))
-                wrong = _wrong_with(file, self.shards[number], self.settings["size"], thorough=False)
+                wrong = _wrong_with(self.folder, number, self.shards[number], self.settings, thorough=True)
+            elif not any(part.is_file() for part in parts.values()):  # killed between the names and the note
+                self.shards[number] = self._entry(number, end)
+                wrong = _wrong_with(self.folder, number, self.shards[number], self.settings, thorough=False)
             else:
-                have = part.stat().st_size if part.is_file() else 0
-                wrong = None if have >= HEADER + end * self.frame else f"it has {have:,} bytes, and more were noted"
-                if wrong is None:
+                wrong = {}
+                for name, part in parts.items():
+                    file = shard_file(self.folder, number, name)
+                    if not part.is_file() and file.is_file():  # killed between one name and the next
+                        os.replace(file, part)
+                    have = part.stat().st_size if part.is_file() else 0
+                    if have < HEADER + end * _bytes(name, self.tracks[name]):
+                        wrong[file.name] = f"it has {have:,} bytes, and more were noted"
+                if not wrong:
                     self.number, self.at = number, end
             if wrong:
                 lost = [name for name, r in self.records.items() if r.get("shard") == number]
-                self.say(f"{file.name} is damaged ({wrong}); its {len(lost)} videos are decoded again")
+                for name, why in wrong.items():
+                    self.say(f"{name} is damaged ({why}); its {len(lost)} videos are decoded again")
                 for name in lost:
                     del self.records[name]
                 self.shards.pop(number, None)
 
-    def _part(self, number: int) -> Path:
-        return self.folder / f"frames-{number:04d}.npy.part"
+    def _entry(self, number: int, frames: int) -> dict:
+        """What is noted about a finished file of frames, and about its sound."""
+        sums = {"sha256" if name == "frames" else name: self._checksum(number, name) for name in self.tracks}
+        return dict(frames=frames, **sums)
+
+    def _checksum(self, number: int, track: str) -> str | None:
+        file = shard_file(self.folder, number, track)
+        return fetch.checksum(file) if file.is_file() else None
+
+    def _part(self, number: int, track: str) -> Path:
+        return self.folder / f"{track}-{number:04d}.npy.part"
 
     def has(self, video: Video) -> bool:
         """Whether this very video is done. If its source is gone, what is there is all that there is."""
@@ -485,49 +600,54 @@ class _Workshop:
     def begin(self) -> None:
         """Write down what holds, and remove files that nothing refers to."""
         used = set(self.shards) | {self.number}
-        for file in self.folder.glob("frames-*.npy*"):
-            if (number := int(file.name[7:11])) not in used or (file.suffix == ".part" and number in self.shards):
+        for file in [*self.folder.glob("frames-*.npy*"), *self.folder.glob("sound-*.npy*")]:
+            if (number := int(file.name.partition("-")[2][:4])) not in used or (file.suffix == ".part" and number in self.shards):
                 file.unlink()
         fetch.sweep(self.journal)
         with common.atomic(self.journal) as temporary:
             lines = [dict(settings=self.settings), *self.records.values(), *(dict(file=k, **entry) for k, entry in self.shards.items())]
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
         if self.number >= 0:
-            self.file = self._part(self.number).open("r+b", buffering=0)
+            self.files = {name: self._part(self.number, name).open("r+b", buffering=0) for name in self.tracks}
             self._back()
 
     def _back(self) -> None:
         """To the end of the last whole video."""
-        self.file.truncate(HEADER + self.at * self.frame)
-        self.file.seek(HEADER + self.at * self.frame)
+        for name, file in self.files.items():
+            file.truncate(HEADER + self.at * _bytes(name, self.tracks[name]))
+            file.seek(HEADER + self.at * _bytes(name, self.tracks[name]))
 
     def _note(self, entry: dict) -> None:
         with self.journal.open("a") as journal:
             journal.write(json.dumps(entry) + "\n")
 
-    def add(self, video: Video, stamp: int, blocks: Callable[[], Iterator[np.ndarray]]) -> str | None:
-        """Write one video behind the last one. Returns why it is left out, or None."""
-        if self.file is None:
+    def add(self, video: Video, stamp: int, blocks: Callable[[], Iterator[np.ndarray]], sound: Callable[[int], np.ndarray]) -> str | None:
+        """Write one video behind the last one. Returns why it is left out, or None.
+
+        Args:
+            sound: number of frames -> (frames, S), asked where there is to be sound.
+        """
+        if not self.files:
             self.number, self.at = max([-1, *self.shards]) + 1, 0
-            self.file = self._part(self.number).open("w+b", buffering=0)
-            self.file.write(_header(0, self.settings["size"]))
+            self.files = {name: self._part(self.number, name).open("w+b", buffering=0) for name in self.tracks}
+            for name, file in self.files.items():
+                file.write(_header(0, self.tracks[name], name))
         count = 0
         try:
             for block in blocks():
-                fetch.need_space(self.folder, block.nbytes)
-                try:
-                    _write_all(self.file, block.reshape(-1).data)
-                except OSError as error:
-                    raise CourseError(f"cannot write {self.file.name}: {error.strerror}; make room and call again") from None
+                self._write("frames", block)
                 count += len(block)
             reason = None if count else "it has no frame"
+            if count and "sound" in self.tracks:
+                self._write("sound", sound(count))
         except _Unusable as error:
             reason = str(error)
         if reason is not None:
             self._back()
             record = dict(name=video.name, stamp=stamp, left_out=reason)
         else:
-            os.fsync(self.file.fileno())  # the note must not outlive the frames
+            for file in self.files.values():
+                os.fsync(file.fileno())  # the note must not outlive the frames
             record = dict(name=video.name, stamp=stamp, shard=self.number, start=self.at, count=count)
             self.at += count
         self.records[video.name] = record
@@ -536,23 +656,31 @@ class _Workshop:
             self.close()
         return reason
 
+    def _write(self, track: str, block: np.ndarray) -> None:
+        fetch.need_space(self.folder, block.nbytes)
+        try:
+            _write_all(self.files[track], memoryview(np.ascontiguousarray(block)).cast("B"))
+        except OSError as error:
+            raise CourseError(f"cannot write {self.files[track].name}: {error.strerror}; make room and call again") from None
+
     def close(self) -> None:
-        """Finish the file that is being written: it gets its header and its name."""
-        if self.file is None:
+        """Finish the files that are being written: they get their headers and their names."""
+        if not self.files:
             return
-        part, file = self._part(self.number), shard_file(self.folder, self.number)
-        with self.file as stream:
-            self._back()
-            stream.seek(0)
-            stream.write(_header(self.at, self.settings["size"]))
-            os.fsync(stream.fileno())
+        self._back()
+        for name, stream in self.files.items():
+            with stream:
+                stream.seek(0)
+                stream.write(_header(self.at, self.tracks[name], name))
+                os.fsync(stream.fileno())
+            if self.at:
+                os.replace(self._part(self.number, name), shard_file(self.folder, self.number, name))
+            else:
+                self._part(self.number, name).unlink()
         if self.at:
-            os.replace(part, file)
-            self.shards[self.number] = dict(frames=self.at, sha256=fetch.checksum(file))
+            self.shards[self.number] = self._entry(self.number, self.at)
             self._note(dict(file=self.number, **self.shards[self.number]))
-        else:
-            part.unlink()
-        self.file, self.number, self.at = None, -1, 0
+        self.files, self.number, self.at = {}, -1, 0
 
 
 def _write_all(file, data: memoryview) -> None:
