@@ -4,7 +4,7 @@
     curve(method, samples)                  distance as a function of how much too late the sound is
     found(method, video, audio)             by how much a film is out of step
     located(method, video, audio)           where in the picture the sound comes from
-    svm({"name": ear}, data)                frozen features and a linear SVM, several crops averaged (the protocol of ESC-50)
+    svm({"name": ear}, data)                frozen features and a linear SVM, several crops averaged (the ESC protocol)
 
 All of it asks a method for no more than `see`, `hear`, `see_places` and `distance` (`methods.avts`), reads no label (but `svm`), and stands beside
 what needs no network: `Energy`, which compares how much moves with how loud it is.
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from sslcourse import common, evaluate, sounds
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples, open_labels
+from sslcourse.esc import linear_machine
 from sslcourse.features import frozen
 from sslcourse.methods import avts
 
@@ -321,44 +322,25 @@ def leaks(train: Samples, held: Samples, of_train: Pairs, of_held: Pairs) -> dic
 # ---------------------------------------------------------------------------------------------- downstream
 
 
-PENALTIES = (0.003, 0.03, 0.3, 3.0)  # C of the SVM
-
-
 def svm(methods: Mapping[str, nn.Module], data: Data, *, on: str = "validation", crops: int = 5, frames: int = 16) -> dict[str, float]:
-    """Accuracy of a linear SVM on frozen features: one for each crop in training, scores averaged over a film's crops when it is judged.
-
-    The protocol of ESC-50 as SoundNet, L3-Net and AVTS have it (one-against-all linear SVM). C is chosen on a fifth of the training films.
+    """Accuracy of a linear SVM on frozen features, scores averaged over the crops of a film: the protocol of `sslcourse.esc` on films.
 
     Args:
         methods: name -> something that encodes: a method, or its `ear`.
-        on: "validation" or, for the final table, "test", whose labels are opened once.
+        on: "validation" or, for the final table, "test", whose labels are opened once for all methods.
         crops: windows of a film, evenly spaced.
     """
-    from sklearn.preprocessing import StandardScaler
-    from sklearn.svm import LinearSVC
-
     if on not in ("validation", "test"):
         raise CourseError(f"on={on!r}; score on 'validation' (to look and to choose) or on 'test' (to report)")
     held = getattr(data, on)
     label = (open_labels(held, "sync.svm")[0] if on == "test" else held.label).cpu().numpy()
     own = data.train.label.cpu().numpy()
-    fifth = np.random.default_rng(0).permutation(len(own)) < len(own) // 5
-
-    def scores(x: np.ndarray, y: np.ndarray, held_x: np.ndarray, c: float) -> np.ndarray:
-        scale = StandardScaler().fit(x.reshape(-1, x.shape[2]))
-        flat = lambda z: scale.transform(z.reshape(-1, z.shape[2]))
-        fitted = LinearSVC(C=c / crops, dual=True, random_state=0, max_iter=2000).fit(flat(x), np.repeat(y, crops))
-        values = fitted.decision_function(flat(held_x))
-        if values.ndim == 1:
-            values = np.stack([-values, values], 1)
-        return fitted.classes_[values.reshape(len(held_x), crops, -1).mean(1).argmax(1)]
-
+    fifth = np.random.default_rng(0).permutation(len(own)) < len(own) // 5  # on these the cost is chosen
     result = {}
     for name, method in methods.items():
         x, held_x = (cropped(method, part, crops, frames).numpy() for part in (data.train, held))
-        right = [float((scores(x[~fifth], own[~fifth], x[fifth], c) == own[fifth]).mean()) for c in PENALTIES]
-        best = PENALTIES[int(np.argmax(right))]
-        result[name] = float((scores(x, own, held_x, best) == label).mean())
+        predict, _ = linear_machine(x, own, fifth)
+        result[name] = float((predict(held_x) == label).mean())
     return result
 
 

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from sslcourse import encoders, evaluate, sync
+from sslcourse.claims import avts as claims
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import avts
@@ -534,3 +535,41 @@ def test_an_ear_can_be_judged_by_what_judges_every_method(scenes):
     assert 0 <= evaluate.probe(method, data)["linear"] <= 1 and 0 <= evaluate.probe(method.ear, data)["kNN"] <= 1
     untrained = evaluate.random_like(method.ear, scenes)
     assert not torch.equal(next(untrained.parameters()), next(method.ear.parameters()))
+
+
+# ---------------------------------------------------------------------------------------------- claims
+
+
+def test_the_effects_of_the_claims_are_positive_where_the_paper_is_right():
+    names = (*claims.VARIANTS, "random")
+
+    def results(name="", **changed):
+        found = {n: {"easy": 0.5, "hard": 0.5, "super-hard": 0.5, "eye": 0.5, "ear": 0.5, "offset error": 0.3} for n in names}
+        if name:
+            found[name].update({k.replace("_", " "): v for k, v in changed.items()})
+        return found
+
+    right = {"curriculum easy": results("easy only", easy=0.4), "curriculum hard": results("easy only", hard=0.4),
+             "hard first easy": results("hard only", easy=0.4), "hard first hard": results("hard only", hard=0.4),
+             "eye": results("random", eye=0.4), "ear": results("random", ear=0.4), "meaning": results("hard only", eye=0.4),
+             "timing": results("correspondence", hard=0.4), "offset": results("correspondence", offset_error=0.4),
+             "margin": results("cross-entropy", easy=0.4, hard=0.4), "films": results("a quarter of the films", easy=0.4, hard=0.4)}  # fmt: skip
+    assert set(right) == {c.name for c in claims.CLAIMS}
+    for claim in claims.CLAIMS:
+        assert claim.effect(right[claim.name]) == pytest.approx(0.1), claim.name
+        assert claim.effect(results()) == 0
+        assert sum(abs(claim.effect(r)) > 1e-9 for n, r in right.items() if n != claim.name) <= 1  # each is about its own variant
+    effects = {c.name: c.effect for c in claims.CLAIMS}
+    assert effects["offset"](results("correspondence", offset_error=0.1)) == pytest.approx(-0.2)
+    assert effects["margin"](results("cross-entropy", easy=0.7)) == pytest.approx(-0.1)
+
+
+def test_the_runs_train_what_the_claims_compare(scenes):
+    test = scenes.take(slice(16, 32))
+    test.split, test.openings = "test", []
+    data, lines = Data(scenes.take(slice(0, 16)), scenes.take(slice(0, 16)), test), []
+    found = claims.runs(0, data, QUICK.but(epochs=1, batch_size=8), lines.append)
+    assert set(found) == {*claims.VARIANTS, "random"} and test.openings == ["sync.svm"]  # opened once
+    assert all(0 <= found[n][k] <= 1 for n in claims.VARIANTS for k in ("easy", "hard", "super-hard"))
+    assert set(found["random"]) == {"eye", "ear"} and len(lines) == len(claims.VARIANTS) + len(claims.FEATURES) + 1
+    assert all(isinstance(claim.effect(found), float) for claim in claims.CLAIMS)
