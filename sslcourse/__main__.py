@@ -112,6 +112,7 @@ def main(arguments: list[str] | None = None) -> int:
 
     sub = command("wall", wall, "show the results wall, and write it as one page", WALL)
     sub.add_argument("--out", help="the page (default: results/wall.html)")
+    sub.add_argument("--picture", help="also write the bars and the verdicts as a PNG file of this name")
     sub.add_argument("--folder", default="results", help="where your own results are; they go before those that come with the course")
     sub.add_argument("--keep", action="store_true", help="store them as those that come with the course (for those who build it)")
 
@@ -501,6 +502,8 @@ def wall(options) -> int:
         _say("kept: " + ", ".join(file.name for file in walls.keep(options.folder)))
     found, verdicts = walls.read(options.folder), walls.verdicts(options.folder)
     page = walls.page(options.out, options.folder)
+    if options.picture:
+        walls.picture(options.picture, options.folder)
     parts = [f"{walls.WORLDS[world][2]} ({rows['protocol']}; {rows['seeds']} seeds on {rows['profile']})\n{show.table(compare.table(rows))!r}"
              for world, rows in found.items()]  # fmt: skip
     parts.append(f"claims\n{show.table(walls.counted(verdicts))!r}")

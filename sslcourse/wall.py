@@ -218,6 +218,28 @@ def page(file: str | Path | None = None, folder: str | Path = FOLDER) -> Path:
     return file
 
 
+def picture(file: str | Path, folder: str | Path = FOLDER) -> Path:
+    """Write the bars of every world and the verdicts below them as one PNG. Returns the file."""
+    import io
+
+    from PIL import Image
+
+    walls, rows = read(folder), verdicts(folder)
+    drawn = [show.wall(found["rows"], chance=_chance(found), title=WORLDS[world][2]) for world, found in walls.items()]
+    drawn += [show.verdicts(rows, title="Claims of the papers")] if rows else []
+    tiles = [Image.open(io.BytesIO(show.png(figure))).convert("RGB") for figure in drawn]
+    sheet = Image.new("RGB", (max(t.width for t in tiles), sum(t.height for t in tiles)), "white")
+    top = 0
+    for tile in tiles:
+        sheet.paste(tile, (0, top))
+        top += tile.height
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with common.atomic(file) as temporary:
+        sheet.quantize(64).save(temporary, format="PNG", optimize=True)
+    return file
+
+
 def _image(figure) -> str:
     return f"<img alt='' src='data:image/png;base64,{base64.b64encode(show.png(figure)).decode()}'>"
 

@@ -5,6 +5,7 @@ import statistics
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from sslcourse import claims, compare, show, wall
@@ -119,8 +120,10 @@ def test_the_page_needs_no_network(tmp_path):
 
 
 def test_the_command_prints_it_and_writes_the_page(tmp_path, capsys):
-    assert main(["wall", "--folder", str(tmp_path), "--json"]) == 0
+    assert main(["wall", "--folder", str(tmp_path), "--json", "--picture", str(tmp_path / "wall.png")]) == 0
     found = json.loads(capsys.readouterr().out)
+    with Image.open(tmp_path / "wall.png") as picture:
+        assert picture.width == 810 and picture.height > 1000
     assert set(found["worlds"]) == set(wall.WORLDS) and (tmp_path / "wall.html").exists() and len(found["claims"]) > 80
     assert main(["evaluate", "--all", "mars"]) == 2 and "choose one of" in capsys.readouterr().err
     assert main(["claims", "--all", "--out", "x.json"]) == 2 and "leave out --out" in capsys.readouterr().err
