@@ -495,7 +495,7 @@ and results/claims-*.json (sslcourse claims --all).
 
 
 def wall(options) -> int:
-    from sslcourse import compare, show
+    from sslcourse import show
     from sslcourse import wall as walls
 
     if options.keep:
@@ -504,7 +504,7 @@ def wall(options) -> int:
     page = walls.page(options.out, options.folder)
     if options.picture:
         walls.picture(options.picture, options.folder)
-    parts = [f"{walls.WORLDS[world][2]} ({rows['protocol']}; {rows['seeds']} seeds on {rows['profile']})\n{show.table(compare.table(rows))!r}"
+    parts = [f"{walls.question(world)} ({rows['protocol']}; {rows['seeds']} seeds on {rows['profile']})\n{show.table(walls.table(world, rows))!r}"
              for world, rows in found.items()]  # fmt: skip
     parts.append(f"claims\n{show.table(walls.counted(verdicts))!r}")
     _answer(options, {"worlds": found, "claims": verdicts, "page": str(page)}, "\n\n".join([*parts, f"written: {page}"]))

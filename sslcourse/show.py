@@ -1071,29 +1071,35 @@ _VERDICT_SIGNS = {"pass": "\u2713", "inconclusive": "?", "fail": "\u2717"}
 
 
 @_drawing
-def wall(rows: Mapping[str, Mapping], chance: float | None = None, title: str | None = None) -> Picture:
+def wall(rows: Mapping[str, Mapping], chance: float | None = None, title: str | None = None, keys: Mapping[str, str] | None = None,
+         what: str = "accuracy on the test split in per cent") -> Picture:  # fmt: skip
     """Every method in one picture: a bar for the linear probe, marks for kNN and for few labels, the seconds of training behind it.
 
     Args:
-        rows: {name: {"linear": [one per seed], "kNN": [...], "few labels": [...], "seconds": [...], "mine": True or absent}}, shares from 0
-            to 1, as in the result files of the course; "chance" is left out. Baselines, which were not trained, come first and are grey.
+        rows: {name: {"linear": [one per seed], "kNN": [...], "few labels": [...], "seconds": [...], "trained" or "mine": True or absent}}, shares
+            from 0 to 1, as in the result files of the course; "chance" is left out. Baselines, which were not trained, come first and are grey.
         chance: what guessing scores.
+        keys: other readings of the rows and what they are called; the first is the bar, up to two more are marks.
+        what: what the axis says.
     """
+    keys = dict(keys or {"linear": "linear probe", "kNN": "kNN", "few labels": "few labels"})
+    bar, *marked = keys
     from matplotlib.lines import Line2D
 
-    shown = {name: row for name, row in rows.items() if name != "chance" and row.get("linear")}
+    shown = {name: row for name, row in rows.items() if name != "chance" and row.get(bar)}
     if not shown:
-        raise CourseError('nothing to draw: pass {name: {"linear": [0.5, 0.6]}}')
-    order = sorted(shown, key=lambda n: (bool(shown[n].get("seconds")) or bool(shown[n].get("mine")), float(np.mean(shown[n]["linear"]))))
+        raise CourseError(f'nothing to draw: pass {{name: {{"{bar}": [0.5, 0.6]}}}}')
+    trained = {name: any(bool(row.get(key)) for key in ("seconds", "trained", "mine")) for name, row in shown.items()}
+    order = sorted(shown, key=lambda n: (trained[n], statistics.fmean(shown[n][bar])))
     figure = Picture(WIDTH, 1.15 + 0.34 * len(order) + (0.25 if title else 0), layout="constrained")
     ax = figure.subplots()
     for i, name in enumerate(order):
         row = shown[name]
-        linear, mean = 100 * np.array(row["linear"], float), 100 * statistics.fmean(row["linear"])
-        colour = "#E69F00" if row.get("mine") else COLOURS[0] if row.get("seconds") else "#B8BEC6"
+        linear, mean = 100 * np.array(row[bar], float), 100 * statistics.fmean(row[bar])
+        colour = "#E69F00" if row.get("mine") else COLOURS[0] if trained[name] else "#B8BEC6"
         ax.barh(i, mean, 0.64, color=colour, xerr=linear.std(ddof=1) if len(linear) > 1 else None,
                 error_kw={"ecolor": INK, "elinewidth": 1.1, "capsize": 2.5})  # fmt: skip
-        for key, marker in (("kNN", "o"), ("few labels", "D")):
+        for key, marker in zip(marked, "oD"):
             if row.get(key):
                 ax.plot(100 * float(np.mean(row[key])), i, marker, color="white", markeredgecolor=INK, markersize=5.5, markeredgewidth=1.2)
         text = f"{mean:.1f}" + (f" ± {linear.std(ddof=1):.1f}" if len(linear) > 1 else "")
@@ -1104,12 +1110,12 @@ def wall(rows: Mapping[str, Mapping], chance: float | None = None, title: str | 
     ax.set_xlim(0, 100)
     ax.set_ylim(len(order) - 0.45, -0.6)
     ax.tick_params(axis="y", length=0)
-    ax.set_xlabel("accuracy on the test split in per cent; right: linear probe, and seconds of training")
+    ax.set_xlabel(f"{what}; right: {keys[bar]}" + ", and seconds of training" * any(row.get("seconds") for row in shown.values()))
     if chance is not None:
         ax.axvline(100 * chance, color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
-    marks = [Line2D([], [], color=COLOURS[0], linewidth=7, label="linear probe"),
-             Line2D([], [], marker="o", linestyle="", color="white", markeredgecolor=INK, label="kNN"),
-             Line2D([], [], marker="D", linestyle="", color="white", markeredgecolor=INK, markersize=5, label="few labels"),
+    marks = [Line2D([], [], color=COLOURS[0], linewidth=7, label=keys[bar]),
+             *(Line2D([], [], marker=m, linestyle="", color="white", markeredgecolor=INK, markersize=5.5, label=keys[k])
+               for k, m in zip(marked, "oD")),
              *([Line2D([], [], color=INK, linewidth=1.1, linestyle=(0, (4, 2)), label="chance")] if chance is not None else [])]  # fmt: skip
     figure.legend(handles=marks, loc="outside upper left", ncols=4, fontsize=9)
     if title:
@@ -1184,4 +1190,48 @@ def intervals(rows: Sequence[tuple], title: str | None = None) -> Picture:
     ax.set_xlabel("effect, positive where the paper is right; the bar is the interval of its mean")
     if title:
         ax.set_title(title)
+    return figure
+
+
+# ---------------------------------------------------------------------------------------------- picture and sound
+
+
+@_drawing
+def in_step(frames, mel, distances, offset: int, fps: float, title: str | None = None) -> Picture:
+    """A window of a film above the sound that is heard with it, and the distance for every offset with the present one marked.
+
+    Args:
+        frames: (3, T, H, W) uint8 or float 0..1.
+        mel: (M, S) log-mel of the sound heard with them, as long as the frames.
+        distances: {name: (2 R + 1,)} for offsets of -R to R frames.
+        offset: the present one, in frames; above 0 the sound comes from later.
+        fps: frames a second.
+    """
+    heat = _array(mel, "mel", 2)
+    curves = {str(name): _array(values, str(name), 1) for name, values in distances.items()}
+    sizes = {len(values) for values in curves.values()}
+    if len(sizes) != 1 or not (reach := min(sizes) // 2) >= abs(offset) or min(sizes) % 2 == 0:
+        raise CourseError(f"distances of {sorted(sizes)} offsets and offset={offset}; pass as many for each name, from -R to R, "
+                          f"R at least {abs(offset)}")  # fmt: skip
+    film = torch.as_tensor(frames)
+    pictures = to_uint8(film.transpose(0, 1))  # (T, H, W, 3)
+    chosen = np.unique(np.linspace(0, len(pictures) - 1, min(8, len(pictures))).round().astype(int))
+    strip = np.concatenate(list(pictures[chosen]), 1)
+    figure = Picture(WIDTH * 0.85, 4.6, layout="constrained")
+    top, middle, bottom = figure.subplots(3, 1, gridspec_kw={"height_ratios": [1.15, 1, 1.9]})
+    top.imshow(strip, aspect="auto")
+    top.set(xticks=[], yticks=[], ylabel="seen")
+    middle.imshow(heat, origin="lower", aspect="auto", cmap="magma")
+    middle.set(xticks=[], yticks=[], ylabel="heard")
+    at = np.arange(-reach, reach + 1) / fps
+    for n, (name, values) in enumerate(curves.items()):
+        bottom.plot(at, values, color=COLOURS[n], marker=MARKERS[n % 10], markersize=4, label=name)
+        bottom.plot(at[reach + offset], values[reach + offset], "o", markersize=11, color=COLOURS[n], markerfacecolor="none", markeredgewidth=2)
+    bottom.axvline(offset / fps, color=COLOURS[5], linewidth=1.2, linestyle=(0, (4, 3)))
+    bottom.set(xlabel="how much later the sound was taken, in seconds", ylabel="distance")
+    bottom.grid(axis="y")
+    if len(curves) > 1:
+        bottom.legend(fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=11)
     return figure

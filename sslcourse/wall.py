@@ -23,6 +23,7 @@ from sslcourse import checkpoints, claims, common, compare, evaluate, show
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data
 from sslcourse.methods import catalogue
+from sslcourse.tables import cell
 
 FOLDER = Path("results")
 # Which data there are to be judged on: the file's name -> (what `load` calls it, whether the ears are judged, the question).
@@ -32,6 +33,13 @@ WORLDS = {
     "seen": ("toyevents", False, "Films with sound, seen: which of six events is it?"),
     "heard": ("toyevents", True, "Films with sound, heard: which of six events is it?"),
 }
+# Tracking is judged otherwise, and measured by its claims (`sslcourse claims colorization`): run -> its name on the wall, and whether it was trained.
+TRACKS = "tracks"
+_QUESTIONS = {**{world: question for world, (_, _, question) in WORLDS.items()}, TRACKS: "Films with masks: where has each solid gone?"}
+_TRACKERS = {"identity": ("copy the first mask", False), "random features": ("random encoder", False), "flow, local": ("flow, local", False),
+             "flow, coarse to fine": ("flow, coarse to fine", False), "single image": ("Single-image colorization", True),
+             "colorization": ("Colorization", True)}  # fmt: skip
+_TRACK_KEYS = {"J": "J (masks)", "F": "F (outlines)", "PCK@0.2": "PCK@0.2 (key-points)"}
 MINE = "mine"
 
 
@@ -69,9 +77,9 @@ def _opened(file: Path) -> dict:
 def read(folder: str | Path = FOLDER) -> dict[str, dict]:
     """World -> what `compare.run` returned for it, the file in `folder` before the one that comes with the course, and your own rows added.
 
-    A world that nobody has measured is left out. Your own rows have "mine": True.
+    A world that nobody has measured is left out. Your own rows have "mine": True. The last world, "tracks", is read from the claims on tracking.
     """
-    walls = {}
+    walls: dict[str, dict] = {}
     for world in WORLDS:
         file = next((f for f in (Path(folder) / "wall" / f"{world}.json", compare.MEASURED / f"{world}.json") if f.exists()), None)
         if file is not None:
@@ -81,7 +89,34 @@ def read(folder: str | Path = FOLDER) -> dict[str, dict]:
         if world in walls:
             walls[world]["rows"] = {**walls[world]["rows"], **{name: {**row, "mine": True} for name, row in rows.items()}}
             walls[world]["factors"] = {**walls[world].get("factors", {}), **{name: row["factors"] for name, row in rows.items()}}
+    page = _claims_page("colorization", folder)
+    if page is not None:
+        runs = list(page["runs"].values())
+        rows = {name: {key: [run[tracker][key] for run in runs] for key in _TRACK_KEYS} | {"trained": trained}
+                for tracker, (name, trained) in _TRACKERS.items()}  # fmt: skip
+        walls[TRACKS] = {"data": "toybox tracks", "protocol": "masks and key-points of the first frame, carried on", "seeds": len(runs),
+                         "profile": str(common.Profile(**page["profile"])), "versions": page["versions"], "rows": rows}  # fmt: skip
     return walls
+
+
+def question(world: str) -> str:
+    """What a world asks."""
+    return _QUESTIONS[world]
+
+
+def drawn(world: str, found: Mapping, title: str | None = None) -> show.Picture:
+    """One world of `read` as a picture, see `show.wall`."""
+    title = _QUESTIONS[world] if title is None else title
+    if world == TRACKS:
+        return show.wall(found["rows"], title=title, keys=_TRACK_KEYS, what="per cent, test split")
+    return show.wall(found["rows"], chance=_chance(found), title=title)
+
+
+def table(world: str, found: Mapping) -> list[dict]:
+    """One world of `read` as rows for `show.table`, in per cent, mean and standard deviation over the seeds."""
+    if world == TRACKS:
+        return [{"features": name, **{title: cell(row[key]) for key, title in _TRACK_KEYS.items()}} for name, row in found["rows"].items()]
+    return compare.table(dict(found))
 
 
 def add(name: str, method: nn.Module, data: Data, *, world: str = "toybox", seconds: float | None = None, folder: str | Path = FOLDER,
@@ -141,18 +176,26 @@ def verdicts(folder: str | Path = FOLDER) -> list[dict]:
     """
     rows = []
     for name in sorted(claims.papers(), key=_chapter):
-        file = next((f for f in (Path(folder) / f"claims-{name}.json", compare.MEASURED / f"claims-{name}.json") if f.exists()), None)
-        if file is None:
+        page = _claims_page(name, folder)
+        if page is None:
             continue
-        page = _opened(file)
-        if page.get("paper") != name or not page.get("runs"):
-            raise CourseError(f"{str(file)!r} holds no claims of {name!r}; delete it, or write it again: sslcourse claims {name}")
         for v in claims.judge(name, {int(seed): runs for seed, runs in page["runs"].items()}):
             low, high = v.interval
             rows.append({"paper": name, "claim": v.claim, "text": v.text, "source": v.source, "effects": list(v.effects), "unit": v.unit,
                          "mean": v.mean, "low": low, "high": high, "verdict": v.verdict, "profile": page.get("profile"),
                          "versions": page.get("versions")})  # fmt: skip
     return rows
+
+
+def _claims_page(name: str, folder: str | Path) -> dict | None:
+    """The result file of a paper's claims; None where nobody has run them."""
+    file = next((f for f in (Path(folder) / f"claims-{name}.json", compare.MEASURED / f"claims-{name}.json") if f.exists()), None)
+    if file is None:
+        return None
+    page = _opened(file)
+    if page.get("paper") != name or not page.get("runs"):
+        raise CourseError(f"{str(file)!r} holds no claims of {name!r}; delete it, or write it again: sslcourse claims {name}")
+    return page
 
 
 _ORDER = ("simclr", "bigan", "jigsaw", "clusters", "single_image", "byol", "clip", "video_lstm", "colorization", "dpc", "avts", "xdc")
@@ -202,9 +245,8 @@ def page(file: str | Path | None = None, folder: str | Path = FOLDER) -> Path:
     walls, rows = read(folder), verdicts(folder)
     parts = ["<h1>The results wall</h1>"]
     for world, found in walls.items():
-        question = WORLDS[world][2]
         note = f"{found['protocol']}; {found['seeds']} seeds, test split; {found['profile']}, torch {found['versions'].get('torch')}"
-        parts += [f"<h2>{html.escape(question)}</h2>", _image(show.wall(found["rows"], chance=_chance(found))), f"<p>{html.escape(note)}</p>"]
+        parts += [f"<h2>{html.escape(question(world))}</h2>", _image(drawn(world, found, "")), f"<p>{html.escape(note)}</p>"]
         if found.get("factors"):
             parts.append(_image(show.factor_table(factors(found), "what each one kept (0 nothing, 1 everything)")))
     if rows:
@@ -225,9 +267,9 @@ def picture(file: str | Path, folder: str | Path = FOLDER) -> Path:
     from PIL import Image
 
     walls, rows = read(folder), verdicts(folder)
-    drawn = [show.wall(found["rows"], chance=_chance(found), title=WORLDS[world][2]) for world, found in walls.items()]
-    drawn += [show.verdicts(rows, title="Claims of the papers")] if rows else []
-    tiles = [Image.open(io.BytesIO(show.png(figure))).convert("RGB") for figure in drawn]
+    figures = [drawn(world, found) for world, found in walls.items()]
+    figures += [show.verdicts(rows, title="Claims of the papers")] if rows else []
+    tiles = [Image.open(io.BytesIO(show.png(figure))).convert("RGB") for figure in figures]
     sheet = Image.new("RGB", (max(t.width for t in tiles), sum(t.height for t in tiles)), "white")
     top = 0
     for tile in tiles:

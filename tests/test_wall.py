@@ -50,7 +50,7 @@ def test_every_claim_of_every_paper_comes_with_the_course():
 
 def test_every_method_of_every_world_comes_with_the_course():
     walls = wall.read(folder="/nowhere")
-    assert set(walls) == set(wall.WORLDS)
+    assert list(walls) == [*wall.WORLDS, "tracks"]
     for world, (data, hear, _) in wall.WORLDS.items():
         rows = walls[world]["rows"]
         names = [n for n in catalogue.of(data) if not hear or catalogue.hears(n)]
@@ -124,7 +124,7 @@ def test_the_command_prints_it_and_writes_the_page(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     with Image.open(tmp_path / "wall.png") as picture:
         assert picture.width == 810 and picture.height > 1000
-    assert set(found["worlds"]) == set(wall.WORLDS) and (tmp_path / "wall.html").exists() and len(found["claims"]) > 80
+    assert set(found["worlds"]) == {*wall.WORLDS, "tracks"} and (tmp_path / "wall.html").exists() and len(found["claims"]) > 80
     assert main(["evaluate", "--all", "mars"]) == 2 and "choose one of" in capsys.readouterr().err
     assert main(["claims", "--all", "--out", "x.json"]) == 2 and "leave out --out" in capsys.readouterr().err
 
@@ -152,6 +152,17 @@ def test_measuring_a_world_writes_its_file(tmp_path, monkeypatch):
     wall.measure("heard", 1, folder=tmp_path)
     assert called["data"] == "toyevents" and called["hear"] and all(catalogue.hears(n) for n in called["names"]) and called["names"]
     assert json.loads((tmp_path / "wall" / "heard.json").read_text())["rows"]["SimCLR"]["linear"] == [0.1235]
+
+
+def test_tracking_is_read_from_its_claims():
+    found = wall.read(folder="/nowhere")["tracks"]
+    page = json.loads((compare.MEASURED / "claims-colorization.json").read_text())
+    assert found["rows"]["Colorization"]["J"] == [run["colorization"]["J"] for run in page["runs"].values()] and found["seeds"] == 5
+    rows = {row["features"]: row for row in wall.table("tracks", found)}
+    mean = 100 * statistics.fmean(found["rows"]["copy the first mask"]["J"])
+    assert rows["copy the first mask"]["J (masks)"].startswith(f"{mean:.1f} ±")
+    ax = wall.drawn("tracks", found).axes[0]
+    assert [t.get_text() for t in ax.get_yticklabels()][-1] == "Colorization" and len(ax.patches) == 6
 
 
 def test_pictures_of_the_wall():
