@@ -86,7 +86,6 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("--batch-size", type=int, help="of every method, instead of its own recipe's")
     sub.add_argument("--seeds", type=int, default=1)
     sub.add_argument("--factors", action="store_true", help="also the factor table (toybox)")
-    sub.add_argument("--wall", action="store_true", help="measure the results wall that the notebooks show: toybox, three seeds, all factors")
     sub.add_argument("--folder", default="results/compare", help="where the checkpoints go; the same command goes on from them")
 
     sub = command("esc", esc, "judge ears by the ESC protocol: crops, a linear SVM, fold by fold", ESC)
@@ -344,27 +343,21 @@ Every method from scratch with the same encoder, the same data and, where --epoc
 scored in one opening of the test labels for each seed. A run that was broken off goes on where it stopped.
 
   sslcourse compare simclr byol supervised --data cifar10 --epochs 10 --batch-size 256
-  sslcourse compare --wall                 the results wall of the course
+  sslcourse evaluate --all                 every method by its own recipe: the results wall of the course
 """
 
 
 def compare(options) -> int:
     from sslcourse import compare, show
-
-    seeds, factors = (max(3, options.seeds), True) if options.wall else (options.seeds, options.factors)
-    if options.wall and (options.methods or options.data != "toybox" or options.epochs or options.batch_size):
-        raise CourseError("--wall measures every method on the toybox by its own recipe; leave out the methods, --data, --epochs and --batch-size")
     from sslcourse.methods import catalogue
 
+    seeds = options.seeds
     found = compare.run(options.methods or catalogue.of(options.data), options.data, seeds=seeds, encoder=options.encoder, epochs=options.epochs,
-                        batch_size=options.batch_size, factors=factors, folder=options.folder, say=_say)  # fmt: skip
+                        batch_size=options.batch_size, factors=options.factors, folder=options.folder, say=_say)  # fmt: skip
     text = (f"{found['data']}, test split, {seeds} seed{'s' * (seeds > 1)}; {found['protocol']}; {found['encoder']} on {found['profile']}\n"
             f"{show.table(compare.table(found))!r}")  # fmt: skip
-    if factors:
+    if options.factors:
         text += f"\n\n{show.table(compare.factor_rows(found))!r}"
-    if options.wall:
-        compare.keep(found)
-        text += f"\nwritten: {compare.STORED}"
     _answer(options, found, text)
     return 0
 

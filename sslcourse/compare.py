@@ -1,8 +1,7 @@
 """Several methods under one encoder and one budget: the rows of the results wall, and the table of real pictures.
 
     sslcourse compare simclr byol rotnet --data cifar10 --epochs 10 --batch-size 256
-    sslcourse compare --wall                 every method by its COURSE recipe on the toybox, three seeds, with the factor table
-    sslcourse evaluate --all                 the same for every kind of data of the course: pictures, films, films with sound
+    sslcourse evaluate --all                 every method by its COURSE recipe on the data it is for, three seeds, with the factor table
 
 `wall()` gives what was last measured on the toybox, to which each notebook adds its own bar; the whole wall is `sslcourse.wall`.
 """
@@ -125,7 +124,8 @@ def keep(found: dict, file: str | Path = STORED) -> None:
 def stored() -> dict:
     """The wall as it was last measured, as `run` returned it."""
     if not STORED.exists():
-        raise CourseError("no results wall is stored in this installation; measure one: sslcourse compare --wall (about twenty minutes)")
+        raise CourseError("no results wall is stored in this installation; measure one: sslcourse evaluate --all toybox (about twenty minutes), "
+                          "then sslcourse wall --keep")  # fmt: skip
     return json.loads(STORED.read_text())
 
 

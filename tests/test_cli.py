@@ -314,7 +314,6 @@ def test_compare_trains_scores_and_goes_on(tmp_path, capsys, monkeypatch):
     shown = compare.wall({"Mine": 0.5})
     assert list(shown)[-1] == "Mine, just now" and shown["SimCLR"] == pytest.approx(sum(found["rows"]["SimCLR"]["linear"]) / 2, abs=1e-4)
     assert compare.wall_factors()["SimCLR"]["hue"] == pytest.approx(sum(found["factors"]["SimCLR"]["hue"]) / 2, abs=1e-4)
-    assert main(["compare", "simclr", "--wall"]) == 2
 
 
 def test_tables_are_listed_and_wrong_names_are_answered(capsys, monkeypatch):
