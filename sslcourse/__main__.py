@@ -313,7 +313,8 @@ def _all_worlds(options) -> int:
     found = {}
     for world in walls.WORLDS if options.all == "all" else [options.all]:
         found[world] = walls.measure(world, options.seeds, say=_say)
-        _say(f"{walls.WORLDS[world][2]}\n{show.table(compare.table(found[world]))!r}\nwritten: results/wall/{world}.json\n")
+        tables = (show.table(rows(found[world])) for rows in (compare.table, compare.factor_rows))
+        _say(f"{walls.question(world)}\n" + "\n\n".join(map(repr, tables)) + f"\nwritten: results/wall/{world}.json\n")
     _answer(options, found, "next: sslcourse wall")
     return 0
 
