@@ -14,6 +14,8 @@ from sslcourse.claims import xdc as claims
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import catalogue, xdc
+from sslcourse.tables import xdc as table
+from sslcourse.tables import xdc_nuisance as nuisance
 from sslcourse.train import Recipe, epochs, fit, optimizers_of
 
 QUICK = Recipe(epochs=2, batch_size=16, lr=1e-3, max_steps=2)
@@ -438,3 +440,21 @@ def tiny(seed):
     from sslcourse.data.toybox import sounding  # `toybox.events` itself is replaced in the tests that need this
 
     return sounding.events(32, 24, 24, seed=seed, cache=False)
+
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+@pytest.mark.slow
+def test_the_tables_train_every_row(monkeypatch):
+    monkeypatch.setattr(table.toybox, "events", lambda *sizes, **knobs: tiny(0))
+    monkeypatch.setattr(nuisance.toybox, "events", lambda *sizes, **knobs: tiny(0))
+    monkeypatch.setattr(table, "RECIPE", QUICK.but(max_steps=1))
+    monkeypatch.setattr(nuisance, "RECIPE", QUICK.but(max_steps=1))
+    rows = table.table(seeds=1, say=lambda text: None, epochs=1)
+    assert [row[""] for row in rows] == list(table.ROWS)
+    empty = {(row[""], key) for row in rows for key in table.COLUMNS if row[key] == "–"}
+    assert empty == {(name, f"{part} fine-tuned") for name in ("raw input", "supervised") for part in ("eye", "ear")}
+    monkeypatch.setattr(nuisance, "ROWS", {name: nuisance.ROWS[name] for name in ("strength 0", "one venue")})
+    rows = nuisance.table(seeds=1, say=lambda text: None, epochs=1)
+    assert [row[""] for row in rows] == ["strength 0", "one venue"] and all(value != "–" for row in rows for value in row.values())

@@ -37,7 +37,7 @@ from sslcourse.train import Recipe
 PAPER = dict(data="Kinetics, AudioSet, IG-Random (65M clips)", encoder="R(2+1)D-18", ear="ResNet-18 on log-mel", optimizer="SGD",
              clustering="k-means on all clips, fresh heads", labels="the other modality's clusters")  # fmt: skip
 
-COURSE = Recipe(epochs=15, batch_size=32, lr=5e-3)  # a laptop CPU, the sounding toybox: five clusterings
+COURSE = Recipe(epochs=15, batch_size=32, lr=3e-3)  # a laptop CPU, the sounding toybox: five clusterings
 GPU = Recipe(epochs=50, batch_size=128, lr=1e-3, schedule="cosine", weight_decay=1e-4)  # one GPU, tens of thousands of clips at 112 pixels
 DATA = "toyevents"
 ENCODERS = {"course": "small_clip", "gpu": "r2plus1d_18"}
