@@ -1235,3 +1235,95 @@ def in_step(frames, mel, distances, offset: int, fps: float, title: str | None =
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
+
+
+# ---------------------------------------------------------------------------------------------- clusters, round after round
+
+
+@_drawing
+def flow(assigned: Sequence, labels, names: Sequence[str], rounds: Sequence[str] | None = None, title: str | None = None) -> Picture:
+    """How samples go from the clusters of one round to those of the next: bars are clusters, bands the samples that stay together.
+
+    A cluster has the colour of the commonest class in it, pale where the class is less than half of it, and clusters of one class stand together.
+
+    Args:
+        assigned: (N,) cluster numbers for every round, of the same samples in the same order; at least two rounds.
+        labels: (N,) class numbers from 0; for the colours only.
+        names: of the classes.
+        rounds: what each round is called.
+    """
+    steps, truth = [_array(a, f"assigned[{i}]", 1).astype(int) for i, a in enumerate(assigned)], _array(labels, "labels", 1).astype(int)
+    if len(steps) < 2 or any(len(a) != len(truth) or a.min() < 0 for a in steps):
+        raise CourseError(f"{len(steps)} rounds of {[len(a) for a in steps]} samples with {len(truth)} labels; pass at least two rounds, one cluster "
+                          "number from 0 for each sample in each")  # fmt: skip
+    n, gap = len(truth), 0.012
+    figure = Picture(WIDTH * 0.92, 4.3 + (0.25 if title else 0), layout="constrained")
+    ax = figure.subplots()
+    places, looks = [], []
+    for x, a in enumerate(steps):
+        table = np.zeros((a.max() + 1, len(names)), int)
+        np.add.at(table, (a, truth), 1)
+        count, best = table.sum(1), table.argmax(1)
+        order = [c for c in np.lexsort((-count, best)) if count[c]]
+        top, place = 1.0, {}
+        for c in order:
+            height = count[c] / n * (1 - gap * (len(order) - 1))
+            place[c] = top
+            ax.fill_between([x - 0.045, x + 0.045], top - height, top, color=COLOURS[best[c] % 10], linewidth=0,
+                            alpha=1.0 if 2 * table[c, best[c]] >= count[c] else 0.35)  # fmt: skip
+            top -= height + gap
+        places.append(place)
+        looks.append({c: COLOURS[best[c] % 10] for c in order})
+    bend = np.linspace(0, 1, 24)
+    smooth = 3 * bend**2 - 2 * bend**3
+    for x, (a, b) in enumerate(zip(steps, steps[1:])):
+        arrived = dict(places[x + 1])
+        for c in places[x]:
+            left = places[x][c]
+            for d in places[x + 1]:
+                share = int(((a == c) & (b == d)).sum()) / n
+                if not share:
+                    continue
+                high, low = share * (1 - gap * (len(places[x]) - 1)), share * (1 - gap * (len(places[x + 1]) - 1))
+                upper = left + (arrived[d] - left) * smooth
+                lower = left - high + (arrived[d] - low - left + high) * smooth
+                ax.fill_between(x + 0.045 + 0.91 * bend, lower, upper, color=looks[x][c], alpha=0.3, linewidth=0)
+                left -= high
+                arrived[d] -= low
+    called = list(rounds) if rounds is not None else [f"round {i + 1}" for i in range(len(steps))]
+    ax.set_xticks(range(len(steps)), called)
+    ax.set(yticks=[], xlim=(-0.1, len(steps) - 0.9), ylim=(-0.01, 1.01))
+    for spine in ax.spines.values():
+        spine.set_visible(False)
+    handles = [matplotlib.patches.Patch(color=COLOURS[k % 10], label=str(name)) for k, name in enumerate(names)]
+    figure.legend(handles=handles, loc="outside right upper")
+    if title:
+        ax.set_title(title)
+    return figure
+
+
+@_drawing
+def plane(paths: Mapping[str, Sequence[tuple[float, float]]], xlabel: str, ylabel: str, title: str | None = None) -> Picture:
+    """Paths in a plane, from an open circle to a filled mark, an arrow for every step.
+
+    Args:
+        paths: {name: [(x, y), ...]}, at least one point each.
+    """
+    if not paths or any(not len(path) for path in paths.values()):
+        raise CourseError("nothing to draw: pass {name: [(x, y), ...]} with at least one point for each name")
+    figure = Picture(WIDTH * 0.75, 4.4 + (0.2 if title else 0), layout="constrained")
+    ax = figure.subplots()
+    for n, (name, path) in enumerate(paths.items()):
+        points = np.array([[float(v) for v in p] for p in path])
+        colour = COLOURS[n % 10]
+        for a, b in zip(points, points[1:]):
+            ax.annotate("", b, a, arrowprops=dict(arrowstyle="-|>", color=colour, linewidth=1.6, shrinkA=2, shrinkB=2))
+        ax.plot(*points[0], "o", markersize=7, color=colour, markerfacecolor="white", markeredgewidth=1.6)
+        ax.plot(*points[-1], MARKERS[n % 10], markersize=8, color=colour, label=str(name))
+    ax.set(xlabel=xlabel, ylabel=ylabel)
+    ax.margins(0.08)
+    ax.grid()
+    figure.legend(loc="outside right upper")
+    if title:
+        ax.set_title(title)
+    return figure
