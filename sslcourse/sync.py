@@ -277,6 +277,36 @@ def located(method, video: Tensor, audio: Tensor) -> Tensor:
         return _distance(method, v, method.hear(audio).float().repeat_interleave(h * w, 0)).view(b, h, w)
 
 
+def followed(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
+    """(T, h, w) of one film how far each place is from the sound, at every frame: of the window around it, as far as the film goes.
+
+    Args:
+        video, audio: (3, T, H, W) and (L,), a whole film.
+    """
+    count = video.shape[1] - frames + 1
+    if count < 1:
+        raise CourseError(f"a film of {video.shape[1]} frames is shorter than one window of {frames}")
+    at = torch.arange(count)
+    windows = avts.cut(video[None].expand(count, -1, -1, -1, -1), audio[None].expand(count, -1), at, at, frames)
+    heat = located(method, *windows)
+    return heat[(torch.arange(video.shape[1]) - frames // 2).clamp(0, count - 1)]
+
+
+def glowing(video: Tensor, heat: Tensor) -> Tensor:
+    """(3, T, H, W) uint8: a film in grey that glows where the heat is small, each frame scaled for itself.
+
+    Args:
+        video: (3, T, H, W) uint8.
+        heat: (T, h, w), such as `followed` gives.
+    """
+    low, high = heat.amin((1, 2), keepdim=True), heat.amax((1, 2), keepdim=True)
+    near = ((high - heat) / (high - low).clamp_min(1e-9)).square()
+    near = F.interpolate(near[None], video.shape[2:], mode="bilinear", align_corners=False)[0]  # (T, H, W)
+    grey = video.float().mean(0)
+    colour = torch.tensor([1.0, 0.42, 0.21]).view(3, 1, 1, 1) * 255
+    return (grey * (1 - 0.6 * near) + 0.6 * near * colour).round().clamp(0, 255).to(torch.uint8)
+
+
 def covered(mask: Tensor, number: int, cells: tuple[int, int]) -> Tensor:
     """(B, h, w) which share of each cell, over all frames, a solid covers.
 

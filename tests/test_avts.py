@@ -12,6 +12,7 @@ from sslcourse.claims import avts as claims
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import avts
+from sslcourse.tables import avts as table
 from sslcourse.train import Recipe, epochs, fit
 
 QUICK = Recipe(epochs=2, batch_size=8, lr=1e-3, max_steps=2)
@@ -485,6 +486,30 @@ def test_the_map_is_the_distance_of_each_place(scenes):
     torch.testing.assert_close(heat[:, 1, 2], expected)
 
 
+def test_a_film_is_followed_frame_by_frame_and_glows_where_the_sound_is_near(scenes):
+    method = small().eval()
+    video, audio = scenes.video[0], scenes.audio[0].float() / 32767
+    heat = sync.followed(method, video, audio)
+    assert heat.shape == (48, 4, 4) and torch.equal(heat[0], heat[8]) and torch.equal(heat[47], heat[40])
+    torch.testing.assert_close(heat[20], sync.located(method, video[None, :, 12:28], audio[None, 6000:14000])[0], rtol=1e-4, atol=1e-5)
+    cold = torch.ones(48, 4, 4)
+    cold[:, 1, 2] = 0
+    shown = sync.glowing(torch.full((3, 48, 32, 32), 100, dtype=torch.uint8), cold)
+    assert shown.shape == (3, 48, 32, 32) and shown[0, :, 12, 20].min() > 150 and (shown[:, :, 30, 2] == 100).all()
+    with pytest.raises(CourseError, match="shorter than one window"):
+        sync.followed(method, video[:, :9], audio)
+
+
+def test_the_picture_of_a_window_and_its_sound():
+    from sslcourse import show
+
+    curves = {"network": torch.rand(33), "energy": torch.rand(33)}
+    assert len(show.png(show.in_step(torch.rand(3, 16, 32, 32), torch.rand(32, 49), curves, -4, 16, "a title"))) > 2000
+    for wrong in (dict(offset=17), dict(distances={"a": torch.rand(32)}), dict(distances={"a": torch.rand(33), "b": torch.rand(3)})):
+        with pytest.raises(CourseError, match="offset"):
+            show.in_step(**{"frames": torch.rand(3, 16, 8, 8), "mel": torch.rand(32, 49), "distances": curves, "offset": 0, "fps": 16, **wrong})
+
+
 # ---------------------------------------------------------------------------------------------- leaks
 
 
@@ -573,3 +598,21 @@ def test_the_runs_train_what_the_claims_compare(scenes):
     assert all(0 <= found[n][k] <= 1 for n in claims.VARIANTS for k in ("easy", "hard", "super-hard"))
     assert set(found["random"]) == {"eye", "ear"} and len(lines) == len(claims.VARIANTS) + len(claims.FEATURES) + 1
     assert all(isinstance(claim.effect(found), float) for claim in claims.CLAIMS)
+
+
+def test_the_table_trains_every_row(scenes, monkeypatch):
+    test = scenes.take(slice(8, 16))
+    test.split, test.openings = "test", []
+    monkeypatch.setattr(table, "scenes", lambda: Data(scenes.take(slice(0, 8)), scenes.take(slice(0, 8)), test))
+    monkeypatch.setattr(table, "RECIPE", QUICK.but(batch_size=4))
+    monkeypatch.setattr(table, "ROWS", {k: v for k, v in table.ROWS.items() if "super" in k or "seen" in k or "half" in k})
+    rows = table.table(seeds=1, say=lambda text: None, epochs=1)
+    assert [row[""] for row in rows] == ["energy", "random", *table.ROWS]
+    assert all(row["hard"] != "–" and row["eye"] != "–" and row["offset"] != "–" for row in rows[2:])
+    assert rows[0]["eye"] == "–" and rows[0]["hard"] != "–" and rows[1]["hard"] == "–" and rows[1]["ear"] != "–"
+
+
+def test_every_row_of_the_table_can_be_built():
+    for arguments in table.ROWS.values():
+        rest = {k: v for k, v in arguments.items() if k not in ("films", "encoder")}
+        assert small(**rest).frames == 16
