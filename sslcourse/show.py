@@ -1241,7 +1241,8 @@ def in_step(frames, mel, distances, offset: int, fps: float, title: str | None =
 
 
 @_drawing
-def flow(assigned: Sequence, labels, names: Sequence[str], rounds: Sequence[str] | None = None, title: str | None = None) -> Picture:
+def flow(assigned: Sequence, labels, names: Sequence[str], rounds: Sequence[str] | None = None, title: str | None = None,
+         least: float = 0.005) -> Picture:  # fmt: skip
     """How samples go from the clusters of one round to those of the next: bars are clusters, bands the samples that stay together.
 
     A cluster has the colour of the commonest class in it, pale where the class is less than half of it, and clusters of one class stand together.
@@ -1251,6 +1252,7 @@ def flow(assigned: Sequence, labels, names: Sequence[str], rounds: Sequence[str]
         labels: (N,) class numbers from 0; for the colours only.
         names: of the classes.
         rounds: what each round is called.
+        least: bands of a smaller share of all samples are left out, so that the others can be seen.
     """
     steps, truth = [_array(a, f"assigned[{i}]", 1).astype(int) for i, a in enumerate(assigned)], _array(labels, "labels", 1).astype(int)
     if len(steps) < 2 or any(len(a) != len(truth) or a.min() < 0 for a in steps):
@@ -1287,7 +1289,8 @@ def flow(assigned: Sequence, labels, names: Sequence[str], rounds: Sequence[str]
                 high, low = share * (1 - gap * (len(places[x]) - 1)), share * (1 - gap * (len(places[x + 1]) - 1))
                 upper = left + (arrived[d] - left) * smooth
                 lower = left - high + (arrived[d] - low - left + high) * smooth
-                ax.fill_between(x + 0.045 + 0.91 * bend, lower, upper, color=looks[x][c], alpha=0.3, linewidth=0)
+                if share >= least:
+                    ax.fill_between(x + 0.045 + 0.91 * bend, lower, upper, color=looks[x][c], alpha=0.3, linewidth=0)
                 left -= high
                 arrived[d] -= low
     called = list(rounds) if rounds is not None else [f"round {i + 1}" for i in range(len(steps))]
