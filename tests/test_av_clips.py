@@ -11,9 +11,10 @@ import pytest
 import torch
 from test_images import script
 
+from sslcourse import encoders, evaluate, features
 from sslcourse.common import CourseError
 from sslcourse.data import clips, fetch, load, prepared
-from sslcourse.methods.base import sounds_of, videos_of
+from sslcourse.methods.base import Ear, sounds_of, videos_of
 
 av = pytest.importorskip("av", reason="videos are written and read by PyAV: pip install av")
 AV = script("av_folder")
@@ -154,6 +155,8 @@ def test_windows_carry_the_sound_of_their_moments(album, tmp_path):
         assert heard >= 3
         again = [*clips.open(tmp_path / "out", frames=16, step=step, workers=0).train.batches(2, torch.Generator().manual_seed(step))]
         assert all(torch.equal(one[key], two[key]) for one, two in zip(batches, again) for key in ("audio", "video", "index"))
+    ear = evaluate.random_like(Ear(encoders.small_mel(8), RATE), data.train)  # whatever judges a method judges an ear on clips
+    assert features.extract(ear, data.test).shape == (len(data.test), 8)
     longer = clips.open(tmp_path / "out", frames=64).train  # the films have 48 frames
     assert not longer.audio[:, 48 * RATE // FPS :].any() and longer.audio[:, : 48 * RATE // FPS].any()
     assert longer.take(slice(0, 2)).spread(3).audio.shape == (6, 64 * RATE // FPS)
