@@ -1183,7 +1183,7 @@ def intervals(rows: Sequence[tuple], title: str | None = None) -> Picture:
             ax.plot([low, high], [i, i], color=colour, linewidth=3, solid_capstyle="butt")
         ax.plot(mean, i, "o", color=colour, markersize=7)
     ax.axvline(0, color=INK, linewidth=1.1)
-    ax.set_yticks(range(len(rows)), [f"{_wrap(text, 330, 9, 2)}  {_VERDICT_SIGNS[verdict]}" for text, *_, verdict in rows], fontsize=9)
+    ax.set_yticks(range(len(rows)), [f"{_wrap(text, 300, 9, 3)}  {_VERDICT_SIGNS[verdict]}" for text, *_, verdict in rows], fontsize=9)
     ax.set_ylim(len(rows) - 0.5, -0.5)
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="x")

@@ -28,6 +28,7 @@ VIEWS = {
     "08_video_lstm": {"replay", "films", "explorer", "neighbours"},
     "09_tracking_by_colorization": {"replay", "films", "pointer"},
     "10_dense_predictive_coding": {"replay", "films", "explorer"},
+    "13_results_wall": {"explorer"},
     "90_bugs_museum": {"replay"},
 }
 

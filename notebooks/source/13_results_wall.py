@@ -1,0 +1,305 @@
+# %% [markdown]
+# # The results wall: what did all of this teach?
+#
+# **The question of this notebook.** Every method of the course, judged by the same probes, on one wall; every claim of every paper, with its verdict. *Which method should you use, for
+# what, and how sure can you be?*
+#
+# **You will be able to**
+# - read a wall of results with its baselines and its spread, and say what it cannot tell;
+# - say whether one method is better than another, with an interval that knows how few the runs are;
+# - put a row of your own on the wall, judged as all the others.
+#
+# **Time**: about an hour in class; the machine works for less than a minute. **Needs**: a laptop, no network, no GPU.
+
+# %%
+# On Colab this installs the course; at home it does nothing.
+import importlib.util, subprocess, sys
+here = importlib.util.find_spec
+if here("google") and here("google.colab") and not here("sslcourse"):
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+
+# %%
+import time
+notebook_started = time.perf_counter()
+
+import itertools
+import statistics
+import tempfile
+import numpy as np
+import sslcourse                       # first: it sets how torch's threads wait for each other
+import torch
+from sslcourse import claims, encoders, evaluate, show, wall, widgets
+from sslcourse.check import check, hint, lesson, solution
+from sslcourse.data import toybox
+from sslcourse.methods import simclr
+from sslcourse.train import epochs
+from sslcourse.widgets.explorers import Control, Explorer
+
+profile = sslcourse.setup(seed=0)
+walls = wall.read()                    # what comes with the course, and your own results before it
+rows = walls["toybox"]["rows"]
+
+# %% [markdown]
+# ## 1. Predict, before you look
+#
+# The methods of the image chapters were all trained on the same pictures, with the same small encoder, by their own recipes. Then the encoder was frozen, and a linear probe was asked for the
+# *shape* of the solid. Write down your order, best first.
+
+# %%
+learners = sorted(name for name, row in rows.items() if row.get("seconds") and name != "Supervised")
+print(", ".join(learners))
+
+# %%
+my_order = []                          # names from above, best first
+
+# %% [markdown]
+# ## 2. The wall
+#
+# Bars are the linear probe, circles nearest neighbours, diamonds a linear probe that has seen ten labels of each class. Whiskers are standard deviations over seeds, each with a world of its own.
+# Grey is what needs no training.
+
+# %%
+wall.drawn("toybox", walls["toybox"])
+
+# %%
+order = sorted(learners, key=lambda n: -statistics.fmean(rows[n]["linear"]))
+best, second = order[:2]
+show.table([{"place": i + 1, "you expected": my_order[i] if i < len(my_order) else "", "measured": name} for i, name in enumerate(order)])
+
+# %% [markdown]
+# Before you believe it, ask how it was measured. Where the numbers come from is written in the file itself; `sslcourse evaluate --all toybox` measures them again.
+
+# %%
+about = walls["toybox"]
+show.table([{"": key, "value": str(about[key])} for key in ("data", "encoder", "protocol", "seeds", "profile")]
+           + [{"": "torch", "value": about["versions"]["torch"]}])
+
+# %% [markdown]
+# The three readings do not agree. Whose *neighbours* are good, although its linear probe is not the best? Who needs *many* labels?
+
+# %%
+readings = ("linear", "kNN", "few labels")
+ranks = {key: sorted(learners, key=lambda n: -statistics.fmean(rows[n][key])) for key in readings}
+assert len({tuple(r) for r in ranks.values()}) > 1, "the readings should disagree on the order"
+show.table([{"place": i + 1, **{key: ranks[key][i] for key in readings}} for i in range(len(learners))], caption="one wall, three orders")
+
+# %% [markdown]
+# ## 3. How sure can one be?
+#
+# A bar is a mean over $n$ runs. Is the first really better than the second? Run $i$ of both had the same seed: the same pictures, the same luck. So look at the *differences*
+# $d_i = a_i - b_i$. Their mean $\bar d$ has a standard error $s / \sqrt n$, where $s$ is their standard deviation (with $n - 1$ below the fraction), and because $s$ itself was
+# guessed from the few runs, the interval is Student's:
+#
+# $$\bar d \;\pm\; t_{0.975,\, n-1}\, \frac{s}{\sqrt n}$$
+#
+# If it lies above 0, the first is better; if it holds 0, these runs cannot tell. This is how every verdict of this course is made.
+#
+# ## 4. Exercise: the interval of a difference (about 8 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("wall.difference", 1)` helps, `solution("wall.difference")` shows ours.
+
+# %%
+def my_difference(mine, theirs):
+    """Two lists of n numbers, entry i of the same seed. Returns (low, high), the 95 % interval of the mean difference."""
+    # BEGIN SOLUTION
+    from scipy.stats import t
+    d = np.array(mine) - np.array(theirs)
+    half = t.ppf(0.975, len(d) - 1) * d.std(ddof=1) / len(d) ** 0.5
+    return d.mean() - half, d.mean() + half
+    # END SOLUTION
+
+difference = check("wall.difference", my_difference)
+
+# %% [markdown]
+# Your function on the wall: every method (down) against every other (across). A number is the mean difference of the linear probes in points; it is printed only where the interval does not hold 0.
+
+# %%
+def against(a, b):
+    low, high = difference(rows[a]["linear"], rows[b]["linear"])
+    return f"{50 * (low + high):+.1f}" if low > 0 or high < 0 else "?"
+
+duels = list(itertools.combinations(order, 2))
+open_duels = sum(against(a, b) == "?" for a, b in duels)
+show.table([{"": a, **{b: "" if a == b else against(a, b) for b in order}} for a in order],
+           caption=f"{open_duels} of {len(duels)} pairs cannot be told apart with {about['seeds']} seeds")
+
+# %% [markdown]
+# Choose any two, and any reading:
+
+# %%
+def duel(a, b, reading):
+    low, high = difference(rows[order[int(a)]][reading], rows[order[int(b)]][reading])
+    names = order[int(a)], order[int(b)]
+    picture = show.bars({name: (statistics.fmean(rows[name][reading]), statistics.stdev(rows[name][reading])) for name in dict.fromkeys(names)},
+                        title=f"{reading}, test split")
+    verdict = "the same method" if a == b else "the first is better" if low > 0 else "the second is better" if high < 0 else "cannot be told"
+    return show.png(picture), f"difference {100 * low:+.1f} to {100 * high:+.1f} points: {verdict}"
+
+choose = [(name, str(i)) for i, name in enumerate(order)]
+Explorer(duel, [Control("a", "choice", "0", "first", options=choose), Control("b", "choice", "1", "second", options=choose),
+                Control("reading", "choice", "linear", "reading", options=[(r, r) for r in readings])], name="duel")
+
+# %% [markdown]
+# And with a single run? Take one run of each method and compare: how often does it put two methods in the other order than their means do?
+
+# %%
+flips, pairs = 0, 0
+for a, b in duels:
+    for x, y in itertools.product(rows[a]["linear"], rows[b]["linear"]):
+        flips, pairs = flips + (x < y), pairs + 1
+print(f"{flips} of {pairs} comparisons of single runs have the order of the means turned round ({flips / pairs:.0%})")
+
+# %% [markdown]
+# ## 5. What each one kept
+#
+# The shape is one factor of many. The course's signature picture: how much of each factor a linear probe reads, for every method. Pick a column, and another method wins.
+
+# %%
+factors = wall.factors(walls["toybox"])
+show.factor_table(factors, title="pictures: 0 nothing, 1 everything can be read (test split)")
+
+# %%
+known = {n: factors[n] for n in order}
+winners = {factor: max(known, key=lambda n: known[n][factor]) for factor in next(iter(known.values()))}
+assert len(set(winners.values())) > 2, "no method should keep everything"
+show.table([{"factor": f, "kept best by": n, "": f"{known[n][f]:.2f}", "pixels": f"{factors['pixels'][f]:.2f}"} for f, n in winners.items()],
+           caption="who keeps what, among the methods without shape labels")
+
+# %% [markdown]
+# A pretext task keeps what it needs and may throw away the rest: what its views change on purpose is gone (colours, for most), what tells its pairs apart stays. *There is no best method
+# before you have said what you want to know.*
+#
+# ## 6. Films, and films with sound
+#
+# The same wall for motion (which way round do two solids go?), and for events that are seen and heard. Look at the grey bars first: in some worlds a network that has learned nothing is a strong
+# opponent.
+
+# %%
+wall.drawn("films", walls["films"])
+
+# %% [markdown]
+# Tracking is judged by masks and key-points that are carried along, and its opponents are no networks: optical flow needs no training.
+
+# %%
+wall.drawn("tracks", walls["tracks"])
+
+# %%
+wall.drawn("seen", walls["seen"])
+
+# %%
+wall.drawn("heard", walls["heard"])
+
+# %%
+show.factor_table(wall.factors(walls["seen"]), title="what the eyes kept of films with sound")
+
+# %%
+show.factor_table(wall.factors(walls["heard"]), title="what the ears kept of them")
+
+# %% [markdown]
+# ## 7. What holds of the papers
+#
+# Each paper of the course claims something, and each claim became an effect that is positive where the paper is right, measured over five seeds. All of them:
+
+# %%
+verdicts = wall.verdicts()
+show.verdicts(verdicts)
+
+# %%
+show.table(wall.counted(verdicts), caption="at the scale of a laptop; a claim that fails here may hold with more data, and the other way round")
+
+# %% [markdown]
+# Judge them with *your* interval: an effect against 0, seed by seed. Do your verdicts agree with the course's?
+
+# %%
+def judged(effects):
+    low, high = difference(effects, [0.0] * len(effects))
+    return "pass" if low > 0 else "fail" if high < 0 else "inconclusive"
+
+assert all(judged(row["effects"]) == row["verdict"] for row in verdicts), "your verdicts should be the course's"
+print(f"all {len(verdicts)} verdicts agree")
+
+# %% [markdown]
+# Choose a paper and read its claims. Which verdict surprises you?
+
+# %%
+papers = list(dict.fromkeys(row["paper"] for row in verdicts))
+
+def effects_of(paper):
+    mine = [row for row in verdicts if row["paper"] == paper]
+    picture = show.intervals([(row["text"], row["mean"], row["low"], row["high"], row["verdict"]) for row in mine], title=f"{paper}: effects, and their intervals")
+    return show.png(picture), f"{sum(row['verdict'] == 'pass' for row in mine)} of {len(mine)} pass"
+
+Explorer(effects_of, [Control("paper", "choice", papers[0], "paper", options=[(p, p) for p in papers])], name="claims")
+
+# %% [markdown]
+# ## 8. Break it: choosing by the wall
+#
+# A score of the test split may be *reported*, and not be chosen by. Why? Take the wall's own spread, and let many students train the same method, each with a seed of their own. Each hands in an honest
+# number. Then only the best is published.
+
+# %%
+rng = np.random.default_rng(0)
+mean, spread = statistics.fmean(rows[second]["linear"]), statistics.stdev(rows[second]["linear"])
+students = (1, 2, 5, 10, 20, 50)
+published = [float(rng.normal(mean, spread, (20_000, n)).max(1).mean()) for n in students]
+gap = statistics.fmean(rows[best]["linear"]) - mean
+show.curve(students, {f"{second}, the best of n": published, f"{second}, its mean": [mean] * len(students),
+                      f"{best}, its mean": [mean + gap] * len(students)}, "students who try", "published accuracy", log=True,
+           title="nobody cheats, and the number grows")
+
+# %%
+assert published[-1] > published[0] + spread, "the best of many is luck"
+print(f"fifty tries and a look at the test split raise {second} by {100 * (published[-1] - mean):.1f} points; it stands {100 * gap:.1f} behind {best}")
+
+# %% [markdown]
+# ## 9. Your own row
+#
+# Train anything you like, on the training split of the same world, and put it on the wall: `wall.add` judges it as the others were judged. Change the encoder, the views, the temperature, or bring
+# your homework. Here is SimCLR with half of its epochs; *predict where it lands*.
+
+# %%
+data = toybox.images()
+torch.manual_seed(0)
+recipe = simclr.COURSE.but(epochs=simclr.COURSE.epochs // 2)
+method = simclr.SimCLR(encoders.small_cnn())
+shown, xy = data.validation.take(slice(0, 150)), None
+with widgets.Panel(recipe.epochs, classes=data.classes, title="my row") as panel:
+    for row in epochs(method, data.train.unlabelled(), recipe):
+        row |= evaluate.probe(method, data, linear=False, limit=1000)
+        panel.add(row)
+seconds = sum(row["seconds"] for row in panel.rows)
+
+# %%
+folder = tempfile.mkdtemp()            # leave `folder=folder` out below, and your row stays in results/wall
+mine = wall.add("SimCLR, half the time", method, data, seconds=seconds, folder=folder)
+wall.drawn("toybox", wall.read(folder)["toybox"], title="the wall, with your row")
+
+# %%
+show.factor_table({**{n: factors[n] for n in ("pixels", "SimCLR", "Supervised")}, "yours": {f: v[0] for f, v in mine["factors"].items()}},
+                  title="what yours kept")
+
+# %%
+assert mine["linear"][0] > statistics.fmean(rows["random encoder"]["linear"]) + 0.2, "half a training should still be far above a random encoder"
+print(f"half the epochs: {mine['linear'][0]:.1%}; the whole recipe: {statistics.fmean(rows['SimCLR']['linear']):.1%}")
+
+# %% [markdown]
+# ## Answer
+#
+# For the shape of a solid the wall has an order at its ends and little order in its middle: with a handful of seeds many neighbours cannot be told apart. Which method to use depends on what must be
+# kept, on how many labels there will be, and on the time you have; and each of these is a column that can be measured before you decide. The claims of the papers hold in part: what depends on scale is
+# what fails first.
+
+# %%
+holds = statistics.fmean(row["verdict"] == "pass" for row in verdicts)
+fails = statistics.fmean(row["verdict"] == "fail" for row in verdicts)
+print(f"{len(verdicts)} claims of {len(papers)} papers at this scale: {holds:.0%} pass, {fails:.0%} fail, the rest cannot be told with the seeds we had.")
+print(f"On pictures {best} is first with {statistics.fmean(rows[best]['linear']):.1%}, against {statistics.fmean(rows['random encoder']['linear']):.1%} for a random "
+      f"encoder and {statistics.fmean(rows['Supervised']['linear']):.1%} with every label.")
+lesson("13_results_wall")
+print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## References
+# - Student (W. S. Gosset). *The probable error of a mean.* Biometrika 1908.
+# - X. Bouthillier and others. *Accounting for variance in machine learning benchmarks.* MLSys 2021. arXiv:2103.03098.
+# - J. Dodge, S. Gururangan, D. Card, R. Schwartz, N. A. Smith. *Show your work: improved reporting of experimental results.* EMNLP 2019. arXiv:1909.03004.
