@@ -12,7 +12,7 @@ from pathlib import Path
 from sslcourse.common import CourseError
 
 # Written out, so that --help need not wait for torch; a test compares them with `methods.catalogue`.
-METHODS = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "video_lstm", "colorization", "dpc", "xdc", "avts",
+METHODS = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "video_lstm", "colorization", "dpc", "avts", "xdc",
            "supervised")  # fmt: skip
 ENCODERS = ("small_cnn", "resnet18", "dense_cnn", "dense_resnet18", "small_3d", "resnet18_2d3d", "small_clip", "r2plus1d_18", "small_mc3", "mc3_18",
             "pixel_lstm", "patch_lstm")  # fmt: skip

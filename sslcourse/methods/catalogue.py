@@ -14,7 +14,7 @@ from sslcourse import common, encoders
 from sslcourse.common import CourseError
 from sslcourse.methods.base import Method
 
-NAMES = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "video_lstm", "colorization", "dpc", "xdc", "avts",
+NAMES = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "video_lstm", "colorization", "dpc", "avts", "xdc",
          "supervised")  # fmt: skip
 ENCODERS = ("small_cnn", "resnet18", "dense_cnn", "dense_resnet18", "small_3d", "resnet18_2d3d", "small_clip", "r2plus1d_18", "small_mc3", "mc3_18",
             "pixel_lstm", "patch_lstm")  # fmt: skip
