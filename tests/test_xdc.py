@@ -458,3 +458,49 @@ def test_the_tables_train_every_row(monkeypatch):
     monkeypatch.setattr(nuisance, "ROWS", {name: nuisance.ROWS[name] for name in ("strength 0", "one venue")})
     rows = nuisance.table(seeds=1, say=lambda text: None, epochs=1)
     assert [row[""] for row in rows] == ["strength 0", "one venue"] and all(value != "–" for row in rows for value in row.values())
+
+
+# ---------------------------------------------------------------------------------------------- pictures, and that it works
+
+
+def test_the_pictures_say_what_is_there():
+    from sslcourse import show
+
+    g = torch.Generator().manual_seed(0)
+    label = torch.randint(3, (60,), generator=g)
+    first = torch.randint(4, (60,), generator=g)
+    picture = show.flow([first, label * 2], label, ("a", "b", "c"), ("before", "after"))
+    ax = picture.axes[0]
+    moved = {(int(c), int(d)) for c, d in zip(first, label * 2)}
+    assert len(ax.collections) == 4 + 3 + len(moved)  # bars of the clusters that are in use, and a band for each pair that any sample goes between
+    bars = [c.get_paths()[0].get_extents().height for c in ax.collections[:4]]
+    sizes = sorted(torch.bincount(first).tolist())
+    assert sorted(bars) == pytest.approx([s / 60 * (1 - 3 * 0.012) for s in sizes])
+    pale = [c.get_alpha() for c in ax.collections[:7]]
+    assert pale[4:] == [1.0] * 3 and 0.35 in pale[:4]  # clusters that are classes have full colours
+    assert len(show.flow([first, label * 2], label, ("a", "b", "c"), least=0.1).axes[0].collections) < 4 + 3 + len(moved)
+    assert [t.get_text() for t in ax.get_xticklabels()] == ["before", "after"]
+    drawn = show.plane({"XDC": [(0, 0.5), (0.2, 0.3), (0.4, 0.1)], "SDC": [(0, 0.5)]}, "shared", "private", "where they go")
+    assert len(drawn.axes[0].texts) == 2 and len(drawn.axes[0].lines) == 4 and len(show.png(drawn)) > 2000
+    for wrong in (lambda: show.flow([first], label, ("a", "b", "c")), lambda: show.flow([first, first[:9]], label, ("a", "b", "c")),
+                  lambda: show.flow([first, first - 9], label, ("a", "b", "c")), lambda: show.plane({}, "x", "y"),
+                  lambda: show.plane({"a": []}, "x", "y")):  # fmt: skip
+        with pytest.raises(CourseError):
+            wrong()
+
+
+@pytest.mark.slow
+def test_the_eye_learns_the_event_from_the_ear_and_not_from_itself():
+    from sslcourse.data.toybox import sounding
+
+    data = sounding.events(700, 200, 1)
+    scores = {}
+    for name, variant in (("XDC", "xdc"), ("SDC", "sdc")):
+        torch.manual_seed(0)
+        method = xdc.XDC(encoders.small_clip(), variant=variant)
+        fit(method, data.train.unlabelled(), xdc.COURSE.but(epochs=6))
+        scores[name] = evaluate.probe(method, data, linear=False)["kNN"]
+        label = method.cluster(data.train)["eye"]
+        scores[f"{name}, background"] = clustering.nmi(label, data.train.factors["background"])
+    assert scores["XDC"] > scores["SDC"] + 0.1
+    assert scores["SDC, background"] > scores["XDC, background"] + 0.1

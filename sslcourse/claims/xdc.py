@@ -72,7 +72,7 @@ def judged(networks: dict[str, dict[str, torch.nn.Module]], data: Data, reader: 
 
 
 def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print) -> Runs:
-    """Train all that the claims compare: about a hundred seconds on one idle thread.
+    """Train all that the claims compare: about two and a half minutes of one thread.
 
     Args:
         data: the clips at full nuisance; those with less of it, or with one venue, are made as many.
