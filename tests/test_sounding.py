@@ -360,6 +360,11 @@ def test_samples_carry_sound():
     assert Samples(audio=audio, rate=8000).seen.dtype == torch.int16
 
 
+def test_pictures_and_silent_films_say_what_they_are():
+    assert repr(Samples(torch.zeros(2, 3, 8, 8))) == "<samples (train): 2 images of 3x8x8, 0 classes>"
+    assert repr(Samples(video=torch.zeros(2, 3, 4, 8, 8))) == "<samples (train): 2 videos of 3x4x8x8, 0 classes>"
+
+
 @pytest.mark.parametrize("wrong, words", [
     (dict(audio=torch.zeros(4, 10)), "rate=None"), (dict(audio=torch.zeros(4, 2, 10), rate=8000), "one channel"),
     (dict(audio=torch.full((4, 10), 2.0), rate=8000), "scale them"), (dict(audio=torch.zeros(4, 10).long(), rate=8000), "int16"),

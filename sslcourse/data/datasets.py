@@ -135,7 +135,7 @@ class Samples:
 
     def __repr__(self):
         shape = "x".join(str(s) for s in self.seen.shape[1:])
-        sound = f" with sound at {self.rate:,} Hz" * (self.kind == "video" and self.audio is not None)
+        sound = f" with sound at {self.rate:,} Hz" if self.kind == "video" and self.audio is not None else ""
         what = {"audio": "sounds"}.get(self.kind, f"{self.kind}s")
         return f"<{self.name} ({self.split}): {len(self):,} {what} of {shape}{sound}, {len(self.classes)} classes>"
 
