@@ -6,7 +6,7 @@
     located(method, video, audio)           where in the picture the sound comes from
     svm({"name": ear}, data)                frozen features and a linear SVM, several crops averaged (the ESC protocol)
 
-All of it asks a method for no more than `see`, `hear`, `see_places` and `distance` (`methods.avts`), reads no label (but `svm`), and stands beside
+All of it asks a method for no more than `see`, `hear` and `distance` (`methods.avts`), reads no label (but `svm`), and stands beside
 what needs no network: `Energy`, which compares how much moves with how loud it is.
 """
 
@@ -262,23 +262,38 @@ class Energy:
 # ---------------------------------------------------------------------------------------------- where the sound comes from
 
 
+def only(video: Tensor, y: int, x: int, cells: int = 4, beyond: float = 0.25) -> Tensor:
+    """The films with nothing but one square moving: all else stands still as it is on average over the film.
+
+    Args:
+        video: (B, 3, T, H, W) float.
+        y, x: which square, of `cells` x `cells`.
+        beyond: by which part of its side it reaches over its borders.
+    """
+    height, width = video.shape[3] / cells, video.shape[4] / cells
+    rows = slice(max(0, round((y - beyond) * height)), round((y + 1 + beyond) * height))
+    columns = slice(max(0, round((x - beyond) * width)), round((x + 1 + beyond) * width))
+    made = video.mean(2, keepdim=True).expand_as(video).clone()
+    made[..., rows, columns] = video[..., rows, columns]
+    return made
+
+
 @torch.no_grad()
-def located(method, video: Tensor, audio: Tensor) -> Tensor:
-    """(B, h, w) how far each place, as if it were all that is seen, is from the sound: small where the sound comes from.
+def located(method, video: Tensor, audio: Tensor, cells: int = 4) -> Tensor:
+    """(B, cells, cells) how far the sound is from the film in which only this place moves (`only`): small where it comes from.
 
     Args:
         video, audio: windows as long as the method's: (B, 3, frames, H, W) uint8 or float 0..1, (B, L) float.
     """
     video = video if video.is_floating_point() else video.float() / 255
     with _still(method):
-        places = method.see_places(video).float()  # (B, d, h, w)
-        b, d, h, w = places.shape
-        v = places.permute(0, 2, 3, 1).reshape(-1, d)
-        return _distance(method, v, method.hear(audio).float().repeat_interleave(h * w, 0)).view(b, h, w)
+        a = method.hear(audio)
+        rows = [[method.distance(method.see(only(video, y, x, cells)), a) for x in range(cells)] for y in range(cells)]
+    return torch.stack([torch.stack(row, 1) for row in rows], 1).float()
 
 
 def followed(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
-    """(T, h, w) of one film how far each place is from the sound, at every frame: of the window around it, as far as the film goes.
+    """(T, h, w) of one film `located` at every frame: in the window around it, as far as the film goes.
 
     Args:
         video, audio: (3, T, H, W) and (L,), a whole film.

@@ -305,19 +305,6 @@ def test_what_the_heads_read_is_every_moment_in_order():
         assert (not torch.allclose(first, net.see(video[:1]), atol=1e-6)) is told
 
 
-def test_a_single_place_is_what_the_whole_is_made_of():
-    method = small().eval()
-    video = torch.rand(2, 3, 16, 32, 32)
-    maps = method.f.maps(video)
-    places = method.see_places(video)
-    assert places.shape == (2, 16, 4, 4)
-    flat = maps[:, :, :, 2, 1]
-    torch.testing.assert_close(places[:, :, 2, 1], method._embedded(method.g_seen(flat.flatten(1))))
-    even = maps[:, :, :, :1, :1].expand_as(maps)
-    method.f.maps = lambda v: even
-    torch.testing.assert_close(method.see_places(video)[:, :, 3, 3], method.see(video), rtol=1e-4, atol=1e-5)
-
-
 def test_what_is_kept_needs_no_sound(scenes):
     method = small().eval()
     batch = next(scenes.batches(4))
@@ -475,6 +462,17 @@ def test_a_place_that_is_covered_is_pointed_at():
     assert sync.pointed(cover, cover) == 0.5 and sync.pointed(-cover, cover) == 0
 
 
+def test_only_one_place_moves():
+    video = torch.rand(2, 3, 6, 32, 32)
+    made = sync.only(video, 1, 3)
+    still = video.mean(2, keepdim=True).expand_as(video)
+    assert torch.equal(made[..., 6:18, 22:32], video[..., 6:18, 22:32])
+    left = torch.ones(32, 32, dtype=torch.bool)
+    left[6:18, 22:32] = False
+    assert torch.equal(made[..., left], still[..., left])
+    assert torch.equal(sync.only(video, 0, 0, cells=1), video)  # one place is all of it
+
+
 def test_the_map_is_the_distance_of_each_place(scenes):
     method = small().eval()
     batch = next(scenes.batches(3))
@@ -482,8 +480,15 @@ def test_the_map_is_the_distance_of_each_place(scenes):
     heat = sync.located(method, video, audio)
     assert heat.shape == (3, 4, 4)
     with torch.no_grad():
-        expected = (method.see_places(video / 255)[:, :, 1, 2] - method.hear(audio)).norm(dim=1)
+        expected = (method.see(sync.only(video / 255, 1, 2)) - method.hear(audio)).norm(dim=1)
     torch.testing.assert_close(heat[:, 1, 2], expected)
+    flash = torch.zeros(2, 3, 16, 32, 32)
+    flash[:, :, [3, 9], 27:32, 0:5] = 1
+    sound = torch.zeros(2, 8000)
+    for at in (3, 9):
+        sound[:, at * 500 - 200 : at * 500 + 500] = torch.randn(700)
+    near = sync.located(sync.Energy(), flash, sound)
+    assert (near.flatten(1).argmin(1) == 12).all() and near.shape == (2, 4, 4)
 
 
 def test_a_film_is_followed_frame_by_frame_and_glows_where_the_sound_is_near(scenes):
@@ -616,3 +621,20 @@ def test_every_row_of_the_table_can_be_built():
     for arguments in table.ROWS.values():
         rest = {k: v for k, v in arguments.items() if k not in ("films", "encoder")}
         assert small(**rest).frames == 16
+
+
+@pytest.mark.slow
+def test_a_short_training_learns_when_and_what():
+    """Half a minute on fewer films: pairs of films and of moments are told apart, better than by motion against loudness; plain heads rest."""
+    from sslcourse.data import toybox
+
+    data = toybox.sounding.scenes(200, 60, 4)
+    torch.manual_seed(0)
+    method = avts.AVTS(encoders.small_mc3(), encoders.small_mel(), hard=(0.5, 0.5))
+    fit(method, data.train.unlabelled(), avts.COURSE.but(epochs=9))
+    found = {kind: sync.accuracy(method, data.validation, kind) for kind in ("easy", "hard")}
+    assert found["easy"] > 0.65 and found["hard"] > 0.6, found
+    torch.manual_seed(0)
+    plain = avts.AVTS(encoders.small_mc3(), encoders.small_mel(), normalised=False)
+    row = fit(plain, data.train.unlabelled(), avts.COURSE.but(epochs=3))[-1]
+    assert row["loss"] == pytest.approx(0.99**2 / 4, abs=0.02)  # every pair at half of the margin

@@ -28,7 +28,9 @@ VIEWS = {
     "08_video_lstm": {"replay", "films", "explorer", "neighbours"},
     "09_tracking_by_colorization": {"replay", "films", "pointer"},
     "10_dense_predictive_coding": {"replay", "films", "explorer"},
+    "11_audio_video_sync": {"replay", "clip", "explorer", "films"},
     "13_results_wall": {"explorer"},
+    "12_cross_modal_clustering": {"replay", "films", "explorer", "clusters", "clip"},
     "90_bugs_museum": {"replay"},
 }
 

@@ -235,14 +235,6 @@ class AVTS(Method):
         moments = self.f.maps(video).mean((3, 4))  # (B, D, T)
         return self._embedded(self.g_seen(moments.flatten(1) if self.keep_time else moments.mean(2)))
 
-    def see_places(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d y x"]:
-        """As if each place were all that there is to see."""
-        maps = self.f.maps(video)  # (B, D, T, h, w)
-        b, _, _, h, w = maps.shape
-        moments = maps.permute(0, 3, 4, 1, 2).flatten(0, 2)  # (B h w, D, T)
-        z = self._embedded(self.g_seen(moments.flatten(1) if self.keep_time else moments.mean(2)))
-        return z.view(b, h, w, -1).permute(0, 3, 1, 2)
-
     def hear(self, audio: Float[Tensor, "b l"]) -> Float[Tensor, "b d"]:
         """Windows of sound in the common space."""
         moments = self.ear.f.maps(self.ear.logmel({"audio": audio}))  # (B, D, S)
