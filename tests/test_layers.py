@@ -10,8 +10,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sslcourse"
 
 # From the ground up: a module may import what stands before it (and its own row, where that is a folder).
-ORDER = ["common", "colour", "sounds", "data", "distributed", "augment", "single", "encoders", "scattering", "features", "stylize",
-         "clustering", "losses", "checkpoints", "train", "methods", "evaluate", "tracking", "esc", "sync", "optical_flow", "health", "show", "widgets",
+ORDER = ["common", "colour", "sounds", "data", "distributed", "augment", "single", "encoders", "scattering", "features", "stylize", "clustering",
+         "losses", "checkpoints", "train", "methods", "evaluate", "tracking", "esc", "sync", "optical_flow", "health", "show", "widgets",
          "check", "apart", "grade", "claims", "tables", "calibration", "compare", "wall", "bench", "doctor", "start", "__main__"]  # fmt: skip
 
 
