@@ -1231,7 +1231,7 @@ def in_step(frames, mel, distances, offset: int, fps: float, title: str | None =
     bottom.set(xlabel="how much later the sound was taken, in seconds", ylabel="distance")
     bottom.grid(axis="y")
     if len(curves) > 1:
-        bottom.legend(fontsize=9)
+        figure.legend(loc="outside lower center", ncols=len(curves), fontsize=9, frameon=False)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure
@@ -1259,7 +1259,7 @@ def flow(assigned: Sequence, labels, names: Sequence[str], rounds: Sequence[str]
         raise CourseError(f"{len(steps)} rounds of {[len(a) for a in steps]} samples with {len(truth)} labels; pass at least two rounds, one cluster "
                           "number from 0 for each sample in each")  # fmt: skip
     n, gap = len(truth), 0.012
-    figure = Picture(WIDTH * 0.92, 4.3 + (0.25 if title else 0), colours=48, layout="constrained")
+    figure = Picture(WIDTH * 0.92, 4.3 + (0.25 if title else 0), colours=32, layout="constrained")
     ax = figure.subplots()
     places, looks = [], []
     for x, a in enumerate(steps):

@@ -308,14 +308,14 @@ def followed(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
 
 
 def glowing(video: Tensor, heat: Tensor) -> Tensor:
-    """(3, T, H, W) uint8: a film in grey that glows where the heat is small, each frame scaled for itself.
+    """(3, T, H, W) uint8: a film in grey that glows where the distance is small, each frame scaled for itself.
 
     Args:
         video: (3, T, H, W) uint8.
         heat: (T, h, w), such as `followed` gives.
     """
     low, high = heat.amin((1, 2), keepdim=True), heat.amax((1, 2), keepdim=True)
-    near = ((high - heat) / (high - low).clamp_min(1e-9)).square()
+    near = ((high - heat) / (high - low).clamp_min(0.3)).pow(3)  # where all places are alike, none should glow
     near = F.interpolate(near[None], video.shape[2:], mode="bilinear", align_corners=False)[0]  # (T, H, W)
     grey = video.float().mean(0)
     colour = torch.tensor([1.0, 0.42, 0.21]).view(3, 1, 1, 1) * 255

@@ -214,7 +214,7 @@ with widgets.Panel(recipe.epochs, classes=data.classes, title="AVTS, no labels")
 panel.replay
 
 # %% [markdown]
-# The dark diagonal is the answer to the question. Hard pairs are learned later than easy ones: to tell films apart, it is enough to know *what* happens.
+# The dark diagonal is the answer to the question; what repeats itself has several. Hard pairs are learned later than easy ones: to tell films apart, it is enough to know *what* happens.
 #
 # ## 8. Distances, kind by kind
 
