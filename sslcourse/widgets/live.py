@@ -505,11 +505,11 @@ def _legend(entries: tuple[tuple[int, str], ...]) -> np.ndarray:
     from sslcourse import show
 
     longest = max((len(name) for _, name in entries), default=1)
-    sheet = show._Sheet(min(20 + longest * 8.5 * show._LETTER, 130), 17 * len(entries) + 2)
+    sheet = show._Sheet(min(22 + 1.25 * longest * 8.5 * show._LETTER, 140), 17 * len(entries) + 2)
     for i, (c, name) in enumerate(entries):
         look = {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]} if c >= 0 else {"marker": ".", "color": "#B8C0C8"}
         sheet.axes.plot([7], [17 * i + 9], markersize=6, markeredgewidth=0, **look)
-        sheet.text(17, 17 * i + 9, name, 8.5, ha="left", va="center")
+        sheet.text(17, 17 * i + 9, name, 8.5, ha="left", va="center_baseline")
     figure = sheet.done(exact=True)
     figure.canvas.draw()
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
