@@ -103,7 +103,7 @@ def test_each_head_is_handed_the_clusters_that_the_paper_says(variant, clips):
     taught = []
 
     def recorded(logits, label, size, balance):
-        taught.append(label)
+        taught.append((label, size))
         return xdc.cluster_loss(logits, label, size, balance)
 
     method = known(variant, clusters=16 if variant == "cdc" else 4, loss=recorded)
@@ -114,9 +114,10 @@ def test_each_head_is_handed_the_clusters_that_the_paper_says(variant, clips):
     assert not torch.equal(batch["index"], batch["index"].sort().values)
     method.loss(batch)
     assert len(taught) == len(method.heads)
-    for (head, what), label in zip(EXPECTED[variant].items(), taught):
+    for (head, what), (label, size) in zip(EXPECTED[variant].items(), taught):
         assert clustering.nmi(label, truth[what][batch["index"]]) == pytest.approx(1), (head, what)
-    assert not any(label.requires_grad for label in taught)
+        found = method.clusters_of(head.split(" of ")[1], len(clips))
+        assert torch.equal(label, found[batch["index"]]) and torch.equal(size, torch.bincount(found, minlength=method.clusters))
 
 
 def test_the_four_methods_differ_in_a_row_of_the_table_only():

@@ -53,7 +53,8 @@ films({"": held.video[one_of_each]}, scale=2, fps=16, titles=data.classes, title
 # %%
 def play(samples, i, title):
     clip = toybox.film(samples, i)
-    return widgets.clip(clip.frames, clip.audio, clip.fps, clip.rate, event={"impact": clip.impacts} if len(clip.impacts) else None, title=title)
+    impacts = {"impact": clip.impacts} if len(clip.impacts) else None
+    return widgets.clip(clip.frames, clip.audio, clip.fps, clip.rate, event=impacts, title=title)
 
 play(held, one_of_each[2], data.classes[2])
 
@@ -69,8 +70,9 @@ def new_method(variant="xdc", **arguments):
 private = {"eye": "background", "ear": "channel"}
 known = {"event": train.label, **{name: train.factors[name] for name in ("background", "channel", "material")}}
 untrained = new_method("sdc").cluster(train)
-show.table([{"clusters of": f"untrained {part}", **{name: clustering.nmi(label, column) for name, column in known.items()}}
-            for part, label in untrained.items()], caption="NMI of twelve clusters with what we know, training clips")
+agreement = lambda label: {name: clustering.nmi(label, column) for name, column in known.items()}
+show.table([{"clusters of": f"untrained {part}", **agreement(label)} for part, label in untrained.items()],
+           caption="NMI of twelve clusters with what we know, training clips")
 
 # %% [markdown]
 # The eye groups by background. A network that learns to predict *these* clusters learns backgrounds. The untrained ear hears the event already, somewhat: sounds are the
@@ -136,7 +138,7 @@ joint = check("xdc.joint", my_joint)
 
 # %%
 sizes = {part: torch.bincount(label).sort(descending=True).values for part, label in untrained.items()}
-show.table([{"": part, "largest": int(size[0]), "second": int(size[1]), "median": int(size.median()), "smallest": int(size[-1])}
+show.table([{"": part, "largest": int(size[0]), "median": int(size.median()), "smallest": int(size[-1])}
             for part, size in sizes.items()], caption=f"clips in the clusters of untrained networks, of {len(train)}")
 
 # %% [markdown]
@@ -169,28 +171,33 @@ for part in (xdc.XDC.cluster, xdc.XDC.loss):
 mine = dict(whose=lambda variant: whose(variant), joint=lambda *h: joint(*h),
             loss=lambda logits, label, size, balance: cluster_loss(logits.float(), label, size, balance))
 recipe = xdc.COURSE.but(epochs=12)
-ours = {"data": f"{len(train)} clips of one second", "encoder": "four 3-D convolutions", "ear": "four convolutions on log-mel",
-        "optimizer": recipe.optimizer, "clustering": "k-means, k = 12, every 3 epochs, fresh heads"}
-show.table([{"": "paper", **{k: xdc.PAPER[k] for k in ours}}, {"": "here", **ours}], caption="every departure, in the open")
+ours = {"data": f"{len(train)} clips of one second", "encoder": "four 3-D convolutions",
+        "ear": "four convolutions on log-mel", "optimizer": recipe.optimizer,
+        "clustering": "k-means, k = 12, every 3 epochs, fresh heads"}
+show.table([{"": "paper", **{k: xdc.PAPER[k] for k in ours}}, {"": "here", **ours}],
+           caption="every departure, in the open")
 
 # %% [markdown]
-# Now train; no label is used. The map is the eye's view of 200 clips that it has not seen. In the replay you can see it form.
+# Now train; no label is used. The map is the eye's view of the validation clips. In the replay you can see it form.
 
 # %%
-def painted(xy, codes, colours, side=150):
+palette = torch.tensor([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in show.COLOURS])
+def painted(xy, codes, side=150):
     """A map as a small picture (3, side, side)."""
     picture = torch.ones(side, side, 3)
     for (x, y), c in zip(((xy + 1) / 2 * (side - 9) + 4).long().tolist(), codes.tolist()):
-        picture[side - 1 - y - 2 : side - 1 - y + 3, x - 2 : x + 3] = colours[c % len(colours)]
+        picture[side - 2 - y : side + 1 - y, x - 1 : x + 2] = palette[c]
     return picture.permute(2, 0, 1)
 
-palette = torch.tensor([[int(c[i : i + 2], 16) / 255 for i in (1, 3, 5)] for c in show.COLOURS])
-method, maps, frames, rounds = new_method(**mine), {"eye": None, "ear": None}, {"eye": [], "ear": []}, {"eye": [], "ear": []}
+# %%
+method = new_method(**mine)
+maps, frames, rounds = {"eye": None, "ear": None}, {"eye": [], "ear": []}, {"eye": [], "ear": []}
 with widgets.Panel(recipe.epochs, classes=data.classes, title="XDC, no labels") as panel:
     for row in epochs(method, train.unlabelled(), recipe):
         for part, network in (("eye", method), ("ear", method.ear)):
-            maps[part] = evaluate.living_map(features.extract(network, held), maps[part], steps=25 if row["epoch"] > 1 else 120)
-            frames[part].append(painted(maps[part], held.label, palette))
+            steps = 25 if row["epoch"] > 1 else 120
+            maps[part] = evaluate.living_map(features.extract(network, held), maps[part], steps=steps)
+            frames[part].append(painted(maps[part], held.label))
             row[f"{part} kNN"] = evaluate.probe(network, data, linear=False)["kNN"]
             if row["epoch"] % method.every == 1:
                 rounds[part].append(method.clusters_of(part, len(train)).clone())
@@ -206,17 +213,14 @@ panel.replay
 
 # %%
 legend = ", ".join(data.classes)
-films({"": torch.stack([torch.stack(frames[part], 1) for part in ("eye", "ear")])}, fps=2, scale=2, titles=("pictures", "sounds"),
+both = torch.stack([torch.stack(frames[part], 1) for part in ("eye", "ear")])
+films({"": both}, fps=2, scale=2, titles=("pictures", "sounds"),
       title="maps of validation clips, one frame for each epoch", note=f"One colour for each event: {legend}.")
-
-# %%
-show.curve([row["epoch"] for row in panel.rows], {part: [row[f"{part} kNN"] for row in panel.rows] for part in ("eye", "ear")},
-           xlabel="epoch", ylabel="accuracy", title="event by nearest neighbours (validation)")
 
 # %% [markdown]
 # ## 8. Open the clusters
 #
-# Every cluster as a sheet: choose whose clusters, and which one. The largest come first. Above, a frame of each clip; below, its sound as a spectrogram.
+# Every cluster as a sheet: choose whose clusters, and which one. The purest come first. Above, a frame of each clip; below, its sound as a spectrogram.
 
 # %%
 def purest(part):
@@ -224,14 +228,16 @@ def purest(part):
     label = rounds[part][-1]
     counts = torch.zeros(12, 6).index_put((label, train.label), torch.tensor(1.0), accumulate=True)
     share = counts.amax(1) / counts.sum(1).clamp_min(1)
-    return [(int(c), data.classes[int(counts[c].argmax())], float(share[c]), int(counts[c].sum())) for c in share.argsort(descending=True)]
+    best = [data.classes[int(c)] for c in counts.argmax(1)]
+    return [(c, best[c], float(share[c]), int(counts[c].sum())) for c in share.argsort(descending=True).tolist()]
 
 def sheet(part, place):
     number, event, share, size = purest(part)[int(place) - 1]
     members = (rounds[part][-1] == number).nonzero().flatten()[:6]
     tiles = torch.cat([train.video[members][:, :, 8], sounds.pictures(train.audio[members], train.rate)])
     names = [data.classes[int(c)] for c in train.label[members]]
-    return show.png(show.grid(tiles, titles=names + [""] * len(members), columns=len(members), scale=2)), f"{size} clips, {share:.0%} of them: {event}"
+    picture = show.grid(tiles, titles=names + [""] * len(members), columns=len(members), scale=2)
+    return show.png(picture), f"{size} clips, {share:.0%} of them: {event}"
 
 Explorer(sheet, [Control("part", "choice", "ear", "whose clusters", options=(("sounds", "ear"), ("pictures", "eye"))),
                  Control("place", "slider", 1.0, "from pure to mixed", 1, 12, 1, 0)], name="cluster")
@@ -242,7 +248,8 @@ Explorer(sheet, [Control("part", "choice", "ear", "whose clusters", options=(("s
 # %%
 number, event, share, size = purest("ear")[0]
 members = (rounds["ear"][-1] == number).nonzero().flatten()
-films({"": train.video[members[:6]]}, fps=16, scale=2, title=f"from one cluster of sounds: {size} clips, {share:.0%} of them {event}")
+films({"": train.video[members[:6]]}, fps=16, scale=2,
+      title=f"from one cluster of sounds: {size} clips, {share:.0%} of them {event}")
 
 # %%
 play(train, int(members[0]), f"member 1: {data.classes[int(train.label[members[0]])]}")
@@ -254,10 +261,11 @@ play(train, int(members[1]), f"member 2: {data.classes[int(train.label[members[1
 # And a map of both to walk on: hover to see a clip move, click to hear it; colour it by the event, by the eye's clusters, by the background.
 
 # %%
-few = train.take(slice(0, 90))
+few = train.take(slice(0, 70))
 xy = evaluate.living_map(features.extract(method, few))
-explorer = widgets.clusters(xy, few.label, classes=data.classes, clips=few.video, audio=lambda i: few.audio[i], rate=few.rate,
-                            columns=[{"sound cluster": rounds["ear"][-1][:90], "picture cluster": rounds["eye"][-1][:90]}, few])
+of_clusters = {"sound cluster": rounds["ear"][-1][: len(few)], "picture cluster": rounds["eye"][-1][: len(few)]}
+explorer = widgets.clusters(xy, few.label, classes=data.classes, clips=few.video, audio=lambda i: few.audio[i],
+                            rate=few.rate, columns=[of_clusters, few])
 explorer
 
 # %% [markdown]
@@ -267,13 +275,13 @@ explorer
 
 # %%
 names = [*(f"round {i + 1}" for i in range(len(rounds["eye"]) - 1)), "in the end"]
-show.flow(rounds["eye"], train.label, data.classes, names, title="clusters of pictures, round after round", least=0.01)
+show.flow(rounds["eye"], train.label, data.classes, names, title="clusters of pictures, round after round", least=0.015)
 
 # %%
 in_fifths = lambda column: (column.argsort().argsort() * 5 // len(column)).long()
 known |= {name: in_fifths(train.factors[name]) for name in ("size", "force")} | {"direction": train.factors["direction"]}
-told = [{"round": name, "whose": part, "purity": clustering.purity(label, train.label), "clusters in use": clustering.clusters_in_use(label),
-         **{factor: clustering.nmi(label, column) for factor, column in known.items()}}
+told = [{"round": name, "whose": part, "purity": clustering.purity(label, train.label),
+         "clusters in use": clustering.clusters_in_use(label), **agreement(label)}
         for part in ("eye", "ear") for name, label in list(zip(names, rounds[part]))[::2]]
 show.table(told, caption="purity for the event; NMI with every factor (numbers in five parts); training clips")
 
@@ -288,9 +296,9 @@ ks = (4, 6, 12, 24, 48)
 h = {part: xdc.joint(method.round(x)) for part, x in method.features(train).items()}
 torch.manual_seed(0)
 cuts = {part: [xdc.by_kmeans()(h[part], k) for k in ks] for part in ("eye", "ear")}
-curves = {f"{part}: {name}": [measure(label) for label in cuts[part]] for part in cuts
-          for name, measure in (("NMI, event", lambda y: clustering.nmi(y, train.label)), ("purity", lambda y: clustering.purity(y, train.label)))}
-show.curve(ks, curves, xlabel="clusters", ylabel="agreement", log=True, title="the same features, cut into k clusters")
+show.table([{"": f"{part}: {name}", **{f"k = {k}": measure(y, train.label) for k, y in zip(ks, cuts[part])}}
+            for part in cuts for name, measure in (("NMI, event", clustering.nmi), ("purity", clustering.purity))],
+           caption="the same features, cut into k clusters")
 
 # %% [markdown]
 # Purity can only rise with k; mutual information pays for too many clusters. The paper finds k not critical over a wide range, and so do we here.
@@ -312,21 +320,26 @@ def half_trained(variant, samples=train, **arguments):
     return rival, [*path, rival.cluster(samples)]
 
 rivals = {variant.upper(): half_trained(variant) for variant in ("sdc", "mdc", "cdc")}
-at_half = {"random": {part: evaluate.probe(evaluate.random_like(network, train), data, linear=False)["kNN"]
-                      for part, network in (("eye", method), ("ear", method.ear))}}
-for name, (rival, _) in rivals.items():
-    at_half[name] = {"eye": evaluate.probe(rival, data, linear=False)["kNN"], "ear": evaluate.probe(rival.ear, data, linear=False)["kNN"]}
-at_half["XDC"] = {part: panel.rows[half - 1][f"{part} kNN"] for part in ("eye", "ear")}
-show.table([{"": name, **scores} for name, scores in at_half.items()], caption=f"event by nearest neighbours after {half} epochs, validation")
+print("; ".join(f"{name} has clusters of {', '.join(rival.partitions)}" for name, (rival, _) in rivals.items()))
+
+# %%
+knn = lambda network: evaluate.probe(network, data, linear=False)["kNN"]
+blank = {"eye": evaluate.random_like(method, train), "ear": evaluate.random_like(method.ear, train)}
+at_half = {"random": {part: knn(network) for part, network in blank.items()},
+           **{name: {"eye": knn(rival), "ear": knn(rival.ear)} for name, (rival, _) in rivals.items()},
+           "XDC": {part: panel.rows[half - 1][f"{part} kNN"] for part in ("eye", "ear")}}
+show.table([{"": name, **scores} for name, scores in at_half.items()],
+           caption=f"event by nearest neighbours after {half} epochs, validation")
 
 # %%
 others = max(at_half[name]["eye"] for name in ("SDC", "MDC", "CDC"))
 assert at_half["XDC"]["eye"] > max(others, at_half["random"]["eye"]) + 0.05, "the eye should learn the event from the ear"
 assert at_half["SDC"]["eye"] < at_half["random"]["eye"] + 0.03, "its own clusters should teach the eye nothing"
-show.bars({name: scores["eye"] for name, scores in at_half.items()}, chance=1 / 6, title="pictures: event by nearest neighbours, halfway (validation)")
+of_eyes = {name: scores["eye"] for name, scores in at_half.items()}
+show.bars(of_eyes, chance=1 / 6, title="pictures: event by nearest neighbours, halfway (validation)")
 
 # %%
-show.table([{"": "you expected", **my_prediction}, {"": "measured, halfway", **{name: scores["eye"] for name, scores in at_half.items()}}])
+show.table([{"": "you expected", **my_prediction}, {"": "measured, halfway", **of_eyes}])
 
 # %% [markdown]
 # Where do the clusters go? To the right is the event, upwards what the modality has alone. Each step is a clustering:
@@ -357,18 +370,24 @@ show.plane({"XDC, pictures": path(mine_rounds, "eye", "eye"), "XDC, sounds": pat
 switches = {"quiet": ("cdc", dict(background=0.0, channel=0.0)), "one venue": ("xdc", dict(venue=1.0))}
 worlds = {name: toybox.events(600, 1, 1, **knobs) for name, (_, knobs) in switches.items()}
 broken = {name: half_trained(variant, worlds[name].train) for name, (variant, _) in switches.items()}
-agreed = lambda clusterings, whose, samples: {name: clustering.nmi(clusterings[-1][whose], samples.factors[name] if name != "event" else samples.label)
-                                              for name in ("event", "background", "channel")}
-rows = {"CDC, as above": agreed(rivals["CDC"][1], "eye + ear", train), "CDC, quiet": agreed(broken["quiet"][1], "eye + ear", worlds["quiet"].train),
-        "XDC, as above, pictures": agreed(mine_rounds[: half // 3 + 1], "eye", train),
-        "XDC, one venue, pictures": agreed(broken["one venue"][1], "eye", worlds["one venue"].train)}
-show.table([{"": name, **row} for name, row in rows.items()], caption=f"NMI of the clusters after {half} epochs with what we know")
+
+def agreed(clusterings, whose, samples):
+    columns = {"event": samples.label, "background": samples.factors["background"], "channel": samples.factors["channel"]}
+    return {name: clustering.nmi(clusterings[-1][whose], column) for name, column in columns.items()}
+
+rows = {"CDC, as above": agreed(rivals["CDC"][1], "eye + ear", train),
+        "CDC, quiet": agreed(broken["quiet"][1], "eye + ear", worlds["quiet"].train),
+        "XDC, as above": agreed(mine_rounds[: half // method.every + 1], "eye", train),
+        "XDC, one venue": agreed(broken["one venue"][1], "eye", worlds["one venue"].train)}
+show.table([{"": name, **row} for name, row in rows.items()],
+           caption=f"NMI of the clusters after {half} epochs with what we know (XDC: of pictures)")
 
 # %%
 assert rows["CDC, quiet"]["event"] > rows["CDC, as above"]["event"] + 0.05, "without nuisance CDC should find the event"
-assert rows["XDC, one venue, pictures"]["background"] > rows["XDC, as above, pictures"]["background"] + 0.15, "a shared nuisance should be learned"
-assert rows["XDC, one venue, pictures"]["event"] < rows["XDC, as above, pictures"]["event"], "and the event should lose by it"
-print(f"of the eye's clusters in one venue, NMI with the background: {rows['XDC, one venue, pictures']['background']:.2f}")
+before, after = rows["XDC, as above"], rows["XDC, one venue"]
+assert after["background"] > before["background"] + 0.15, "a shared nuisance should be learned"
+assert after["event"] < before["event"], "and the event should lose by it"
+print(f"NMI of the clusters of pictures with the background: {before['background']:.2f}, in one venue {after['background']:.2f}")
 
 # %% [markdown]
 # So there is no magic in the cross. **XDC learns what the two modalities share, whatever that is.** Where birds are always filmed in forests, it learns forests.
@@ -376,15 +395,17 @@ print(f"of the eye's clusters in one venue, NMI with the background: {rows['XDC,
 # ## 12. What did they keep?
 
 # %%
-blank = {part: evaluate.random_like(network, train) for part, network in (("eye", method), ("ear", method.ear))}
-kept = evaluate.factor_table({"random eye": blank["eye"], "XDC's eye": method, "random ear": blank["ear"], "XDC's ear": method.ear}, data)
+networks = {"random eye": blank["eye"], "XDC's eye": method, "random ear": blank["ear"], "XDC's ear": method.ear}
+kept = evaluate.factor_table(networks, data)
 show.factor_table(kept, title="what can be read, factor by factor (validation split)")
 
 # %%
 shared, own = ("size", "force", "material"), {"eye": ("background", "direction"), "ear": ("channel",)}
-change = {part: {factor: kept[f"XDC's {part}"][factor] - kept[f"random {part}"][factor] for factor in (*shared, *own[part])} for part in own}
+gain = lambda part, factor: kept[f"XDC's {part}"][factor] - kept[f"random {part}"][factor]
+change = {part: {factor: gain(part, factor) for factor in (*shared, *own[part])} for part in own}
 assert change["eye"]["size"] > 0 and change["eye"]["force"] > 0, "the eye should gain what it shares with the ear"
-show.table([{"XDC minus random": part, **values} for part, values in change.items()], caption="gained or lost, as a linear probe reads it")
+show.table([{"XDC minus random": part, **values} for part, values in change.items()],
+           caption="gained or lost, as a linear probe reads it")
 
 # %% [markdown]
 # The eye gains what can be heard, how large a solid is and how hard it strikes. And it does not *forget*: a linear probe still reads backgrounds and channels. No loss asks for
@@ -418,8 +439,10 @@ teacher = {}
 for part, encoder in (("eye", encoders.small_clip()), ("ear", encoders.small_mel())):
     teacher[part] = xdc.Pupil(encoder, train.label, hears=part == "ear")
     fit(teacher[part], train, recipe.but(epochs=3))
-final = evaluate.report({"eye: SDC, halfway": rivals["SDC"][0], "eye: XDC": method, "eye: supervised": teacher["eye"], "ear: random": blank["ear"],
-                         "ear: SDC, halfway": rivals["SDC"][0].ear, "ear: XDC": method.ear, "ear: supervised": teacher["ear"]}, data)
+judged = {"eye: SDC, halfway": rivals["SDC"][0], "eye: XDC": method, "eye: supervised": teacher["eye"],
+          "ear: random": blank["ear"], "ear: SDC, halfway": rivals["SDC"][0].ear, "ear: XDC": method.ear,
+          "ear: supervised": teacher["ear"]}
+final = evaluate.report(judged, data)
 final
 
 # %%
@@ -427,9 +450,10 @@ show.bars({row["features"]: row["kNN"] for row in final.rows if row["features"] 
           title="event by nearest neighbours, test split (pixels and random encoder: pictures)")
 
 # %%
-print(f"Without labels, by nearest neighbours: XDC's eye {final['eye: XDC']['kNN']:.1%} against {final['random encoder']['kNN']:.1%} for a random eye, "
-      f"{final['pixels']['kNN']:.1%} for raw pixels and {final['eye: supervised']['kNN']:.1%} with every label;\n"
-      f"XDC's ear {final['ear: XDC']['kNN']:.1%} against {final['ear: random']['kNN']:.1%} for a random ear and {final['ear: supervised']['kNN']:.1%} with every label.")
+score = {row["features"]: f"{row['kNN']:.1%}" for row in final.rows}
+print(f"Without labels, by nearest neighbours: XDC's eye {score['eye: XDC']} against {score['random encoder']} for a random eye,\n"
+      f"{score['pixels']} for raw pixels and {score['eye: supervised']} with every label; XDC's ear {score['ear: XDC']}\n"
+      f"against {score['ear: random']} for a random ear and {score['ear: supervised']} with every label.")
 lesson("12_cross_modal_clustering")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
