@@ -198,7 +198,7 @@ with widgets.Panel(recipe.epochs, classes=data.classes, title="XDC, no labels") 
             steps = 25 if row["epoch"] > 1 else 120
             maps[part] = evaluate.living_map(features.extract(network, held), maps[part], steps=steps)
             frames[part].append(painted(maps[part], held.label))
-            row[f"{part} kNN"] = evaluate.probe(network, data, linear=False)["kNN"]
+            row[f"{part} kNN"] = evaluate.probe(network, data, linear=False, limit=400)["kNN"]
             if row["epoch"] % method.every == 1:
                 rounds[part].append(method.clusters_of(part, len(train)).clone())
         panel.add(row, xy=maps["eye"], labels=held.label)
@@ -323,7 +323,7 @@ rivals = {variant.upper(): half_trained(variant) for variant in ("sdc", "mdc", "
 print("; ".join(f"{name} has clusters of {', '.join(rival.partitions)}" for name, (rival, _) in rivals.items()))
 
 # %%
-knn = lambda network: evaluate.probe(network, data, linear=False)["kNN"]
+knn = lambda network: evaluate.probe(network, data, linear=False, limit=400)["kNN"]
 blank = {"eye": evaluate.random_like(method, train), "ear": evaluate.random_like(method.ear, train)}
 at_half = {"random": {part: knn(network) for part, network in blank.items()},
            **{name: {"eye": knn(rival), "ear": knn(rival.ear)} for name, (rival, _) in rivals.items()},
