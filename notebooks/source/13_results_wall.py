@@ -90,9 +90,9 @@ show.table([{"place": i + 1, **{key: ranks[key][i] for key in readings}} for i i
 # $d_i = a_i - b_i$. Their mean $\bar d$ has a standard error $s / \sqrt n$, where $s$ is their standard deviation (with $n - 1$ below the fraction), and because $s$ itself was
 # guessed from the few runs, the interval is Student's:
 #
-# $$\bar d \;\pm\; t_{0.975,\, n-1}\, \frac{s}{\sqrt n}$$
+# $$\bar d \;\pm\; t_{1 - \alpha/2,\; n-1}\, \frac{s}{\sqrt n}$$
 #
-# If it lies above 0, the first is better; if it holds 0, these runs cannot tell. This is how every verdict of this course is made.
+# with $\alpha$ one in twenty. If it lies above 0, the first is better; if it holds 0, these runs cannot tell. This is how every verdict of this course is made.
 #
 # ## 4. Exercise: the interval of a difference (about 8 minutes)
 #
