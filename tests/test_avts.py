@@ -322,14 +322,27 @@ def test_the_classifier_learns_by_the_cross_entropy(scenes):
     together = torch.arange(6) < 3
     expected = F.cross_entropy(logits, together.long())
     torch.testing.assert_close(F.softplus(torch.where(together, d, -d)).mean(), expected)
+
+
+@pytest.mark.parametrize("arguments", [{"objective": "cross-entropy"}, {}, {"hard": (1, 1)}, {"hard": (0, 0), "correspondence": True}])
+def test_the_loss_is_that_of_its_pairs(scenes, arguments):
+    method, batch = small(**arguments).train(), next(scenes.batches(8))  # in training mode, where an untrained network says something
     torch.manual_seed(3)
-    loss, found = method.loss(next(scenes.batches(8)))
-    assert loss.requires_grad and 0 <= float(found["told apart"]) <= 1
+    loss, found = method.loss(batch)
     torch.manual_seed(3)
-    shown = method.views(next(scenes.batches(8)))
+    shown = method.views(batch)
     v, a = method.see(shown["video"] / 255), method.hear(shown["audio"])
-    logits = method.judge(torch.cat([torch.cat([v, v]), torch.cat([a, a[shown["wrong"]]])], 1))
-    torch.testing.assert_close(loss, F.cross_entropy(logits, (torch.arange(32) < 16).long()))
+    right, wrong = a[shown["right"]], a[shown["wrong"]]
+    assert (right - wrong).abs().max() > 0.01
+    if method.judge is None:
+        terms = [*(v - right).square().sum(1), *(0.99 - (v - wrong).norm(dim=1)).clamp(min=0).square()]
+        expected, nearer = torch.stack(terms).mean(), (v - right).norm(dim=1) < (v - wrong).norm(dim=1)
+    else:
+        yes, no = (method.judge(torch.cat([v, x], 1)) for x in (right, wrong))
+        expected = F.cross_entropy(torch.cat([yes, no]), torch.tensor([1] * 16 + [0] * 16))
+        nearer = yes[:, 1] - yes[:, 0] > no[:, 1] - no[:, 0]
+    torch.testing.assert_close(loss, expected)
+    assert float(found["told apart"]) == pytest.approx(float(nearer.float().mean())) and loss.requires_grad
 
 
 def test_your_loss_and_your_windows_are_the_ones_that_train(scenes):

@@ -44,7 +44,7 @@ held = data.validation
 # %% [markdown]
 # ## 1. A picture that makes the question visible
 #
-# A solid strikes, scrapes, rolls or floats, and is heard. Press play. Then move the slider **sound** by a few frames, and play again: from which offset on do you notice?
+# A solid strikes, scrapes, rolls or floats, and is heard. Press play. Then move the slider **shift the sound** by a few frames, and play again: from which offset on do you notice?
 
 # %%
 def scene(i, samples=held):
@@ -267,7 +267,7 @@ show.curve(offsets, dip, "how much later the sound was taken, in seconds", "dist
 # %% [markdown]
 # ## 10. A clip that was put out of step
 #
-# Listen first: is the sound early or late, and by how many frames? Move the slider **sound** until it fits, then run the next cell.
+# Listen first: is the sound early or late, and by how many frames? Move the slider **shift the sound** until it fits, then run the next cell.
 
 # %%
 secret = torch.randint(-8, 9, (1,), generator=torch.Generator().manual_seed(5))
@@ -372,7 +372,7 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # ## 15. The paper's claims
 #
 # `sslcourse claims avts --seeds 5` trains six networks a seed and returns a verdict for each claim; the README holds the table that it printed. In the paper, training on
-# hard negatives from the start fails. Does it here? `sslcourse table avts` has the answer, and the other questions that the reviewers asked: the share of hard negatives, the
+# hard negatives from the start fails. Here it does not: it tells hard pairs apart better than the curriculum. `sslcourse table avts` has its numbers, and the other questions that the reviewers asked: the share of hard negatives, the
 # loss, the data.
 
 # %%
