@@ -289,6 +289,18 @@ def site():
     sys.path.remove(str(folder))
 
 
+def move_explorer(page, explorer) -> None:
+    """Its first slider from one end to the other; where it has none, the last option of its last choice."""
+    sliders, choices = explorer.locator("input[type=range]"), explorer.locator("select")
+    if sliders.count():
+        sliders.first.focus()
+        page.keyboard.press("End")
+        page.keyboard.press("Home")
+    else:
+        last = choices.last
+        last.select_option(index=last.locator("option").count() - 1)
+
+
 def use_page(file: pathlib.Path, folder: pathlib.Path, beside=None) -> int:
     """Open a page of the site from disk and over http: views answer, both themes, nothing from outside, no error. Returns how many views.
 
@@ -318,9 +330,7 @@ def use_page(file: pathlib.Path, folder: pathlib.Path, beside=None) -> int:
                 explorer = page.locator(".ssl-explorer").first
                 if explorer.count():
                     before = int(explorer.get_attribute("data-draws"))
-                    explorer.locator("input[type=range]").first.focus()
-                    page.keyboard.press("End")
-                    page.keyboard.press("Home")
+                    move_explorer(page, explorer)
                     assert int(explorer.get_attribute("data-draws")) > before
                 theme = page.evaluate("() => document.documentElement.dataset.theme")
                 page.locator("#theme").click()

@@ -8,7 +8,7 @@ import pathlib
 
 import nbformat
 import pytest
-from browser import NOTEBOOK, lab, open_and_run, page, site, use_page, use_theme  # noqa: F401 (fixtures)
+from browser import NOTEBOOK, lab, move_explorer, open_and_run, page, site, use_page, use_theme  # noqa: F401 (fixtures)
 from browser import keep as keep_picture
 
 pytestmark = pytest.mark.browser
@@ -60,12 +60,16 @@ def use_replay(page) -> None:  # noqa: F811
 
 
 def use_explorer(page) -> None:  # noqa: F811
-    """A slider moves, and the kernel draws another picture."""
+    """A slider moves (or, where there is none, another choice is made), and the kernel draws another picture."""
     explorer = first(page, "explorer")
     before = data(explorer, "draws")
-    explorer.locator("input[type=range]").first.focus()
-    for _ in range(3):
-        page.keyboard.press("ArrowRight")
+    sliders = explorer.locator("input[type=range]")
+    if sliders.count():
+        sliders.first.focus()
+        for _ in range(3):
+            page.keyboard.press("ArrowRight")
+    else:
+        move_explorer(page, explorer)
     until(page, explorer, "+d.draws > +old && +d.ms > 0", before)
 
 
