@@ -1,9 +1,18 @@
 """Guards for nbval: it must compare something where it says so, and a swallowed timeout is a failure."""
 
 import os
+import signal
 import statistics
+import tempfile
+import threading
+from pathlib import Path
 
 import pytest
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
 
 SECONDS = 90  # that a whole notebook should take, as a student runs it
 CROWDED = 1.5  # a machine that others use too may need so many times longer before it counts as a failure
@@ -26,6 +35,30 @@ def pytest_collection_modifyitems(items):
         tagged = "nbval-check-output" in item.cell.metadata.get("tags", [])
         if tagged and (item.cell.execution_count is None or not item.cell.outputs):
             raise pytest.UsageError(f"{item.nodeid}: tagged nbval-check-output but has no stored run: nbval would check nothing")
+
+
+def _late(*_):
+    raise TimeoutError("the notebook's kernel did not start within three minutes; run it again")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_setup(item):
+    """Kernels start one at a time. Each asks for free ports and opens them a moment later: two workers that ask at the same moment can be
+    given the same ones, one kernel then dies while it starts, and old clients wait for it for ever. One that does not start is an error
+    after three minutes."""
+    if fcntl is None or not _is_cell(item) or getattr(item.parent, "kernel", None) is not None:
+        return (yield)
+    with open(Path(tempfile.gettempdir()) / f"sslcourse-kernels-{os.getuid()}.lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if threading.current_thread() is not threading.main_thread():
+            return (yield)
+        before = signal.signal(signal.SIGALRM, _late)
+        signal.alarm(180)
+        try:
+            return (yield)
+        finally:
+            signal.alarm(0)
+            signal.signal(signal.SIGALRM, before)
 
 
 @pytest.hookimpl(wrapper=True)
