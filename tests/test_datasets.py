@@ -57,7 +57,7 @@ def test_only_the_reporting_modules_can_open_labels():
             a.name for n in ast.walk(ast.parse(file.read_text())) if isinstance(n, ast.ImportFrom) for a in n.names}  # fmt: skip
         if "open_labels" in names:
             users.add(file.relative_to(ROOT).as_posix())
-    assert {user for user in users if not user.startswith(("sslcourse/claims/", "sslcourse/tables/"))} <= allowed
+    assert {user for user in users if not user.startswith("sslcourse/claims/")} <= allowed
     for file in (ROOT / "notebooks" / "source").glob("*.py"):
         assert "open_labels" not in file.read_text() and "._label" not in file.read_text()
 

@@ -47,6 +47,11 @@ def halves(method: xdc.XDC) -> dict[str, torch.nn.Module]:
     return {"eye": method, "ear": method.ear}
 
 
+def opened(data: Data, reader: str) -> torch.Tensor:
+    """The labels of the test split, opened for a final score: here, and for the table."""
+    return open_labels(data.test, reader)[0].cpu()
+
+
 def judged(networks: dict[str, dict[str, torch.nn.Module]], data: Data, reader: str, tables: tuple[str, ...] = ()) -> Runs:
     """Scores of eyes and ears on the test split, in one opening of its labels.
 

@@ -20,9 +20,9 @@ import torch
 from torch import nn
 
 from sslcourse import common, encoders, evaluate, features, sounds
-from sslcourse.claims.xdc import CLIPS, RECIPE, VARIANTS, halves, new
+from sslcourse.claims.xdc import CLIPS, RECIPE, VARIANTS, halves, new, opened
 from sslcourse.data import toybox
-from sslcourse.data.datasets import Data, open_labels
+from sslcourse.data.datasets import Data
 from sslcourse.methods import avts, xdc
 from sslcourse.tables import cell
 from sslcourse.train import Recipe, fit
@@ -85,7 +85,7 @@ def trained(data: Data, recipe: Recipe, tuning: Recipe, seed: int, say) -> dict[
     found: dict[str, dict[str, float]] = {name: {} for name in ROWS}
     last = {(name, part): tuned(network.f, data, part == "ear", tuning, seed)
             for name, parts in networks.items() if name != "supervised" for part, network in parts.items()}  # fmt: skip
-    label, train_label = open_labels(data.test, "tables.xdc")[0].cpu(), data.train.label.cpu()
+    label, train_label = opened(data, "tables.xdc"), data.train.label.cpu()
     raw = {"eye": features.pixels, "ear": lambda part: sounds.log_mel(part.audio.cpu(), part.rate).flatten(1)}
 
     def judge(name: str, part: str, x: list) -> None:
