@@ -83,9 +83,9 @@ def run(names: Sequence[str], data: str = "toybox", *, seeds: int = 1, encoder: 
                 row.setdefault(key, []).append(scores[key])
             say(f"  seed {seed}  {scores['features']:<16} kNN {scores['kNN']:.3f}  linear {scores['linear']:.3f}")
         if factors:
-            untrained = evaluate.random_like(next(iter(methods.values())), judged.train, seed)
-            raw = {"log-mel": "pixels", "random ear": untrained} if hear else {"pixels": "pixels", "random encoder": untrained}
-            for name, values in evaluate.factor_table({**raw, **methods}, judged, on="test").items():
+            raw, untrained = evaluate.baselines_of(judged.train)
+            sources = {raw: "pixels", untrained: evaluate.random_like(next(iter(methods.values())), judged.train, seed), **methods}
+            for name, values in evaluate.factor_table(sources, judged, on="test").items():
                 for factor, value in values.items():
                     kept.setdefault(name, {}).setdefault(factor, []).append(value)
     return {"data": found.data, "protocol": found.protocol, "encoder": ", ".join(used), "seeds": seeds, "profile": str(common.profile()),

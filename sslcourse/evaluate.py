@@ -261,6 +261,11 @@ class Report:
         return f"<table><caption style='text-align:left;white-space:nowrap'>{self._heading()}</caption><tr>{head}</tr>{body}</table>"
 
 
+def baselines_of(samples: Samples) -> tuple[str, str]:
+    """What the two baselines of such data are called in every table: the raw input, and a network with random weights."""
+    return ("log-mel", "random ear") if samples.kind == "audio" else ("pixels", "random encoder")
+
+
 def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: int = 0, protocol: str = "dino", baselines: bool = True,
            few: int | None = None) -> Report:  # fmt: skip
     """The final scores on the test split, with chance, raw pixels and a random encoder beside them.
@@ -294,7 +299,7 @@ def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: in
     if baselines:
         most = float(torch.bincount(train_label, minlength=classes).max() / len(train_label))
         rows.append({"features": "chance", "kNN": most, "linear": most, **({"few labels": most} if few else {})})
-        raw, untrained = ("log-mel", "random ear") if data.train.kind == "audio" else ("pixels", "random encoder")
+        raw, untrained = baselines_of(data.train)
         add(raw, features.pixels(data.train), features.pixels(data.test))
         encoder = random_like(next(iter(methods.values())), data.train, seed)
         add(untrained, features.extract(encoder, data.train), features.extract(encoder, data.test))

@@ -29,8 +29,8 @@ VIEWS = {
     "09_tracking_by_colorization": {"replay", "films", "pointer"},
     "10_dense_predictive_coding": {"replay", "films", "explorer"},
     "11_audio_video_sync": {"replay", "clip", "explorer", "films"},
-    "13_results_wall": {"explorer"},
     "12_cross_modal_clustering": {"replay", "films", "explorer", "clusters", "clip"},
+    "13_results_wall": {"explorer"},
     "90_bugs_museum": {"replay"},
 }
 

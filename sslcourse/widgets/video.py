@@ -397,7 +397,8 @@ def pointer(frames, features, masks=None, *, references: int = 3, keep_first: bo
 
 
 def log_mel(audio, rate: int, bands: int = 40, window_s: float = 0.025, hop_s: float = 0.01) -> Tensor:
-    """The picture of a sound: natural logarithm of its power in bands that are spaced as we hear pitch.
+    """The picture of a sound, for the player: natural logarithm of its power in bands that are spaced as we hear pitch. Its columns stand where
+    the playhead is at their time, so its windows are centred and reach beyond both ends; networks read `sslcourse.sounds.log_mel`, whose do not.
 
     Args:
         audio: (L,) float, -1..1.
