@@ -18,10 +18,8 @@ from __future__ import annotations
 
 import itertools
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,7 +28,7 @@ from torch import Tensor
 from sslcourse import common
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
-from sslcourse.data.toybox import world
+from sslcourse.data.toybox import kept, world
 from sslcourse.data.toybox.solids import NAMES
 
 VERSION = 2  # raise it when the same arguments give other films: old caches are then left alone
@@ -459,29 +457,6 @@ def _check_tracks(count, speed, radius, size, spin, scale, gain, blur) -> None:
 def _kept(name: str, n: int, frames: int, size: int, cache: bool, drawn: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """The films from the disk, or drawn and put there."""
     path = common.cache_dir("toybox", f"films-v{VERSION}", f"{name}.npz")
-    if cache:
-        found = _read(path, n, frames, size)
-        if found is not None:
-            return found
-    film, mask = drawn()
-    if cache:
-        try:
-            with common.atomic(path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, video=film.numpy(), mask=mask.numpy())  # a zip file, which checks its own bytes
-        except OSError as error:  # a full disk or a read-only home must not end the lesson
-            print(f"the films could not be cached in {path.parent} ({error}); going on without", file=sys.stderr)
-    return film, mask
-
-
-def _read(path: Path, n: int, frames: int, size: int) -> tuple[Tensor, Tensor] | None:
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            film, mask = torch.from_numpy(file["video"]), torch.from_numpy(file["mask"])
-        if film.shape != (n, 3, frames, size, size) or mask.shape != (n, frames, size, size):
-            raise ValueError(f"its films are {tuple(film.shape)}")
-    except Exception as error:  # zip, header and checksum errors are of many types; all mean one thing
-        print(f"the cache {path} is damaged ({error}); it is drawn again", file=sys.stderr)
-        return None
-    return film, mask
+    shapes = {"video": (n, 3, frames, size, size), "mask": (n, frames, size, size)}
+    found = kept.arrays(path, shapes, lambda: {k: v.numpy() for k, v in zip(shapes, drawn())}, cache)
+    return torch.from_numpy(found["video"]), torch.from_numpy(found["mask"])

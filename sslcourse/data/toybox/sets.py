@@ -21,9 +21,6 @@ seconds of training on one CPU thread (bf16, channels_last).
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import torch
 from torch import Tensor
@@ -31,7 +28,7 @@ from torch import Tensor
 from sslcourse import common
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
-from sslcourse.data.toybox import world
+from sslcourse.data.toybox import kept, world
 
 VERSION = 1  # raise it when the same factors give other pictures: old caches are then left alone
 FACTORS = ("shape", *[n for n in world.RANGES if n != "ground"], "pattern", "ground")
@@ -77,38 +74,14 @@ def _name(background: float) -> str:
 
 
 def _rendered(scene, n, seed, split, size, background, cache) -> tuple[Tensor, Tensor]:
+    def draw() -> dict[str, np.ndarray]:
+        image, mask = world.render(scene, size, background)
+        return {"image": image.numpy(), "mask": np.packbits(mask.numpy())}
+
     path = common.cache_dir("toybox", f"v{VERSION}", f"{split}-{n}-seed{seed}-{size}px-bg{background:g}.npz")
-    if cache:
-        found = _read(path, n, size)
-        if found is not None:
-            return found
-    image, mask = world.render(scene, size, background)
-    if cache:
-        try:
-            _write(path, image, mask)
-        except OSError as error:  # a full disk or a read-only home must not end the lesson
-            print(f"the rendered pictures could not be cached in {path.parent} ({error}); going on without", file=sys.stderr)
-    return image, mask
-
-
-def _write(path: Path, image: Tensor, mask: Tensor) -> None:
-    with common.atomic(path) as temporary, open(temporary, "wb") as file:
-        np.savez(file, image=image.numpy(), mask=np.packbits(mask.numpy()))  # a zip file, which checks its own bytes
-
-
-def _read(path: Path, n: int, size: int) -> tuple[Tensor, Tensor] | None:
-    if not path.exists():
-        return None
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            pixels, covered = file["image"], file["mask"]
-        if pixels.shape != (n, 3, size, size):
-            raise ValueError(f"its pictures are {pixels.shape}")
-    except Exception as error:  # zip, header and checksum errors are of many types; all mean one thing
-        print(f"the cache {path} is damaged ({error}); it is drawn again", file=sys.stderr)
-        return None
-    mask = np.unpackbits(covered, count=n * size * size).reshape(n, size, size).astype(bool)
-    return torch.from_numpy(pixels), torch.from_numpy(mask)
+    found = kept.arrays(path, {"image": (n, 3, size, size), "mask": (-(-n * size * size // 8),)}, draw, cache)
+    mask = np.unpackbits(found["mask"], count=n * size * size).reshape(n, size, size).astype(bool)
+    return torch.from_numpy(found["image"]), torch.from_numpy(mask)
 
 
 _HUES = ("red", "orange", "yellow", "green", "green", "turquoise", "turquoise", "blue", "blue", "purple", "pink", "pink")

@@ -21,10 +21,8 @@ Laws of the sounds: see `moving` (impacts) and Gaussian bands of noise (all that
 from __future__ import annotations
 
 import math
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -33,7 +31,7 @@ from torch import Tensor
 from sslcourse import common
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
-from sslcourse.data.toybox import films, moving, world
+from sslcourse.data.toybox import films, kept, moving, world
 from sslcourse.data.toybox.solids import NAMES
 
 VERSION = 1  # raise it when the same arguments give other films or sounds: old caches are then left alone
@@ -53,7 +51,7 @@ _BRIGHT = (1.6, 1.3, 1.0, 0.7)  # how high a scrape of each of them is
 _NOTHING = 10.0  # where a solid is put that is not there
 _CHUNK = 64
 
-Path_ = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+Course = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +59,7 @@ class Programme:
     """What a solid does. `path(t)` gives x, height above the place of contact, and turn (counter-clockwise) at times t; impacts at `times` with
     `speeds`; `drive(t)` is how strongly it sounds on, 0 where it does not."""
 
-    path: Path_
+    path: Course
     times: np.ndarray
     speeds: np.ndarray
     drive: Callable[[np.ndarray], np.ndarray] | None
@@ -301,14 +299,14 @@ def events(train: int = 1200, validation: int = 300, test: int = 600, *, seconds
         if n < 1:
             raise CourseError(f"{split}={n}; ask for at least one film")
         knobs = {"seconds": seconds, "size": size, **shares, "new": new and split == "test", "stereo": stereo}
-        kept = _kept(split, n, seed, cache, knobs)
-        columns = {k[7:]: v for k, v in kept.items() if k.startswith("factor_")}
+        found = _kept(split, n, seed, cache, knobs)
+        columns = {k[7:]: v for k, v in found.items() if k.startswith("factor_")}
         kinds = {"material": _MATERIALS, "shiny": ("matte", "shiny"), "direction": ("left", "right"), "shape": NAMES, "hue": 1.0,
                  "background": tuple(f"background {i}" for i in range(BANK + NEW)), "channel": tuple(f"channel {i}" for i in range(BANK + NEW)),
                  "second": ("alone", "a second solid"), "outside": ("nothing", "a tone")}  # fmt: skip
-        extra = {k: kept[k] for k in ("mask", "impacts", "speeds", "stereo") if k in kept}
+        extra = {k: found[k] for k in ("mask", "impacts", "speeds", "stereo") if k in found}
         name = "toybox events" if seconds <= 1.5 else "toybox scenes"
-        parts.append(Samples(video=kept["video"], audio=kept["audio"], rate=RATE, fps=FPS, label=kept["label"], classes=EVENTS, factors=columns,
+        parts.append(Samples(video=found["video"], audio=found["audio"], rate=RATE, fps=FPS, label=found["label"], classes=EVENTS, factors=columns,
                              factor_names=kinds, extra=extra, split=split, name=name))  # fmt: skip
     return Data(*parts)
 
@@ -459,27 +457,7 @@ def _drawn(looks, poses: np.ndarray, ground: np.ndarray, floor: np.ndarray, seco
 def _kept(split: str, n: int, seed: int, cache: bool, knobs: dict) -> dict[str, Tensor]:
     name = "-".join(f"{k}{v:g}" for k, v in knobs.items())
     path = common.cache_dir("toybox", f"sounding-v{VERSION}", f"{split}-{n}-{name}-seed{seed}.npz")
-    if cache and path.exists():
-        found = _read(path, n)
-        if found is not None:
-            return found
-    made = make(n, split, seed=seed, **knobs)
-    if cache:
-        try:
-            with common.atomic(path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, **{k: v.numpy() for k, v in made.items()})  # a zip file, which checks its own bytes
-        except OSError as error:  # a full disk or a read-only home must not end the lesson
-            print(f"the films could not be cached in {path.parent} ({error}); going on without", file=sys.stderr)
-    return made
-
-
-def _read(path: Path, n: int) -> dict[str, Tensor] | None:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            found = {k: torch.from_numpy(file[k]) for k in file.files}
-        if {len(v) for v in found.values()} != {n} or "audio" not in found:
-            raise ValueError(f"it holds {', '.join(f'{k} {tuple(v.shape)}' for k, v in found.items())}")
-    except Exception as error:  # zip, header and checksum errors are of many types; all mean one thing
-        print(f"the cache {path} is damaged ({error}); it is made again", file=sys.stderr)
-        return None
-    return found
+    frames, size = round(knobs["seconds"] * FPS), knobs["size"]
+    shapes = {"video": (n, 3, frames, size, size), "mask": (n, frames, size, size), "audio": (n, round(knobs["seconds"] * RATE)), "label": (n,)}
+    found = kept.arrays(path, shapes, lambda: {k: v.numpy() for k, v in make(n, split, seed=seed, **knobs).items()}, cache)
+    return {k: torch.from_numpy(v) for k, v in found.items()}
