@@ -10,7 +10,6 @@ import numpy as np
 
 from sslcourse import common
 
-
 Arrays = Mapping[str, np.ndarray]
 
 
