@@ -1,4 +1,4 @@
-# make lab    installs the course and opens it          make check      the fast tests, under three minutes
+# make lab    installs the course and opens it          make check      the fast tests, about three minutes
 # make test   installs it and passes all tests          make notebooks  builds, executes and stores the notebooks
 # make bench  how near a training step is to the network alone, and what views and the live panel cost
 # make site   web pages of all lessons    make colab      lessons and homework under Colab's versions
