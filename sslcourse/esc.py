@@ -201,12 +201,7 @@ def random_ear(encoder: Callable[[], nn.Module] = encoders.small_mel) -> Callabl
     """An ear that was never trained: random weights, batch statistics of the training recordings."""
 
     def make(train: Samples, seed: int) -> Ear:
-        ear = Ear(encoder(), train.rate)
-        for module in ear.modules():
-            if isinstance(module, nn.modules.batchnorm._BatchNorm):
-                module.momentum = None  # the plain average over all batches: after a few steps a moving one is still near where it began
-        mixed = train.take(torch.randperm(len(train), generator=common.generator(seed, 0x5E5C)))  # statistics of all kinds, not of the last ones
-        return evaluate.random_like(ear, mixed, seed)
+        return evaluate.random_like(Ear(encoder(), train.rate), train, seed)
 
     return make
 

@@ -10,7 +10,6 @@ are made on a part of the training split.
 from __future__ import annotations
 
 import copy
-import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -205,6 +204,9 @@ def guesses(method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, pro
 def random_like(method: nn.Module, shown: Tensor | Samples, seed: int = 0) -> nn.Module:
     """The same network with fresh random weights and batch statistics of the data: the baseline of every representation.
 
+    The statistics are the plain mean over (at most) eight batches of 256 drawn at random, whatever momentum the network trains with: a moving
+    average would after so few steps still be nearly half of what it began as, and the baseline weaker than random weights are.
+
     Args:
         shown: images (N, 3, H, W), videos (N, 3, T, H, W), or a data set.
     """
@@ -214,15 +216,21 @@ def random_like(method: nn.Module, shown: Tensor | Samples, seed: int = 0) -> nn
         for module in untrained.modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
+    momenta = {module: module.momentum for module in untrained.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
+    for module in momenta:
+        module.momentum = None
     device = next(untrained.parameters()).device
+    mixed = torch.randperm(len(shown), generator=common.generator(seed, 0x4A9E))[:2048]  # a set may lie in the order of its classes
     untrained.train()
-    if isinstance(shown, Tensor):
-        parts = ({"video" if shown.ndim == 5 else "image": part} for part in shown.split(256))
-    else:
-        parts = ({name: batch[name] for name in MODALITIES if name in batch} for batch in shown.batches(256))
     with torch.no_grad():
-        for part in itertools.islice(parts, 8):
-            untrained.encode({name: x.to(device) for name, x in part.items()})
+        for chosen in mixed.tensor_split(-(-len(mixed) // 256)):
+            if isinstance(shown, Tensor):
+                batch = {"video" if shown.ndim == 5 else "image": shown[chosen.to(shown.device)]}
+            else:
+                batch = next(shown.take(chosen).batches(256))
+            untrained.encode({name: batch[name].to(device) for name in MODALITIES if name in batch})
+    for module, momentum in momenta.items():
+        module.momentum = momentum
     return untrained.eval()
 
 

@@ -145,6 +145,29 @@ def test_layers(toys):
     assert encoders.resnet18()(torch.rand(2, 3, 32, 32)).shape == (2, 512)
 
 
+@pytest.mark.parametrize("alone", [True, False], ids=["images", "data set"])
+def test_random_weights_come_with_the_statistics_of_all_the_data(alone):
+    """In the order of their classes, dark to light: what batch normalisation has seen is the mean and the variance of everything."""
+    from sslcourse.data.datasets import Samples
+
+    class Listener(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.norm = torch.nn.BatchNorm2d(3)
+
+        def encode(self, batch):
+            return self.norm(batch["image"].float()).mean((2, 3))
+
+    image = (torch.arange(1030)[:, None, None, None] * 255 // 1030 + torch.randint(0, 3, (1030, 3, 4, 4))).clamp(0, 255).to(torch.uint8)
+    shown = image if alone else Samples(image, torch.arange(1030) % 10)
+    method = Listener()
+    untrained = evaluate.random_like(method, shown, seed=3)
+    assert untrained.norm.running_mean.numpy() == pytest.approx(image.float().mean((0, 2, 3)).numpy(), rel=0.01)
+    assert untrained.norm.running_var.numpy() == pytest.approx(image.float().var((0, 2, 3)).numpy(), rel=0.02)
+    assert untrained.norm.momentum == 0.1 and not untrained.training, "a network that can be trained like any other"
+    assert torch.equal(method.norm.running_mean, torch.zeros(3)) and method.training, "the method itself is left alone"
+
+
 def test_report_has_its_baselines(toys):
     report = evaluate.report(simclr.SimCLR(encoders.small_cnn(8)), Data(toys.train, toys.validation, toys.test))
     assert [r["features"] for r in report.rows] == ["chance", "pixels", "random encoder", "SimCLR"]
