@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,20 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
         raise CourseError(f"{changed[0]!r} changed while features were read; the encoder must stay frozen and in eval mode")
 
 
+def passing(method: nn.Module, samples: Samples, encode: Callable[[dict[str, Tensor]], Any], batch_size: int = 512) -> list[Any]:
+    """What `encode` gives for each batch, on the method's device: one pass over all samples, in order, frozen, in the profile's precision."""
+    first = next(method.parameters(), None)
+    device = first.device if first is not None else torch.device("cpu")
+    profile = common.profile()
+    rows = []
+    with frozen(method):
+        for batch in samples.to(device).batches(batch_size):
+            x = {name: common.laid_out(batch[name], profile) for name in MODALITIES if name in batch}
+            with profile.autocast() if profile.device == device.type else contextlib.nullcontext():
+                rows.append(encode(x))
+    return rows
+
+
 def extract(method: nn.Module, samples: Samples, *, encode: Encode | None = None, batch_size: int = 512) -> Tensor:
     """Features (N, D) float32 on the CPU of all samples, in their order.
 
@@ -45,18 +60,8 @@ def extract(method: nn.Module, samples: Samples, *, encode: Encode | None = None
         samples: any split; labels are not read.
         batch_size: chunk; has no influence on the result.
     """
-    first = next((p for p in method.parameters()), None)
-    device = first.device if first is not None else torch.device("cpu")
     encode = encode or method.encode
-    profile = common.profile()
-    rows = []
-    with frozen(method):
-        for batch in samples.to(device).batches(batch_size):
-            x = {name: common.laid_out(batch[name], profile) for name in MODALITIES if name in batch}
-            with profile.autocast() if profile.device == device.type else contextlib.nullcontext():
-                features = encode(x)
-            rows.append(features.float().cpu())
-    features = torch.cat(rows)
+    features = torch.cat(passing(method, samples, lambda batch: encode(batch).float().cpu(), batch_size))
     if not torch.isfinite(features).all():
         bad = int((~torch.isfinite(features)).any(1).sum())
         raise CourseError(f"{bad} of {len(features)} feature vectors hold NaN or infinity; the training has diverged: lower lr")

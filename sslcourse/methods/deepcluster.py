@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse import clustering, common, distributed
+from sslcourse import clustering, distributed, features
 from sslcourse.augment import View, crop_and_flip
 from sslcourse.common import CourseError
 from sslcourse.methods.base import Method, floats_of, images_of
@@ -127,16 +127,7 @@ class DeepCluster(Method):
     @torch.no_grad()
     def features(self, dataset) -> Float[Tensor, "n d"]:
         """h of all pictures, plain, in their order, in eval mode."""
-        mode = self.f.training
-        self.f.eval()
-        profile = common.profile()
-        rows = []
-        for batch in dataset.batches(512):
-            x = batch["image"].contiguous(memory_format=profile.memory_format)
-            with profile.autocast():
-                rows.append(self.encode({"image": x}).float())
-        self.f.train(mode)
-        return torch.cat(rows)
+        return torch.cat(features.passing(self, dataset, lambda batch: self.encode(batch).float()))
 
     @torch.no_grad()
     def before_epoch(self, progress, dataset, optimizers):

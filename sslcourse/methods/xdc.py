@@ -27,7 +27,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse import clustering, common, distributed, encoders, sounds
+from sslcourse import clustering, distributed, encoders, features, sounds
 from sslcourse.augment import View, film_view
 from sslcourse.common import CourseError
 from sslcourse.methods.base import Ear, Method, sounds_of, video_floats_of, videos_of, wide
@@ -165,17 +165,8 @@ class XDC(Method):
     @torch.no_grad()
     def features(self, dataset) -> dict[str, Float[Tensor, "n d"]]:
         """Network -> features of all clips, plain, in their order, in eval mode."""
-        modes = {module: module.training for module in self.modules()}
-        self.eval()
-        profile = common.profile()
-        rows = []
-        for batch in dataset.batches(256):
-            with profile.autocast():
-                h = self.encoded(video_floats_of(batch), self.ear.logmel(batch))
-            rows.append({name: x.float() for name, x in h.items()})
-        for module, mode in modes.items():
-            module.training = mode
-        return {name: torch.cat([row[name] for row in rows]) for name in self.whose}
+        rows = features.passing(self, dataset, lambda batch: self.encoded(video_floats_of(batch), self.ear.logmel(batch)), 256)
+        return {name: torch.cat([row[name].float() for row in rows]) for name in self.whose}
 
     def round(self, h: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
         """Features in which no direction is louder than another."""
