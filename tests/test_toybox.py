@@ -1,6 +1,8 @@
 """The toybox is what it says: deterministic, independent in its factors, exact in its masks, whole in its cache."""
 
+import shutil
 import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,7 +11,7 @@ import torch
 from sslcourse import common
 from sslcourse.common import CourseError
 from sslcourse.data import toybox
-from sslcourse.data.toybox import sets, solids, world
+from sslcourse.data.toybox import kept, sets, solids, world
 
 
 def test_same_seed_same_world():
@@ -88,6 +90,32 @@ def test_background_knob_grows():
         ground = image.float().permute(0, 2, 3, 1)[~mask]
         spread.append(float(ground.std()))
     assert spread[0] < spread[1] < spread[2]
+
+
+def test_what_another_code_has_drawn_is_not_taken(tmp_path, monkeypatch):
+    """A set that an earlier version drew must not be measured under the new one's name."""
+    monkeypatch.setenv("SSLCOURSE_CACHE", str(tmp_path / "cache"))
+    code = tmp_path / "toybox"
+    shutil.copytree(Path(kept.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(kept, "__file__", str(code / "kept.py"))
+    kept.drawn_by.cache_clear()
+    try:
+        drawn = [0]
+
+        def draw():
+            drawn[0] += 1
+            return {"x": torch.zeros(2).numpy()}
+
+        for _ in range(2):
+            kept.arrays(kept.place("pictures", "a"), {"x": (2,)}, draw)
+        assert drawn[0] == 1
+        with open(code / "sounding.py", "a") as file:
+            file.write("LOUDER = 2\n")
+        kept.drawn_by.cache_clear()
+        kept.arrays(kept.place("pictures", "a"), {"x": (2,)}, draw)
+        assert drawn[0] == 2 and len(list((tmp_path / "cache" / "toybox").iterdir())) == 2
+    finally:
+        kept.drawn_by.cache_clear()
 
 
 def test_cache_is_used_and_a_damaged_one_is_named_and_rebuilt(tmp_path, monkeypatch, capsys):

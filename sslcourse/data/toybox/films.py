@@ -25,13 +25,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse import common
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import kept, world
 from sslcourse.data.toybox.solids import NAMES
 
-VERSION = 2  # raise it when the same arguments give other films: old caches are then left alone
 WAYS = ("clockwise", "counter-clockwise")
 MOTIONS = tuple(f"large {a}, small {b}" for a, b in itertools.product(("cw", "ccw"), repeat=2))
 POINTS = ("centre", "first", "second", "third", "fourth")  # key-points of a solid: its centre and four that turn with it
@@ -456,7 +454,7 @@ def _check_tracks(count, speed, radius, size, spin, scale, gain, blur) -> None:
 
 def _kept(name: str, n: int, frames: int, size: int, cache: bool, drawn: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """The films from the disk, or drawn and put there."""
-    path = common.cache_dir("toybox", f"films-v{VERSION}", f"{name}.npz")
+    path = kept.place("films", name)
     shapes = {"video": (n, 3, frames, size, size), "mask": (n, frames, size, size)}
     found = kept.arrays(path, shapes, lambda: {k: v.numpy() for k, v in zip(shapes, drawn())}, cache)
     return torch.from_numpy(found["video"]), torch.from_numpy(found["mask"])

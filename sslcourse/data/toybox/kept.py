@@ -1,7 +1,13 @@
-"""What the toybox has drawn, kept on disk: written whole or not at all, checked when it is read, and drawn again where it is damaged."""
+"""What the toybox has drawn, kept on disk: written whole or not at all, checked when it is read, and drawn again where it is damaged.
+
+The folder's name holds a digest of the code that draws. A number that somebody must remember to raise would be forgotten, and then
+results would be measured on pictures and sounds that this code no longer makes.
+"""
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,11 +19,25 @@ from sslcourse import common
 Arrays = Mapping[str, np.ndarray]
 
 
+@functools.cache
+def drawn_by() -> str:
+    """Eight digits of the digest of all code in this folder."""
+    digest = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(file.read_bytes())
+    return digest.hexdigest()[:8]
+
+
+def place(kind: str, name: str) -> Path:
+    """Where what is called `name` is kept, such as place("films", "train-800-seed0")."""
+    return common.cache_dir("toybox", f"{kind}-{drawn_by()}", f"{name}.npz")
+
+
 def arrays(path: Path, shapes: Mapping[str, Sequence[int]], make: Callable[[], Arrays], cache: bool = True) -> dict[str, np.ndarray]:
     """Arrays by name, from the file or made anew.
 
     Args:
-        path: a .npz file, which checks its own bytes.
+        path: a .npz file, which checks its own bytes; see `place`.
         shapes: what must be in the file, and how large it must be; further arrays may stand beside.
         make: called where there is no such file, where it is damaged (which is said on standard error), or without `cache`.
         cache: read and write the file. A disk that is full or closed is told, and does not end the lesson.

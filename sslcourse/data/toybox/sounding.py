@@ -28,13 +28,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse import common
 from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import films, kept, moving, world
 from sslcourse.data.toybox.solids import NAMES
 
-VERSION = 1  # raise it when the same arguments give other films or sounds: old caches are then left alone
 EVENTS = ("bounce", "thud", "hammer", "scrape", "roll", "whoosh")
 STRUCK = ("bounce", "thud", "hammer")  # those that are heard at single moments
 RATE = 8000  # samples of sound per second
@@ -456,7 +454,7 @@ def _drawn(looks, poses: np.ndarray, ground: np.ndarray, floor: np.ndarray, seco
 
 def _kept(split: str, n: int, seed: int, cache: bool, knobs: dict) -> dict[str, Tensor]:
     name = "-".join(f"{k}{v:g}" for k, v in knobs.items())
-    path = common.cache_dir("toybox", f"sounding-v{VERSION}", f"{split}-{n}-{name}-seed{seed}.npz")
+    path = kept.place("sounding", f"{split}-{n}-{name}-seed{seed}")
     frames, size = round(knobs["seconds"] * FPS), knobs["size"]
     shapes = {"video": (n, 3, frames, size, size), "mask": (n, frames, size, size), "audio": (n, round(knobs["seconds"] * RATE)), "label": (n,)}
     found = kept.arrays(path, shapes, lambda: {k: v.numpy() for k, v in make(n, split, seed=seed, **knobs).items()}, cache)
