@@ -34,7 +34,7 @@ lab: $(VENV)/installed
 
 # Two tests at a time, one thread each: more threads than cores make PyTorch crawl.
 ONE_THREAD := OMP_NUM_THREADS=1 SSLCOURSE_THREADS=1
-FAST := $(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist loadfile tests
+FAST := $(ONE_THREAD) $(BIN)/python -m pytest -q --durations=12 -n 2 --dist loadfile tests
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
@@ -42,7 +42,7 @@ check: $(VENV)/installed
 	$(FAST) -m "not slow and not browser and not distributed"
 
 slow: $(VENV)/installed
-	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist loadfile tests -m "slow and not browser and not distributed"
+	$(ONE_THREAD) $(BIN)/python -m pytest -q --durations=12 -n 2 --dist worksteal tests -m "slow and not browser and not distributed"
 	$(ONE_THREAD) $(BIN)/python -m pytest -q tests -m "distributed and not browser"
 
 # The notebooks as a student sees them, nothing shortened, two at a time. Of the solutions only the homework is run whole here: a lesson's
@@ -58,7 +58,7 @@ TIMED := latency or pointer_to_pixels
 
 browser: $(VENV)/installed
 	$(BIN)/python -m pytest -q tests -m browser -k "$(TIMED)"
-	$(ONE_THREAD) $(BIN)/python -m pytest -q -n 2 --dist worksteal tests -m browser -k "not ($(TIMED))"
+	$(ONE_THREAD) $(BIN)/python -m pytest -q --durations=12 -n 2 --dist worksteal tests -m browser -k "not ($(TIMED))"
 
 test: check slow nbval browser
 

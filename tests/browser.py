@@ -265,14 +265,14 @@ def use_theme(page, dark: bool) -> None:
     page.wait_for_timeout(600)  # style sheets load after the mark is set
 
 
-def keep(page, path: pathlib.Path, **kwargs) -> pathlib.Path:
-    """A screenshot of a page or of one element at `path`, with a copy in SSLCOURSE_SCREENSHOTS where that is set."""
-    page.screenshot(path=str(path), **kwargs)
-    folder = os.environ.get("SSLCOURSE_SCREENSHOTS")
-    if folder:
-        pathlib.Path(folder).mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, pathlib.Path(folder) / path.name)
-    return path
+PICTURES = os.environ.get("SSLCOURSE_SCREENSHOTS")
+
+
+def keep(page, path: pathlib.Path, **kwargs) -> None:
+    """A screenshot of a page or of one element, under the name of `path`, where SSLCOURSE_SCREENSHOTS names a folder. No test reads it."""
+    if PICTURES:
+        pathlib.Path(PICTURES).mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=str(pathlib.Path(PICTURES) / path.name), **kwargs)
 
 
 @pytest.fixture(scope="session")

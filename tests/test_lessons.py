@@ -8,7 +8,7 @@ import pathlib
 
 import nbformat
 import pytest
-from browser import NOTEBOOK, lab, move_explorer, open_and_run, page, site, use_page, use_theme  # noqa: F401 (fixtures)
+from browser import NOTEBOOK, PICTURES, lab, move_explorer, open_and_run, page, site, use_page, use_theme  # noqa: F401 (fixtures)
 from browser import keep as keep_picture
 
 pytestmark = pytest.mark.browser
@@ -187,14 +187,16 @@ def in_kernel(page, expression: str, first: str = "pass") -> str:  # noqa: F811
 
 
 def keep(page, lesson: str, folder: pathlib.Path) -> None:  # noqa: F811
-    """Pictures of the whole notebook, as tall as it is, in both themes."""
-    height = page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight")
-    page.set_viewport_size({"width": 1200, "height": min(int(height) + 150, 16_000)})
+    """Both themes, where pictures are kept with one of the whole notebook, as tall as it is."""
+    if PICTURES:
+        height = page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight")
+        page.set_viewport_size({"width": 1200, "height": min(int(height) + 150, 16_000)})
     for dark in (False, True):
         use_theme(page, dark)
-        page.evaluate("() => { document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0 }")  # where the views took it
-        page.wait_for_timeout(1500)
-        keep_picture(page, folder / f"{lesson}-{'dark' if dark else 'light'}.png")
+        if PICTURES:
+            page.evaluate("() => { document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0 }")  # where the views took it
+            page.wait_for_timeout(1500)
+            keep_picture(page, folder / f"{lesson}-{'dark' if dark else 'light'}.png")
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: f"homework-{p.stem}" if p.parent.name == "homework" else p.stem)
