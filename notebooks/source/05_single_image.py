@@ -330,7 +330,7 @@ show.table([{"claim": c.text, "where": c.source} for c in claims.paper("single_i
 #
 # ## Answer
 #
-# One photograph with heavy augmentation brings the first layer about as far as all pictures do; but so do random weights here, so conv1 decides nothing. The last layer
+# One photograph with heavy augmentation brings the first layer about as far as all pictures do; but over five seeds random weights do no worse at conv1, so it decides nothing. The last layer
 # stays far behind. Augmentation does the work: without it the task is solved at once, and the deep layers learn less still. Over five seeds, and with more pictures, the
 # first layers of one image stay behind too (see the claims in the README). The test split is opened once, for the final number.
 

@@ -408,7 +408,7 @@ show.table([{"XDC minus random": part, **values} for part, values in change.item
            caption="gained or lost, as a linear probe reads it")
 
 # %% [markdown]
-# The eye gains what can be heard, how large a solid is and how hard it strikes. And it does not *forget*: a linear probe still reads backgrounds and channels. No loss asks for
+# The eye gains what can be heard, how large a solid is and how hard it strikes. And it *forgets* little: a linear probe reads less of the background, and the channel as before. No loss asks for
 # their removal; they only stopped to be what the clusters are about, as the table of section 9 says. Even which way a solid goes, which nobody can hear, is read better than before: whoever
 # follows motion sees it.
 
@@ -456,7 +456,7 @@ show.bars({row["features"]: row["kNN"] for row in final.rows if row["features"] 
           title="event by nearest neighbours, test split (pixels and random encoder: pictures)")
 
 # %% [markdown]
-# Look at the raw spectrogram, too: by nearest neighbours it is hard to beat, and an ear of this size and training may well stay below it. The sounds of this world needed little help.
+# Look at the raw spectrogram, too: by nearest neighbours it is hard to beat: an ear of this size and training is hardly more than level with it. The sounds of this world needed little help.
 # The pictures did.
 
 # %%
