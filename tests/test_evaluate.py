@@ -133,6 +133,14 @@ def test_an_encoder_that_changes_while_probed_is_caught(toys):
         features.extract(Drifting(encoders.small_cnn(8)), toys.validation)
 
 
+def test_a_diverged_encoder_is_told_so_and_not_that_it_changed(toys):
+    method = simclr.SimCLR(encoders.small_cnn())
+    with torch.no_grad():
+        next(method.parameters()).fill_(math.nan)
+    with pytest.raises(CourseError, match="diverged: lower lr"):
+        features.extract(method, toys.train.take(slice(0, 20)))
+
+
 def test_layers(toys):
     encoder = encoders.small_cnn(8)
     method = simclr.SimCLR(encoder)
