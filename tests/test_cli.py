@@ -25,7 +25,7 @@ def checkpoint(tmp_path):
 
 def test_train_then_evaluate(tmp_path, capsys):
     file = str(tmp_path / "run.safetensors")
-    assert main([*TRAIN, "--checkpoint", file, "--json"]) == 0
+    assert main([*TRAIN, "--data", "digits", "--checkpoint", file, "--json"]) == 0
     captured = capsys.readouterr()
     answer = json.loads(captured.out)
     assert answer["checkpoint"] == file and 0 < answer["validation"]["kNN"] < 1 and "samples/s" in captured.err
