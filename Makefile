@@ -45,13 +45,13 @@ slow: $(VENV)/installed
 	$(ONE_THREAD) $(BIN)/python -m pytest -q --durations=12 -n 2 --dist worksteal tests -m "slow and not browser and not distributed"
 	$(ONE_THREAD) $(BIN)/python -m pytest -q tests -m "distributed and not browser"
 
-# The notebooks as a student sees them, nothing shortened, two at a time. Of the solutions only the homework is run whole here: a lesson's
-# differs from the lesson in its exercises alone, and those are judged by the grader's test.
+# The lessons as a student sees them, nothing shortened, two at a time. The homework, blank and solved, is run whole by tests/test_build.py,
+# which asks for its points; a lesson's solution differs from the lesson in its exercises alone, and those are judged by the grader's test.
 NBVAL := -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=200 -p no:cacheprovider
-LESSONS := $(wildcard notebooks/*.ipynb notebooks/homework/*.ipynb)
+LESSONS := $(wildcard notebooks/*.ipynb)
 
 nbval: $(VENV)/installed
-	$(ONE_THREAD) $(BIN)/python $(NBVAL) $(LESSONS) notebooks/solutions/homework_simclr.ipynb
+	$(ONE_THREAD) $(BIN)/python $(NBVAL) $(LESSONS)
 
 # What measures time goes first and alone; the lessons in JupyterLab two at a time.
 TIMED := latency or pointer_to_pixels
@@ -78,6 +78,7 @@ latency: $(VENV)/installed
 # Colab has. Python 3.13, as there, where this machine has it.
 COLAB_PYTHON ?= $(shell python3.13 -c 'print("python3.13")' 2>/dev/null || echo $(PYTHON))
 COLAB := .venv-colab
+COLAB_LESSONS := $(LESSONS) $(wildcard notebooks/homework/*.ipynb)
 
 $(COLAB)/installed: tests/colab/packages.txt tests/colab/constraints.py pyproject.toml
 	$(COLAB_PYTHON) -m venv $(COLAB)
@@ -88,7 +89,7 @@ $(COLAB)/installed: tests/colab/packages.txt tests/colab/constraints.py pyprojec
 colab: $(COLAB)/installed
 	$(ONE_THREAD) $(COLAB)/bin/python -m pytest -q -n 2 -m "not browser and not slow" tests/test_widgets.py tests/test_maps.py tests/test_video.py \
 		tests/test_gallery.py tests/test_check.py -W ignore::DeprecationWarning
-	$(ONE_THREAD) $(COLAB)/bin/python $(NBVAL) -W ignore::DeprecationWarning $(LESSONS)
+	$(ONE_THREAD) $(COLAB)/bin/python $(NBVAL) -W ignore::DeprecationWarning $(COLAB_LESSONS)
 
 doctor: $(VENV)/installed
 	$(BIN)/sslcourse doctor

@@ -193,8 +193,10 @@ def test_calibration_command_prints_mean_and_spread(monkeypatch, capsys):
     assert line.split()[1:] == ["0.800", "±", "0.100", "0.800", "±", "0.000", "32.5"]
 
 
-@pytest.mark.slow
-def test_factor_table_command(checkpoint, capsys):
+def test_factor_table_command(checkpoint, capsys, monkeypatch):
+    from sslcourse.data import toybox
+
+    monkeypatch.setattr("sslcourse.data.load.load", lambda *a, **k: toybox.images(400, 60, 100))
     capsys.readouterr()
     assert main(["evaluate", checkpoint, "--factors", "--json"]) == 0
     factors = json.loads(capsys.readouterr().out)["factors"]
