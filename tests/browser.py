@@ -27,6 +27,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.error
 import urllib.request
 
 import pytest
@@ -58,6 +59,21 @@ class Lab:
     token: str
     root: pathlib.Path
     log: pathlib.Path
+
+    def _asked(self, path: str, method: str = "GET") -> bytes:
+        request = urllib.request.Request(f"{self.url}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"})
+        with urllib.request.urlopen(request, timeout=60) as reply:
+            return reply.read()
+
+    def kernels(self) -> list[str]:
+        return [kernel["id"] for kernel in json.loads(self._asked("kernels"))]
+
+    def end_kernels(self) -> None:
+        """A kernel outlives its page. Those of sixteen lessons would fill the memory of a machine of 24 GB, and nothing moves any more."""
+        for kernel in self.kernels():
+            with contextlib.suppress(urllib.error.HTTPError):  # it may have ended by itself
+                self._asked(f"kernels/{kernel}", "DELETE")
+        assert self.kernels() == []
 
 
 def _start(folder: pathlib.Path) -> tuple[subprocess.Popen, Lab]:
@@ -171,6 +187,7 @@ def page(lab):
     """A page that can reach the test's JupyterLab and nothing else."""
     with browser_page((lab.url,)) as opened:
         yield opened
+    lab.end_kernels()
 
 
 @pytest.fixture()
