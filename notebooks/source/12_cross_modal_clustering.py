@@ -456,7 +456,7 @@ show.bars({row["features"]: row["kNN"] for row in final.rows if row["features"] 
           title="event by nearest neighbours, test split (pixels and random encoder: pictures)")
 
 # %% [markdown]
-# Look at the raw spectrogram, too: by nearest neighbours it is hard to beat: an ear of this size and training is hardly more than level with it. The sounds of this world needed little help.
+# Look at the raw spectrogram, too: by nearest neighbours it is hard to beat, and an ear of this size and training is hardly more than level with it. The sounds of this world needed little help.
 # The pictures did.
 
 # %%
