@@ -454,7 +454,7 @@ def test_samples_carry_sound():
         and alone.pictures.shape == (4, 3, 32, 32)
     )
     assert torch.equal(alone.label, samples.label) and "sounds" in repr(alone)
-    assert Samples(audio=audio, rate=8000).seen.dtype == torch.int16
+    assert Samples(audio=audio, rate=8000).inputs.dtype == torch.int16
 
 
 def test_pictures_and_silent_films_say_what_they_are():

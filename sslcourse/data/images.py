@@ -296,8 +296,8 @@ def arrays(
     if whole.image.shape[1:] != tested.image.shape[1:]:
         one, other = tuple(whole.image.shape[1:]), tuple(tested.image.shape[1:])
         raise CourseError(f"images of {one} but test images of {other}; resize one of them")
-    train, held_out = carve(np.zeros(len(whole), int) if label is None else label, validation, seed)
-    held_out = whole.take(held_out)
+    train, rest = carve(np.zeros(len(whole), int) if label is None else label, validation, seed)
+    held_out = whole.take(rest)
     held_out.split = "validation"
     return Data(whole.take(train), held_out, tested)
 
@@ -612,7 +612,7 @@ def build(
         The content of meta.json: name, source, checksums, arrays (name -> shape), classes.
 
     Raises:
-        CourseError: as `fetch.local_or_download`; the files are not the published ones; or the disk is full.
+        CourseError: as `download.local_or_download`; the files are not the published ones; the disk is full.
     """
     folder = Path(folder).expanduser()
     checksums = {file.name: file.checksum for file in files}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,8 +11,7 @@ from torch import Tensor, nn
 from sslcourse.encoders.images import Stages, group_norm
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- blocks of a
-# film
+# ------------------------------------------------------------------------------------ blocks of a film
 
 
 class BlockEncoder(Stages):
@@ -90,7 +91,7 @@ class BasicBlock3d(nn.Module):
         self.conv1 = nn.Conv3d(inside, outside, kernel, stride, padding, bias=False)
         self.conv2 = nn.Conv3d(outside, outside, kernel, 1, padding, bias=False)
         self.norm1, self.norm2 = nn.BatchNorm3d(outside), nn.BatchNorm3d(outside)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if inside != outside or stride != (1, 1, 1):
             self.shortcut = nn.Sequential(
                 nn.Conv3d(inside, outside, 1, stride, bias=False), nn.BatchNorm3d(outside)
@@ -139,8 +140,7 @@ def resnet18_2d3d() -> BlockEncoder:
     return encoder
 
 
-# ---------------------------------------------------------------------------------------------- a film as one
-# vector
+# -------------------------------------------------------------------------------- a film as one vector
 
 
 class ClipEncoder(Stages):
@@ -194,8 +194,7 @@ def r2plus1d_18() -> ClipEncoder:
     )
 
 
-# ---------------------------------------------------------------------------------------------- films whose
-# time is kept
+# ----------------------------------------------------------------------------- films whose time is kept
 
 
 class FilmEncoder(Stages):
@@ -205,7 +204,7 @@ class FilmEncoder(Stages):
     Without `still`, a film is centred by its own mean frame: what stands still is not seen.
     """
 
-    def __init__(self, stages: dict[str, nn.Module], dim: int, still: bool = True):
+    def __init__(self, stages: Mapping[str, nn.Module], dim: int, still: bool = True):
         super().__init__(stages, dim)
         self.still = still
 
@@ -227,9 +226,8 @@ def small_mc3(dim: int = 64, still: bool = False) -> FilmEncoder:
     a network longer than a class will wait."""
 
     def stage(inside: int, outside: int, kernel: tuple[int, int, int], stride: int) -> nn.Sequential:
-        conv = nn.Conv3d(
-            inside, outside, kernel, (1, stride, stride), tuple(k // 2 for k in kernel), bias=False
-        )
+        t, h, w = kernel
+        conv = nn.Conv3d(inside, outside, kernel, (1, stride, stride), (t // 2, h // 2, w // 2), bias=False)
         return nn.Sequential(conv, nn.BatchNorm3d(outside), nn.ReLU(inplace=True))
 
     half, most = max(1, 3 * dim // 8), max(1, 3 * dim // 4)

@@ -149,8 +149,14 @@ def attention(
         )
     unit, refs = unit_vectors(features).view(t, h, w, -1), reference_frames(frame, references, keep_first)
     everywhere = _everywhere(h, w, window)
-    rows = range(0, h) if everywhere else range(max(0, row - window), min(h, row + window + 1))
-    near = None if everywhere else _within(h, w, window, range(row, row + 1), rows)[column : column + 1]
+    rows = (
+        range(0, h) if everywhere or window is None else range(max(0, row - window), min(h, row + window + 1))
+    )
+    near = (
+        None
+        if everywhere or window is None
+        else _within(h, w, window, range(row, row + 1), rows)[column : column + 1]
+    )
     weights = _weights(
         unit[frame, row, column][None],
         unit[refs][:, rows.start : rows.stop].flatten(1, 2),
@@ -382,7 +388,7 @@ def contour(predicted, given, objects: int, share: float = 0.008) -> Tensor:
         raise CourseError(
             f"masks of shape {tuple(predicted.shape)} against {tuple(given.shape)}; both must be (T, H, W)"
         )
-    radius = tolerance(*given.shape[1:], share)
+    radius = tolerance(given.shape[1], given.shape[2], share)
     columns = []
     for k in range(1, objects + 1):
         m, g = boundary(predicted == k), boundary(given == k)

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 NEEDED = (
     "torch",
@@ -112,7 +113,7 @@ def broken_imports(packages=("torch", "torchvision", "torchaudio")) -> dict[str,
     return broken
 
 
-def examine() -> dict:
+def examine() -> dict[str, Any]:
     """Everything doctor knows, as a dict: versions, device, cache, problems (what is wrong and what to type),
     hints.
     """
@@ -129,7 +130,12 @@ def examine() -> dict:
     absent = [p for p in FOR_TESTS if versions[p] is None]
     if absent:
         hints.append(f"for the tests: pip install {' '.join(absent)}")
-    result = {"python": sys.version.split()[0], "versions": versions, "problems": problems, "hints": hints}
+    result: dict[str, Any] = {
+        "python": sys.version.split()[0],
+        "versions": versions,
+        "problems": problems,
+        "hints": hints,
+    }
     if "torch" not in broken and versions["torch"]:
         import torch
 
