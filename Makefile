@@ -4,7 +4,8 @@
 # make site   web pages of all lessons    make colab      lessons and homework under Colab's versions
 # make latency  from a moved pointer to changed pixels, view by view
 #
-# make lock  writes the exact versions anew
+# make lint   style and declared packages         make types   mypy
+# make dist   the wheel and the sources           make lock    writes the exact versions anew
 #
 # Everything lives in .venv, which is made at the first call and left alone while the locks and pyproject.toml do not change.
 
@@ -14,7 +15,7 @@ BIN    := $(VENV)/bin
 # PIP_ARGS: more arguments for pip, such as the folder of a colleague's downloads (--find-links).
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: lab test check nbval browser slow notebooks bench site colab latency doctor lock clean
+.PHONY: lab test check nbval browser slow notebooks bench site colab latency dist doctor lint types lock clean
 
 # What a student needs, in exact versions for Python 3.10 to 3.13 on Linux, macOS (Apple silicon) and Windows.
 $(VENV)/installed: requirements.lock pyproject.toml
@@ -38,9 +39,17 @@ lab: $(VENV)/installed
 ONE_THREAD := OMP_NUM_THREADS=1 SSLCOURSE_THREADS=1
 FAST := $(ONE_THREAD) $(BIN)/python -m pytest -q --durations=12 -n 2 --dist loadfile tests
 
-check: $(VENV)/installed-for-tests
+# What is read without being run: style, undeclared or unused packages, notebooks that do not hold their sources.
+lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/deptry sslcourse
 	$(BIN)/python notebooks/build.py --check
+
+types: $(VENV)/installed-for-tests
+	$(BIN)/mypy
+
+check: lint
 	$(FAST) -m "not slow and not browser and not distributed"
 
 slow: $(VENV)/installed-for-tests
@@ -93,6 +102,10 @@ colab: $(COLAB)/installed
 		tests/test_gallery.py tests/test_check.py -W ignore::DeprecationWarning
 	$(ONE_THREAD) $(COLAB)/bin/python $(NBVAL) -W ignore::DeprecationWarning $(COLAB_LESSONS)
 
+# The wheel, which is the whole course for a student, and the sources.
+dist: $(VENV)/installed-for-tests
+	$(BIN)/python -m hatchling build
+
 doctor: $(VENV)/installed
 	$(BIN)/sslcourse doctor
 
@@ -110,8 +123,8 @@ lock: $(LOCK)/bin/uv
 		--extra lab pyproject.toml -o requirements.lock
 	cp requirements-test.lock $(LOCK)/all.lock
 	$< $(COMPILE) -q $(UV_ARGS) --no-header --extra test -c requirements.lock pyproject.toml -o $(LOCK)/all.lock
-	echo "# On top of requirements.lock. Made by make lock: uv $(COMPILE) --extra test -c requirements.lock pyproject.toml" \
-		> requirements-test.lock
+	echo "# What tests need on top of requirements.lock. Made by" > requirements-test.lock
+	echo "#    make lock: uv $(COMPILE) --extra test -c requirements.lock pyproject.toml" >> requirements-test.lock
 	grep -vxFf requirements.lock $(LOCK)/all.lock >> requirements-test.lock
 
 clean:
