@@ -29,11 +29,11 @@ def allowed() -> float:
 
 def slowness() -> float:
     """How many times longer than STEP a step takes here, on one thread and before anything else runs; at least 1."""
-    from sslcourse import common, encoders, train
+    from sslcourse import encoders, runtime, train
     from sslcourse.data import toybox
     from sslcourse.methods import simclr
 
-    common.use_profile(common.Profile("cpu", 1, False, "bfloat16"))
+    runtime.use_profile(runtime.Profile("cpu", 1, False, "bfloat16"))
     steps = 5
     recipe = simclr.COURSE.but(epochs=4)
     rows = train.fit(simclr.SimCLR(encoders.small_cnn()), toybox.images(steps * recipe.batch_size, 8, 8).train, recipe)

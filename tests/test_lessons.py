@@ -8,8 +8,7 @@ import pathlib
 
 import nbformat
 import pytest
-from browser import NOTEBOOK, PICTURES, lab, move_explorer, open_and_run, page, site, use_page, use_theme  # noqa: F401 (fixtures)
-from browser import keep as keep_picture
+from browser import NOTEBOOK, PICTURES, keep as keep_picture, lab, move_explorer, open_and_run, page, site, use_page, use_theme  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.browser
 
@@ -217,7 +216,7 @@ def test_lesson(path, page, lab, site, tmp_path):  # noqa: F811
     assert page.external == [], page.external
     assert page.errors == [], page.errors
     states = tmp_path / "states.json"
-    in_kernel(page, f"page.collect({str(states)!r})", first="from sslcourse.widgets import page")
+    in_kernel(page, f"views.collect({str(states)!r})", first="from sslcourse.widgets import views")
     # Widgets of others (a progress bar, say) are no part of a page, and an input's prompt has no meaning there.
     ran = nbformat.from_dict(page.evaluate(f"() => {NOTEBOOK}.content.model.toJSON()"))
     sources = site.build.sources([])

@@ -232,7 +232,7 @@ def test_the_wheel_is_the_whole_course_for_a_student(built):
         f"sslcourse/lessons/homework/{p.name}" for p in (ROOT / "notebooks" / "homework").glob("*.ipynb")
     }
     assert len(lessons) > 10 and homework
-    kinds = {".py", ".js", ".json", ".css", ".html", ".typed"}
+    kinds = {".py", ".pyi", ".js", ".json", ".css", ".html", ".typed"}
     package = {
         p.relative_to(ROOT).as_posix()
         for p in (ROOT / "sslcourse").rglob("*")
