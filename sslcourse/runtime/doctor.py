@@ -13,7 +13,9 @@ NEEDED = ("torch", "torchvision", "torchaudio", "numpy", "matplotlib", "scikit-l
           "safetensors", "jaxtyping", "ipywidgets", "anywidget")  # fmt: skip
 FOR_CLASS = ("jupyterlab", "ipykernel")
 FOR_TESTS = ("pytest", "nbval", "jupytext", "playwright")
-# torchvision and torchaudio are compiled against one torch each; from 2.0 on the numbers run in step.
+# torchvision is compiled against one torch each, torchaudio too up to 2.10 (from 2.0 on the numbers run in step). torchaudio 2.11
+# uses what no later torch changes: its description promises "torch 2.11 or newer, including all future releases".
+_ANY_LATER_TORCH = (2, 11)
 _TORCH_OF_VISION = {"0.21": "2.6", "0.22": "2.7", "0.23": "2.8", "0.24": "2.9", "0.25": "2.10", "0.26": "2.11"}
 
 
@@ -22,6 +24,12 @@ def version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def release_of(text: str) -> tuple[int, int]:
+    """Major and minor number of a version such as 2.11.0+cu128."""
+    major, minor = text.split("+")[0].split(".")[:2]
+    return int(major), int(minor)
 
 
 def build_of(text: str) -> str | None:
@@ -39,10 +47,11 @@ def conflicts(versions: dict[str, str | None]) -> list[str]:
         if wanted and ".".join(torch.split("+")[0].split(".")[:2]) != wanted:
             found.append(f"torchvision {vision} was built for torch {wanted}, but torch is {torch}: importing it fails. "
                          f"Type: pip install --force-reinstall 'torch=={wanted}.*' 'torchvision=={vision.split('+')[0]}'")  # fmt: skip
-    if torch and audio and audio.split("+")[0].split(".")[:2] != torch.split("+")[0].split(".")[:2]:
-        short = ".".join(torch.split("+")[0].split(".")[:2])
-        found.append(f"torchaudio {audio} was built for another torch than {torch}. Type: pip install 'torchaudio=={short}.*'"
-                     + (" (torchaudio ends at 2.11: with a newer torch, go back to torch 2.11)" if float(short.split(".")[1]) > 11 else ""))
+    if torch and audio:
+        have, need = release_of(audio), release_of(torch)
+        if have != need and not _ANY_LATER_TORCH <= have <= need:
+            wanted = "-U 'torchaudio>=2.11'" if need > _ANY_LATER_TORCH else f"'torchaudio=={need[0]}.{need[1]}.*'"
+            found.append(f"torchaudio {audio} was built for another torch than {torch}. Type: pip install {wanted}")
     builds = {p: b for p, v in (("torch", torch), ("torchvision", vision), ("torchaudio", audio)) if v and (b := build_of(v))}
     if len(set(builds.values())) > 1:
         text = ", ".join(f"{p} for {b}" for p, b in builds.items())
