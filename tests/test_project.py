@@ -1,4 +1,6 @@
-"""The project as a whole: it installs what it says, speaks of itself alone, and its notebooks hold their sources."""
+"""The project as a whole: it installs what it says, speaks of itself alone, and its notebooks hold their
+sources.
+"""
 
 import pathlib
 import re
@@ -18,7 +20,9 @@ def tracked() -> list[pathlib.Path]:
 
 
 def test_notebooks_hold_their_sources():
-    done = subprocess.run([sys.executable, str(ROOT / "notebooks" / "build.py"), "--check"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "notebooks" / "build.py"), "--check"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
@@ -26,7 +30,10 @@ def test_no_paths_of_one_machine():
     pattern = re.compile(r"/(?:home|root|Users|work)/[a-z]")
     guilty = []
     for file in tracked():
-        if file.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".js", ""} and file != pathlib.Path(__file__).resolve():
+        if (
+            file.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".js", ""}
+            and file != pathlib.Path(__file__).resolve()
+        ):
             if pattern.search(file.read_text(encoding="utf-8", errors="replace")):
                 guilty.append(file.name)
     assert not guilty
@@ -45,4 +52,6 @@ def test_no_number_is_typed_in_a_notebooks_prose():
     """Percentages and scores belong to cells that compute them."""
     for source in (ROOT / "notebooks" / "source").rglob("*.py"):
         prose = "\n".join(line for line in source.read_text().splitlines() if line.startswith("# "))
-        assert not re.search(r"\b\d+(\.\d+)?\s?%(?!%)|\b0\.\d{2,}\b(?!\}|\$)", prose.replace("# %%", "")), source.name
+        assert not re.search(r"\b\d+(\.\d+)?\s?%(?!%)|\b0\.\d{2,}\b(?!\}|\$)", prose.replace("# %%", "")), (
+            source.name
+        )
