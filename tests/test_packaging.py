@@ -127,7 +127,7 @@ def test_gpu_libraries_are_for_linux_alone(environment):
         for name in pins(environment, *LOCKS)
         if name.startswith(("nvidia-", "cuda-")) or name == "triton"
     ]
-    assert (len(gpu) > 10) == (environment["sys_platform"] == "linux"), gpu
+    assert len(gpu) > 10 if environment["sys_platform"] == "linux" else gpu == []
 
 
 def test_a_student_gets_nothing_that_only_tests_need():
