@@ -4,26 +4,29 @@
 # make site   web pages of all lessons    make colab      lessons and homework under Colab's versions
 # make latency  from a moved pointer to changed pixels, view by view
 #
-# Everything lives in .venv, which is made at the first call and left alone while requirements.lock and pyproject.toml do not change.
+# make lint   style and declared packages         make types   mypy
+# make dist   the wheel and the sources           make lock    writes the exact versions anew
+#
+# Everything lives in .venv, which is made at the first call and left alone while the locks and pyproject.toml do not change.
 
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
-# Exact versions where they were tried (Python 3.11 on Linux); elsewhere what pip finds within the bounds of pyproject.toml.
-LOCKED := $(shell $(PYTHON) -c 'import sys, platform; print(int(sys.version_info[:2] == (3, 11) and platform.system() == "Linux" and platform.machine() == "x86_64"))')
-# PIP_ARGS: more arguments for pip, such as an index that holds PyTorch's smaller CPU builds.
+# PIP_ARGS: more arguments for pip, such as the folder of a colleague's downloads (--find-links).
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: lab test check nbval browser slow notebooks bench site colab latency doctor clean
+.PHONY: lab test check nbval browser slow notebooks bench site colab latency dist doctor lint types lock clean
 
+# What a student needs, in exact versions for Python 3.10 to 3.13 on Linux, macOS (Apple silicon) and Windows.
 $(VENV)/installed: requirements.lock pyproject.toml
 	$(PYTHON) -m venv $(VENV)
-ifeq ($(LOCKED),1)
 	$(PIP) install -q $(PIP_ARGS) -r requirements.lock
 	$(PIP) install -q $(PIP_ARGS) --no-deps --editable .
-else
-	$(PIP) install -q $(PIP_ARGS) --editable '.[test]'
-endif
+	touch $@
+
+# What the tests need on top of it.
+$(VENV)/installed-for-tests: $(VENV)/installed requirements-test.lock
+	$(PIP) install -q $(PIP_ARGS) -r requirements.lock -r requirements-test.lock
 	touch $@
 
 # In a container one is often root, where JupyterLab wants to be told.
@@ -36,12 +39,20 @@ lab: $(VENV)/installed
 ONE_THREAD := OMP_NUM_THREADS=1 SSLCOURSE_THREADS=1
 FAST := $(ONE_THREAD) $(BIN)/python -m pytest -q --durations=12 -n 2 --dist loadfile tests
 
-check: $(VENV)/installed
+# What is read without being run: style, undeclared or unused packages, notebooks that do not hold their sources.
+lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/deptry sslcourse
 	$(BIN)/python notebooks/build.py --check
+
+types: $(VENV)/installed-for-tests
+	$(BIN)/mypy
+
+check: lint
 	$(FAST) -m "not slow and not browser and not distributed"
 
-slow: $(VENV)/installed
+slow: $(VENV)/installed-for-tests
 	$(ONE_THREAD) $(BIN)/python -m pytest -q --durations=12 -n 2 --dist worksteal tests -m "slow and not browser and not distributed"
 	$(ONE_THREAD) $(BIN)/python -m pytest -q tests -m "distributed and not browser"
 
@@ -50,28 +61,28 @@ slow: $(VENV)/installed
 NBVAL := -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=200 -p no:cacheprovider
 LESSONS := $(wildcard notebooks/*.ipynb)
 
-nbval: $(VENV)/installed
+nbval: $(VENV)/installed-for-tests
 	$(ONE_THREAD) $(BIN)/python $(NBVAL) $(LESSONS)
 
 # What measures time goes first and alone; the lessons in JupyterLab two at a time.
 TIMED := latency or pointer_to_pixels
 
-browser: $(VENV)/installed
+browser: $(VENV)/installed-for-tests
 	$(BIN)/python -m pytest -q tests -m browser -k "$(TIMED)"
 	$(ONE_THREAD) $(BIN)/python -m pytest -q --durations=12 -n 2 --dist worksteal tests -m browser -k "not ($(TIMED))"
 
 test: check slow nbval browser
 
-notebooks: $(VENV)/installed
+notebooks: $(VENV)/installed-for-tests
 	$(BIN)/python notebooks/build.py
 
 bench: $(VENV)/installed
 	$(BIN)/sslcourse bench
 
-site: $(VENV)/installed
+site: $(VENV)/installed-for-tests
 	$(BIN)/python notebooks/site.py
 
-latency: $(VENV)/installed
+latency: $(VENV)/installed-for-tests
 	$(BIN)/python -m pytest -q -s tests -m browser -k "$(TIMED)"
 
 # Colab's own versions of everything that the course uses, in an environment of their own: the kernel of 2022 and the widgets of 2021 that
@@ -91,8 +102,30 @@ colab: $(COLAB)/installed
 		tests/test_gallery.py tests/test_check.py -W ignore::DeprecationWarning
 	$(ONE_THREAD) $(COLAB)/bin/python $(NBVAL) -W ignore::DeprecationWarning $(COLAB_LESSONS)
 
+# The wheel, which is the whole course for a student, and the sources.
+dist: $(VENV)/installed-for-tests
+	$(BIN)/python -m hatchling build
+
 doctor: $(VENV)/installed
 	$(BIN)/sslcourse doctor
 
+# Universal locks: one file for all Pythons and systems, with markers; pip reads them. Pins that still hold are kept;
+# `make lock UV_ARGS=--upgrade` takes the newest of everything. The tests' lock is what its own solution has beyond the student's.
+LOCK := .venv-lock
+COMPILE := pip compile --universal --python-version 3.10 --no-annotate
+
+$(LOCK)/bin/uv:
+	$(PYTHON) -m venv $(LOCK)
+	$(LOCK)/bin/python -m pip install -q --disable-pip-version-check $(PIP_ARGS) uv
+
+lock: $(LOCK)/bin/uv
+	$< $(COMPILE) -q $(UV_ARGS) --custom-compile-command "make lock: uv $(COMPILE) --extra lab pyproject.toml" \
+		--extra lab pyproject.toml -o requirements.lock
+	cp requirements-test.lock $(LOCK)/all.lock
+	$< $(COMPILE) -q $(UV_ARGS) --no-header --extra test -c requirements.lock pyproject.toml -o $(LOCK)/all.lock
+	echo "# What tests need on top of requirements.lock. Made by" > requirements-test.lock
+	echo "#    make lock: uv $(COMPILE) --extra test -c requirements.lock pyproject.toml" >> requirements-test.lock
+	grep -vxFf requirements.lock $(LOCK)/all.lock >> requirements-test.lock
+
 clean:
-	rm -rf $(VENV) $(COLAB) build site dist *.egg-info
+	rm -rf $(VENV) $(COLAB) $(LOCK) build site dist *.egg-info
