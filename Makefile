@@ -38,7 +38,7 @@ FAST := $(ONE_THREAD) $(BIN)/python -m pytest -q --durations=12 -n 2 --dist load
 
 check: $(VENV)/installed
 	$(BIN)/ruff check .
-	$(BIN)/python notebooks/build.py --check
+	$(BIN)/python tools/build_notebooks.py --check
 	$(FAST) -m "not slow and not browser and not distributed"
 
 slow: $(VENV)/installed
@@ -47,11 +47,12 @@ slow: $(VENV)/installed
 
 # The lessons as a student sees them, nothing shortened, two at a time. The homework, blank and solved, is run whole by tests/test_build.py,
 # which asks for its points; a lesson's solution differs from the lesson in its exercises alone, and those are judged by the grader's test.
-NBVAL := -m pytest -q -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=200 -p no:cacheprovider
+NBVAL := -m pytest -q -p nbval_guard -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout=200 -p no:cacheprovider
 LESSONS := $(wildcard notebooks/*.ipynb)
+NOTEBOOK_ENV := $(ONE_THREAD) PYTHONPATH=tools
 
 nbval: $(VENV)/installed
-	$(ONE_THREAD) $(BIN)/python $(NBVAL) $(LESSONS)
+	$(NOTEBOOK_ENV) $(BIN)/python $(NBVAL) $(LESSONS)
 
 # What measures time goes first and alone; the lessons in JupyterLab two at a time.
 TIMED := latency or pointer_to_pixels
@@ -63,7 +64,7 @@ browser: $(VENV)/installed
 test: check slow nbval browser
 
 notebooks: $(VENV)/installed
-	$(BIN)/python notebooks/build.py
+	$(BIN)/python tools/build_notebooks.py
 
 bench: $(VENV)/installed
 	$(BIN)/sslcourse bench
@@ -89,7 +90,7 @@ $(COLAB)/installed: tests/colab/packages.txt tests/colab/constraints.py pyprojec
 colab: $(COLAB)/installed
 	$(ONE_THREAD) $(COLAB)/bin/python -m pytest -q -n 2 -m "not browser and not slow" tests/test_widgets.py tests/test_maps.py tests/test_video.py \
 		tests/test_gallery.py tests/test_check.py -W ignore::DeprecationWarning
-	$(ONE_THREAD) $(COLAB)/bin/python $(NBVAL) -W ignore::DeprecationWarning $(COLAB_LESSONS)
+	$(NOTEBOOK_ENV) $(COLAB)/bin/python $(NBVAL) -W ignore::DeprecationWarning $(COLAB_LESSONS)
 
 doctor: $(VENV)/installed
 	$(BIN)/sslcourse doctor

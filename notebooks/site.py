@@ -21,9 +21,9 @@ from pathlib import Path
 import nbformat
 
 HERE = Path(__file__).resolve().parent
-sys.path.insert(0, str(HERE))
+sys.path.insert(0, str(HERE.parent / "tools"))
 
-import build  # noqa: E402 (beside this file)
+import build_notebooks as build  # noqa: E402 (in that folder)
 
 STYLE = """
 :root { color-scheme: light dark; --ground: #fff; --ink: #1f2328; --soft: #57606a; --line: #d0d7de; --box: #f6f8fa; --link: #0550ae; }

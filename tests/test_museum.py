@@ -9,6 +9,7 @@ import re
 import subprocess
 import sys
 
+import build_notebooks as build
 import numpy as np
 import pytest
 import torch
@@ -1110,11 +1111,6 @@ SOURCE = pathlib.Path(__file__).resolve().parents[1] / "notebooks" / "source" / 
 @pytest.fixture(scope="module")
 def answers():
     """The answers that stand in the notebook's source, by exercise."""
-    sys.path.insert(0, str(SOURCE.parents[1]))
-    try:
-        import build
-    finally:
-        sys.path.pop(0)
     found = {}
     for cell in build.build(SOURCE, solution=True).cells:
         match = re.search(r'check\("(museum\.\w+)", (my_test_\w+)\)', cell.source)

@@ -1,9 +1,9 @@
-"""Build the notebooks from `source/`: lessons, homework, and the teacher's solutions of both.
+"""Build the notebooks from `notebooks/source/`: lessons, homework, and the teacher's solutions of both.
 
-    python notebooks/build.py                     all of them; lessons are executed
-    python notebooks/build.py 01_simclr           one lesson and its solution
-    python notebooks/build.py --without-outputs   only what is not executed: homework and solutions (seconds)
-    python notebooks/build.py --check             do the stored notebooks agree with their sources? (seconds; used in CI)
+    python tools/build_notebooks.py                     all of them; lessons are executed
+    python tools/build_notebooks.py 01_simclr           one lesson and its solution
+    python tools/build_notebooks.py --without-outputs   only what is not executed: homework and solutions (seconds)
+    python tools/build_notebooks.py --check             do the stored notebooks agree with their sources? (seconds; used in CI)
 
     source/NN_name.py         ->  NN_name.ipynb                what the class sees, executed, with light outputs
     source/homework/name.py   ->  homework/name.ipynb          blank, to hand out
@@ -28,16 +28,16 @@ import base64
 import os
 import re
 import sys
-import time
 from pathlib import Path
 
 import jupytext
 import nbformat
+from processor_time import SECONDS, processor_seconds
 
-HERE = Path(__file__).resolve().parent
-SOURCES = HERE / "source"
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+SOURCES = NOTEBOOKS / "source"
 LIMIT = 450_000  # bytes of a stored notebook
-SECONDS = 90  # that a notebook may run
 
 REGION = re.compile(r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>[^\n]*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$", re.M | re.S)
 
@@ -62,7 +62,7 @@ def name_of(source: Path) -> str:
 
 def repository() -> str:
     """What pip installs the course from: the project URL in pyproject.toml, its only place."""
-    address = re.search(r'^Repository = "(.+)"$', (HERE.parent / "pyproject.toml").read_text(), re.M).group(1)
+    address = re.search(r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M).group(1)
     return f"git+{address}"
 
 
@@ -108,7 +108,7 @@ def build(source: Path, solution: bool = False) -> nbformat.NotebookNode:
     return notebook
 
 
-def without_outputs(source: Path, folder: Path = HERE) -> dict[Path, str]:
+def without_outputs(source: Path, folder: Path = NOTEBOOKS) -> dict[Path, str]:
     """What is stored of a source without being executed: path -> text of the file."""
     found = {}
     if is_homework(source):
@@ -119,12 +119,23 @@ def without_outputs(source: Path, folder: Path = HERE) -> dict[Path, str]:
 
 
 def execute(notebook: nbformat.NotebookNode) -> float:
-    """Run all cells as a student would; seconds that it took, the kernel's start included."""
+    """Run all cells as a student would; seconds of a processor that the kernel took, its start included."""
     from nbclient import NotebookClient
 
-    start = time.perf_counter()
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(HERE)}}, store_widget_state=False).execute()
-    return time.perf_counter() - start
+    spent: list[float] = []
+
+    def look(notebook: nbformat.NotebookNode) -> None:
+        spent.append(processor_seconds(client.km.provisioner.pid))  # the kernel still lives
+
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+        store_widget_state=False,
+        on_notebook_complete=look,
+    )
+    client.execute()
+    return spent[-1]
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
@@ -163,7 +174,7 @@ def cells_of(notebook: nbformat.NotebookNode) -> list[tuple]:
     return [(c.cell_type, c.source, tuple(c.metadata.get("tags", ()))) for c in notebook.cells]
 
 
-def differences(source: Path, folder: Path = HERE) -> list[str]:
+def differences(source: Path, folder: Path = NOTEBOOKS) -> list[str]:
     """What is wrong with the stored notebooks of a source."""
     wrong = [] if is_homework(source) else _lesson_differences(source, folder / f"{source.stem}.ipynb")
     for path, text in without_outputs(source, folder).items():
@@ -190,7 +201,7 @@ def _lesson_differences(source: Path, stored: Path) -> list[str]:
     return [f"{stored.name} {what}" for what, is_so in found.items() if is_so]
 
 
-def orphans(folder: Path = HERE) -> list[str]:
+def orphans(folder: Path = NOTEBOOKS) -> list[str]:
     """Stored notebooks that no source builds any more."""
     wanted = {folder / f"{s.stem}.ipynb" for s in sources([]) if not is_homework(s)}
     wanted |= {path for s in sources([]) for path in without_outputs(s, folder)}
@@ -212,19 +223,19 @@ def main() -> int:
     os.environ.setdefault("CI", "1")  # an interrupt must end the build, not a training
     for source in chosen:
         for path, text in without_outputs(source).items():
-            print(f"{path.relative_to(HERE)}: {write(text, path):,} bytes", flush=True)
+            print(f"{path.relative_to(NOTEBOOKS)}: {write(text, path):,} bytes", flush=True)
         if options.without_outputs or is_homework(source):
             continue
         notebook = build(source)
         seconds = execute(notebook)
         tidy(notebook)
-        size = write(text_of(notebook), HERE / f"{source.stem}.ipynb")
+        size = write(text_of(notebook), NOTEBOOKS / f"{source.stem}.ipynb")
         for cell in notebook.cells:
             if "readme-picture" in cell.metadata.get("tags", []):  # the README shows what this run made
-                (HERE / "picture.png").write_bytes(base64.b64decode(cell.outputs[-1].data["image/png"]))
-        print(f"{source.stem}: {seconds:.0f} s, {size:,} bytes", flush=True)
+                (NOTEBOOKS / "picture.png").write_bytes(base64.b64decode(cell.outputs[-1].data["image/png"]))
+        print(f"{source.stem}: {seconds:.0f} processor seconds, {size:,} bytes", flush=True)
         if seconds > SECONDS:
-            print(f"  that is more than the {SECONDS} s a notebook may take", file=sys.stderr)
+            print(f"  that is more than the {SECONDS} that a notebook may take", file=sys.stderr)
     return 0
 
 

@@ -1,0 +1,48 @@
+"""How long a notebook may compute, and how long it did: seconds that its processes spent on a processor.
+
+The wall clock also counts what others compute meanwhile, so it says nothing about a notebook on a machine that is shared.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import time
+
+import psutil
+
+SECONDS = 90  # of a processor, that a whole notebook may take, as a student runs it
+STEP = 0.065  # of a processor, that one of SimCLR's steps takes on a core of the machine for which SECONDS is meant
+MOST_SLOWNESS = 1.5  # slower cores get more time, but never more than so many times SECONDS
+
+
+def processor_seconds(pid: int) -> float:
+    """What a process has spent so far, user and system: its own, of its children that ended, and of those that still live.
+
+    Children that ended are known on Linux alone; elsewhere those of them that live are counted.
+    """
+    process = psutil.Process(pid)
+    total = 0.0
+    for one in [process, *process.children(recursive=True)]:
+        with contextlib.suppress(psutil.NoSuchProcess):  # a child that ended since is in its parent's sum
+            times = one.cpu_times()
+            total += times.user + times.system
+            total += getattr(times, "children_user", 0.0) + getattr(times, "children_system", 0.0)
+    return total
+
+
+def slowness() -> float:
+    """How many times longer than STEP a step takes here, on one thread; at least 1, and at most MOST_SLOWNESS."""
+    from sslcourse import common, encoders, train
+    from sslcourse.data import toybox
+    from sslcourse.methods import simclr
+
+    common.use_profile(common.Profile("cpu", 1, False, "bfloat16"))
+    steps, epochs, spent = 5, 4, []
+    recipe = simclr.COURSE.but(epochs=epochs)
+    data = toybox.images(steps * recipe.batch_size, 8, 8).train
+    before = time.process_time()
+    for _ in train.epochs(simclr.SimCLR(encoders.small_cnn()), data, recipe):
+        now = time.process_time()
+        spent.append(now - before)
+        before = now
+    return min(max(1.0, min(spent) / steps / STEP), MOST_SLOWNESS)
