@@ -38,6 +38,7 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "source"
 LIMIT = 450_000  # bytes of a stored notebook
+COMPARED = "nbval-check-output"  # tag of a cell whose output is the same on every machine; solutions are stored without outputs
 
 REGION = re.compile(r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>[^\n]*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$", re.M | re.S)
 
@@ -96,7 +97,7 @@ def build(source: Path, solution: bool = False) -> nbformat.NotebookNode:
         notebook.cells.append(nbformat.v4.new_code_cell(CLOSING.format(name=name_of(source))))
     for i, cell in enumerate(notebook.cells):
         cell["id"] = f"c{i:03d}"
-        tags = cell.metadata.get("tags")
+        tags = [t for t in cell.metadata.get("tags", []) if not (solution and t == COMPARED)]
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
         if cell.cell_type == "code":
             cell.execution_count, cell.outputs = None, []
