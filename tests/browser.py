@@ -318,12 +318,13 @@ def move_explorer(page, explorer) -> None:
         last.select_option(index=last.locator("option").count() - 1)
 
 
-def use_page(file: pathlib.Path, folder: pathlib.Path, beside=None) -> int:
+def use_page(file: pathlib.Path, folder: pathlib.Path, beside=None, drive=None) -> int:
     """Open a page of the site from disk and over http: views answer, both themes, nothing from outside, no error. Returns how many views.
 
     Args:
         folder: where a picture of the page is kept.
         beside: a page that is open already; its browser is used.
+        drive: called with the page that came over http, before it is judged: more that should be done with its views.
     """
     handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(file.parent))
     handler.log_message = lambda *a: None
@@ -349,6 +350,8 @@ def use_page(file: pathlib.Path, folder: pathlib.Path, beside=None) -> int:
                     before = int(explorer.get_attribute("data-draws"))
                     move_explorer(page, explorer)
                     assert int(explorer.get_attribute("data-draws")) > before
+                if drive and address.startswith("http"):
+                    drive(page)
                 theme = page.evaluate("() => document.documentElement.dataset.theme")
                 page.locator("#theme").click()
                 assert page.evaluate("() => document.documentElement.dataset.theme") != theme

@@ -1,5 +1,6 @@
 """What the guard of the notebooks holds: planted notebooks that are too slow, that differ, that compare nothing; and every lesson compares."""
 
+import json
 import os
 import pathlib
 import re
@@ -79,6 +80,18 @@ def test_a_swallowed_timeout_fails(tmp_path):
     swallows = "import time\ntry:\n    time.sleep(60)\nexcept KeyboardInterrupt:\n    print('never mind')"
     done = judged(tmp_path, {"swallows": notebook(swallows)}, "--nbval-cell-timeout=2")
     assert done.returncode == 1 and "swallowed the interrupt" in done.stdout, done.stdout
+
+
+@pytest.mark.slow
+def test_a_notebook_is_kept_as_it_ran_with_the_states_of_its_views(tmp_path):
+    view = "import numpy as np\nfrom sslcourse.widgets import Replay\nReplay([{'row': {'epoch': 1, 'loss': 1.0}}], title='kept')"
+    done = judged(tmp_path, {"views": notebook("print('seen')", view), "fails": notebook("1 / 0", "2")}, "--record", str(tmp_path / "kept"))
+    assert "1 failed, 3 passed" in done.stdout, done.stdout
+    assert sorted(p.name for p in (tmp_path / "kept").iterdir()) == ["views.ipynb", "views.views.json"]
+    ran = nbformat.read(tmp_path / "kept" / "views.ipynb", as_version=4)
+    (state,) = json.loads((tmp_path / "kept" / "views.views.json").read_text()).values()
+    assert ran.cells[0].outputs[0].text == "seen\n" and "application/vnd.jupyter.widget-view+json" in ran.cells[1].outputs[0].data
+    assert state["script"] == "replay" and state["traits"]
 
 
 def test_slow_cores_never_get_twice_the_time():

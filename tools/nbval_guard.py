@@ -1,15 +1,19 @@
 """Guards for nbval, a pytest plugin (`-p nbval_guard`, with this folder on PYTHONPATH).
 
 A cell that says it is compared has something to be compared with; a swallowed timeout is a failure; a notebook that computes for longer
-than a class will wait is a failure. Kernels start one at a time.
+than a class will wait is a failure. Kernels start one at a time. With `--record FOLDER` a notebook that has passed is kept as it ran, with
+the states of its views: NAME.ipynb and NAME.views.json.
 """
 
+import copy
 import os
+import queue
 import signal
 import tempfile
 import threading
 from pathlib import Path
 
+import nbformat
 import processor_time
 import pytest
 from processor_time import SECONDS
@@ -27,6 +31,10 @@ _slow = [1.0]  # how many times longer than on the usual core a step takes here
 def allowed() -> float:
     """Processor seconds that a notebook may take on this machine."""
     return SECONDS * _slow[0]
+
+
+def pytest_addoption(parser):
+    parser.addoption("--record", metavar="FOLDER", help="keep notebooks as they ran, and the states of their views")
 
 
 def pytest_sessionstart(session):
@@ -84,9 +92,46 @@ def pytest_runtest_makereport(item, call):
     if item.parent.timed_out:
         _fail(report, "a cell ran into --nbval-cell-timeout and swallowed the interrupt")
         return report
+    item.parent.__dict__.setdefault("ran", {})[item.cell.id] = item.test_outputs
     # Of the kernel itself, so that a crowded machine changes nothing. With the report it comes back from a worker, too.
     report.user_properties.append((SPENT, processor_time.processor_seconds(item.parent.kernel.km.provisioner.pid)))
     return report
+
+
+# What a notebook's kernel is asked for once all cells have run.
+COLLECT = "from sslcourse.widgets import page\npage.collect({path!r})"
+
+
+def record(notebook, folder: Path) -> None:
+    """Keep a notebook as it ran, with the states of its views; `notebook` is nbval's collector, and its kernel still lives."""
+    ran = copy.deepcopy(notebook.nb)
+    for cell in ran.cells:
+        if cell.cell_type == "code":
+            cell.outputs = notebook.ran[cell.id]
+    folder.mkdir(parents=True, exist_ok=True)
+    name = notebook.path.stem
+    states = folder / f"{name}.views.json"
+    states.unlink(missing_ok=True)
+    kernel = notebook.kernel
+    asked = kernel.kc.execute(COLLECT.format(path=str(states.resolve())), silent=True, store_history=False)
+    try:
+        kernel.await_reply(asked, timeout=120)
+    except queue.Empty:
+        raise RuntimeError(f"{name}: its kernel did not tell the states of its views within two minutes") from None
+    if not states.exists():
+        raise RuntimeError(f"{name}: its kernel could not tell the states of its views")
+    nbformat.write(ran, folder / f"{name}.ipynb")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_teardown(item, nextitem):
+    """After the last cell, while the kernel lives: the next notebook gets another."""
+    folder = item.config.getoption("record")
+    if folder and _is_cell(item) and (nextitem is None or nextitem.parent is not item.parent):
+        notebook = item.parent
+        if len(getattr(notebook, "ran", {})) == sum(c.cell_type == "code" for c in notebook.nb.cells):  # all have passed
+            record(notebook, Path(folder))
+    return (yield)
 
 
 def pytest_runtest_logreport(report):
