@@ -24,15 +24,15 @@ import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sslcourse.common import CourseError
-from sslcourse.data import fetch, prepared
+from sslcourse.data import clips, download
+from sslcourse.runtime import CourseError
 
 FPS, RATE = 16.0, 8000
 
 
 def read_list(argument: str) -> list[tuple[str, int, str, str]]:
     """(ID, start in seconds, class, split) of each line of "FILE" or "SPLIT=FILE"."""
-    split, _, name = argument.partition("=") if argument.partition("=")[0] in prepared.PARTS else ("", "", argument)
+    split, _, name = argument.partition("=") if argument.partition("=")[0] in clips.PARTS else ("", "", argument)
     try:
         text = Path(name).expanduser().read_text(encoding="utf-8")
     except OSError as error:
@@ -47,15 +47,15 @@ def read_list(argument: str) -> list[tuple[str, int, str, str]]:
             found.append((row[1], 0, row[0].strip(), split))
         else:
             raise CourseError(f"{name} has the line {','.join(row)!r}; expected ID,START,CLASS,SPLIT in a .csv file, else CLASS&ID&QUALITY&START&END")
-    if unknown := sorted({part for *_, part in found} - {"", *prepared.PARTS}):
-        raise CourseError(f"{name} has the split {unknown[0]!r}; expected {', '.join(prepared.PARTS)}")
+    if unknown := sorted({part for *_, part in found} - {"", *clips.PARTS}):
+        raise CourseError(f"{name} has the split {unknown[0]!r}; expected {', '.join(clips.PARTS)}")
     return found
 
 
-def listed(folder: str | Path, lists: Iterable[str]) -> tuple[list[prepared.Video], int]:
+def listed(folder: str | Path, lists: Iterable[str]) -> tuple[list[clips.Video], int]:
     """The videos of the lists that are there, and how many are not."""
     files: dict[str, Path] = {}
-    for video in prepared.videos_in(folder):
+    for video in clips.videos_in(folder):
         if video.file.is_file():
             files.setdefault(video.file.stem, video.file)
     videos, missing = {}, 0
@@ -65,7 +65,7 @@ def listed(folder: str | Path, lists: Iterable[str]) -> tuple[list[prepared.Vide
             missing += 1
             continue
         # Two moments of one film, under one class, must not be divided between training and validation.
-        videos[stem] = prepared.Video(files[stem], label, prepared.PARTS.get(split, ""), group=name, name=files[stem].name)
+        videos[stem] = clips.Video(files[stem], label, clips.PARTS.get(split, ""), group=name, name=files[stem].name)
     if not videos:
         raise CourseError(f"none of the {missing:,} listed videos is in {folder}; a file should be called ID.mp4, or ID_000030.mp4 for second 30")
     return list(videos.values()), missing
@@ -75,10 +75,10 @@ def prepare(source: str | Path, out: str | Path, lists: Sequence[str] = (), *, s
             quiet: bool = False) -> dict:  # fmt: skip
     """Write the folder of clips `out`. Returns what a data script prints."""
     videos, missing = listed(source, lists) if lists else (source, 0)
-    again = prepared.command(f"av_folder.py {source}", out, size=size, fps=fps, rate=rate) + "".join(f" --list {name}" for name in lists)
-    index = prepared.prepare(videos, out, size=size, fps=fps, sound=True, rate=rate, name=Path(out).expanduser().resolve().name, again=again,
+    again = clips.command(f"av_folder.py {source}", out, size=size, fps=fps, rate=rate) + "".join(f" --list {name}" for name in lists)
+    index = clips.prepare(videos, out, size=size, fps=fps, sound=True, rate=rate, name=Path(out).expanduser().resolve().name, again=again,
                              quiet=quiet)  # fmt: skip
-    meta = prepared.summary(index, out)
+    meta = clips.summary(index, out)
     return meta | {"arrays": {**meta["arrays"], "samples a second": (rate,), **({"not there": (missing,)} if lists else {})}}
 
 
@@ -92,7 +92,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--rate", type=int, metavar="N", default=RATE, help="samples that are kept of each second (default: 8000)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     given = parser.parse_args(argv)
-    return fetch.told(parser.prog, given.to, lambda: prepare(given.source, given.to, given.lists, size=given.size, fps=given.fps, rate=given.rate,
+    return download.run_and_report(parser.prog, given.to, lambda: prepare(given.source, given.to, given.lists, size=given.size, fps=given.fps, rate=given.rate,
                                                              quiet=given.quiet))  # fmt: skip
 
 

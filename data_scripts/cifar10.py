@@ -24,8 +24,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sslcourse.common import CourseError, data_dir
-from sslcourse.data import fetch, images
+from sslcourse.data import download, images
+from sslcourse.runtime import CourseError, data_dir
 
 MIRRORS = ("https://www.cs.toronto.edu/~kriz",)
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -37,7 +37,7 @@ RECORD = 1 + 3 * 32 * 32  # bytes: a label, then the red, the green and the blue
 class Expected:
     """What the official page publishes: the archive with its md5, and the number of images in each of the six files."""
 
-    archive: fetch.Remote = fetch.Remote("cifar-10-binary.tar.gz", 170_052_171, md5="c32a1d4ab5d03f1284b67883e8d87530")
+    archive: download.Remote = download.Remote("cifar-10-binary.tar.gz", 170_052_171, md5="c32a1d4ab5d03f1284b67883e8d87530")
     per_file: int = 10_000
 
 
@@ -55,15 +55,15 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
 def convert(archive: Path, folder: Path, per_file: int) -> tuple[str, ...]:
     """Read the six record files out of the archive and write four arrays."""
     records = {}
-    for name, size, stream in fetch.members(archive, {*TRAIN, "test_batch.bin", "batches.meta.txt"}):
+    for name, size, stream in download.members(archive, {*TRAIN, "test_batch.bin", "batches.meta.txt"}):
         if name == "batches.meta.txt":
-            classes = tuple(fetch.read_exactly(stream, size, name).decode("ascii", "replace").split())
+            classes = tuple(download.read_exactly(stream, size, name).decode("ascii", "replace").split())
             if classes != CLASSES:
                 raise CourseError(f"{archive} names the classes {classes}; expected {CLASSES}")
             continue
         if size != per_file * RECORD:
             raise CourseError(f"{name} in {archive} has {size:,} bytes; expected {per_file * RECORD:,}")
-        records[name] = np.frombuffer(fetch.read_exactly(stream, size, name), np.uint8).reshape(per_file, RECORD)
+        records[name] = np.frombuffer(download.read_exactly(stream, size, name), np.uint8).reshape(per_file, RECORD)
     for part, names in (("train", TRAIN), ("test", ("test_batch.bin",))):
         whole = np.concatenate([records[name] for name in names])  # (N, 3073)
         label, pixels = whole[:, 0], whole[:, 1:].reshape(-1, 3, 32, 32)
@@ -77,7 +77,7 @@ def convert(archive: Path, folder: Path, per_file: int) -> tuple[str, ...]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return fetch.run_script(prepare, __doc__, data_dir("cifar10"), argv)
+    return download.run_script(prepare, __doc__, data_dir("cifar10"), argv)
 
 
 if __name__ == "__main__":

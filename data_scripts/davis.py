@@ -26,8 +26,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sslcourse.common import CourseError, data_dir
-from sslcourse.data import clips, fetch, prepared
+from sslcourse.data import clips, download
+from sslcourse.runtime import CourseError, data_dir
 
 HOMES = {2017: "https://data.vision.ee.ethz.ch/csergi/share/davis", 2016: "https://graphics.ethz.ch/Downloads/Data/Davis"}
 
@@ -36,16 +36,16 @@ HOMES = {2017: "https://data.vision.ee.ethz.ch/csergi/share/davis", 2016: "https
 class Expected:
     """An archive, how many sequences its lists have, and how many frames they have together."""
 
-    archive: fetch.Remote
+    archive: download.Remote
     sequences: Mapping[str, int]
     frames: int
 
 
 EXPECTED = {
-    2017: Expected(fetch.Remote("DAVIS-2017-trainval-480p.zip", 832_766_765,
+    2017: Expected(download.Remote("DAVIS-2017-trainval-480p.zip", 832_766_765,
                                 sha256="e3d0b5b77c3d031b000a19e0e25e3e2cac65d183755601bc2cf066df1a2aa492"),
                    dict(train=60, val=30), 6_208),
-    2016: Expected(fetch.Remote("DAVIS-data.zip", md5="0cb3cf9c5617209fa3cc4794e52a2ffa"), dict(train=30, val=20), 3_455),
+    2016: Expected(download.Remote("DAVIS-data.zip", md5="0cb3cf9c5617209fa3cc4794e52a2ffa"), dict(train=30, val=20), 3_455),
 }  # fmt: skip
 
 
@@ -57,9 +57,9 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
     sequences, remote = folder / "sequences", expected.archive
     if not sequences.is_dir():  # it appears once it is complete
         urls = [m.rstrip("/") + "/" + remote.name for m in mirrors or [HOMES[year]]]
-        archive = fetch.local_or_download(source, urls, folder / "download" / remote.name, sha256=remote.sha256, md5=remote.md5,
+        archive = download.local_or_download(source, urls, folder / "download" / remote.name, sha256=remote.sha256, md5=remote.md5,
                                           size=remote.size, quiet=quiet)  # fmt: skip
-        fetch.unpack(archive, sequences)
+        download.unpack(archive, sequences)
     root = sequences / "DAVIS"
     for kind in ("JPEGImages", "Annotations"):  # the archive of 2016 has every frame twice
         shutil.rmtree(root / kind / "1080p", ignore_errors=True)
@@ -67,15 +67,15 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
     for part, split in (("train", "train"), ("val", "test")):
         names = clips.sequences(sequences, part, year=year).names
         arrays |= {f"{part} sequences": (len(names),), f"{part} frames": (sum(_frames(root, name) for name in names),)}
-        videos += [prepared.Video(root / "JPEGImages" / "480p" / name, split=split) for name in names]
+        videos += [clips.Video(root / "JPEGImages" / "480p" / name, split=split) for name in names]
     found = {part: arrays[f"{part} sequences"][0] for part in ("train", "val")}
     count = sum(arrays[f"{part} frames"][0] for part in found)
     if found != dict(expected.sequences) or count != expected.frames:
         raise CourseError(f"{sequences} has {found} sequences of {count:,} frames; expected {dict(expected.sequences)} and {expected.frames:,}. "
                           f"Delete {sequences} and type the same again")  # fmt: skip
     width = round(size * 854 / 480 / 16) * 16
-    index = prepared.prepare(videos, folder / "clips", size=(size, width), fps=None, name=f"DAVIS {year}", quiet=quiet,
-                             again=prepared.command("davis.py", folder, year=year, size=size))  # fmt: skip
+    index = clips.prepare(videos, folder / "clips", size=(size, width), fps=None, name=f"DAVIS {year}", quiet=quiet,
+                             again=clips.command("davis.py", folder, year=year, size=size))  # fmt: skip
     if source is None and not keep:
         shutil.rmtree(folder / "download", ignore_errors=True)
     return dict(name=f"DAVIS {year}", folder=str(folder), arrays={**arrays, "clips": (len(index["videos"]["name"]), 3, size, width)})
@@ -98,7 +98,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def run(folder: str | None = None, year: int = 2017, **options) -> dict:
         return prepare(folder=folder or data_dir(f"davis{year}"), year=year, **options)
 
-    return fetch.run_script(run, __doc__, None, argv, add_options)
+    return download.run_script(run, __doc__, None, argv, add_options)
 
 
 if __name__ == "__main__":

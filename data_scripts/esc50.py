@@ -29,8 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sslcourse.common import CourseError, data_dir
-from sslcourse.data import fetch, heard
+from sslcourse.data import download, heard
+from sslcourse.runtime import CourseError, data_dir
 
 MIRRORS = ("https://github.com/karolpiczak/ESC-50/archive",)
 NAMES = ("master.zip", "ESC-50-master.zip")  # on the server, and as browsers save it
@@ -60,7 +60,7 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
     if not 2000 <= rate <= expected.rate:
         raise CourseError(f"rate={rate}; the recordings have {expected.rate:,} samples a second, choose 2000 to that")
     file, downloads = folder / "esc50.npz", folder / "download"
-    with fetch.alone(folder):
+    with download.alone(folder):
         if (heard.shapes(file) or {}).get("audio") != (expected.count, expected.seconds * rate):
             # `download_unsigned` waits for its own folder, so this may hold the outer one meanwhile.
             place = heard.place_of(source, NAMES, [m.rstrip("/") + "/" + NAMES[0] for m in mirrors], downloads, quiet)
@@ -117,7 +117,7 @@ def add_options(parser) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return fetch.run_script(prepare, __doc__, data_dir("esc50"), argv, add_options)
+    return download.run_script(prepare, __doc__, data_dir("esc50"), argv, add_options)
 
 
 if __name__ == "__main__":

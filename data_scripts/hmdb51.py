@@ -29,8 +29,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sslcourse.common import CourseError, data_dir
-from sslcourse.data import fetch, prepared
+from sslcourse.data import clips, download
+from sslcourse.runtime import CourseError, data_dir
 
 MIRRORS = ("https://serre-lab.clps.brown.edu/wp-content/uploads/2013/10",)
 VIDEOS = "hmdb51_org.rar"
@@ -41,7 +41,7 @@ PARTS = {"0": None, "1": "train", "2": "test"}  # as the lists write them
 class Expected:
     """The archive of the lists, and what the authors say is in both: videos, classes, folds, and videos of a class in (train, test)."""
 
-    lists: fetch.Remote = fetch.Remote("test_train_splits.rar", md5="15e67781e70dcfbdce2d7dbb9b3344b5")
+    lists: download.Remote = download.Remote("test_train_splits.rar", md5="15e67781e70dcfbdce2d7dbb9b3344b5")
     count: int = 6_766
     classes: int = 51
     folds: int = 3
@@ -53,29 +53,29 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
     """Write the clips into `folder` from `source` (a folder of the user's, or None to download)."""
     folder = Path(folder or data_dir("hmdb51")).expanduser()
     downloads, unpacked = folder / "download", folder / "unpacked"
-    index = prepared.finished(folder, size, fps)
+    index = clips.finished(folder, size, fps)
     if index is None:
         place = lists = _local_folder(source)
         if place is None or (place / VIDEOS).is_file():
-            fetch.rar_programs()  # missing? Then say so before two gigabytes are fetched
+            download.rar_programs()  # missing? Then say so before two gigabytes are fetched
             urls = lambda name: [m.rstrip("/") + "/" + name for m in mirrors]
             remote = expected.lists
-            archive = fetch.local_or_download(place, urls(remote.name), downloads / remote.name, md5=remote.md5, sha256=remote.sha256, quiet=quiet)
+            archive = download.local_or_download(place, urls(remote.name), downloads / remote.name, md5=remote.md5, sha256=remote.sha256, quiet=quiet)
             lists = _unpack(archive, unpacked / "lists")
-            archive = place / VIDEOS if place else fetch.download_unsigned(urls(VIDEOS), downloads / VIDEOS, fetch.examine_rar, quiet=quiet)
+            archive = place / VIDEOS if place else download.download_unsigned(urls(VIDEOS), downloads / VIDEOS, download.examine_rar, quiet=quiet)
             for inner in sorted(_unpack(archive, unpacked / "classes").rglob("*.rar")):
                 _unpack(inner, unpacked / "videos" / inner.stem)
             place = unpacked / "videos"
         classes, entries = read_lists(lists, expected)
-        paths = prepared.by_file_name((p.as_posix() for p in place.rglob("*") if p.is_file()), str(place), entries)
-        videos = [prepared.Video(Path(paths[base]), label, split, group=base.partition(f"_{label.lower()}_")[0], name=base)
+        paths = clips.by_file_name((p.as_posix() for p in place.rglob("*") if p.is_file()), str(place), entries)
+        videos = [clips.Video(Path(paths[base]), label, split, group=base.partition(f"_{label.lower()}_")[0], name=base)
                   for base, (label, split) in entries.items()]  # fmt: skip
-        index = prepared.prepare(videos, folder, size=size, fps=fps, name="HMDB51", classes=classes, quiet=quiet,
-                                 again=prepared.command("hmdb51.py", folder, size=size, fps=fps))  # fmt: skip
+        index = clips.prepare(videos, folder, size=size, fps=fps, name="HMDB51", classes=classes, quiet=quiet,
+                                 again=clips.command("hmdb51.py", folder, size=size, fps=fps))  # fmt: skip
     if not keep:
         for used in [unpacked, *([] if source else [downloads])]:
             shutil.rmtree(used, ignore_errors=True)
-    return prepared.summary(index, folder)
+    return clips.summary(index, folder)
 
 
 def _local_folder(source: str | Path | None) -> Path | None:
@@ -88,7 +88,7 @@ def _local_folder(source: str | Path | None) -> Path | None:
 
 
 def _unpack(archive: Path, folder: Path) -> Path:
-    return folder if folder.is_dir() else fetch.unrar(archive, folder)
+    return folder if folder.is_dir() else download.unrar(archive, folder)
 
 
 def read_lists(folder: Path, expected: Expected) -> tuple[list[str], dict[str, tuple[str, dict[str, str]]]]:
@@ -122,7 +122,7 @@ def read_lists(folder: Path, expected: Expected) -> tuple[list[str], dict[str, t
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return fetch.run_script(prepare, __doc__, data_dir("hmdb51"), argv, prepared.add_options)
+    return download.run_script(prepare, __doc__, data_dir("hmdb51"), argv, clips.add_options)
 
 
 if __name__ == "__main__":

@@ -26,16 +26,16 @@ from pathlib import Path
 
 import numpy as np
 
-from sslcourse.common import CourseError, data_dir
-from sslcourse.data import fetch, images
+from sslcourse.data import download, images
+from sslcourse.runtime import CourseError, data_dir
 
 MIRRORS = ("https://ossci-datasets.s3.amazonaws.com/mnist", "http://yann.lecun.com/exdb/mnist")
 CLASSES = tuple("0123456789")
 FILES = (
-    fetch.Remote("train-images-idx3-ubyte.gz", 9_912_422, md5="f68b3c2dcbeaaa9fbdd348bbdeb94873"),
-    fetch.Remote("train-labels-idx1-ubyte.gz", 28_881, md5="d53e105ee54ea40749a09fcbcd1e9432"),
-    fetch.Remote("t10k-images-idx3-ubyte.gz", 1_648_877, md5="9fb629c4189551a2d022fa330f9573f3"),
-    fetch.Remote("t10k-labels-idx1-ubyte.gz", 4_542, md5="ec29112dd5afa0611ce80d1b7f02629c"),
+    download.Remote("train-images-idx3-ubyte.gz", 9_912_422, md5="f68b3c2dcbeaaa9fbdd348bbdeb94873"),
+    download.Remote("train-labels-idx1-ubyte.gz", 28_881, md5="d53e105ee54ea40749a09fcbcd1e9432"),
+    download.Remote("t10k-images-idx3-ubyte.gz", 1_648_877, md5="9fb629c4189551a2d022fa330f9573f3"),
+    download.Remote("t10k-labels-idx1-ubyte.gz", 4_542, md5="ec29112dd5afa0611ce80d1b7f02629c"),
 )
 
 
@@ -43,7 +43,7 @@ FILES = (
 class Expected:
     """The four files (images and labels to train with, then to test with), and how many digits they hold."""
 
-    files: tuple[fetch.Remote, ...] = FILES
+    files: tuple[download.Remote, ...] = FILES
     train: int = 60_000
     test: int = 10_000
 
@@ -73,17 +73,17 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """A gz file in IDX format: two zero bytes, 8 (uint8), the number of axes, their lengths (big-endian), the bytes."""
     header = np.array([0x800 + len(shape), *shape], ">u4").tobytes()
     name = path.name.removesuffix(".gz")
-    for found, _, stream in fetch.members(path, {name}):
-        if fetch.read_exactly(stream, len(header), found) != header:
+    for found, _, stream in download.members(path, {name}):
+        if download.read_exactly(stream, len(header), found) != header:
             raise CourseError(f"{path} does not begin like an IDX file of {shape}; it is not the published file")
-        data = np.frombuffer(fetch.read_exactly(stream, math.prod(shape), found), np.uint8).reshape(shape)
+        data = np.frombuffer(download.read_exactly(stream, math.prod(shape), found), np.uint8).reshape(shape)
         if stream.read(1):
             raise CourseError(f"{path} holds more than {shape}; it is not the published file")
     return data
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return fetch.run_script(prepare, __doc__, data_dir("mnist"), argv)
+    return download.run_script(prepare, __doc__, data_dir("mnist"), argv)
 
 
 if __name__ == "__main__":

@@ -26,8 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sslcourse.common import CourseError, data_dir
-from sslcourse.data import fetch, heard
+from sslcourse.data import download, heard
+from sslcourse.runtime import CourseError, data_dir
 
 MIRRORS = ("https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags",)
 NAMES = ("v1.0.10.zip", "free-spoken-digit-dataset-1.0.10.zip", "free-spoken-digit-dataset-master.zip")
@@ -57,7 +57,7 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
     folder = Path(folder or data_dir("spoken_digits")).expanduser()
     file, downloads = folder / "spoken_digits.npz", folder / "download"
     arrays = {"train": (expected.trained,), "test": (expected.tested,)}
-    with fetch.alone(folder):
+    with download.alone(folder):
         there = heard.shapes(file) or {}
         if (there.get("label"), there.get("test_label")) != (arrays["train"], arrays["test"]):
             place = heard.place_of(source, NAMES, [m.rstrip("/") + "/" + NAMES[0] for m in mirrors], downloads, quiet)
@@ -87,7 +87,7 @@ def read(place: Path, expected: Expected) -> dict[str, np.ndarray]:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return fetch.run_script(prepare, __doc__, data_dir("spoken_digits"), argv)
+    return download.run_script(prepare, __doc__, data_dir("spoken_digits"), argv)
 
 
 if __name__ == "__main__":

@@ -28,8 +28,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sslcourse.common import CourseError, data_dir
-from sslcourse.data import fetch, images
+from sslcourse.data import download, images
+from sslcourse.runtime import CourseError, data_dir
 
 MIRRORS = ("http://ai.stanford.edu/~acoates/stl10",)
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
@@ -43,7 +43,7 @@ BLOCK = 1000  # images that are in memory at once: 28 MB
 class Expected:
     """The archive with the md5 that torchvision lists, and the numbers of images on the official page."""
 
-    archive: fetch.Remote = fetch.Remote("stl10_binary.tar.gz", 2_640_397_119, md5="91f7769df0f17e558f3565bffb0c7dfb")
+    archive: download.Remote = download.Remote("stl10_binary.tar.gz", 2_640_397_119, md5="91f7769df0f17e558f3565bffb0c7dfb")
     train: int = 5_000
     test: int = 8_000
     unlabelled: int = 100_000
@@ -68,7 +68,7 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
 def convert(archive: Path, folder: Path, arrays: dict[str, tuple[int, ...]]) -> tuple[str, ...]:
     """Go once through the archive and write each array as its file comes by."""
     wanted = {*IMAGES, *LABELS, "class_names.txt", "fold_indices.txt"}
-    for name, size, stream in fetch.members(archive, wanted):
+    for name, size, stream in download.members(archive, wanted):
         if name in IMAGES:
             array = IMAGES[name]
             _check_bytes(name, size, arrays[array][0] * PIXELS)
@@ -76,14 +76,14 @@ def convert(archive: Path, folder: Path, arrays: dict[str, tuple[int, ...]]) -> 
         elif name in LABELS:
             array = LABELS[name]
             _check_bytes(name, size, arrays[array][0])
-            label = np.frombuffer(fetch.read_exactly(stream, size, name), np.uint8).astype(np.int64) - 1
+            label = np.frombuffer(download.read_exactly(stream, size, name), np.uint8).astype(np.int64) - 1
             images.check_labels(label, len(CLASSES), f"{name} of {archive.name}")
             images.save_array(folder / f"{array}.npy", arrays[array], [label.astype(np.uint8)])
         elif name == "fold_indices.txt":
-            folds = _folds(fetch.read_exactly(stream, size, name), arrays["folds"], arrays["train_label"][0])
+            folds = _folds(download.read_exactly(stream, size, name), arrays["folds"], arrays["train_label"][0])
             images.save_array(folder / "folds.npy", folds.shape, [folds], dtype=np.int64)
         else:
-            classes = tuple(fetch.read_exactly(stream, size, name).decode("ascii", "replace").split())
+            classes = tuple(download.read_exactly(stream, size, name).decode("ascii", "replace").split())
             if classes != CLASSES:
                 raise CourseError(f"{archive} names the classes {classes}; expected {CLASSES}")
     return CLASSES
@@ -93,7 +93,7 @@ def _blocks(stream: BinaryIO, count: int, name: str) -> Iterator[np.ndarray]:
     """(b, 96, 96, 3) arrays. The file has a plane per colour, and within it column after column."""
     for start in range(0, count, BLOCK):
         n = min(BLOCK, count - start)
-        planes = np.frombuffer(fetch.read_exactly(stream, n * PIXELS, name), np.uint8).reshape(n, 3, 96, 96)
+        planes = np.frombuffer(download.read_exactly(stream, n * PIXELS, name), np.uint8).reshape(n, 3, 96, 96)
         yield planes.transpose(0, 3, 2, 1)  # (b, colour, column, row) -> (b, row, column, colour)
 
 
@@ -115,7 +115,7 @@ def _check_bytes(name: str, size: int, expected: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return fetch.run_script(prepare, __doc__, data_dir("stl10"), argv)
+    return download.run_script(prepare, __doc__, data_dir("stl10"), argv)
 
 
 if __name__ == "__main__":

@@ -30,8 +30,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sslcourse.common import CourseError, data_dir
-from sslcourse.data import fetch, prepared
+from sslcourse.data import clips, download
+from sslcourse.runtime import CourseError, data_dir
 
 VIDEOS = "https://storage.googleapis.com/thumos14_files"
 LISTS = "https://www.crcv.ucf.edu/data/UCF101"
@@ -41,9 +41,9 @@ LISTS = "https://www.crcv.ucf.edu/data/UCF101"
 class Expected:
     """The two archives, and what the authors say is in them: videos, classes, folds, and (train, test) of the first fold."""
 
-    videos: fetch.Remote = fetch.Remote("UCF101_videos.zip", 6_960_400_115,
+    videos: download.Remote = download.Remote("UCF101_videos.zip", 6_960_400_115,
                                         sha256="dabf56f573cd19c79e096563529fec8126a2a34e18e10c72eb621dd687532b0d")  # fmt: skip
-    lists: fetch.Remote = fetch.Remote("UCF101TrainTestSplits-RecognitionTask.zip", 113_943,
+    lists: download.Remote = download.Remote("UCF101TrainTestSplits-RecognitionTask.zip", 113_943,
                                        sha256="5c0d1a53b8ed364a2ac830a73f405e51bece7d98ce1254fd19ed4a36b224bd27")  # fmt: skip
     count: int = 13_320
     classes: int = 101
@@ -56,18 +56,18 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
     """Write the clips into `folder` from `source` (a folder or file of the user's, or None to download)."""
     folder = Path(folder or data_dir("ucf101")).expanduser()
     downloads, unpacked = folder / "download", folder / "unpacked"
-    index = prepared.finished(folder, size, fps)
+    index = clips.finished(folder, size, fps)
     if index is None:
         urls = lambda home, remote: [m.rstrip("/") + "/" + remote.name for m in mirrors or [home]]
         local = Path(source).expanduser() if source is not None else None
         beside = local.parent if local is not None and local.is_file() else local
-        get = lambda here, home, remote: fetch.local_or_download(here, urls(home, remote), downloads / remote.name, sha256=remote.sha256,
+        get = lambda here, home, remote: download.local_or_download(here, urls(home, remote), downloads / remote.name, sha256=remote.sha256,
                                                                  md5=remote.md5, size=remote.size, quiet=quiet)  # fmt: skip
         classes, entries = read_lists(get(beside, LISTS, expected.lists), expected)
         rar = None if local is None else local if local.suffix == ".rar" else beside / "UCF101.rar"
         if rar is not None and rar.is_file():
             if not unpacked.is_dir():
-                fetch.unrar(rar, unpacked)
+                download.unrar(rar, unpacked)
             beside = unpacked
         zipped = beside is None or (beside / expected.videos.name).is_file() or local.suffix == ".zip"
         if zipped:
@@ -77,23 +77,23 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
             where = lambda path: dict(file=archive, member=path)
         else:
             names, where = [p.as_posix() for p in beside.rglob("*") if p.is_file()], lambda path: dict(file=Path(path))
-        paths = prepared.by_file_name(names, str(archive if zipped else beside), entries)
-        videos = [prepared.Video(**where(paths[base]), label=label, split=split, group=re.search(r"_(g\d+)_", base).group(1), name=base)
+        paths = clips.by_file_name(names, str(archive if zipped else beside), entries)
+        videos = [clips.Video(**where(paths[base]), label=label, split=split, group=re.search(r"_(g\d+)_", base).group(1), name=base)
                   for base, (label, split) in entries.items()]  # fmt: skip
-        index = prepared.prepare(videos, folder, size=size, fps=fps, name="UCF101", classes=classes, quiet=quiet,
-                                 again=prepared.command("ucf101.py", folder, size=size, fps=fps))  # fmt: skip
+        index = clips.prepare(videos, folder, size=size, fps=fps, name="UCF101", classes=classes, quiet=quiet,
+                                 again=clips.command("ucf101.py", folder, size=size, fps=fps))  # fmt: skip
     if not keep:
         for used in [unpacked, *([] if source else [downloads])]:
             shutil.rmtree(used, ignore_errors=True)
-    return prepared.summary(index, folder)
+    return clips.summary(index, folder)
 
 
 def read_lists(archive: Path, expected: Expected) -> tuple[list[str], dict[str, tuple[str, dict[str, str]]]]:
     """The classes in the order of their numbers, and {file name in small letters: (class, {fold: part})} in the order of the classes."""
     wanted = {f"{part}list0{fold}.txt": (fold, part) for fold in expected.folds for part in ("train", "test")}
     texts = {}
-    for name, size, stream in fetch.members(archive, {*wanted, "classInd.txt"}):
-        texts[name] = [line.split() for line in fetch.read_exactly(stream, size, name).decode().splitlines() if line.strip()]
+    for name, size, stream in download.members(archive, {*wanted, "classInd.txt"}):
+        texts[name] = [line.split() for line in download.read_exactly(stream, size, name).decode().splitlines() if line.strip()]
     classes = [label for _, label in sorted((int(number), label) for number, label in texts["classInd.txt"])]
     spelled = {label.lower(): label for label in classes}
     found: dict[str, tuple[str, dict[str, str]]] = {}
@@ -115,7 +115,7 @@ def read_lists(archive: Path, expected: Expected) -> tuple[list[str], dict[str, 
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return fetch.run_script(prepare, __doc__, data_dir("ucf101"), argv, prepared.add_options)
+    return download.run_script(prepare, __doc__, data_dir("ucf101"), argv, clips.add_options)
 
 
 if __name__ == "__main__":

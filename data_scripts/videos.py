@@ -15,7 +15,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from sslcourse.data import fetch, prepared
+from sslcourse.data import clips, download
 
 
 def shape(text: str) -> int | tuple[int, int]:
@@ -37,8 +37,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("--fps", type=float, metavar="N", default=8.0, help="frames that are kept of each second, 0 for all (default: 8)")
     parser.add_argument("--quiet", action="store_true", help="no progress")
     given = parser.parse_args(argv)
-    again = prepared.command(f"videos.py {given.source}", given.to, size=written(given.size), fps=given.fps)
-    return fetch.told(parser.prog, given.to, lambda: prepared.summary(prepared.prepare(
+    again = clips.command(f"videos.py {given.source}", given.to, size=written(given.size), fps=given.fps)
+    return download.run_and_report(parser.prog, given.to, lambda: clips.summary(clips.prepare(
         given.source, given.to, size=given.size, fps=given.fps or None, quiet=given.quiet, again=again), given.to))  # fmt: skip
 
 

@@ -116,7 +116,7 @@ def code_style() -> str:
 
 def outputs(cell, states: dict[str, dict], shown: dict[str, dict]) -> str:
     """The outputs of a cell. Views that are met are added to `shown`."""
-    from sslcourse.widgets import page
+    from sslcourse.widgets import views
 
     parts = []
     for output in cell.get("outputs", []):
@@ -131,7 +131,7 @@ def outputs(cell, states: dict[str, dict], shown: dict[str, dict]) -> str:
         text = "".join(data.get("text/plain", ""))
         if view in states:
             shown[view] = states[view]
-            parts.append(page.place(view, data["image/png"].strip(), text))
+            parts.append(views.place(view, data["image/png"].strip(), text))
         elif "image/png" in data:
             parts.append(f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data["image/png"].strip()}">')
         elif "text/html" in data:
@@ -168,7 +168,7 @@ def executed(source: Path) -> tuple[nbformat.NotebookNode, dict[str, dict]]:
     notebook = build.build(source)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "views.json"
-        notebook.cells.append(nbformat.v4.new_code_cell(f"from sslcourse.widgets import page\npage.collect({str(path)!r})"))
+        notebook.cells.append(nbformat.v4.new_code_cell(f"from sslcourse.widgets import views\nviews.collect({str(path)!r})"))
         build.execute(notebook)
         notebook.cells.pop()
         return notebook, json.loads(path.read_text(encoding="utf-8"))
@@ -186,12 +186,12 @@ def stem(source: Path) -> str:
 
 def page_of(source: Path, notebook: nbformat.NotebookNode, states: dict[str, dict], sources: list[Path]) -> tuple[str, int]:
     """The page of a lesson that has run, with links to the pages of all `sources`; and how many views are on it."""
-    from sslcourse.widgets import page
+    from sslcourse.widgets import views
 
     text, shown = body(notebook, states)
     links = "".join(f'<a href="{stem(s)}.html"{" aria-current=page" if s == source else ""}>{html.escape(stem(s))}</a>' for s in sources)
     return PAGE.format(title=html.escape(plain(heading(notebook)[0])), style=STYLE + code_style(), theme=THEME, links=links, body=text,
-                       scripts=page.scripts(shown) if shown else "", switch=SWITCH), len(shown)  # fmt: skip
+                       scripts=views.scripts(shown) if shown else "", switch=SWITCH), len(shown)  # fmt: skip
 
 
 def index_of(sources: list[Path]) -> str:

@@ -2,7 +2,7 @@
 
 import torch
 
-from sslcourse import sync
+from sslcourse.evaluate import synchrony
 
 # ---------------------------------------------------------------------------------------------- avts.cut
 
@@ -115,7 +115,7 @@ CONTRASTIVE = {
 
 def by_hand(distance, together, half, *, thresholds=None, count=None, mix=lambda a, b: (a + b) / 2):
     parts = (half, ~half)
-    at = thresholds(distance, together, half) if thresholds else [sync.threshold(distance[~p], together[~p]) for p in parts]
+    at = thresholds(distance, together, half) if thresholds else [synchrony.threshold(distance[~p], together[~p]) for p in parts]
     return mix(*((count or balanced_by_hand)(distance[p], together[p], t) for p, t in zip(parts, at)))
 
 
@@ -126,22 +126,22 @@ def balanced_by_hand(d, y, at):
 
 def each_pair(distance, together, half):
     """Every pair with the threshold that is meant for it."""
-    own = torch.where(half, sync.threshold(distance[~half], together[~half]), sync.threshold(distance[half], together[half]))
+    own = torch.where(half, synchrony.threshold(distance[~half], together[~half]), synchrony.threshold(distance[half], together[half]))
     right = ((distance < own) == together).float()
     groups = [right[part & kind].mean() for part in (half, ~half) for kind in (together, ~together)]
     return float(torch.stack(groups).mean())
 
 
 def of_all(d, y, half):
-    return [sync.threshold(d, y)] * 2
+    return [synchrony.threshold(d, y)] * 2
 
 
 JUDGED = {
     "the threshold has seen them": [
-        lambda *x: by_hand(*x, thresholds=lambda d, y, h: [sync.threshold(d[p], y[p]) for p in (h, ~h)]),
-        lambda d, y, h: sum(max(sync.balanced(d[p], y[p], float(t)) for t in [*(d[p] + 1e-6), 0]) for p in (h, ~h)) / 2,
+        lambda *x: by_hand(*x, thresholds=lambda d, y, h: [synchrony.threshold(d[p], y[p]) for p in (h, ~h)]),
+        lambda d, y, h: sum(max(synchrony.balanced(d[p], y[p], float(t)) for t in [*(d[p] + 1e-6), 0]) for p in (h, ~h)) / 2,
     ],
-    "one threshold from all pairs": [lambda *x: by_hand(*x, thresholds=of_all), lambda d, y, h: balanced_by_hand(d, y, sync.threshold(d, y))],
+    "one threshold from all pairs": [lambda *x: by_hand(*x, thresholds=of_all), lambda d, y, h: balanced_by_hand(d, y, synchrony.threshold(d, y))],
     "plain accuracy": [
         lambda *x: by_hand(*x, count=lambda d, y, at: float(((d < at) == y).float().mean())),
         lambda d, y, h: by_hand(d, y, h, count=lambda d, y, at: 1 - float(((d < at) ^ y).sum()) / len(d)),

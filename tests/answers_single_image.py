@@ -4,7 +4,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 
-from sslcourse import single
+from sslcourse.data import single_image
 
 # ---------------------------------------------------------------------------------------------- single_image.crops
 
@@ -41,9 +41,9 @@ def by_numpy(picture, n, size, area, *, rng=None, corner=None, side=None, resize
 
 def by_window(picture, n, size, area):
     """The library's own boxes and lookup, with nothing but place and scale."""
-    plain = single.HEAVY.but(window=1.0, area=area, aspect=(1.0, 1.0), rotation=0.0, shear=0.0, flip=0.0, jitter=0.0)
-    at, _ = single.corners(*picture.shape[1:], n, size, plain)
-    return single.lookup(picture * 255, at, size)
+    plain = single_image.HEAVY.but(window=1.0, area=area, aspect=(1.0, 1.0), rotation=0.0, shear=0.0, flip=0.0, jitter=0.0)
+    at, _ = single_image.corners(*picture.shape[1:], n, size, plain)
+    return single_image.lookup(picture * 255, at, size)
 
 
 def same_for_all(n):

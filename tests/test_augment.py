@@ -7,8 +7,8 @@ import torch
 from torchvision import transforms
 from torchvision.transforms import functional as tv
 
-from sslcourse import augment
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
+from sslcourse.transforms import augment
 
 
 @pytest.fixture

@@ -11,10 +11,11 @@ import pytest
 import torch
 from test_images import script
 
-from sslcourse import encoders, evaluate, features
-from sslcourse.common import CourseError
-from sslcourse.data import clips, fetch, load, prepared
+from sslcourse import encoders, evaluate
+from sslcourse.data import clips, download, load
 from sslcourse.methods.base import Ear, sounds_of, videos_of
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
 
 av = pytest.importorskip("av", reason="videos are written and read by PyAV: pip install av")
 AV = script("av_folder")
@@ -62,13 +63,13 @@ def film(path, seconds=3.0, flashes=FLASHES, own=44_100, codec="aac", late=0.0, 
 
 def seen_and_heard(store):
     """Of every video: frames that are white, and moments in seconds at which clicks begin."""
-    index = prepared.read_index(store)
+    index = clips.read_index(store)
     found = {}
     for row, name in enumerate(index["videos"]["name"]):
         here = slice(start := index["videos"]["start"][row], start + index["videos"]["count"][row])
         number = index["videos"]["shard"][row]
-        light = np.load(prepared.shard_file(store, number))[here].mean((1, 2, 3))
-        sound = np.load(prepared.shard_file(store, number, "sound"))[here].reshape(-1).astype(float)
+        light = np.load(clips.shard_file(store, number))[here].mean((1, 2, 3))
+        sound = np.load(clips.shard_file(store, number, "sound"))[here].reshape(-1).astype(float)
         assert len(sound) == len(light) * round(index["rate"] / index["fps"])
         loud = np.flatnonzero(np.abs(sound) > 6000)
         begins = loud[np.flatnonzero(np.diff(loud, prepend=-(10**6)) > index["rate"] // 20)] / index["rate"]
@@ -117,18 +118,18 @@ def test_the_files_are_out_of_step_for_who_ignores_their_clocks(album, name, off
 def test_silence_only_where_the_file_has_no_sound(tmp_path):
     short = film(tmp_path / "short.mkv", codec="pcm_s16le", own=RATE, sound_until=2.0, flashes=tuple(range(0, 48, 2)))
     gap = film(tmp_path / "gap.mkv", codec="pcm_s16le", own=RATE, gap=(1.0, 2.0), flashes=tuple(range(0, 48, 2)))
-    loud = lambda file: np.abs(prepared.sound_of(prepared.Video(file), 48, FPS, RATE).astype(int)).max(1)[::2] > 6000  # of the frames that flash
+    loud = lambda file: np.abs(clips.sound_of(clips.Video(file), 48, FPS, RATE).astype(int)).max(1)[::2] > 6000  # of the frames that flash
     assert loud(short).tolist() == [True] * 16 + [False] * 8
     assert loud(gap).tolist() == [True] * 8 + [False] * 8 + [True] * 8
-    exact = prepared.sound_of(prepared.Video(short), 48, FPS, RATE).reshape(-1)
+    exact = clips.sound_of(clips.Video(short), 48, FPS, RATE).reshape(-1)
     assert exact[: RATE // 200].astype(float) == pytest.approx((np.sin(2 * np.pi * 900 * np.arange(40) / RATE) * np.float32(0.8) * 32767), abs=1.5)
     assert not exact[2 * RATE :].any()
 
 
 def test_long_sounds_are_resampled_as_whole_ones(tmp_path):
     x = (np.random.default_rng(0).normal(size=44_100 * 3 + 777) * 5000).clip(-32768, 32767).astype(np.int16)
-    whole = prepared._at_rate(x, 44_100, 8000, block=100)
-    assert np.array_equal(prepared._at_rate(x, 44_100, 8000, block=1), whole) and len(whole) == int(np.ceil(len(x) * 8000 / 44_100))
+    whole = clips.decode._at_rate(x, 44_100, 8000, block=100)
+    assert np.array_equal(clips.decode._at_rate(x, 44_100, 8000, block=1), whole) and len(whole) == int(np.ceil(len(x) * 8000 / 44_100))
 
 
 def test_windows_carry_the_sound_of_their_moments(album, tmp_path):
@@ -194,7 +195,7 @@ def test_broken_off_and_damaged_folders_are_mended(album, tmp_path, monkeypatch)
     clips.prepare(album, tmp_path / "whole", **options)
     content = lambda store: {p.name: p.read_bytes() for p in store.iterdir() if p.suffix == ".npy"}
     assert sum(name.startswith("sound") for name in content(tmp_path / "whole")) > 2
-    real, calls = prepared.sound_of, []
+    real, calls = clips.sound_of, []
 
     def dies(*arguments):
         calls.append(arguments)
@@ -202,14 +203,14 @@ def test_broken_off_and_damaged_folders_are_mended(album, tmp_path, monkeypatch)
             raise KeyboardInterrupt
         return real(*arguments)
 
-    monkeypatch.setattr(prepared, "sound_of", dies)
+    monkeypatch.setattr(clips.prepared, "sound_of", dies)
     with pytest.raises(KeyboardInterrupt):  # between a video and its sound
         clips.prepare(album, tmp_path / "out", **options)
-    monkeypatch.setattr(prepared, "sound_of", lambda *arguments: calls.append(arguments) or real(*arguments))
+    monkeypatch.setattr(clips.prepared, "sound_of", lambda *arguments: calls.append(arguments) or real(*arguments))
     clips.prepare(album, tmp_path / "out", **options)
     assert len(calls) == 4 + len(CASES) - 3  # three were safe
     assert content(tmp_path / "out") == content(tmp_path / "whole")
-    file = prepared.shard_file(tmp_path / "out", 1, "sound")
+    file = clips.shard_file(tmp_path / "out", 1, "sound")
     file.write_bytes(file.read_bytes()[:-2])
     with pytest.raises(CourseError, match="sound-0001.npy: it has .* bytes"):
         clips.open(tmp_path / "out")
@@ -218,7 +219,7 @@ def test_broken_off_and_damaged_folders_are_mended(album, tmp_path, monkeypatch)
     flipped = bytearray(file.read_bytes())
     flipped[-40] ^= 1
     file.write_bytes(flipped)
-    assert prepared.damaged(tmp_path / "out", prepared.read_index(tmp_path / "out"), thorough=True) == {file.name: "its checksum has changed"}
+    assert clips.damaged(tmp_path / "out", clips.read_index(tmp_path / "out"), thorough=True) == {file.name: "its checksum has changed"}
     clips.prepare(album, tmp_path / "out", **options)
     assert sorted(content(tmp_path / "out").values()) == sorted(content(tmp_path / "whole").values())
     assert seen_and_heard(tmp_path / "out") == seen_and_heard(tmp_path / "whole")
@@ -234,11 +235,11 @@ def test_killed_between_the_names_of_the_two_files(album, tmp_path, monkeypatch)
             raise KeyboardInterrupt
         real(source, target)
 
-    monkeypatch.setattr(prepared.os, "replace", dies)
+    monkeypatch.setattr(clips.prepared.os, "replace", dies)
     with pytest.raises(KeyboardInterrupt):
         clips.prepare(album, tmp_path / "out", **options)
-    monkeypatch.setattr(prepared.os, "replace", real)
-    monkeypatch.setattr(prepared, "decoded", lambda *arguments: pytest.fail("nothing was lost"))
+    monkeypatch.setattr(clips.prepared.os, "replace", real)
+    monkeypatch.setattr(clips.prepared, "decoded", lambda *arguments: pytest.fail("nothing was lost"))
     assert clips.prepare(album, tmp_path / "out", **options)["videos"] == whole["videos"]
     assert seen_and_heard(tmp_path / "out") == seen_and_heard(tmp_path / "whole")
 
@@ -246,7 +247,7 @@ def test_killed_between_the_names_of_the_two_files(album, tmp_path, monkeypatch)
 def test_videos_within_an_archive(album, tmp_path):
     with zipfile.ZipFile(tmp_path / "films.zip", "w") as zipped:
         zipped.write(album / "late sound.mp4", "a/film.mp4")
-    clips.prepare([prepared.Video(tmp_path / "films.zip", member="a/film.mp4")], tmp_path / "out", size=16, fps=FPS, sound=True, quiet=True)
+    clips.prepare([clips.Video(tmp_path / "films.zip", member="a/film.mp4")], tmp_path / "out", size=16, fps=FPS, sound=True, quiet=True)
     ((frames, moments),) = seen_and_heard(tmp_path / "out").values()
     assert frames == list(FLASHES) and moments == pytest.approx(np.array(FLASHES) / FPS, abs=0.02)
 
@@ -264,7 +265,7 @@ def test_the_script_reads_lists(tmp_path, capsys):
     assert AV.main([str(tmp_path / "v"), "--to", str(tmp_path / "out"), "--size", "16", "--list", str(tmp_path / "vggsound.csv"), "--quiet"]) == 0
     printed = capsys.readouterr().out
     assert "not there" in printed and [line.split() for line in printed.splitlines() if "train" in line] == [["train", "3"]]
-    index = prepared.read_index(tmp_path / "out")
+    index = clips.read_index(tmp_path / "out")
     assert index["classes"] == ["dog, barking", "people marching"] and index["videos"]["group"] == ["---g-f_I2yQ", "a_b-C", "a_b-C", "zz"]
     assert index["videos"]["split"] == {"": ["test", "train", "train", "train"]} and index["rate"] == 8000 and index["fps"] == 16
     assert index["again"].endswith(f"--list {tmp_path / 'vggsound.csv'}") and "--rate 8000" in index["again"]
@@ -280,4 +281,4 @@ def test_the_script_reads_lists(tmp_path, capsys):
         with pytest.raises(CourseError, match=match):
             AV.prepare(tmp_path / "v", tmp_path / "bad", [str(tmp_path / "bad.csv")])
     assert AV.main([str(tmp_path / "v"), "--to", str(tmp_path / "bad"), "--list", "absent.csv"]) == 1 and "absent.csv" in capsys.readouterr().err
-    assert json.loads((tmp_path / "out" / "index.json").read_text())["name"] == "out" and fetch.checksum(tmp_path / "out" / "frames-0000.npy")
+    assert json.loads((tmp_path / "out" / "index.json").read_text())["name"] == "out" and download.checksum(tmp_path / "out" / "frames-0000.npy")

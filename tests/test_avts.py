@@ -7,13 +7,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslcourse import encoders, evaluate, sync
-from sslcourse.claims import avts as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders, evaluate
 from sslcourse.data.datasets import Data, Samples
+from sslcourse.evaluate import synchrony
 from sslcourse.methods import avts
-from sslcourse.tables import avts as table
-from sslcourse.train import Recipe, epochs, fit
+from sslcourse.results.claims import avts as claims
+from sslcourse.results.tables import avts as table
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import epochs, fit
+from sslcourse.train.recipe import Recipe
 
 QUICK = Recipe(epochs=2, batch_size=8, lr=1e-3, max_steps=2)
 
@@ -385,10 +387,10 @@ def timed(films=12):
                    fps=16, name="clock")  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", sync.KINDS)
+@pytest.mark.parametrize("kind", synchrony.KINDS)
 def test_pairs_to_judge_by_hold_every_window_once_on_either_side(kind):
     samples = timed(9)
-    of = sync.pairs(samples, kind, each=3)
+    of = synchrony.pairs(samples, kind, each=3)
     assert len(of) == 9 * 3 * 4 and int(of.together.sum()) == len(of) // 2
     code = lambda film, start, part: (film[part] * 100 + start[part]).sort().values
     for film, start in ((of.film, of.seen), (of.other, of.heard)):
@@ -399,19 +401,19 @@ def test_pairs_to_judge_by_hold_every_window_once_on_either_side(kind):
     if kind != "easy":
         assert int(apart.min()) >= (16 if kind == "hard" else 4) and int(apart.max()) <= (32 if kind == "hard" else 15)
     assert not ((of.film < 5) ^ (of.other < 5)).any()  # no pair lies across the halves
-    again = sync.pairs(samples, kind, each=3)
-    assert torch.equal(of.seen, again.seen) and not torch.equal(of.seen, sync.pairs(samples, kind, each=3, seed=1).seen)
+    again = synchrony.pairs(samples, kind, each=3)
+    assert torch.equal(of.seen, again.seen) and not torch.equal(of.seen, synchrony.pairs(samples, kind, each=3, seed=1).seen)
     with pytest.raises(CourseError, match="easy, hard"):
-        sync.pairs(samples, "medium")
+        synchrony.pairs(samples, "medium")
 
 
 def test_whoever_knows_the_time_is_always_right_and_whoever_guesses_half_of_the_time():
     samples = timed()
-    assert sync.accuracy(Clockwork(), samples, "hard") == sync.accuracy(Clockwork(), samples, "super-hard") == 1
+    assert synchrony.accuracy(Clockwork(), samples, "hard") == synchrony.accuracy(Clockwork(), samples, "super-hard") == 1
     g = torch.Generator().manual_seed(0)
     together = torch.arange(4000) % 2 == 0
-    assert sync.judged(torch.rand(4000, generator=g), together, torch.arange(4000) < 2000) == pytest.approx(0.5, abs=0.03)
-    assert sync.judged(torch.ones(4000), together, torch.arange(4000) < 2000) == 0.5  # all distances the same: no threshold helps
+    assert synchrony.judged(torch.rand(4000, generator=g), together, torch.arange(4000) < 2000) == pytest.approx(0.5, abs=0.03)
+    assert synchrony.judged(torch.ones(4000), together, torch.arange(4000) < 2000) == 0.5  # all distances the same: no threshold helps
 
 
 def test_the_threshold_is_the_best_of_its_half_and_not_of_the_other():
@@ -420,34 +422,34 @@ def test_the_threshold_is_the_best_of_its_half_and_not_of_the_other():
         d, together = torch.randint(0, 12, (30,), generator=g).float(), torch.rand(30, generator=g) < 0.5
         if together.all() or not together.any():
             continue
-        best = max(sync.balanced(d, together, t) for t in [-1, *(x + 0.5 for x in range(13))])
-        assert sync.balanced(d, together, sync.threshold(d, together)) == pytest.approx(best)
+        best = max(synchrony.balanced(d, together, t) for t in [-1, *(x + 0.5 for x in range(13))])
+        assert synchrony.balanced(d, together, synchrony.threshold(d, together)) == pytest.approx(best)
     d = torch.tensor([0.1, 0.2, 0.8, 0.9, 1.1, 1.2, 1.8, 1.9])  # each half is perfect with a threshold of its own
     together, half = torch.tensor([True, True, False, False] * 2), torch.arange(8) < 4
-    assert sync.judged(d, together, half) == 0.5
-    assert sync.judged(d % 1, together, half) == 1
+    assert synchrony.judged(d, together, half) == 0.5
+    assert synchrony.judged(d % 1, together, half) == 1
     with pytest.raises(CourseError, match="more films"):
-        sync.judged(d, together, together)
+        synchrony.judged(d, together, together)
 
 
 def test_the_sound_that_comes_late_is_found():
     samples = timed(6)
     by = torch.tensor([-8, -3, 0, 1, 5, 8])
-    video, audio = sync.out_of_step(samples, by)
+    video, audio = synchrony.out_of_step(samples, by)
     assert video.shape[2] == 32 and audio.shape[1] == 16000
-    assert torch.equal(sync.found(Clockwork(), video, audio), by)
-    assert sync.offset_error(Clockwork(), samples) == 0
-    curve = sync.curve(Clockwork(), samples, reach=10)
+    assert torch.equal(synchrony.found(Clockwork(), video, audio), by)
+    assert synchrony.offset_error(Clockwork(), samples) == 0
+    curve = synchrony.curve(Clockwork(), samples, reach=10)
     assert curve.shape == (6, 21) and (curve.argmin(1) == 10).all()
     with pytest.raises(CourseError, match="-8 to 8"):
-        sync.out_of_step(samples, by * 2)
+        synchrony.out_of_step(samples, by * 2)
     with pytest.raises(CourseError, match="reach"):
-        sync.curve(Clockwork(), samples, reach=40)
+        synchrony.curve(Clockwork(), samples, reach=40)
 
 
 def test_the_mean_over_a_diagonal_is_the_mean_over_pairs_so_far_apart():
     distance = draw(2, 5, 5)
-    by = sync.by_offset(distance, 3)
+    by = synchrony.by_offset(distance, 3)
     for k, o in enumerate(range(-3, 4)):
         expected = [distance[:, t, t + o] for t in range(5) if 0 <= t + o < 5]
         torch.testing.assert_close(by[:, k], torch.stack(expected).mean(0))
@@ -460,7 +462,7 @@ def test_energy_hears_what_moves():
     video = torch.zeros(6, 3, 16, 8, 8)
     steps = (loud[:, 1:] + loud[:, :-1]).cumsum(1) / 40
     video[:, :, 1:] = steps.view(6, 1, 15, 1, 1)
-    energy = sync.Energy()
+    energy = synchrony.Energy()
     v, a = energy.see(video), energy.hear(audio)
     own, other = energy.distance(v, a), energy.distance(v, a.roll(1, 0))
     assert (own < other).all() and float(own.max()) < 0.3
@@ -470,52 +472,52 @@ def test_a_place_that_is_covered_is_pointed_at():
     mask = torch.zeros(1, 4, 8, 8, dtype=torch.uint8)
     mask[:, :2, 2:4, 4:6] = 1  # two of four frames, one whole cell of 2 x 2
     mask[:, :, 0, 0] = 2
-    cover = sync.covered(mask, 1, (4, 4))
-    assert cover[0, 1, 2] == 0.5 and float(cover.sum()) == 0.5 and sync.covered(mask, 2, (4, 4))[0, 0, 0] == 0.25
-    assert sync.pointed(cover, cover) == 0.5 and sync.pointed(-cover, cover) == 0
+    cover = synchrony.covered(mask, 1, (4, 4))
+    assert cover[0, 1, 2] == 0.5 and float(cover.sum()) == 0.5 and synchrony.covered(mask, 2, (4, 4))[0, 0, 0] == 0.25
+    assert synchrony.pointed(cover, cover) == 0.5 and synchrony.pointed(-cover, cover) == 0
 
 
 def test_only_one_place_moves():
     video = torch.rand(2, 3, 6, 32, 32)
-    made = sync.only(video, 1, 3)
+    made = synchrony.only(video, 1, 3)
     still = video.mean(2, keepdim=True).expand_as(video)
     assert torch.equal(made[..., 6:18, 22:32], video[..., 6:18, 22:32])
     left = torch.ones(32, 32, dtype=torch.bool)
     left[6:18, 22:32] = False
     assert torch.equal(made[..., left], still[..., left])
-    assert torch.equal(sync.only(video, 0, 0, cells=1), video)  # one place is all of it
+    assert torch.equal(synchrony.only(video, 0, 0, cells=1), video)  # one place is all of it
 
 
 def test_the_map_is_the_distance_of_each_place(scenes):
     method = small().eval()
     batch = next(scenes.batches(3))
     video, audio = batch["video"][:, :, :16], batch["audio"][:, :8000]
-    heat = sync.located(method, video, audio)
+    heat = synchrony.located(method, video, audio)
     assert heat.shape == (3, 4, 4)
     with torch.no_grad():
-        expected = (method.see(sync.only(video / 255, 1, 2)) - method.hear(audio)).norm(dim=1)
+        expected = (method.see(synchrony.only(video / 255, 1, 2)) - method.hear(audio)).norm(dim=1)
     torch.testing.assert_close(heat[:, 1, 2], expected)
     flash = torch.zeros(2, 3, 16, 32, 32)
     flash[:, :, [3, 9], 27:32, 0:5] = 1
     sound = torch.zeros(2, 8000)
     for at in (3, 9):
         sound[:, at * 500 - 200 : at * 500 + 500] = torch.randn(700)
-    near = sync.located(sync.Energy(), flash, sound)
+    near = synchrony.located(synchrony.Energy(), flash, sound)
     assert (near.flatten(1).argmin(1) == 12).all() and near.shape == (2, 4, 4)
 
 
 def test_a_film_is_followed_frame_by_frame_and_glows_where_the_sound_is_near(scenes):
     method = small().eval()
     video, audio = scenes.video[0], scenes.audio[0].float() / 32767
-    heat = sync.followed(method, video, audio)
+    heat = synchrony.followed(method, video, audio)
     assert heat.shape == (48, 4, 4) and torch.equal(heat[0], heat[8]) and torch.equal(heat[47], heat[40])
-    torch.testing.assert_close(heat[20], sync.located(method, video[None, :, 12:28], audio[None, 6000:14000])[0], rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(heat[20], synchrony.located(method, video[None, :, 12:28], audio[None, 6000:14000])[0], rtol=1e-4, atol=1e-5)
     cold = torch.ones(48, 4, 4)
     cold[:, 1, 2] = 0
-    shown = sync.glowing(torch.full((3, 48, 32, 32), 100, dtype=torch.uint8), cold)
+    shown = synchrony.glowing(torch.full((3, 48, 32, 32), 100, dtype=torch.uint8), cold)
     assert shown.shape == (3, 48, 32, 32) and shown[0, :, 12, 20].min() > 150 and (shown[:, :, 30, 2] == 100).all()
     with pytest.raises(CourseError, match="shorter than one window"):
-        sync.followed(method, video[:, :9], audio)
+        synchrony.followed(method, video[:, :9], audio)
 
 
 def test_the_picture_of_a_window_and_its_sound():
@@ -533,16 +535,16 @@ def test_the_picture_of_a_window_and_its_sound():
 
 def test_neither_picture_nor_sound_alone_tells_and_a_planted_leak_is_found(scenes):
     train, held = scenes.take(slice(0, 20)), scenes.take(slice(20, 32))
-    for kind in sync.KINDS:
-        of = sync.pairs(train, kind), sync.pairs(held, kind, seed=1)
-        assert sync.leaks(train, held, *of) == {"picture only": pytest.approx(0.5), "sound only": pytest.approx(0.5)}
+    for kind in synchrony.KINDS:
+        of = synchrony.pairs(train, kind), synchrony.pairs(held, kind, seed=1)
+        assert synchrony.leaks(train, held, *of) == {"picture only": pytest.approx(0.5), "sound only": pytest.approx(0.5)}
     of_train, of_held = (copy.copy(p) for p in of)
     for p in (of_train, of_held):  # sounds out of step come from the beginning of the film: as a careless set would have it
         object.__setattr__(p, "heard", torch.where(p.together, p.heard.clamp(min=8), torch.zeros_like(p.heard)))
     planted = scenes.audio.clone()
     planted[:, :4000] = 0
     quiet = Samples(video=scenes.video, audio=planted, rate=8000, fps=16, label=scenes.label, name="fade in")
-    found = sync.leaks(quiet.take(slice(0, 20)), quiet.take(slice(20, 32)), of_train, of_held)
+    found = synchrony.leaks(quiet.take(slice(0, 20)), quiet.take(slice(20, 32)), of_train, of_held)
     assert found["sound only"] > 0.9 and found["picture only"] == pytest.approx(0.5)
 
 
@@ -566,10 +568,10 @@ def test_the_svm_averages_over_crops(scenes):
         audio[torch.arange(32), crop + which] += 0.2
     samples = Samples(video=scenes.video, audio=audio.clamp(-1, 1), rate=8000, fps=16, label=which, classes=("a", "b", "c"), name="told")
     data = Data(samples, samples.take(slice(0, 16)), samples.take(slice(16, 32)))
-    assert sync.cropped(Told(), samples, 3).shape == (32, 3, 3)
-    assert sync.svm({"told": Told()}, data, crops=3)["told"] == 1
+    assert synchrony.cropped(Told(), samples, 3).shape == (32, 3, 3)
+    assert synchrony.svm({"told": Told()}, data, crops=3)["told"] == 1
     with pytest.raises(CourseError, match="validation"):
-        sync.svm({"told": Told()}, data, on="train")
+        synchrony.svm({"told": Told()}, data, on="train")
 
 
 def test_an_ear_can_be_judged_by_what_judges_every_method(scenes):
@@ -639,13 +641,13 @@ def test_every_row_of_the_table_can_be_built():
 @pytest.mark.slow
 def test_a_short_training_learns_when_and_what():
     """Half a minute on fewer films: pairs of films and of moments are told apart, better than by motion against loudness; plain heads rest."""
-    from sslcourse.data import toybox
+    from sslcourse.data.toybox import sounding
 
-    data = toybox.sounding.scenes(200, 60, 4)
+    data = sounding.scenes(200, 60, 4)
     torch.manual_seed(0)
     method = avts.AVTS(encoders.small_mc3(), encoders.small_mel(), hard=(0.5, 0.5))
     fit(method, data.train.unlabelled(), avts.COURSE.but(epochs=9))
-    found = {kind: sync.accuracy(method, data.validation, kind) for kind in ("easy", "hard")}
+    found = {kind: synchrony.accuracy(method, data.validation, kind) for kind in ("easy", "hard")}
     assert found["easy"] > 0.65 and found["hard"] > 0.6, found
     torch.manual_seed(0)
     plain = avts.AVTS(encoders.small_mc3(), encoders.small_mel(), normalised=False)

@@ -6,12 +6,14 @@ import math
 import pytest
 import torch
 
-from sslcourse import encoders, evaluate, health
-from sslcourse.common import CourseError
+from sslcourse import encoders, evaluate
 from sslcourse.data import images
+from sslcourse.evaluate import health
 from sslcourse.methods import bigan
-from sslcourse.tables import bigan as table
-from sslcourse.train import Recipe, fit
+from sslcourse.results.tables import bigan as table
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
 
 
 def logits(n, seed=0):
@@ -316,7 +318,7 @@ def test_on_digits_the_encoder_comes_to_undo_the_generator():
 
 
 def test_the_claims_have_the_right_sign():
-    from sslcourse.claims import bigan as claims
+    from sslcourse.results.claims import bigan as claims
 
     names = ("BiGAN", *claims.BASELINES, "random", "pixels")
     made = {n: {"linear": 0.5, "own": 0.1, "other": 0.3} for n in names}

@@ -12,11 +12,13 @@ import pytest
 import torch
 from torch import nn
 
-from sslcourse import augment, encoders
-from sslcourse.claims import byol as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.methods import byol, moco
-from sslcourse.train import Recipe, fit
+from sslcourse.results.claims import byol as claims
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import augment
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
 
@@ -429,8 +431,9 @@ def test_parts_have_their_own_statistics_and_one_update(toys):
 
 @pytest.mark.slow
 def test_collapse_shows_within_a_minute_and_only_where_a_part_is_missing():
-    from sslcourse import features, health
     from sslcourse.data import toybox
+    from sslcourse.evaluate import health
+    from sslcourse.train import features
 
     data = toybox.images(1000, 256, 64)
     loss, spread = {}, {}

@@ -9,11 +9,13 @@ import torch
 from browser import blank_page, browser_page, host_view, keep  # noqa: F401 (fixtures)
 from PIL import Image
 
-from sslcourse import encoders, features
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.data import captions
 from sslcourse.methods import clip, simclr
-from sslcourse.train import Recipe, fit
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
 from sslcourse.widgets import text_box
 from sslcourse.widgets.captions import short_captions
 

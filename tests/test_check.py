@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from wrong_answers import RIGHT_OTHERWISE, WRITTEN_OTHERWISE
 
-from sslcourse import augment, check, common
-from sslcourse.__main__ import main
-from sslcourse.check import engine
-from sslcourse.common import CourseError
+from sslcourse import check, runtime
+from sslcourse.check import engine, simclr as simclr_exercises
+from sslcourse.commands.parser import main
 from sslcourse.methods import simclr
+from sslcourse.runtime.errors import CourseError
+from sslcourse.transforms import augment
 
 TRAINS = "simclr.compare_temperatures"  # a second for each answer, and more for each mistake that it is held against
 
@@ -131,7 +132,7 @@ def test_an_answer_that_knows_values_by_heart_fails_under_another_seed():
     by_heart.learning = True
     assert check.examine("simclr.nt_xent", by_heart, seed=0).verdict == "correct"
     by_heart.learning = False
-    assert by_heart(*check.simclr.pairs(6, 5, 0, 1), 0.5) == simclr.nt_xent(*check.simclr.pairs(6, 5, 0, 1), 0.5)
+    assert by_heart(*simclr_exercises.pairs(6, 5, 0, 1), 0.5) == simclr.nt_xent(*simclr_exercises.pairs(6, 5, 0, 1), 0.5)
     assert check.examine("simclr.nt_xent", by_heart, seed=1).verdict == "not yet"
 
 
@@ -163,8 +164,8 @@ def test_the_inputs_depend_on_the_seed(name):
 
 
 def test_checking_leaves_everything_as_it_was():
-    profile = common.Profile("cpu", 2, True, "bfloat16")
-    common.use_profile(profile)
+    profile = runtime.Profile("cpu", 2, True, "bfloat16")
+    runtime.use_profile(profile)
     torch.manual_seed(3)
     first = torch.rand(1)
     torch.manual_seed(3)
@@ -173,7 +174,7 @@ def test_checking_leaves_everything_as_it_was():
             assert check.examine(name, check.EXERCISES[name].reference).verdict == "correct"
         assert not torch.is_grad_enabled()
     assert torch.equal(first, torch.rand(1))
-    assert common.profile() == profile and torch.get_num_threads() == 2
+    assert runtime.profile() == profile and torch.get_num_threads() == 2
 
 
 # ---------------------------------------------------------------------------------------------- not attempted

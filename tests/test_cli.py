@@ -7,11 +7,12 @@ import sys
 import pytest
 import torch
 
-from sslcourse import bench, claims, common, doctor
-from sslcourse.__main__ import main
-from sslcourse.claims import Verdict
-from sslcourse.claims import simclr as simclr_claims
+from sslcourse import runtime
+from sslcourse.commands.parser import main
 from sslcourse.methods import catalogue
+from sslcourse.results import bench, claims
+from sslcourse.results.claims import Verdict, simclr as simclr_claims
+from sslcourse.runtime import doctor
 
 TRAIN = ["train", "simclr", "--limit", "256", "--epochs", "1", "--batch-size", "64"]
 
@@ -164,7 +165,7 @@ def test_claims_are_kept_per_seed_and_not_run_twice(tmp_path, monkeypatch):
     page = json.loads(file.read_text())
     assert page["versions"]["torch"] and len(page["runs"]) == 3 and page["verdicts"][0]["verdict"] == "pass"
     file.write_text("{half")
-    with pytest.raises(common.CourseError, match="delete it"):
+    with pytest.raises(runtime.CourseError, match="delete it"):
         list(claims.run("simclr", 1, file=file))
 
 
@@ -184,7 +185,7 @@ def test_claims_command_prints_verdicts_and_says_by_its_code_that_one_failed(tmp
 
 
 def test_calibration_command_prints_mean_and_spread(monkeypatch, capsys):
-    from sslcourse import calibration
+    from sslcourse.results import calibration
 
     rows = [{"features": "SimCLR", "kNN": [0.7, 0.8, 0.9], "linear": [0.8, 0.8, 0.8], "seconds": [30.0, 31.0, 32.5]}]
     monkeypatch.setattr(calibration, "table", lambda seeds, say: rows)
@@ -230,7 +231,7 @@ def test_the_network_alone_trains_nothing_and_sees_ready_views():
     from sslcourse import encoders
     from sslcourse.data import toybox
     from sslcourse.methods import simclr
-    from sslcourse.train import optimizers_of
+    from sslcourse.train.recipe import optimizers_of
 
     method = simclr.SimCLR(encoders.small_cnn(8))
     batch = next(toybox.images(64, 8, 8).train.batches(8))
@@ -265,15 +266,15 @@ def test_replays_of_the_command_line(tmp_path, capsys, monkeypatch):
 
 
 def test_the_command_line_knows_every_method_of_the_catalogue():
-    from sslcourse import __main__ as line
     from sslcourse import encoders
+    from sslcourse.commands import parser as line
     from sslcourse.methods import catalogue
 
     assert line.METHODS == catalogue.NAMES and line.ENCODERS == catalogue.ENCODERS
     for name in catalogue.NAMES:
         for recipe, data in (("course", "toybox"), ("gpu", "cifar10")):
             small = getattr(catalogue.module(name), "ENCODERS", {"course": "small_cnn"})["course"]
-            about = catalogue.about(name, data, 10, recipe, encoder=small)
+            about = catalogue.describe(name, data, 10, recipe, encoder=small)
             again = catalogue.build(json.loads(json.dumps(about)))  # plain values: they survive a checkpoint
             assert again.about == about and again.f.dim == getattr(encoders, small)().dim
         assert catalogue.module(name).COURSE.epochs < catalogue.module(name).GPU.epochs
@@ -282,19 +283,19 @@ def test_the_command_line_knows_every_method_of_the_catalogue():
 def test_settings_are_changed_by_name_and_wrong_names_are_answered():
     from sslcourse.methods import catalogue
 
-    assert catalogue.build(catalogue.about("simclr", "toybox", 10, changes=["temperature=0.07"])).temperature == 0.07
+    assert catalogue.build(catalogue.describe("simclr", "toybox", 10, changes=["temperature=0.07"])).temperature == 0.07
     for change in ("temprature=1", "temperature"):
-        with pytest.raises(common.CourseError, match="temperature"):
-            catalogue.about("simclr", "toybox", 10, changes=[change])
-    with pytest.raises(common.CourseError, match="choose one of"):
+        with pytest.raises(runtime.CourseError, match="temperature"):
+            catalogue.describe("simclr", "toybox", 10, changes=[change])
+    with pytest.raises(runtime.CourseError, match="choose one of"):
         catalogue.module("simsiam")
-    with pytest.raises(common.CourseError, match="train it again"):
+    with pytest.raises(runtime.CourseError, match="train it again"):
         catalogue.build({"method": "simclr", "encoder": "small_cnn"})
 
 
 def test_compare_trains_scores_and_goes_on(tmp_path, capsys, monkeypatch):
-    from sslcourse import compare
     from sslcourse.data import toybox
+    from sslcourse.results import compare
 
     monkeypatch.setattr(compare, "load", lambda name, seed: toybox.images(256, 64, 64, seed=seed, cache=False))
     command = ["compare", "simclr", "supervised", "--epochs", "1", "--batch-size", "64", "--seeds", "2", "--factors",
@@ -319,7 +320,7 @@ def test_compare_trains_scores_and_goes_on(tmp_path, capsys, monkeypatch):
 
 
 def test_tables_are_listed_and_wrong_names_are_answered(capsys, monkeypatch):
-    from sslcourse import tables
+    from sslcourse.results import tables
 
     assert main(["table"]) == 0
     printed = capsys.readouterr().out

@@ -10,13 +10,15 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslcourse import encoders, features
-from sslcourse.claims import clip as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.data import captions, toybox
 from sslcourse.data.datasets import Samples
 from sslcourse.methods import catalogue, clip
-from sslcourse.train import Recipe, fit, optimizers_of
+from sslcourse.results.claims import clip as claims
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe, optimizers_of
 
 # ---------------------------------------------------------------------------------------------- the loss
 
@@ -266,7 +268,7 @@ def test_word_prediction_counts_words():
 
 
 def test_a_checkpoint_knows_how_to_build_it():
-    method = catalogue.build(catalogue.about("clip", "toybox", 10))
+    method = catalogue.build(catalogue.describe("clip", "toybox", 10))
     assert type(method).__name__ == "CLIP" and method.project_text.out_features == 64
 
 

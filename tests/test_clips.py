@@ -19,12 +19,14 @@ import pytest
 import torch
 from PIL import Image
 
-from sslcourse import checkpoints, evaluate, features
-from sslcourse.common import CourseError
-from sslcourse.data import clips, fetch, prepared
+from sslcourse import evaluate
+from sslcourse.data import clips, download
 from sslcourse.data.datasets import SPLITS, Samples, SealedLabels, few_labels, open_labels, training_in_progress
 from sslcourse.methods.base import Method
-from sslcourse.train import Recipe, epochs
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import checkpoints, features
+from sslcourse.train.loop import epochs
+from sslcourse.train.recipe import Recipe
 
 av = pytest.importorskip("av", reason="videos are written and read by PyAV: pip install av")
 
@@ -189,15 +191,15 @@ def prepare(source, out, **options):
 
 def whole(folder, name):
     """All frames of a video of a prepared folder, (T, H, W, 3)."""
-    videos = prepared.read_index(folder)["videos"]
+    videos = clips.read_index(folder)["videos"]
     i = videos["name"].index(name)
-    array = np.load(prepared.shard_file(folder, videos["shard"][i]))
+    array = np.load(clips.shard_file(folder, videos["shard"][i]))
     return array[videos["start"][i] : videos["start"][i] + videos["count"][i]].transpose(0, 2, 3, 1)
 
 
 def content(folder):
     """All that matters of a prepared folder, whatever files it lies in."""
-    index = prepared.read_index(folder)
+    index = clips.read_index(folder)
     videos = index["videos"]
     return ({name: whole(folder, name).tobytes() for name in videos["name"]}, list(videos["name"]), videos["class"], videos["split"],
             videos["group"], index["classes"], [left[:2] for left in index["left_out"]])  # fmt: skip
@@ -205,7 +207,7 @@ def content(folder):
 
 def test_prepared_frames_are_those_of_the_videos(album, store):
     root, truth = album
-    index = prepared.read_index(store)
+    index = clips.read_index(store)
     assert index["videos"]["name"] == list(truth) and index["classes"] == ["jump", "run", "swim"] and index["left_out"] == []
     assert index["videos"]["class"] == [0] * 4 + [1] * 4 + [2] * 4 and len(index["shards"]) > 3
     for name, pictures in truth.items():
@@ -263,7 +265,7 @@ def test_frame_folders_and_splits_by_name(tmp_path):
     data = clips.open(tmp_path / "out", frames=4)
     assert [len(part) for part in data] == [4, 4, 4] and data.classes == ("a", "b") and data.validation.names[0] == "val/a/one"
     prepare(tmp_path / "v" / "train" / "a", tmp_path / "flat")  # a folder of films without classes
-    assert prepared.read_index(tmp_path / "flat")["videos"]["name"] == ["one", "two"]
+    assert clips.read_index(tmp_path / "flat")["videos"]["name"] == ["one", "two"]
 
 
 def test_a_list_of_files(album, tmp_path):
@@ -337,7 +339,7 @@ def test_unreadable_videos_are_named_and_left_out(album, tmp_path, capsys):
     assert "run/99.avi is left out: it ends after" in error and "of 120 frames" in error
     assert "11 videos are prepared, 4 left out" in error and "of 15 videos" in error
     assert [name for name, *_ in index["left_out"]] == ["run/7.mkv", "run/9.avi", "run/99.avi", "swim/99.avi"]
-    assert not prepared.damaged(tmp_path / "out", index, thorough=True)
+    assert not clips.damaged(tmp_path / "out", index, thorough=True)
     for name in index["videos"]["name"]:
         assert np.array_equal(whole(tmp_path / "out", name), truth[name])  # nothing of a broken one is left between the others
     assert prepare(tmp_path / "v", tmp_path / "out") == index  # they are not tried again
@@ -349,15 +351,15 @@ def test_unreadable_videos_are_named_and_left_out(album, tmp_path, capsys):
 
 def decode_count(monkeypatch):
     """Names of the videos that are decoded from now on."""
-    names, honest = [], prepared.decoded
-    monkeypatch.setattr(prepared, "decoded", lambda video, *rest: names.append(video.name) or honest(video, *rest))
+    names, honest = [], clips.decoded
+    monkeypatch.setattr(clips.prepared, "decoded", lambda video, *rest: names.append(video.name) or honest(video, *rest))
     return names
 
 
 @pytest.mark.parametrize("stop", [1, 4, 7, 11])
 def test_broken_off_and_gone_on_with(album, store, tmp_path, monkeypatch, stop):
     names = decode_count(monkeypatch)
-    honest = prepared.decoded
+    honest = clips.decoded
 
     def until(video, *rest):
         blocks = honest(video, *rest)
@@ -366,12 +368,12 @@ def test_broken_off_and_gone_on_with(album, store, tmp_path, monkeypatch, stop):
             raise KeyboardInterrupt  # with a part of the video on disk
         yield from blocks
 
-    monkeypatch.setattr(prepared, "decoded", until)
+    monkeypatch.setattr(clips.prepared, "decoded", until)
     with pytest.raises(KeyboardInterrupt):
         prepare(album[0], tmp_path / "out", shard=60_000)
     with pytest.raises(CourseError, match="is not finished: prepare it again to go on"):
         clips.open(tmp_path / "out")
-    monkeypatch.setattr(prepared, "decoded", honest)
+    monkeypatch.setattr(clips.prepared, "decoded", honest)
     with (tmp_path / "out/prepare.jsonl").open("a") as journal:
         journal.write('{"name": "half a li')  # what a kill may leave
     prepare(album[0], tmp_path / "out", shard=60_000)
@@ -388,7 +390,7 @@ def test_settings_are_not_mixed(album, store, tmp_path):
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "header"])
 def test_a_damaged_file_is_named_and_made_again(album, store, tmp_path, monkeypatch, capsys, damage):
     shutil.copytree(store, tmp_path / "out")
-    before, file = content(store), prepared.shard_file(tmp_path / "out", 1)
+    before, file = content(store), clips.shard_file(tmp_path / "out", 1)
     data = bytearray(file.read_bytes())
     if damage == "flip":
         data[5000] ^= 1
@@ -398,13 +400,13 @@ def test_a_damaged_file_is_named_and_made_again(album, store, tmp_path, monkeypa
     if damage != "flip":  # a changed bit is found by those who read everything
         with pytest.raises(CourseError, match=r"is damaged \(frames-0001.npy: it.*clips.prepare\("):
             clips.open(tmp_path / "out")
-    assert list(prepared.damaged(tmp_path / "out", prepared.read_index(store), thorough=True)) == ["frames-0001.npy"]
+    assert list(clips.damaged(tmp_path / "out", clips.read_index(store), thorough=True)) == ["frames-0001.npy"]
     names = decode_count(monkeypatch)
     prepare(album[0], tmp_path / "out", quiet=False, shard=60_000)
-    lost = [n for n, k in zip(album[1], prepared.read_index(store)["videos"]["shard"]) if k == 1]
+    lost = [n for n, k in zip(album[1], clips.read_index(store)["videos"]["shard"]) if k == 1]
     assert names == lost and f"frames-0001.npy is damaged (it{'s' if damage in ('flip', 'header') else ''} " in capsys.readouterr().err
     assert content(tmp_path / "out") == before  # in the same order too
-    assert not prepared.damaged(tmp_path / "out", prepared.read_index(tmp_path / "out"), thorough=True)
+    assert not clips.damaged(tmp_path / "out", clips.read_index(tmp_path / "out"), thorough=True)
 
 
 def test_a_damaged_index_is_written_again(album, store, tmp_path, monkeypatch):
@@ -429,7 +431,7 @@ def test_only_what_is_new_is_decoded(album, store, tmp_path, monkeypatch):
 
 
 def test_full_disk(album, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(download.files.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
     with pytest.raises(CourseError, match="make room"):
         prepare(album[0], tmp_path / "out")
 
@@ -532,8 +534,8 @@ def test_what_was_seen_is_not_read_again(store, workers, monkeypatch):
     """A training that goes on in mid-epoch: the rest of the same batches, and nothing else is read."""
     part = clips.open(store, frames=6, workers=workers, validation=0.25, test=0.25).train
     whole = list(part.batches(1, torch.Generator().manual_seed(1)))
-    reads, honest = [], clips._Store.read
-    monkeypatch.setattr(clips._Store, "read", lambda self, rows, *rest: reads.append(rows.tolist()) or honest(self, rows, *rest))
+    reads, honest = [], clips.reader._Store.read
+    monkeypatch.setattr(clips.reader._Store, "read", lambda self, rows, *rest: reads.append(rows.tolist()) or honest(self, rows, *rest))
     rest = list(part.batches(1, torch.Generator().manual_seed(1), first=3))
     assert len(rest) == 3 and all(torch.equal(a[k], b[k]) for a, b in zip(rest, whole[3:]) for k in b)
     assert sorted(reads) == sorted([int(part._rows[int(b["index"])])] for b in whole[3:])
@@ -587,7 +589,7 @@ def test_spread_over_a_clip(data, album):
 
 
 def test_too_much_for_memory_is_not_read(data, monkeypatch):
-    monkeypatch.setattr(clips, "IN_MEMORY", 10_000)
+    monkeypatch.setattr(clips.reader, "IN_MEMORY", 10_000)
     with pytest.raises(CourseError, match=r"6 clips are 0\.0 GB in memory; look at a few"):
         data.train.video  # noqa: B018
     assert next(data.train.batches(6))["video"].shape == (6, 3, 6, 24, 32)
@@ -603,13 +605,13 @@ def test_frames_stay_on_disk(tmp_path):
     (tmp_path / "v").mkdir()
     Image.fromarray(pictures[0].transpose(1, 2, 0)).save(tmp_path / "v" / "0.png")
     index = clips.prepare([clips.Video(tmp_path / "v", name=f"{i}") for i in range(30)], tmp_path / "out", size=256, quiet=True)
-    file = prepared.shard_file(tmp_path / "out", 0)
+    file = clips.shard_file(tmp_path / "out", 0)
     with file.open("r+b") as stream:  # 1,530 frames, most of them a hole in the file
-        stream.write(prepared._header(1530, (256, 256)))
-        stream.truncate(prepared.HEADER + 1530 * pictures.nbytes)
+        stream.write(clips.prepared._header(1530, (256, 256)))
+        stream.truncate(clips.HEADER + 1530 * pictures.nbytes)
     index["shards"]["0"]["frames"] = 1530
     index["videos"] |= {"start": [51 * i for i in range(30)], "count": [51] * 30}
-    (tmp_path / "out/index.json").write_text(json.dumps(index | {"checksum": prepared._digest(index)}))
+    (tmp_path / "out/index.json").write_text(json.dumps(index | {"checksum": clips.prepared._digest(index)}))
     own = lambda: int(re.search(r"RssAnon:\s+(\d+)", status.read_text()).group(1)) / 1024  # MB
     part = clips.open(tmp_path / "out", frames=51, workers=2).train
     before, most = own(), 0
@@ -701,7 +703,7 @@ def test_interrupted_in_mid_epoch_and_resumed(store, tmp_path, workers, monkeypa
     monkeypatch.delenv("CI", raising=False)
     interrupts = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores them, and so would its tests
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, interrupts))
-    expected, honest, reads = trained(store, 0), clips._Store.read, []
+    expected, honest, reads = trained(store, 0), clips.reader._Store.read, []
     steps = []
 
     def step(self, batch, optimizers):
@@ -713,7 +715,7 @@ def test_interrupted_in_mid_epoch_and_resumed(store, tmp_path, workers, monkeypa
     monkeypatch.setattr(Mean, "step", step)
     rows = trained(store, workers, checkpoint=tmp_path / "c.safetensors")[0]
     assert rows[-1]["interrupted"] == 1 and len(rows) == 2 and len(steps) == 9
-    monkeypatch.setattr(clips._Store, "read", lambda self, rows, *rest: reads.append(1) or honest(self, rows, *rest))
+    monkeypatch.setattr(clips.reader._Store, "read", lambda self, rows, *rest: reads.append(1) or honest(self, rows, *rest))
     assert same(trained(store, workers, checkpoint=tmp_path / "c.safetensors"), expected)
     assert len(steps) == 18 and len(reads) == 9
 
@@ -751,7 +753,7 @@ def test_killed_in_mid_epoch_and_resumed(store, tmp_path):
     assert child.returncode == -signal.SIGKILL
     assert len(checkpoints.read(tmp_path / "c.safetensors").history) == 1
     assert same(trained(store, 2, checkpoint=tmp_path / "c.safetensors"), trained(store, 0))
-    assert not prepared.damaged(store, prepared.read_index(store), thorough=True)
+    assert not clips.damaged(store, clips.read_index(store), thorough=True)
 
 
 def test_evaluation_reads_clips(data):

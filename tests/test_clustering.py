@@ -3,8 +3,9 @@
 import pytest
 import torch
 
-from sslcourse import clustering
-from sslcourse.common import CourseError, generator
+from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.seeds import generator
+from sslcourse.train import clustering
 
 
 def cloud(n=600, d=8, k=12, seed=0, dtype=torch.float64):

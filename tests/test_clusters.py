@@ -6,11 +6,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslcourse import augment, clustering, encoders
-from sslcourse.claims import clusters as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.methods import deepcluster, rotnet
-from sslcourse.train import Recipe, fit, optimizers_of
+from sslcourse.results.claims import clusters as claims
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import clustering
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe, optimizers_of
+from sslcourse.transforms import augment
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
 

@@ -5,13 +5,16 @@ import math
 import pytest
 import torch
 
-from sslcourse import colour, encoders, tracking
-from sslcourse.claims import colorization as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.data import toybox
+from sslcourse.evaluate import tracking
 from sslcourse.methods import colorization
-from sslcourse.tables import tracking as table
-from sslcourse.train import Recipe, fit
+from sslcourse.results.claims import colorization as claims
+from sslcourse.results.tables import tracking as table
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import colour
 
 QUICK = Recipe(epochs=2, batch_size=8, lr=1e-3, max_steps=3)
 

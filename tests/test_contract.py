@@ -6,11 +6,13 @@ import functools
 import pytest
 import torch
 
-from sslcourse import augment, common, encoders
-from sslcourse.common import CourseError
+from sslcourse import encoders, runtime
 from sslcourse.data import moving_digits, toybox
 from sslcourse.methods import avts, bigan, byol, clip, colorization, deepcluster, dpc, jigsaw, moco, rotnet, simclr, supervised, video_lstm, xdc
-from sslcourse.train import Recipe, epochs, fit
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import epochs, fit
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import augment
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
 METHODS = {
@@ -139,7 +141,7 @@ def test_resume_equals_no_interruption(name, sets, tmp_path):
 
 
 def test_bfloat16_stays_finite(name, sets):
-    rows = fit(make(name), sets.train, QUICK, profile=common.Profile("cpu", 1, True, "bfloat16"))
+    rows = fit(make(name), sets.train, QUICK, profile=runtime.Profile("cpu", 1, True, "bfloat16"))
     assert all(torch.isfinite(torch.tensor(list(r.values()))).all() for r in rows)
 
 

@@ -9,12 +9,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse import augment, encoders
-from sslcourse.claims import dpc as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.methods import dpc
-from sslcourse.tables import dpc as table
-from sslcourse.train import Recipe, epochs, fit
+from sslcourse.results.claims import dpc as claims
+from sslcourse.results.tables import dpc as table
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import epochs, fit
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import augment
 
 QUICK = Recipe(epochs=2, batch_size=16, lr=1e-3, max_steps=2)
 KINDS = ("other time", "other place", "other film")

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslcourse.common import CourseError
 from sslcourse.methods import simclr
+from sslcourse.runtime.errors import CourseError
 
 
 def nt_xent_by_hand(z1, z2, temperature):

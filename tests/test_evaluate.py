@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from sslcourse import encoders, evaluate, features, health
-from sslcourse.common import CourseError
+from sslcourse import encoders, evaluate
 from sslcourse.data.datasets import Data
+from sslcourse.evaluate import health
 from sslcourse.methods import simclr
-from sslcourse.train import Recipe
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
+from sslcourse.train.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -242,7 +244,7 @@ def test_living_map_keeps_neighbours_and_goes_on():
 def test_neighbour_probabilities_have_the_perplexity():
     x = torch.randn(200, 6)
     squared = torch.cdist(x, x).square()
-    p = evaluate._neighbour_probabilities(squared, 20.0)
+    p = evaluate.maps._neighbour_probabilities(squared, 20.0)
     assert float(p.sum()) == pytest.approx(1, abs=1e-4) and torch.equal(p, p.T) and float(p.diagonal().abs().max()) == 0
 
 

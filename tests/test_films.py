@@ -9,7 +9,7 @@ import torch
 from browser import blank_page, host_view, keep  # noqa: F401 (fixtures)
 from PIL import Image
 
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets import films as module
 from sslcourse.widgets.films import films
 

@@ -7,12 +7,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse import common, evaluate
-from sslcourse.common import CourseError
+from sslcourse import evaluate, runtime
 from sslcourse.data import moving_digits, toybox
 from sslcourse.data.datasets import Samples
 from sslcourse.data.load import load
 from sslcourse.data.toybox import films
+from sslcourse.runtime.errors import CourseError
 
 
 @pytest.fixture(scope="module")
@@ -317,14 +317,14 @@ def test_samples_of_videos_are_checked():
 
 
 def test_pixels_of_videos_are_few_enough():
-    from sslcourse import features
+    from sslcourse.train import features
 
     found = features.pixels(toybox.videos(4, 1, 1, size=32).train)
     assert found.shape == (4, 3 * 16 * 64) and 0 <= float(found.min()) and float(found.max()) <= 1
 
 
 def test_networks_over_time_keep_the_plain_layout():
-    network = common.placed(nn.Sequential(nn.Conv3d(3, 4, 3), nn.Conv2d(3, 4, 3)), common.Profile("cpu", 1, True, "float32"))
+    network = runtime.placed(nn.Sequential(nn.Conv3d(3, 4, 3), nn.Conv2d(3, 4, 3)), runtime.Profile("cpu", 1, True, "float32"))
     assert network[0].weight.is_contiguous() and network[1].weight.is_contiguous(memory_format=torch.channels_last)
 
 

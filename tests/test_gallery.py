@@ -10,10 +10,11 @@ from browser import blank_page, host_view, keep  # noqa: F401 (fixtures)
 from PIL import Image
 from torch import nn
 
-from sslcourse import encoders, features
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.data.datasets import Samples
 from sslcourse.methods import simclr
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
 from sslcourse.widgets import Panel, filters
 
 

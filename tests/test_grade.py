@@ -16,10 +16,11 @@ import pytest
 import submissions
 from submissions import EXPECTED, TASKS
 
-from sslcourse import apart, check, grade
-from sslcourse.__main__ import main
+from sslcourse import check
 from sslcourse.check import engine
-from sslcourse.common import CourseError
+from sslcourse.check.grading import ask, grade, notebooks, wire
+from sslcourse.commands.parser import main
+from sslcourse.runtime.errors import CourseError
 
 HOMEWORK = engine.assignment("homework_simclr")
 LIMITS = ["--seconds", "8", "--memory", "700"]
@@ -287,11 +288,11 @@ def nt_xent(z1, z2, temperature):
     for name, levels in (("a_guard", 1), ("b_watcher", 2), ("c_grader", 3)):
         (folder / f"{name}.ipynb").write_text(submissions.notebook(ancestors.replace("LEVELS", str(levels))))
     (folder / "z_right.ipynb").write_text(submissions.notebook(submissions.RIGHT["nt_xent"]))
-    monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", "grade.apart._way = ()\ngrade.serve"))
+    monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", "sandbox._way = ()\ngrade.serve"))
     rooms = tmp_path / "rooms"
     rooms.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(rooms))
-    found = grade.grade(folder, "homework", seed=1, limits=apart.Limits(seconds=5))
+    found = grade.grade(folder, "homework", seed=1, limits=wire.Limits(seconds=5))
     assert not any(found.isolation.values()) and "NOT kept from them on this machine: network, files, processes" in str(found)
     rows = {r["student"]: r for r in found.rows}
     assert rows["z_right"]["results"]["simclr.nt_xent"]["verdict"] == "correct" and rows["z_right"]["total"] == 4
@@ -343,7 +344,7 @@ def test_asked_from_another_process_an_answer_gets_the_verdict_it_gets_here(tmp_
 def chosen(function: str, *cells: str) -> str:
     import ast
 
-    return "\n".join(ast.unparse(s.node) for s in grade.needed(grade.statements(cells)[0], function))
+    return "\n".join(ast.unparse(s.node) for s in notebooks.needed(notebooks.statements(cells)[0], function))
 
 
 def test_only_what_a_function_needs_is_run():
@@ -375,22 +376,22 @@ def test_parts_of_own_objects_and_guarded_imports_are_run():
 
 
 def test_cells_of_ipython():
-    assert grade.plain("%matplotlib inline\nx = 1\n!ls\nf?\ny = !ls\nif x:\n    %time f()") == "pass\nx = 1\npass\npass\npass\nif x:\n    pass"
-    assert grade.plain("%%time\nx = 1") == "\nx = 1" and grade.plain("%%bash\nrm -r x") == "" and grade.plain("") == ""
-    found, broken = grade.statements(["x = 1", "def f(:\n  pass", "y = 2", "(" * 5000])
+    assert notebooks.plain("%matplotlib inline\nx = 1\n!ls\nf?\ny = !ls\nif x:\n    %time f()") == "pass\nx = 1\npass\npass\npass\nif x:\n    pass"
+    assert notebooks.plain("%%time\nx = 1") == "\nx = 1" and notebooks.plain("%%bash\nrm -r x") == "" and notebooks.plain("") == ""
+    found, broken = notebooks.statements(["x = 1", "def f(:\n  pass", "y = 2", "(" * 5000])
     assert [s.cell for s in found] == [0, 2] and broken[1].startswith("code cell 2, line 1: ") and 3 in broken
 
 
 @pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"{'a'}", b"\xff\xfe", b'{"cells": 3}', b'{"cells": [3]}', b'"x"', b"[" * 100_000, b"null"])
 def test_no_notebook(data):
     with pytest.raises(CourseError, match="no notebook"):
-        grade.code_cells(data)
+        notebooks.code_cells(data)
 
 
 def test_notebooks_of_both_formats():
     four = json.dumps({"cells": [{"cell_type": "code", "source": ["a\n", "b"]}, {"cell_type": "markdown", "source": "c"}]})
     three = json.dumps({"worksheets": [{"cells": [{"cell_type": "code", "input": "a\nb"}]}]})
-    assert grade.code_cells(four.encode()) == grade.code_cells(three.encode()) == ["a\nb"]
+    assert notebooks.code_cells(four.encode()) == notebooks.code_cells(three.encode()) == ["a\nb"]
 
 
 def test_what_a_folder_holds(tmp_path):
@@ -446,13 +447,13 @@ def test_values_travel_as_they_are():
 
     value = {"a": [1, 2.5, float("inf"), None, True, "text"], "b": (torch.arange(6).view(2, 3), torch.tensor(1.5, dtype=torch.bfloat16)),
              3: np.array([[1.0, 2.0]]), "e": torch.empty(0, 4), "s": torch.ones(4, 6)[:, ::2]}  # fmt: skip
-    known, buffers, learning = apart.packed(value)
-    again, _ = apart.unpacked(json.loads(json.dumps(known)), buffers)
+    known, buffers, learning = wire.packed(value)
+    again, _ = wire.unpacked(json.loads(json.dumps(known)), buffers)
     assert again["a"] == value["a"] and isinstance(again["b"], tuple) and learning == []
     for x, y in ((again["b"][0], value["b"][0]), (again["b"][1], value["b"][1]), (again["e"], value["e"]), (again["s"], value["s"])):
         assert x.dtype == y.dtype and x.shape == y.shape and torch.equal(x, y)
     assert isinstance(again[3], np.ndarray) and (again[3] == value[3]).all()
-    other, _ = apart.unpacked(*apart.packed([torch.nn.Linear(2, 2), {1, 2}, 10**40, torch.eye(2).to_sparse()])[:2])
+    other, _ = wire.unpacked(*wire.packed([torch.nn.Linear(2, 2), {1, 2}, 10**40, torch.eye(2).to_sparse()])[:2])
     assert [type(x).__name__ for x in other] == ["Linear", "set", "int", "Tensor"] and type(other[0]) is not torch.nn.Linear
 
 
@@ -462,19 +463,19 @@ def test_values_travel_as_they_are():
 ])  # fmt: skip
 def test_what_is_malformed_is_refused(message, buffers):
     with pytest.raises((ValueError, KeyError, IndexError)):
-        apart.unpacked(message, buffers)
+        wire.unpacked(message, buffers)
 
 
 def test_errors_keep_their_kind_on_their_way():
-    error = apart._error_like("AssertionError", "text")
+    error = ask._error_like("AssertionError", "text")
     assert isinstance(error, AssertionError) and isinstance(error, engine.AnswerError) and str(error) == "text"
     for name in ("SystemExit", "BaseException", "print", "nonsense", 3, None, "UnicodeDecodeError"):
-        assert isinstance(apart._error_like(name, "text"), engine.AnswerError)
+        assert isinstance(ask._error_like(name, "text"), engine.AnswerError)
 
 
 def test_nothing_is_unpickled_that_a_worker_wrote():
     """The examiner's side of the channel reads JSON and bytes; pickle.loads stands in the worker's loop alone."""
-    source = pathlib.Path(apart.__file__).read_text()
+    source = pathlib.Path(ask.__file__).read_text()
     start = source.index("def serve(")
     assert source.count("pickle.loads") == 1 and "pickle.loads" in source[start : source.index("# ----", start)]
 

@@ -15,13 +15,15 @@ import torch
 from test_images import SCRIPTS, script
 from test_video_scripts import server  # noqa: F401 (a fixture)
 
-from sslcourse import encoders, esc, sounds
-from sslcourse.common import CourseError
-from sslcourse.data import fetch, heard, images
+from sslcourse import encoders
+from sslcourse.data import download, heard, images
 from sslcourse.data.datasets import Data, Samples, SealedLabels, open_labels, training_in_progress
 from sslcourse.data.load import load
+from sslcourse.evaluate import esc50
 from sslcourse.methods.base import Ear
-from sslcourse.train import Recipe
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import sounds
 
 ESC, DIGITS = script("esc50"), script("spoken_digits")
 
@@ -29,7 +31,7 @@ ESC, DIGITS = script("esc50"), script("spoken_digits")
 @pytest.fixture(autouse=True)
 def quick_and_apart(tmp_path, monkeypatch):
     monkeypatch.setenv("SSLCOURSE_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(download.files.time, "sleep", lambda seconds: None)
 
 
 def wav(audio, rate):
@@ -204,11 +206,11 @@ def test_esc50_from_a_server_that_breaks_off(esc_files, server, tmp_path, capsys
     assert set(pitch_of(other.train.audio.numpy(), 1_000)) <= {*expected} | {*range(1000)}
     with pytest.raises(CourseError, match="fold=6; ESC-50 has the folds 1 to 5"):
         heard.esc50(6)
-    joined = esc.together(data)
-    assert len(esc.folds_of(joined, "fold")) == 5  # sources never leave their fold
+    joined = esc50.together(data)
+    assert len(esc50.folds_of(joined, "fold")) == 5  # sources never leave their fold
     joined.extra["source"][0] = joined.extra["source"][-1]
     with pytest.raises(CourseError, match=r"folds of ESC-50 leak: recording \d+ comes from the same source as recording \d+"):
-        esc.folds_of(joined, "fold")
+        esc50.folds_of(joined, "fold")
 
 
 def test_esc50_from_what_the_user_has(esc_files, server, tmp_path, capsys):  # noqa: F811
@@ -355,17 +357,17 @@ def test_audio_visual_digits_are_constructed_pairs_of_one_class():
 
 def test_crops():
     x = torch.arange(10)[None]
-    assert esc.crops_of(x, 4, 4)[0].tolist() == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7], [6, 7, 8, 9]]
-    assert esc.crops_of(x, 1, 4)[0].tolist() == [[3, 4, 5, 6]] and esc.crops_of(x, 3, 10).shape == (1, 3, 10)
+    assert esc50.crops_of(x, 4, 4)[0].tolist() == [[0, 1, 2, 3], [2, 3, 4, 5], [4, 5, 6, 7], [6, 7, 8, 9]]
+    assert esc50.crops_of(x, 1, 4)[0].tolist() == [[3, 4, 5, 6]] and esc50.crops_of(x, 3, 10).shape == (1, 3, 10)
     for count, length in ((3, 11), (0, 4), (3, 0)):
         with pytest.raises(CourseError, match="crops"):
-            esc.crops_of(x, count, length)
+            esc50.crops_of(x, count, length)
 
 
 def test_scores_are_averaged_over_crops_and_not_votes():
     sure = np.array([[[0.1, 0.0], [0.2, 0.1], [0.0, 9.0]]])  # two crops prefer class 0 by a little, one class 1 by far
-    assert esc.averaged(sure, np.array([4, 7])).tolist() == [7]
-    assert esc.averaged(sure[:, :2], np.array([4, 7])).tolist() == [4]
+    assert esc50.averaged(sure, np.array([4, 7])).tolist() == [7]
+    assert esc50.averaged(sure[:, :2], np.array([4, 7])).tolist() == [4]
 
 
 def test_the_machine_is_scikit_learns_on_standardised_features():
@@ -374,14 +376,14 @@ def test_the_machine_is_scikit_learns_on_standardised_features():
     rng = np.random.default_rng(0)
     label = np.arange(60) % 3
     x = (np.eye(3)[label][:, None] * 2 + rng.normal(size=(60, 4, 3))) * [1, 100, 0.01] + [5, 0, -3]  # units must not matter
-    predict = esc._machine(x, label, 1.0)
+    predict = esc50._machine(x, label, 1.0)
     flat = x.reshape(-1, 3)
     z = (flat - flat.mean(0)) / flat.std(0) / np.sqrt(3)
     scores = LinearSVC(C=1.0, dual=False, max_iter=3000).fit(z, label.repeat(4)).decision_function(z).reshape(60, 4, 3)
     assert np.array_equal(predict(x), scores.mean(1).argmax(1))
-    assert np.array_equal(predict(x), esc._machine(x * [3, 0.2, 7] + 1, label, 1.0)(x * [3, 0.2, 7] + 1))
+    assert np.array_equal(predict(x), esc50._machine(x * [3, 0.2, 7] + 1, label, 1.0)(x * [3, 0.2, 7] + 1))
     assert (predict(x) == label).mean() > (scores.argmax(2) == label[:, None]).mean()  # more crops, fewer mistakes
-    two = esc._machine(x[label < 2], label[label < 2] + 5, 1.0)(x[label < 2])  # of two classes scikit-learn gives one score
+    two = esc50._machine(x[label < 2], label[label < 2] + 5, 1.0)(x[label < 2])  # of two classes scikit-learn gives one score
     assert set(two) == {5, 6} and (two == label[label < 2] + 5).mean() > 0.9
 
 
@@ -392,14 +394,14 @@ def test_the_cost_is_chosen_on_what_is_held_out(monkeypatch):
         asked.append((cost, sorted(x[:, 0, 0].astype(int).tolist())))
         return lambda y: np.full(len(y), {0.1: 0, 1.0: 1, 10.0: 1}[cost])
 
-    monkeypatch.setattr(esc, "_machine", machine)
+    monkeypatch.setattr(esc50, "_machine", machine)
     x, label, held = np.arange(6.0)[:, None, None], np.array([0, 0, 0, 0, 1, 1]), np.array([False] * 4 + [True] * 2)
-    predict, cost = esc.linear_machine(x, label, held, (0.1, 1.0, 10.0))
+    predict, cost = esc50.linear_machine(x, label, held, (0.1, 1.0, 10.0))
     assert cost == 1.0 and predict(x).tolist() == [1] * 6  # the smallest of the best
     assert asked == [(c, [0, 1, 2, 3]) for c in (0.1, 1.0, 10.0)] + [(1.0, [0, 1, 2, 3, 4, 5])]
     with pytest.raises(CourseError, match="0 of 6 training recordings are held out"):
-        esc.linear_machine(x, label, np.zeros(6, bool), (0.1, 1.0))
-    assert esc.linear_machine(x, label, np.zeros(6, bool), (1.0,))[1] == 1.0
+        esc50.linear_machine(x, label, np.zeros(6, bool), (0.1, 1.0))
+    assert esc50.linear_machine(x, label, np.zeros(6, bool), (1.0,))[1] == 1.0
 
 
 class Hash(torch.nn.Module):
@@ -421,25 +423,25 @@ def noise(n=300, classes=3, folds=5, seed=0, length=400):
 def test_a_planted_leak_is_found_and_would_have_paid():
     clean = noise()
     options = dict(crops=1, seconds=0.05, baselines=False, costs=(1.0, 10.0))
-    assert abs(esc.esc(Hash(), clean, **options).mean("Hash") - 1 / 3) < 0.1
+    assert abs(esc50.esc(Hash(), clean, **options).mean("Hash") - 1 / 3) < 0.1
     leaky = noise()
     leaky.audio[1::2] = leaky.audio[::2].clone()  # every recording stands in two neighbouring folds, with its label
     leaky._label[1::2] = leaky._label[::2].clone()
     with pytest.raises(CourseError, match=r"the folds of noise leak: recording 1 is the same sound as recording 0 \(150 such pairs\)"):
-        esc.esc(Hash(), leaky, **options)
-    real, esc.leaks = esc.leaks, lambda samples, fold: []
+        esc50.esc(Hash(), leaky, **options)
+    real, esc50.leaks = esc50.leaks, lambda samples, fold: []
     try:
-        assert esc.esc(Hash(), leaky, **options).mean("Hash") > 0.6  # so this is no trifle
+        assert esc50.esc(Hash(), leaky, **options).mean("Hash") > 0.6  # so this is no trifle
     finally:
-        esc.leaks = real
+        esc50.leaks = real
     silent = noise()
     silent.audio[:20] = 0
-    assert esc.leaks(silent, np.arange(300) % 5) == []  # silence is no recording
+    assert esc50.leaks(silent, np.arange(300) % 5) == []  # silence is no recording
 
 
 def test_folds():
     samples = noise(50)
-    made = esc.folds_of(samples, "fold")
+    made = esc50.folds_of(samples, "fold")
     assert [fold.name for fold in made] == list("abcde")
     column = samples.factors["fold"].numpy()
     for k, fold in enumerate(made):
@@ -448,14 +450,14 @@ def test_folds():
     samples._factors["half"] = torch.arange(50) % 2
     for factor, match in (("speaker", "no factor 'speaker' to make folds of; it has fold, half"), ("half", "makes 2 folds")):
         with pytest.raises(CourseError, match=match):
-            esc.folds_of(samples, factor)
+            esc50.folds_of(samples, factor)
     data = sounds_of_digits()
-    whole, (fold,) = esc.official(data)
+    whole, (fold,) = esc50.official(data)
     assert len(fold.train) == 150 and fold.held.sum() == 50 and torch.equal(whole.audio[fold.test], data.test.audio)
     assert data.test.openings == ["esc.esc"]
     data.test.audio[0] = data.train.audio[0]
     with pytest.raises(CourseError, match="test split of tones leaks: recording 150 is the same sound as recording 0"):
-        esc.official(data)
+        esc50.official(data)
 
 
 def test_the_protocol_hears_what_is_there():
@@ -464,9 +466,9 @@ def test_the_protocol_hears_what_is_there():
 
     def maker(train, seed):
         seen.append((seed, set(train.factors["row"].tolist())))
-        return esc.random_ear()(train, seed)
+        return esc50.random_ear()(train, seed)
 
-    found = esc.esc({"made": maker, "frozen": Ear(encoders.small_mel(16), 4000)}, data, folds="speaker", crops=2, seeds=2, costs=(10.0,))
+    found = esc50.esc({"made": maker, "frozen": Ear(encoders.small_mel(16), 4000)}, data, folds="speaker", crops=2, seeds=2, costs=(10.0,))
     assert found.folds == ("0", "1", "2", "3") and found.mean("chance") == pytest.approx(0.1, abs=0.03) and found.mean("log-mel") > 0.95
     assert found.mean("made") > 0.6 and np.array(found["made"]["accuracy"]).shape == (2, 4)
     assert len(found["frozen"]["accuracy"]) == 1 and found["log-mel"]["dim"] == 256 and found["frozen"]["dim"] == 16
@@ -475,23 +477,23 @@ def test_the_protocol_hears_what_is_there():
         (seed, True) for seed in (0, 0, 0, 0, 1, 1, 1, 1)]  # fmt: skip
     text = repr(found)
     assert "4 folds by speaker, 2 crops of 0.4 s" in text and "log-mel" in text and "<table>" in found._repr_html_()
-    assert found.table()[2]["± seeds"] != "–" and found.readings == 1 and esc.esc(None, data, folds=None, costs=(1.0,)).readings == 2
-    official = esc.esc(None, data, folds=None, crops=2, costs=(1.0, 10.0))
+    assert found.table()[2]["± seeds"] != "–" and found.readings == 1 and esc50.esc(None, data, folds=None, costs=(1.0,)).readings == 2
+    official = esc50.esc(None, data, folds=None, crops=2, costs=(1.0, 10.0))
     assert official.folds == ("official",) and "on the validation split" in official.protocol and "opened 3 times" in repr(official)
 
 
 def test_a_random_ear_is_random_and_a_supervised_one_learns():
     data = sounds_of_digits(200)
-    ears = [esc.random_ear()(data.train, seed) for seed in (0, 0, 1)]
+    ears = [esc50.random_ear()(data.train, seed) for seed in (0, 0, 1)]
     weights = [next(ear.f.parameters()) for ear in ears]
     assert torch.equal(weights[0], weights[1]) and not torch.equal(weights[0], weights[2])
     mel = sounds.log_mel(data.train.audio, 8000)
     assert ears[0].f.standard.running_mean.item() == pytest.approx(mel.mean().item(), abs=1e-3)  # the statistics of these sounds
     assert ears[0].f.standard.running_var.item() == pytest.approx(mel.var().item(), rel=1e-3)
     few = Recipe(epochs=2, batch_size=20, lr=3e-3)
-    one, two = (esc.supervised_ear(recipe=few)(data.train, 0) for _ in range(2))
+    one, two = (esc50.supervised_ear(recipe=few)(data.train, 0) for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), two.state_dict().values()))
-    method = esc.HeardWithLabels(encoders.small_mel(16), 8000, 10, 3200)
+    method = esc50.HeardWithLabels(encoders.small_mel(16), 8000, 10, 3200)
     batch = next(data.train.batches(50))
     assert method.views(batch)["logmel"].shape == (50, 1, 32, 19)
     assert method.loss(batch)[0].item() == pytest.approx(np.log(10), abs=0.6)
@@ -502,33 +504,33 @@ def test_mistakes_are_explained():
     data = sounds_of_digits()
     ear = Ear(encoders.small_mel(8), 16_000)
     with pytest.raises(CourseError, match="hears 16,000 samples a second, the recordings have 8,000"):
-        esc.esc(ear, data, folds="speaker", baselines=False)
+        esc50.esc(ear, data, folds="speaker", baselines=False)
     with pytest.raises(CourseError, match="nothing to judge"):
-        esc.esc(None, data, baselines=False)
+        esc50.esc(None, data, baselines=False)
     with pytest.raises(CourseError, match="three splits"):
-        esc.esc(None, noise(), folds=None)
+        esc50.esc(None, noise(), folds=None)
     with pytest.raises(CourseError, match="is no ear; pass a function of"):
-        esc.esc({"x": lambda train, seed: 3}, data, folds="speaker", baselines=False)
+        esc50.esc({"x": lambda train, seed: 3}, data, folds="speaker", baselines=False)
     with pytest.raises(CourseError, match="no sound, or no labels"):
-        esc.esc(None, images.digits())
+        esc50.esc(None, images.digits())
 
     class Dense(torch.nn.Module):
         def encode(self, batch):
             return batch["audio"][:, None, :4, None]
 
     with pytest.raises(CourseError, match="one vector per sound"):
-        esc.esc(Dense(), data, folds="speaker", baselines=False)
+        esc50.esc(Dense(), data, folds="speaker", baselines=False)
     alone = noise(30, classes=2)
     alone._label[:] = 0
     alone._label[alone._factors["fold"] == 2] = 1
     with pytest.raises(CourseError, match="fold c: '1' is tested and stands in no training fold"):
-        esc.esc(Hash(), alone, baselines=False)
+        esc50.esc(Hash(), alone, baselines=False)
     with training_in_progress(), pytest.raises(SealedLabels):
-        esc.esc(None, data, folds="speaker")
+        esc50.esc(None, data, folds="speaker")
 
 
 def test_the_command(tmp_path, capsys, monkeypatch):
-    from sslcourse.__main__ import main
+    from sslcourse.commands.parser import main
 
     data = sounds_of_digits(120)
     parts = [(p, *(open_labels(p, "a test") if p.split == "test" else (p.label, p.factors))) for p in data]

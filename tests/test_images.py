@@ -20,9 +20,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sslcourse.common import CourseError
-from sslcourse.data import fetch, images
+from sslcourse.data import download, images
 from sslcourse.data.datasets import SealedLabels, open_labels
+from sslcourse.runtime.errors import CourseError
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "data_scripts"
 
@@ -43,7 +43,7 @@ def pictures(seed, n, side, channels=3):
 
 
 def remote(path):
-    return fetch.Remote(path.name, path.stat().st_size, md5=hashlib.md5(path.read_bytes()).hexdigest())
+    return download.Remote(path.name, path.stat().st_size, md5=hashlib.md5(path.read_bytes()).hexdigest())
 
 
 def tar_gz(path, files):
@@ -245,7 +245,7 @@ def test_command_line_as_a_process(tmp_path):
 @pytest.mark.parametrize("stop_at", ["train_image", "train_label", "test_image", "test_label", "meta"])
 def test_interrupted_anywhere_and_run_again(cifar, data, mirror, monkeypatch, stop_at):
     _, expected, train, _ = cifar
-    honest, folder = images.common.atomic, data / "cifar10"
+    honest, folder = images.runtime.atomic, data / "cifar10"
 
     def stop(path):
         if Path(path).name.startswith(stop_at):
@@ -253,10 +253,10 @@ def test_interrupted_anywhere_and_run_again(cifar, data, mirror, monkeypatch, st
             raise KeyboardInterrupt
         return honest(path)
 
-    monkeypatch.setattr(images.common, "atomic", stop)
+    monkeypatch.setattr(images.runtime, "atomic", stop)
     with pytest.raises(KeyboardInterrupt):
         CIFAR.prepare(expected=expected, mirrors=[mirror[0]])
-    monkeypatch.setattr(images.common, "atomic", honest)
+    monkeypatch.setattr(images.runtime, "atomic", honest)
     with pytest.raises(CourseError, match="no complete cifar10"):
         images.cifar10()
     CIFAR.prepare(expected=expected, mirrors=[mirror[0]])
@@ -300,7 +300,7 @@ def test_save_array_takes_only_what_was_promised(tmp_path, monkeypatch):
     whole = np.arange(8, dtype=np.uint8).reshape(4, 2)
     images.save_array(tmp_path / "x.npy", (4, 2), [whole[:1], whole[1:]])
     assert np.array_equal(np.load(tmp_path / "x.npy"), whole)
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 7}))
+    monkeypatch.setattr(download.files.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 7}))
     with pytest.raises(CourseError, match="make room"):
         images.save_array(tmp_path / "y.npy", (4, 2), [whole])
 

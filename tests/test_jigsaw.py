@@ -6,12 +6,15 @@ import math
 import pytest
 import torch
 
-from sslcourse import colour, encoders, evaluate, tables
-from sslcourse.claims import jigsaw as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders, evaluate
 from sslcourse.data.datasets import Data
 from sslcourse.methods import jigsaw
-from sslcourse.train import Recipe, fit
+from sslcourse.results import tables
+from sslcourse.results.claims import jigsaw as claims
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import colour
 
 
 def small(**arguments):
@@ -367,7 +370,7 @@ def test_the_claims_run_on_a_handful(toys):
 
 @pytest.mark.slow
 def test_the_table_on_a_handful(toys, monkeypatch):
-    from sslcourse.tables import jigsaw as module
+    from sslcourse.results.tables import jigsaw as module
 
     monkeypatch.setattr(module.toybox, "images", lambda: toys)
     rows = tables.make("jigsaw", 1, ["pictures=128", "epochs=1"], say=lambda text: None)

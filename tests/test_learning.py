@@ -5,10 +5,11 @@ import time
 import pytest
 import torch
 
-from sslcourse import common, encoders, evaluate, features
+from sslcourse import encoders, evaluate, runtime
 from sslcourse.data import toybox
 from sslcourse.methods import simclr, supervised
-from sslcourse.train import fit
+from sslcourse.train import features
+from sslcourse.train.loop import fit
 
 pytestmark = pytest.mark.slow
 
@@ -20,7 +21,7 @@ def data():
 
 @pytest.fixture(autouse=True)
 def quick_profile(plain_profile):
-    common.use_profile(common.measure_profile("cpu"))
+    runtime.use_profile(runtime.measure_profile("cpu"))
 
 
 def test_pixels_and_a_random_encoder_are_low(data):
@@ -47,7 +48,7 @@ def test_supervision_is_high_and_simclr_far_above_random(data):
 
 def test_crops_alone_are_a_shortcut(data):
     """Found far more often, worth far less."""
-    from sslcourse.augment import simclr_view
+    from sslcourse.transforms.augment import simclr_view
 
     short = simclr.COURSE.but(epochs=2)
     result = {}

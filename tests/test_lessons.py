@@ -277,7 +277,7 @@ def test_lesson_in_jupyterlab(path, page, lab, site, tmp_path):  # noqa: F811
     assert page.external == [], page.external
     assert page.errors == [], page.errors
     states = tmp_path / "states.json"
-    in_kernel(page, f"page.collect({str(states)!r})", first="from sslcourse.widgets import page")
+    in_kernel(page, f"views.collect({str(states)!r})", first="from sslcourse.widgets import views")
     # Widgets of others (a progress bar, say) are no part of a page, and an input's prompt has no meaning there.
     ran = nbformat.from_dict(page.evaluate(f"() => {NOTEBOOK}.content.model.toJSON()"))
     file, views = page_file(site, path, ran, json.loads(states.read_text()), tmp_path)

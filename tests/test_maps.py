@@ -15,7 +15,7 @@ from matplotlib.path import Path as Polygon
 from PIL import Image
 
 from sslcourse import show
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets import clusters, maps, neighbours
 
 MAP, EDGE = 480, 14  # of static/clusters.js: where a position lies on the map, in pixels

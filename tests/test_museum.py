@@ -18,8 +18,8 @@ from torch import nn
 
 from sslcourse import check, show
 from sslcourse.check import museum
-from sslcourse.common import CourseError
 from sslcourse.methods.simclr import nt_xent
+from sslcourse.runtime.errors import CourseError
 
 NAMES = list(museum.EXHIBITS)
 REFERENCE = {name: check.EXERCISES[name].reference for name in NAMES}
@@ -42,7 +42,7 @@ def right(name, specimen):
 def test_the_reference_passes_what_is_right_and_fails_what_is_planted(name, specimen, is_bug):
     for seed in range(8):
         outcome = museum.EXHIBITS[name].outcome(REFERENCE[name], specimen, seed)
-        assert outcome.said == ("fails" if is_bug else "passes",) * museum.DRAWS, (seed, outcome)
+        assert outcome.said == ("fails" if is_bug else "passes",) * museum.engine.DRAWS, (seed, outcome)
         assert not outcome.left
         assert outcome.text or not is_bug, "an assertion should say what is wrong"
 
@@ -719,7 +719,7 @@ def test_a_crash_shows_its_line():
 
 
 def test_several_mistakes_at_once_all_show_in_what_was_found():
-    result = check.examine("museum.partner", museum._nearer_is_cheaper)
+    result = check.examine("museum.partner", museum.partner._nearer_is_cheaper)
     for missed in ("itself, partner masked", "itself, in view two only", "counted anew every 16 rows"):
         assert missed in result.found
     assert "itself'" not in result.found.replace("itself, ", "")
@@ -730,7 +730,7 @@ def test_a_redefined_test_is_examined_anew():
     strictness = {"small": True}
 
     def answer(loss):
-        (museum._small_pairs_and_strangers if strictness["small"] else museum.test_partner)(loss)
+        (museum.partner._small_pairs_and_strangers if strictness["small"] else museum.test_partner)(loss)
 
     assert check.examine("museum.partner", answer).mistake == "knows only small batches"
     strictness["small"] = False
@@ -740,8 +740,8 @@ def test_a_redefined_test_is_examined_anew():
 def test_checking_leaves_no_trace():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    check.examine("museum.mean", museum._broken(museum.test_mean, museum._in_double_ever_after))
-    check.examine("museum.gather", museum._broken(museum.test_gather, museum._without_gradients_ever_after))
+    check.examine("museum.mean", museum.exercises._broken(museum.test_mean, museum.exercises._in_double_ever_after))
+    check.examine("museum.gather", museum.exercises._broken(museum.test_gather, museum.exercises._without_gradients_ever_after))
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
 
@@ -767,14 +767,14 @@ def test_the_pictures_tick_what_was_said_rightly():
     everything = museum.caught(REFERENCE)
     assert set(everything) == set(NAMES) and all(all(row.values()) for row in everything.values())
     assert sum(len(row) - 1 for row in everything.values()) == sum(len(e.bugs) for e in museum.EXHIBITS.values())
-    figure = museum.matrix({"museum.partner": museum._nearer_is_cheaper, "museum.frozen": museum._asks_for_the_mode})
+    figure = museum.matrix({"museum.partner": museum.partner._nearer_is_cheaper, "museum.frozen": museum.frozen._asks_for_the_mode})
     text = words(figure)
     assert "✓ itself" in text and "✗ missed: itself, partner masked" in text
     assert "✗ only: 4 of 5 pass" in text and "✓ 5 of 5 pass" in text
-    single = words(museum.trial("museum.frozen", museum._asks_for_the_mode))
+    single = words(museum.trial("museum.frozen", museum.frozen._asks_for_the_mode))
     assert "✗ rejected: left in eval mode" in single and any("4 of 5 right ones pass" in t for t in single)
     assert len(show.png(figure)) < 20_000
-    table = museum.caught({"museum.frozen": museum._asks_for_the_mode})["museum.frozen"]
+    table = museum.caught({"museum.frozen": museum.frozen._asks_for_the_mode})["museum.frozen"]
     assert table["trained along"] is False or table["right ones pass"] is False
 
 
@@ -977,12 +977,12 @@ def test_what_of_each_queue_is_lost(tmp_path):
     """Through a file, as a killed run finds it."""
     def restored(kind):
         torch.manual_seed(0)
-        queue, fresh = museum._queue_in_use(kind)
+        queue, fresh = museum.queue._queue_in_use(kind)
         torch.save(queue.state_dict(), tmp_path / "queue.pt")
         other = fresh()
         other.load_state_dict(torch.load(tmp_path / "queue.pt", weights_only=True))
         now = torch.equal(queue.negatives(), other.negatives())
-        keys = torch.randn(2, museum.KEY_DIM)
+        keys = torch.randn(2, museum.queue.KEY_DIM)
         queue.push(keys), other.push(keys)
         return now, torch.equal(queue.negatives(), other.negatives())
 
@@ -1055,7 +1055,7 @@ def test_what_moves_each_target():
     assert moves(bug("target", "the head is forgotten")) == (False, [0.0, 0.1])
 
 
-@pytest.mark.parametrize("kind, collapses", [(museum._Learner, False), (museum._GradientFlows, True)])
+@pytest.mark.parametrize("kind, collapses", [(museum.target._Learner, False), (museum.target._GradientFlows, True)])
 def test_a_target_that_learns_collapses(kind, collapses):
     torch.manual_seed(0)
     learner, x = kind().train(), torch.randn(256, 6)
@@ -1073,8 +1073,8 @@ def test_a_target_that_learns_collapses(kind, collapses):
 
 def test_what_becomes_of_empty_clusters():
     torch.manual_seed(0)
-    x = museum._heaps()
-    start = museum._lost(x, 2)
+    x = museum.clusters._heaps()
+    start = museum.clusters._lost(x, 2)
     centres, labels = bug("clusters", "the mean of nothing")(x, start)
     assert torch.isnan(centres).any(1).sum() == 4 and len(labels.unique()) == 1  # nan is the smallest distance: all but one cluster follow
     alive = {"a dead centre stays": {3}, "a dead centre goes to the origin": {3}, "an exact copy of the largest": {3, 4},

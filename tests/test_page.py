@@ -9,7 +9,7 @@ from browser import browser_page, keep
 from test_browser import FRAMES, with_clusters
 
 from sslcourse.data import toybox as world
-from sslcourse.widgets import augmentations, page, temperature, toybox, views
+from sslcourse.widgets import augmentations, temperature, toybox, views
 
 
 def explorer(name: str):
@@ -35,7 +35,7 @@ def test_collect_writes_every_living_view(tmp_path):
     made = with_clusters("mine")
     gone = with_clusters("closed")
     gone.close()
-    count = page.collect(tmp_path / "views.json")
+    count = views.collect(tmp_path / "views.json")
     found = json.loads((tmp_path / "views.json").read_text())
     assert count == len(found) and made.model_id in found and found[made.model_id]["script"] == "replay"
     assert found[made.model_id]["traits"]["about"]["runs"][0]["title"] == "mine" and gone not in views.alive()

@@ -10,8 +10,8 @@ from browser import blank_page, host_view, keep  # noqa: F401 (fixtures)
 from PIL import Image
 
 from sslcourse import encoders
-from sslcourse.common import CourseError
 from sslcourse.methods import jigsaw, simclr
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets import puzzles
 
 

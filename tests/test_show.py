@@ -10,9 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from sslcourse import augment, encoders, health, show
-from sslcourse.common import CourseError
+from sslcourse import encoders, show
+from sslcourse.evaluate import health
 from sslcourse.methods.simclr import SimCLR
+from sslcourse.runtime.errors import CourseError
+from sslcourse.show import tables
+from sslcourse.transforms import augment
 
 CLASSES = ("sphere", "cube", "cylinder", "cone", "torus", "capsule", "octahedron", "cross", "link", "disc")
 
@@ -118,7 +121,7 @@ def test_history_names_what_it_has():
 
 
 def test_labels_of_near_baselines_do_not_overlap():
-    moved = show._apart([0.43, 0.44, 0.1, 0.45], 0.05)
+    moved = show.charts._apart([0.43, 0.44, 0.1, 0.45], 0.05)
     assert np.diff(sorted(moved)).min() > 0.049 and abs(moved[2] - 0.1) < 1e-9
 
 
@@ -228,7 +231,7 @@ def test_table():
 
 
 def test_numbers_are_written_with_three_figures():
-    assert [show._number(v) for v in (0.5534, 5.534, 55.34, 553.4, 5534.0, 5534, 0.0, 1e-5)] == [
+    assert [tables.number_text(v) for v in (0.5534, 5.534, 55.34, 553.4, 5534.0, 5534, 0.0, 1e-5)] == [
         "0.553", "5.53", "55.3", "553", "5,534", "5,534", "0.000", "1.0e-05"]  # fmt: skip
 
 

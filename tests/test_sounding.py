@@ -8,13 +8,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse import sounds
-from sslcourse.common import CourseError
 from sslcourse.data import toybox
 from sslcourse.data.datasets import Samples
 from sslcourse.data.load import load
 from sslcourse.data.toybox import sounding
 from sslcourse.methods.base import Ear
+from sslcourse.runtime.errors import CourseError
+from sslcourse.transforms import sounds
 
 
 @pytest.fixture(scope="module")

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from sslcourse import common
-from sslcourse.common import CourseError
+from sslcourse import runtime
 from sslcourse.data import toybox
-from sslcourse.data.toybox import kept, sets, solids, world
+from sslcourse.data.toybox import disk_cache, pictures, solids, world
+from sslcourse.runtime.errors import CourseError
 
 
 def test_same_seed_same_world():
@@ -96,9 +96,9 @@ def test_what_another_code_has_drawn_is_not_taken(tmp_path, monkeypatch):
     """A set that an earlier version drew must not be measured under the new one's name."""
     monkeypatch.setenv("SSLCOURSE_CACHE", str(tmp_path / "cache"))
     code = tmp_path / "toybox"
-    shutil.copytree(Path(kept.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(kept, "__file__", str(code / "kept.py"))
-    kept.drawn_by.cache_clear()
+    shutil.copytree(Path(disk_cache.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(disk_cache, "__file__", str(code / "disk_cache.py"))
+    disk_cache.drawn_by.cache_clear()
     try:
         drawn = [0]
 
@@ -107,15 +107,15 @@ def test_what_another_code_has_drawn_is_not_taken(tmp_path, monkeypatch):
             return {"x": torch.zeros(2).numpy()}
 
         for _ in range(2):
-            kept.arrays(kept.place("pictures", "a"), {"x": (2,)}, draw)
+            disk_cache.arrays(disk_cache.place("pictures", "a"), {"x": (2,)}, draw)
         assert drawn[0] == 1
         with open(code / "sounding.py", "a") as file:
             file.write("LOUDER = 2\n")
-        kept.drawn_by.cache_clear()
-        kept.arrays(kept.place("pictures", "a"), {"x": (2,)}, draw)
+        disk_cache.drawn_by.cache_clear()
+        disk_cache.arrays(disk_cache.place("pictures", "a"), {"x": (2,)}, draw)
         assert drawn[0] == 2 and len(list((tmp_path / "cache" / "toybox").iterdir())) == 2
     finally:
-        kept.drawn_by.cache_clear()
+        disk_cache.drawn_by.cache_clear()
 
 
 def test_cache_is_used_and_a_damaged_one_is_named_and_rebuilt(tmp_path, monkeypatch, capsys):
@@ -168,9 +168,9 @@ def test_errors(call, match):
 
 def test_data_set_has_everything(toys):
     batch = next(toys.train.batches(16))
-    assert {"image", "label", "index", "mask", *sets.FACTORS} <= set(batch)
+    assert {"image", "label", "index", "mask", *pictures.FACTORS} <= set(batch)
     assert torch.equal(batch["label"], batch["shape"]) and batch["mask"].shape == (16, 32, 32)
-    assert set(sets.kinds()) <= set(sets.FACTORS)
+    assert set(pictures.kinds()) <= set(pictures.FACTORS)
 
 
 def test_rendering_is_fast_enough_for_a_lesson():
@@ -180,4 +180,4 @@ def test_rendering_is_fast_enough_for_a_lesson():
     start = time.process_time()
     toybox.render(scene)
     assert 512 / (time.process_time() - start) > 300
-    assert common.cache_dir("x").name == "x"
+    assert runtime.cache_dir("x").name == "x"

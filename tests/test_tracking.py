@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from sslcourse import optical_flow, tracking
-from sslcourse.common import CourseError
 from sslcourse.data import datasets, toybox
+from sslcourse.evaluate import optical_flow, tracking
+from sslcourse.runtime.errors import CourseError
 
 
 def disk_mask(h, w, y, x, r):

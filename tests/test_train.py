@@ -10,10 +10,12 @@ import time
 import pytest
 import torch
 
-from sslcourse import checkpoints, common, encoders, train
-from sslcourse.common import CourseError
+from sslcourse import encoders, runtime, train
 from sslcourse.methods import simclr
-from sslcourse.train import Recipe, epochs, fit
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import checkpoints
+from sslcourse.train.loop import epochs, fit
+from sslcourse.train.recipe import Recipe
 
 RECIPE = Recipe(epochs=3, batch_size=64, lr=1e-3)
 
@@ -246,8 +248,8 @@ def test_no_decay_on_biases_and_norms():
 
 
 def test_step_seeds_are_unrelated():
-    seeds = {common.step_seed(a, b, c) for a in range(5) for b in range(50) for c in range(4)}
-    assert len(seeds) == 1000 and common.step_seed(1, 2) != common.step_seed(2, 1)
+    seeds = {runtime.step_seed(a, b, c) for a in range(5) for b in range(50) for c in range(4)}
+    assert len(seeds) == 1000 and runtime.step_seed(1, 2) != runtime.step_seed(2, 1)
     assert all(0 <= s < 2**63 for s in seeds)
 
 
@@ -255,22 +257,22 @@ def test_profile_is_measured_and_can_be_fixed(monkeypatch):
     monkeypatch.setenv("SSLCOURSE_PRECISION", "float32")
     monkeypatch.setenv("SSLCOURSE_THREADS", "1")
     start = time.perf_counter()
-    found = common.measure_profile("cpu")
+    found = runtime.measure_profile("cpu")
     assert found.threads == 1 and found.precision == "float32" and time.perf_counter() - start < 10
     monkeypatch.setenv("SSLCOURSE_THREADS", "many")
     with pytest.raises(CourseError, match="'many'"):
-        common.measure_profile("cpu")
+        runtime.measure_profile("cpu")
     monkeypatch.setenv("SSLCOURSE_DEVICE", "tpu")
     with pytest.raises(CourseError, match="tpu"):
-        common.best_device()
+        runtime.best_device()
 
 
 def test_atomic_writes(tmp_path):
     target = tmp_path / "deep" / "file"
-    with common.atomic(target) as temporary:
+    with runtime.atomic(target) as temporary:
         temporary.write_text("one")
         assert not target.exists()
-    with pytest.raises(RuntimeError), common.atomic(target) as temporary:
+    with pytest.raises(RuntimeError), runtime.atomic(target) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert target.read_text() == "one" and [p.name for p in target.parent.iterdir()] == ["file"]

@@ -11,10 +11,13 @@ import torch
 from browser import blank_page, browser_page, host_view, keep, lab, open_and_run, page, use_theme, wait_change  # noqa: F401 (fixtures)
 from PIL import Image
 
-from sslcourse import encoders, features, tracking
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.data import toybox as world
 from sslcourse.data.datasets import Samples
+from sslcourse.data.toybox import moving
+from sslcourse.evaluate import tracking
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
 from sslcourse.widgets import clip, pointer, video, views
 from sslcourse.widgets.video import Clip, Pointer
 
@@ -79,7 +82,7 @@ def test_the_lowest_point_stands_on_the_floor():
     rest = film.masks[-1]
     assert film.impacts[-1] < 2 and torch.equal(rest, film.masks[-2])  # it came to rest
     bottom = int(rest.any(1).nonzero().max()) + 1
-    assert abs(bottom - (1 - world.moving.FLOOR) / 2 * 64) <= 1
+    assert abs(bottom - (1 - moving.FLOOR) / 2 * 64) <= 1
     ground = film.frames[:, -1].float().mean(0)
     assert ground[bottom + 1 :].mean() < 0.75 * ground[:bottom][rest[:bottom] == 0].mean()  # there the picture turns dark
 

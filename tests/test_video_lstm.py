@@ -6,11 +6,13 @@ import pytest
 import torch
 from torch import nn
 
-from sslcourse import encoders, features
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.data.datasets import Samples
 from sslcourse.methods import video_lstm
-from sslcourse.train import Recipe, fit
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
 
 
 def small(past=4, depth=1, hidden=12, frames=None):
@@ -396,7 +398,7 @@ def test_the_future_is_learned_without_labels_and_the_classifier_learns_which_wa
 
 
 def test_effects_are_positive_where_the_paper_is_right():
-    from sslcourse import claims
+    from sslcourse.results import claims
 
     few = {"baseline LSTM": 0.3, "autoencoder": 0.45, "future predictor": 0.44, "conditional autoencoder": 0.41,
            "conditional future predictor": 0.42, "composite": 0.5, "composite, conditional future": 0.48}  # fmt: skip
@@ -415,10 +417,9 @@ def test_effects_are_positive_where_the_paper_is_right():
 
 @pytest.mark.slow
 def test_claims_and_table_run_on_few_films():
-    from sslcourse import tables
-    from sslcourse.claims import engine
-    from sslcourse.claims import video_lstm as paper
     from sslcourse.data import moving_digits, toybox
+    from sslcourse.results import tables
+    from sslcourse.results.claims import engine, video_lstm as paper
 
     quick = paper.PRETRAIN.but(epochs=1, max_steps=2)
     data = toybox.videos(64, 16, 32)

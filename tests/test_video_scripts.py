@@ -28,8 +28,9 @@ import torch
 from test_clips import PALETTE, encode, frames_of, moving, whole
 from test_images import SCRIPTS, script
 
-from sslcourse.common import CourseError
-from sslcourse.data import clips, fetch, prepared
+from sslcourse import runtime
+from sslcourse.data import clips, download
+from sslcourse.runtime.errors import CourseError
 
 from PIL import Image  # isort: skip
 
@@ -84,7 +85,7 @@ def server():
 @pytest.fixture(autouse=True)
 def quick_and_apart(tmp_path, monkeypatch):
     monkeypatch.setenv("SSLCOURSE_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(download.files.time, "sleep", lambda seconds: None)
 
 
 def rar_of(files):
@@ -170,15 +171,15 @@ def any_unrar(request, tmp_path, monkeypatch):
 def test_unrar(tmp_path, any_unrar):
     files = {"a/b.txt": b"one", "a/c/d#1 (HQ).txt": b"two" * 1000, "e": b"three"}
     (tmp_path / "x.rar").write_bytes(rar_of(files))
-    folder = fetch.unrar(tmp_path / "x.rar", tmp_path / "out")
+    folder = download.unrar(tmp_path / "x.rar", tmp_path / "out")
     assert {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == files
-    assert fetch.examine_rar(tmp_path / "x.rar") is None
+    assert download.examine_rar(tmp_path / "x.rar") is None
     with pytest.raises(CourseError, match="exists already"):
-        fetch.unrar(tmp_path / "x.rar", folder)
+        download.unrar(tmp_path / "x.rar", folder)
     with pytest.raises(CourseError, match="more than 100 bytes"):
-        fetch.unrar(tmp_path / "x.rar", tmp_path / "other", limit=100)
+        download.unrar(tmp_path / "x.rar", tmp_path / "other", limit=100)
     with pytest.raises(CourseError, match="there is no file"):
-        fetch.unrar(tmp_path / "absent.rar", tmp_path / "other")
+        download.unrar(tmp_path / "absent.rar", tmp_path / "other")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "programs", "x.rar"]
 
 
@@ -189,15 +190,15 @@ def test_unrar_refuses_and_leaves_nothing(tmp_path, any_unrar, files):
     inner.mkdir()
     (inner / "x.rar").write_bytes(rar_of(files))
     with pytest.raises(CourseError, match="unsafe|damaged"):
-        fetch.unrar(inner / "x.rar", inner / "out")
+        download.unrar(inner / "x.rar", inner / "out")
     assert [p.name for p in inner.iterdir()] == ["x.rar"] and not (tmp_path / "evil").exists() and not Path("/tmp/evil-of-sslcourse").exists()
 
 
 def test_a_link_is_refused_where_the_table_cannot_be_read(tmp_path, any_unrar, monkeypatch):
-    monkeypatch.setattr(fetch, "rar_table", lambda archive: None)
+    monkeypatch.setattr(download.rar, "rar_table", lambda archive: None)
     (tmp_path / "x.rar").write_bytes(rar_of({"good": b"1", "link": (b"good", stat.S_IFLNK | 0o777)}))
     with pytest.raises(CourseError, match="its member 'link' is a link"):
-        fetch.unrar(tmp_path / "x.rar", tmp_path / "out")
+        download.unrar(tmp_path / "x.rar", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -208,40 +209,40 @@ def test_unrar_of_what_is_damaged(tmp_path, any_unrar):
     for data in (whole[: len(whole) // 2], bytes(flipped), b"<html>log in first</html>" * 9):
         (tmp_path / "x.rar").write_bytes(data)
         with pytest.raises(CourseError, match="x.rar is damaged, or of a kind"):
-            fetch.unrar(tmp_path / "x.rar", tmp_path / "out")
+            download.unrar(tmp_path / "x.rar", tmp_path / "out")
         assert not (tmp_path / "out").exists()
-    assert "does not begin like" in fetch.examine_rar(tmp_path / "x.rar")
+    assert "does not begin like" in download.examine_rar(tmp_path / "x.rar")
 
 
 @pytest.mark.parametrize("write", [rar_of, rar5_of])
 def test_the_table_of_contents_of_an_archive(tmp_path, write):
     files = {"a": b"one" * 1000, "b/c": b"two" * 50, "empty": b""}
     (tmp_path / "x.rar").write_bytes(write(files))
-    assert fetch.rar_table(tmp_path / "x.rar") == [(len(data), zlib.crc32(data)) for data in files.values()]
+    assert download.rar_table(tmp_path / "x.rar") == [(len(data), zlib.crc32(data)) for data in files.values()]
     (tmp_path / "x.rar").write_bytes(write(files)[:-60])
-    assert fetch.rar_table(tmp_path / "x.rar") is None
+    assert download.rar_table(tmp_path / "x.rar") is None
     (tmp_path / "x.rar").write_bytes(b"PK" * 50)
-    assert fetch.rar_table(tmp_path / "x.rar") is None
+    assert download.rar_table(tmp_path / "x.rar") is None
 
 
 @pytest.mark.parametrize("program", ["unrar", "unar", "bsdtar"])
 def test_version_5(tmp_path, program, monkeypatch):
     if not shutil.which(program):
         pytest.skip(f"{program} is not installed")
-    monkeypatch.setattr(fetch, "rar_programs", lambda: [shutil.which(program)])
+    monkeypatch.setattr(download.rar, "rar_programs", lambda: [shutil.which(program)])
     files = {"a": b"one" * 1000, "b/c": b"two" * 50}
     (tmp_path / "x.rar").write_bytes(rar5_of(files))
-    folder = fetch.unrar(tmp_path / "x.rar", tmp_path / "out")
+    folder = download.unrar(tmp_path / "x.rar", tmp_path / "out")
     assert {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == files
     (tmp_path / "x.rar").write_bytes(rar5_of(files).replace(b"oneone", b"oneOne", 1))
     with pytest.raises(CourseError, match="damaged"):
-        fetch.unrar(tmp_path / "x.rar", tmp_path / "other")
+        download.unrar(tmp_path / "x.rar", tmp_path / "other")
 
 
 def test_without_a_program_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     with pytest.raises(CourseError, match="install one of unrar, unar and bsdtar, such as: sudo apt install libarchive-tools"):
-        fetch.rar_programs()
+        download.rar_programs()
 
 
 def test_tar_that_is_bsdtar(tmp_path, monkeypatch):
@@ -250,10 +251,10 @@ def test_tar_that_is_bsdtar(tmp_path, monkeypatch):
         (tmp_path / "tar").chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path))
         if works:
-            assert fetch.rar_programs() == [str(tmp_path / "tar")]
+            assert download.rar_programs() == [str(tmp_path / "tar")]
         else:
             with pytest.raises(CourseError, match="install one of"):
-                fetch.rar_programs()
+                download.rar_programs()
 
 
 # ---------------------------------------------------------------------------------------------- files without a checksum
@@ -263,7 +264,7 @@ def test_download_without_a_checksum(server, tmp_path):
     body = bytes(hashlib.shake_256(b"x").digest(300_000))
     server.files["x.bin"], server.breaks["x.bin"] = body, [100_000, 50_000]
     examine = lambda path: None if path.stat().st_size == 300_000 else "it is short"
-    get = partial(fetch.download_unsigned, f"{server.url}/x.bin", tmp_path / "f" / "x.bin", examine, pause=0.0)
+    get = partial(download.download_unsigned, f"{server.url}/x.bin", tmp_path / "f" / "x.bin", examine, pause=0.0)
     assert get().read_bytes() == body and server.sent == 300_000
     assert [wanted for _, wanted in server.asked] == [None, "bytes=100000-", "bytes=150000-"]
     note = json.loads((tmp_path / "f" / "x.bin.note.json").read_text())
@@ -273,10 +274,10 @@ def test_download_without_a_checksum(server, tmp_path):
     assert get().read_bytes() == body and len(server.asked) == 4
     assert {p.name for p in (tmp_path / "f").iterdir()} == {"x.bin", "x.bin.note.json"}
     with pytest.raises(CourseError, match="(?s)could not download y.bin.*404.*pass it as the local file"):
-        fetch.download_unsigned(f"{server.url}/y.bin", tmp_path / "f" / "y.bin", examine)
+        download.download_unsigned(f"{server.url}/y.bin", tmp_path / "f" / "y.bin", examine)
     server.files["y.bin"] = b"<html>log in first</html>"
     with pytest.raises(CourseError, match="could not download y.bin"):
-        fetch.download_unsigned(f"{server.url}/y.bin", tmp_path / "f" / "y.bin", examine)
+        download.download_unsigned(f"{server.url}/y.bin", tmp_path / "f" / "y.bin", examine)
     assert not (tmp_path / "f" / "y.bin").exists()
 
 
@@ -292,7 +293,7 @@ def zip_bytes(files):
 
 
 def remote(name, data):
-    return fetch.Remote(name, len(data), sha256=hashlib.sha256(data).hexdigest())
+    return download.Remote(name, len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 @pytest.fixture(scope="module")
@@ -328,7 +329,7 @@ def small(truth):
 
 
 def check_ucf(truth, folder=None):
-    folder = folder or prepared.common.data_dir("ucf101")
+    folder = folder or runtime.data_dir("ucf101")
     for name, pictures in truth.items():
         found = whole(folder, name).astype(float)
         assert found.shape == (9, 16, 16, 3) and np.abs(found.mean((1, 2)) - small(pictures).mean((1, 2))).max() < 3, name
@@ -348,7 +349,7 @@ def test_ucf101_from_the_network(server, ucf, tmp_path):
     check_ucf(truth)
     assert server.sent == len(lists) + len(archive) and server.asked[2][1] == f"bytes={len(archive) // 3}-"  # no byte twice
     assert meta["arrays"]["videos"] == (16,) and meta["arrays"]["fold 3 train"] == (12,) and meta["arrays"]["fold 3 test"] == (4,)
-    data = prepared.common.data_dir("ucf101")
+    data = runtime.data_dir("ucf101")
     assert sorted(p.name for p in data.iterdir()) == ["frames-0000.npy", "index.json"]  # the archives are gone
     assert run() == meta and len(server.asked) == 4  # nothing to do
     assert len(clips.ucf101(fold=3, frames=8, validation=0.3).test) == 4
@@ -405,8 +406,9 @@ KILLED = """
 import sys, time
 sys.path.insert(0, {tests!r})
 import test_video_scripts as tests
-from sslcourse.data import fetch, prepared
-expected = tests.UCF.Expected(fetch.Remote(*{videos!r}), fetch.Remote(*{lists!r}), 16, 2, first=(12, 4))
+from sslcourse.data import download
+from sslcourse.data.clips import prepared
+expected = tests.UCF.Expected(download.Remote(*{videos!r}), download.Remote(*{lists!r}), 16, 2, first=(12, 4))
 honest, count = prepared.decoded, 0
 
 def decoded(*arguments):
@@ -433,10 +435,10 @@ def test_ucf101_killed_while_it_decodes(server, ucf, monkeypatch):
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}) as child:
         assert child.stdout.readline().strip() == "now"
         child.send_signal(signal.SIGKILL)
-    folder = prepared.common.data_dir("ucf101")
+    folder = runtime.data_dir("ucf101")
     assert (folder / "prepare.jsonl").is_file() and not (folder / "index.json").exists()
-    names, honest = [], prepared.decoded
-    monkeypatch.setattr(prepared, "decoded", lambda video, *rest: names.append(video.name) or honest(video, *rest))
+    names, honest = [], clips.decoded
+    monkeypatch.setattr(clips.prepared, "decoded", lambda video, *rest: names.append(video.name) or honest(video, *rest))
     UCF.prepare(None, None, expected, mirrors=[server.url], **SMALL)
     assert len(names) == 9 and len(server.asked) == 2  # seven were safe, nothing was fetched twice
     check_ucf(truth)
@@ -466,13 +468,13 @@ def hmdb(tmp_path_factory):
 
 
 def check_hmdb(truth, folder=None):
-    folder = folder or prepared.common.data_dir("hmdb51")
+    folder = folder or runtime.data_dir("hmdb51")
     for name, pictures in truth.items():
         assert np.abs(whole(folder, name).astype(float).mean((1, 2)) - small(pictures).mean((1, 2))).max() < 3, name
     data = clips.open(folder, frames=8, validation=0.3)
     assert data.classes == ("brush_hair", "wave") and len(data.test) == 4 and len(data.train) + len(data.validation) == 6  # 0 is in neither
     assert {name[-5] for name in data.test.names} == {"3", "4"}
-    assert prepared.read_index(folder)["videos"]["group"][:7] == ["film_0"] * 3 + ["film_1"] * 3 + ["film_2"]
+    assert clips.read_index(folder)["videos"]["group"][:7] == ["film_0"] * 3 + ["film_1"] * 3 + ["film_2"]
 
 
 def test_hmdb51_from_the_network(server, hmdb, any_unrar):
@@ -483,7 +485,7 @@ def test_hmdb51_from_the_network(server, hmdb, any_unrar):
     check_hmdb(truth)
     assert server.sent == len(lists) + len(archive) and server.asked[-1] == ("hmdb51_org.rar", f"bytes={len(archive) // 2}-")
     assert meta["arrays"]["fold 2 train"] == (6,) and meta["arrays"]["fold 2 test"] == (4,)
-    folder = prepared.common.data_dir("hmdb51")
+    folder = runtime.data_dir("hmdb51")
     assert sorted(p.name for p in folder.iterdir()) == ["frames-0000.npy", "index.json"]
     assert len(clips.hmdb51(fold=2, frames=8, validation=0.3).test) == 4
 
@@ -496,10 +498,10 @@ def test_hmdb51_from_files_of_ones_own(hmdb, tmp_path, unrar):
     (mine / "hmdb51_org.rar").write_bytes(archive)
     HMDB.prepare(mine, None, expected, **SMALL)
     check_hmdb(truth)
-    fetch.unrar(mine / "test_train_splits.rar", tmp_path / "unpacked" / "lists")
-    fetch.unrar(mine / "hmdb51_org.rar", tmp_path / "inner")
+    download.unrar(mine / "test_train_splits.rar", tmp_path / "unpacked" / "lists")
+    download.unrar(mine / "hmdb51_org.rar", tmp_path / "inner")
     for file in (tmp_path / "inner").glob("*.rar"):
-        fetch.unrar(file, tmp_path / "unpacked" / file.stem)
+        download.unrar(file, tmp_path / "unpacked" / file.stem)
     HMDB.prepare(tmp_path / "unpacked", tmp_path / "to", expected, **SMALL)
     check_hmdb(truth, tmp_path / "to")
     wave = next((tmp_path / "unpacked").rglob("Film_1_wave*_4.avi"))
@@ -560,7 +562,7 @@ def test_davis_from_the_network(server, year):
     for name, frames, masks in films:
         pictures, ids = truth[name]
         assert torch.equal(masks, torch.from_numpy(ids)) and (frames.float() - torch.from_numpy(pictures).permute(3, 0, 1, 2)).abs().mean() < 12
-    folder = prepared.common.data_dir(f"davis{year}")
+    folder = runtime.data_dir(f"davis{year}")
     data = clips.open(folder / "clips", frames=4)
     assert data.test.names == ["dog", "cow"] and [len(part) for part in data] == [2, 1, 2] and not data.train.labelled
     assert data.train.video.shape == (2, 3, 4, 16, 32) and (data.train.label == -1).all()
@@ -590,7 +592,7 @@ def test_command_lines(server, ucf, tmp_path, capsys, monkeypatch):
     assert UCF.main(["--url", server.url, "--to", str(tmp_path / "to"), "--size", "16", "--fps", "4", "--quiet"]) == 0
     out = capsys.readouterr().out
     assert f"UCF101 in {tmp_path / 'to'}" in out and "videos                 16" in out and "fold 1 train           12" in out
-    assert "of 3x16x16" in out and prepared.read_index(tmp_path / "to")["fps"] == 4
+    assert "of 3x16x16" in out and clips.read_index(tmp_path / "to")["fps"] == 4
     for module, options in ((UCF, ("--size", "--fps")), (HMDB, ("--size", "--fps")), (DAVIS, ("--year", "--size"))):
         with pytest.raises(SystemExit) as stop:
             module.main(["--help"])
@@ -623,10 +625,10 @@ def test_ones_own_videos(tmp_path, capsys, monkeypatch):
     assert f"mine in {tmp_path / 'clips'}" in out and "frames                108  of 3x24x32" in out and "classes                 2" in out
     assert np.array_equal(whole(tmp_path / "clips", "run/3.avi"), frames_of(3, 9, 24, 32))
     assert clips.open(tmp_path / "clips", frames=4).classes == ("jump", "run")
-    file = prepared.shard_file(tmp_path / "clips", 0)
+    file = clips.shard_file(tmp_path / "clips", 0)
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(CourseError, match=r"Type: python data_scripts/videos.py .*mine --to .*clips --size 24x32 --fps 0.0$"):
         clips.open(tmp_path / "clips")
     assert own.main([str(tmp_path / "absent"), "--to", str(tmp_path / "clips")]) == 1 and "there is no folder" in capsys.readouterr().err
-    monkeypatch.setattr(prepared, "prepare", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(clips.prepared, "prepare", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     assert own.main(arguments) == 130 and "Type the same again" in capsys.readouterr().err

@@ -10,11 +10,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sslcourse import claims, compare, show, wall
-from sslcourse.__main__ import main
-from sslcourse.common import CourseError
+from sslcourse import show
+from sslcourse.commands.parser import main
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import catalogue
+from sslcourse.results import claims, compare, wall
+from sslcourse.runtime.errors import CourseError
 
 
 class Numbers(nn.Module):
@@ -55,7 +56,7 @@ def test_every_method_of_every_world_comes_with_the_course():
     assert list(walls) == [*wall.WORLDS, "tracks"]
     for world, (data, hear, _) in wall.WORLDS.items():
         rows = walls[world]["rows"]
-        names = [n for n in catalogue.of(data) if not hear or catalogue.hears(n)]
+        names = [n for n in catalogue.methods_for(data) if not hear or catalogue.hears(n)]
         assert len([n for n in rows if n not in compare.BASELINES]) == len(names), world
         assert all(len(row["linear"]) == walls[world]["seeds"] >= 3 and row.get("few labels") for row in rows.values()), world
         assert set(walls[world]["factors"]) == set(rows) - {"chance"}

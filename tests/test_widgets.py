@@ -16,8 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sslcourse.common import CourseError
 from sslcourse.data import toybox as world
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets import Panel, Replay, align, augmentations, live, map2d, temperature, toybox
 
 
@@ -259,7 +259,7 @@ def test_two_threads_may_use_one_panel(shown):
 
 
 def test_a_recipe_or_a_number_of_epochs():
-    from sslcourse.train import Recipe
+    from sslcourse.train.recipe import Recipe
 
     assert Panel(Recipe(epochs=7, batch_size=2, lr=0.1), backend="silent").epochs == Panel(7, backend="silent").epochs == 7
 
@@ -484,7 +484,8 @@ def test_a_training_is_recorded_beside_its_checkpoint_and_goes_on_there(toys, tm
     """Stopped after two epochs and taken up again: the record is that of an uninterrupted training."""
     from sslcourse import encoders
     from sslcourse.methods import simclr
-    from sslcourse.train import Recipe, epochs
+    from sslcourse.train.loop import epochs
+    from sslcourse.train.recipe import Recipe
     from sslcourse.widgets import recorded
     from sslcourse.widgets.replay import beside
 

@@ -9,14 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse import clustering, encoders, evaluate, features
-from sslcourse.claims import xdc as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders, evaluate
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import catalogue, xdc
-from sslcourse.tables import xdc as table
-from sslcourse.tables import xdc_nuisance as nuisance
-from sslcourse.train import Recipe, epochs, fit, optimizers_of
+from sslcourse.results.claims import xdc as claims
+from sslcourse.results.tables import xdc as table, xdc_nuisance as nuisance
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import clustering, features
+from sslcourse.train.loop import epochs, fit
+from sslcourse.train.recipe import Recipe, optimizers_of
 
 QUICK = Recipe(epochs=2, batch_size=16, lr=1e-3, max_steps=2)
 
@@ -356,10 +357,10 @@ def test_settings_build_what_they_describe(clips):
         method = xdc.build(encoders.small_clip(8), found)
         assert method.variant == "xdc" and method.clusters == found["clusters"] and method.ear.f.dim == (64 if recipe == "course" else 512)
     assert xdc.settings("gpu", False, 6)["rate"] == 16_000
-    about = catalogue.about("xdc", "toyevents", 6, changes=["variant=sdc", "clusters=5", "every=2"])
+    about = catalogue.describe("xdc", "toyevents", 6, changes=["variant=sdc", "clusters=5", "every=2"])
     method = catalogue.build(about)
     assert (method.variant, method.clusters, method.every) == ("sdc", 5, 2) and about["encoder"] == "small_clip"
-    assert "xdc" in catalogue.of("toyevents") and catalogue.home("xdc") == "toyevents"
+    assert "xdc" in catalogue.methods_for("toyevents") and catalogue.home("xdc") == "toyevents"
 
 
 def test_both_halves_can_be_judged(clips):

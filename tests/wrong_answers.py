@@ -6,9 +6,11 @@ WRITTEN_OTHERWISE: exercise -> mistake -> at least two answers that make it, non
 import torch
 import torch.nn.functional as F
 
-from sslcourse import augment, encoders, evaluate, features
+from sslcourse import encoders, evaluate
 from sslcourse.methods import simclr
-from sslcourse.train import epochs, fit
+from sslcourse.train import features
+from sslcourse.train.loop import epochs, fit
+from sslcourse.transforms import augment
 
 INF = float("inf")
 

@@ -99,7 +99,7 @@ def pytest_runtest_makereport(item, call):
 
 
 # What a notebook's kernel is asked for once all cells have run.
-COLLECT = "from sslcourse.widgets import page\npage.collect({path!r})"
+COLLECT = "from sslcourse.widgets import views\nviews.collect({path!r})"
 
 
 def record(notebook, folder: Path) -> None:

@@ -32,11 +32,11 @@ def processor_seconds(pid: int) -> float:
 
 def slowness() -> float:
     """How many times longer than STEP a step takes here, on one thread; at least 1, and at most MOST_SLOWNESS."""
-    from sslcourse import common, encoders, train
+    from sslcourse import encoders, runtime, train
     from sslcourse.data import toybox
     from sslcourse.methods import simclr
 
-    common.use_profile(common.Profile("cpu", 1, False, "bfloat16"))
+    runtime.use_profile(runtime.Profile("cpu", 1, False, "bfloat16"))
     steps, epochs, spent = 5, 4, []
     recipe = simclr.COURSE.but(epochs=epochs)
     data = toybox.images(steps * recipe.batch_size, 8, 8).train

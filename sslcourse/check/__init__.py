@@ -11,42 +11,44 @@ answers, each of which has a name; the tests prove that every one of them is rej
 `sslcourse exercises` prints that proof.
 """
 
-from sslcourse.check import avts as _avts  # noqa: F401 (registers its exercises)
-from sslcourse.check import bigan as _bigan  # noqa: F401
-from sslcourse.check import byol as _byol  # noqa: F401
-from sslcourse.check import clip as _clip  # noqa: F401
-from sslcourse.check import clusters as _clusters  # noqa: F401
-from sslcourse.check import colorization as _colorization  # noqa: F401
-from sslcourse.check import dpc as _dpc  # noqa: F401
-from sslcourse.check import homework_simclr as _homework_simclr  # noqa: F401
-from sslcourse.check import jigsaw as _jigsaw  # noqa: F401
-from sslcourse.check import museum as _museum  # noqa: F401
-from sslcourse.check import simclr as _simclr  # noqa: F401
-from sslcourse.check import single_image as _single_image  # noqa: F401
-from sslcourse.check import video_lstm as _video_lstm  # noqa: F401
-from sslcourse.check import wall as _wall  # noqa: F401
-from sslcourse.check import xdc as _xdc  # noqa: F401
+from sslcourse.check import (
+           avts as _avts,  # noqa: F401 (registers its exercises)
+           bigan as _bigan,  # noqa: F401
+           byol as _byol,  # noqa: F401
+           clip as _clip,  # noqa: F401
+           clusters as _clusters,  # noqa: F401
+           colorization as _colorization,  # noqa: F401
+           dpc as _dpc,  # noqa: F401
+           homework_simclr as _homework_simclr,  # noqa: F401
+           jigsaw as _jigsaw,  # noqa: F401
+           museum as _museum,  # noqa: F401
+           simclr as _simclr,  # noqa: F401
+           single_image as _single_image,  # noqa: F401
+           video_lstm as _video_lstm,  # noqa: F401
+           wall as _wall,  # noqa: F401
+           xdc as _xdc,  # noqa: F401
+)
 from sslcourse.check.engine import (
-    ASSIGNMENTS,
-    EXERCISES,
-    Assignment,
-    Exercise,
-    Mistake,
-    NotYet,
-    Result,
-    Task,
-    assign,
-    assignment,
-    check,
-    examine,
-    hint,
-    lesson,
-    mutations,
-    points,
-    progress,
-    register,
-    solution,
-    verdicts,
+           ASSIGNMENTS,
+           EXERCISES,
+           Assignment,
+           Exercise,
+           Mistake,
+           NotYet,
+           Result,
+           Task,
+           assign,
+           assignment,
+           check,
+           examine,
+           hint,
+           lesson,
+           mutations,
+           points,
+           progress,
+           register,
+           solution,
+           verdicts,
 )
 
 __all__ = ["ASSIGNMENTS", "EXERCISES", "Assignment", "Exercise", "Mistake", "NotYet", "Result", "Task", "assign", "assignment", "check",

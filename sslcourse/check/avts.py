@@ -7,10 +7,10 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from sslcourse import sync
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
-from sslcourse.common import generator
+from sslcourse.evaluate import synchrony
 from sslcourse.methods import avts
+from sslcourse.runtime.seeds import generator
 
 # ---------------------------------------------------------------------------------------------- windows on one clock
 
@@ -309,7 +309,7 @@ def _judged_properties(f: Callable, seed: int) -> None:
     if abs(got - 0.5) > 1e-6:
         raise NotYet("halves each of which is perfect with a threshold of its own and at chance with the other's", 0.5, f"{got:.4f}")
     for d, kind, part in _three(seed):
-        expected, got = sync.judged(d, kind, part), float(f(d.clone(), kind.clone(), part.clone()))
+        expected, got = synchrony.judged(d, kind, part), float(f(d.clone(), kind.clone(), part.clone()))
         if not abs(got - expected) <= 1e-6:
             raise NotYet(f"{len(d)} pairs, {int(kind.sum())} of them in sync", f"{expected:.4f}", f"{got:.4f}")
 
@@ -322,8 +322,8 @@ def _plain(distance: Tensor, together: Tensor, threshold: float) -> float:
     return float(((distance < threshold) == together).float().mean())
 
 
-def _judging(fit: Callable = lambda part, half: ~part, score: Callable = sync.balanced, parts: Callable = lambda half: (half, ~half),
-             find: Callable = sync.threshold) -> Callable:  # fmt: skip
+def _judging(fit: Callable = lambda part, half: ~part, score: Callable = synchrony.balanced, parts: Callable = lambda half: (half, ~half),
+             find: Callable = synchrony.threshold) -> Callable:  # fmt: skip
     """`judged` with one step done otherwise."""
 
     def judged(distance: Tensor, together: Tensor, half: Tensor) -> float:
@@ -338,7 +338,7 @@ def _judging(fit: Callable = lambda part, half: ~part, score: Callable = sync.ba
 
 JUDGED = Exercise(
     "avts.judged",
-    sync.judged,
+    synchrony.judged,
     _judged_properties,
     (
         Mistake("the threshold has seen them", "The threshold is chosen on the very pairs that it judges: it is too good. Take it from the other "
@@ -351,7 +351,7 @@ JUDGED = Exercise(
                 "average the two kinds (sync.balanced).",
                 _judging(score=_plain)),
         Mistake("far is in sync", "It takes the pairs *above* the threshold for those in sync: near is in sync.",
-                _judging(score=lambda d, together, at: 1 - sync.balanced(d, together, at))),
+                _judging(score=lambda d, together, at: 1 - synchrony.balanced(d, together, at))),
         Mistake("only one half is judged", "Each half is judged with the threshold of the other, and the two results are averaged.",
                 _judging(parts=lambda half: (half,)), (_judging(parts=lambda half: (~half,)),)),
         Mistake("the threshold is the mean distance", "The mean of the distances is not the best threshold: sync.threshold finds that.",

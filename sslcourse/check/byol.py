@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
-from sslcourse.common import generator
 from sslcourse.methods import byol, moco
+from sslcourse.runtime.seeds import generator
 
 # ---------------------------------------------------------------------------------------------- the regression loss
 

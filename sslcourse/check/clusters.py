@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslcourse import clustering
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
-from sslcourse.common import generator
 from sslcourse.methods import rotnet
+from sslcourse.runtime.seeds import generator
+from sslcourse.train import clustering
 
 # ---------------------------------------------------------------------------------------------- rotations
 

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslcourse import tracking
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
-from sslcourse.common import generator
+from sslcourse.evaluate import tracking
 from sslcourse.methods import colorization
+from sslcourse.runtime.seeds import generator
 
 # ---------------------------------------------------------------------------------------------- the pointer
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 
 MARKS = {"correct": "✓", "not yet": "✗", "not attempted": "…"}
 

@@ -11,14 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslcourse import common, encoders, evaluate, features
+from sslcourse import encoders, evaluate, runtime
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, by_behaviour, register
 from sslcourse.check.simclr import number, pairs
-from sslcourse.common import generator
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import simclr
 from sslcourse.methods.base import Method, images_of
-from sslcourse.train import Recipe, fit
+from sslcourse.runtime.seeds import generator
+from sslcourse.train import features
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
 
 
 def _as_number(value: object, what: str) -> float:
@@ -147,12 +149,12 @@ CONTRASTIVE_ACCURACY = Exercise(
 @contextlib.contextmanager
 def _plain() -> Iterator[None]:
     """Trainings inside compute on one CPU thread in float32, where equal runs give equal numbers."""
-    before, threads = common._profile, torch.get_num_threads()
-    common.use_profile(common.Profile("cpu", 1, False, "float32"))
+    before, threads = runtime.device._profile, torch.get_num_threads()
+    runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
     try:
         yield
     finally:
-        common.use_profile(before)
+        runtime.use_profile(before)
         torch.set_num_threads(threads)
 
 

@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, by_behaviour, register
-from sslcourse.common import generator
 from sslcourse.methods import jigsaw
+from sslcourse.runtime.seeds import generator
 
 # ---------------------------------------------------------------------------------------------- orders far from each other
 

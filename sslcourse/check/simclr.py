@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslcourse.augment import grey, simclr_view
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, by_behaviour, register
-from sslcourse.common import generator
 from sslcourse.methods import simclr
+from sslcourse.runtime.seeds import generator
+from sslcourse.transforms.augment import grey, simclr_view
 
 # ---------------------------------------------------------------------------------------------- NT-Xent
 
@@ -232,7 +232,7 @@ def _pull_and_push(f: Callable, z: Tensor, temperature: float) -> Tensor:
 
 def _nt_xent_picture(f: Callable, seed: int):
     """Who pulls and who pushes whom, target against yours, and the loss against the temperature."""
-    from sslcourse import show
+    from sslcourse.show import look
 
     n, temperatures = 4, [0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0]
     blur = 0.35 * torch.randn(2 * n, 2 * n, generator=generator(seed, 12), dtype=torch.float64)
@@ -240,7 +240,7 @@ def _nt_xent_picture(f: Callable, seed: int):
     forces = {name: _pull_and_push(g, z, 0.5).numpy() for name, g in (("target", _slow), ("yours", f))}
     a, b = pairs(6, 5, seed, 1)
     curves = {name: [number(g(a, b, t)) for t in temperatures] for name, g in (("target", _slow), ("yours", f))}
-    return show._drawing(_draw_forces)(forces, temperatures, curves)
+    return look.in_course_style(_draw_forces)(forces, temperatures, curves)
 
 
 def _draw_forces(forces: dict, temperatures: list[float], curves: dict[str, list[float]]):

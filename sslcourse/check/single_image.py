@@ -9,9 +9,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslcourse import single, stylize
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
-from sslcourse.common import generator
+from sslcourse.data import single_image
+from sslcourse.evaluate import style_transfer
+from sslcourse.runtime.seeds import generator
 
 # ---------------------------------------------------------------------------------------------- crops
 
@@ -232,7 +233,7 @@ def _patch(picture: Tensor, n: int, size: int, area) -> Tensor:
 
 CROPS = Exercise(
     "single_image.crops",
-    single.square_crops,
+    single_image.square_crops,
     _crops_properties,
     (
         Mistake("one crop again and again", "All crops are the same: place and size are drawn once, before the loop. Draw both anew for "
@@ -361,7 +362,7 @@ def _flat(maps: Tensor) -> Tensor:
 
 GRAM = Exercise(
     "single_image.gram",
-    stylize.gram,
+    style_transfer.gram,
     _gram_properties,
     (
         Mistake("a sum over the places", "It is the sum over all places (or not divided by all of them). Divide by h * w, or pictures of "
@@ -378,16 +379,16 @@ GRAM = Exercise(
         Mistake("pictures are mixed", "The channels of all pictures are compared with each other, or one matrix is made for all. Each "
                 "picture has its own matrix, "
                 "(b, c, c).", lambda m: m.flatten(0, 1).flatten(1) @ m.flatten(0, 1).flatten(1).T / m[0, 0].numel(),
-                (lambda m: stylize.gram(m).mean(0), lambda m: stylize.gram(m).sum(0),
-                 lambda m: stylize.gram(m).mean(0, keepdim=True).expand(len(m), -1, -1),
+                (lambda m: style_transfer.gram(m).mean(0), lambda m: style_transfer.gram(m).sum(0),
+                 lambda m: style_transfer.gram(m).mean(0, keepdim=True).expand(len(m), -1, -1),
                  lambda m: m.flatten(0, 1).flatten(1) @ m.flatten(0, 1).flatten(1).T)),
         Mistake("the means are removed", "This is the covariance. How strong a feature is on average belongs to the texture: do not "
                 "subtract the mean.",
-                lambda m: stylize.gram(m - m.mean((2, 3), keepdim=True)), (lambda m: stylize.gram(m - m.mean((1, 2, 3), keepdim=True)),
+                lambda m: style_transfer.gram(m - m.mean((2, 3), keepdim=True)), (lambda m: style_transfer.gram(m - m.mean((1, 2, 3), keepdim=True)),
                 lambda m: torch.stack([torch.cov(x) for x in _flat(m)]))),
         Mistake("cosines", "The maps are scaled to length 1 first, so it no longer says how strong a feature is. Multiply them as they are.",
                 lambda m: F.normalize(_flat(m), dim=2) @ F.normalize(_flat(m), dim=2).mT,
-                (lambda m: torch.stack([torch.corrcoef(x) for x in _flat(m)]), lambda m: stylize.gram(F.normalize(m, dim=1)))),
+                (lambda m: torch.stack([torch.corrcoef(x) for x in _flat(m)]), lambda m: style_transfer.gram(F.normalize(m, dim=1)))),
         Mistake("averaged before the product", "The maps are averaged over the places first, and then multiplied. Whether two features "
                 "occur at the *same* place is "
                 "lost. Multiply place by place, then average.", lambda m: m.mean((2, 3))[:, :, None] * m.mean((2, 3))[:, None, :]),
@@ -401,7 +402,7 @@ GRAM = Exercise(
                  lambda m: m.reshape(len(m), -1, m.shape[1]).mT @ m.reshape(len(m), -1, m.shape[1]))),
         Mistake("no gradient", "The values are right, but no gradient reaches the maps: the picture could not be changed by it. No detach, "
                 "no torch.tensor, no "
-                "torch.no_grad.", lambda m: stylize.gram(m.detach())),
+                "torch.no_grad.", lambda m: style_transfer.gram(m.detach())),
     ),
     _gram_same,
     (

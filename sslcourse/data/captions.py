@@ -19,9 +19,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
-from sslcourse.data.toybox import sets, world
+from sslcourse.data.toybox import world
+from sslcourse.runtime.errors import CourseError
 
 PAD, START, END = 0, 1, 2  # after the end; before the first word; after the last
 _SPECIAL = ("<pad>", "<start>", "<end>")
@@ -29,7 +29,7 @@ _WORD = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 PARTS = ("size", "hue", "shape", "pattern", "place")  # what a caption can leave out
 SIZES = ("small", "medium-sized", "large")
-HUES = tuple(dict.fromkeys(sets._HUES))  # the eight everyday words, in the order of the colour wheel
+HUES = tuple(dict.fromkeys(world.HUE_NAMES))  # the eight everyday words, in the order of the colour wheel
 HEIGHTS, SIDES = ("top", "bottom"), ("left", "right")
 DRAWS = 8  # captions for each picture
 # How often a drawn caption mentions each part: people name the thing nearly always, and its size seldom.
@@ -118,7 +118,7 @@ def _parts(scene: Mapping[str, Tensor]) -> dict[str, Tensor]:
     low, high = world.RANGES["size"]
     third = (scene["size"] - low) / (high - low)
     size = torch.where(third < 1 / 3, 0, torch.where(third > 2 / 3, 2, 1))
-    hue = _t(*(HUES[HUES.index(name)] for name in sets._HUES))[((scene["hue"] * 12 + 0.5) % 12).long()][:, None]
+    hue = _t(*(HUES[HUES.index(name)] for name in world.HUE_NAMES))[((scene["hue"] * 12 + 0.5) % 12).long()][:, None]
     pattern = _t("", *world.PATTERNS[1:])[scene["pattern"].long()][:, None]
     third = lambda x: torch.where(x > 1 / 3, 1, torch.where(x < -1 / 3, 2, 0))
     height, side = third(scene["y"]), third(scene["x"])

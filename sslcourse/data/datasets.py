@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse import common
-from sslcourse.common import CourseError
+from sslcourse import runtime
+from sslcourse.runtime.errors import CourseError
 
 SPLITS = ("train", "validation", "test")
 MODALITIES = ("image", "video", "audio")  # the keys of a batch that hold what an encoder may see
@@ -102,7 +102,7 @@ class Samples:
     def pictures(self) -> Tensor:
         """(N, 3, H, W) uint8: the images; of a video the frame in its middle, of a sound alone its log-mel picture. For showing."""
         if self.kind == "audio":
-            from sslcourse import sounds
+            from sslcourse.transforms import sounds
 
             return sounds.pictures(self.audio, self.rate)
         return self.image if self.kind == "image" else self.video[:, :, self.video.shape[2] // 2]
@@ -340,7 +340,7 @@ def few_labels(samples: Samples, share: float, seed: int = 0) -> Tensor:
     """
     if not 0 < share <= 1:
         raise CourseError(f"share={share}; pass a number above 0 and up to 1 (0.01 for one per cent)")
-    g = common.generator(seed, 0xFE3)
+    g = runtime.generator(seed, 0xFE3)
     picked = []
     for c in range(len(samples.classes)):
         members = (samples.label.cpu() == c).nonzero().squeeze(1)

@@ -21,10 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse import common
-from sslcourse.common import CourseError
-from sslcourse.data import fetch, images, moving_digits
+from sslcourse import runtime
+from sslcourse.data import download, images, moving_digits
 from sslcourse.data.datasets import Data, Samples, open_labels, split
+from sslcourse.runtime.errors import CourseError
 
 FOLDS = 5  # of ESC-50
 
@@ -104,9 +104,9 @@ def store(path: str | Path, **arrays) -> None:
     path = Path(path)
     arrays = {key: np.asarray(value) for key, value in arrays.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    fetch.sweep(path)
-    fetch.need_space(path.parent, sum(value.nbytes for value in arrays.values()))
-    with common.atomic(path) as temporary, open(temporary, "wb") as file:  # a file: to a name `savez` would add .npz
+    download.sweep(path)
+    download.need_space(path.parent, sum(value.nbytes for value in arrays.values()))
+    with runtime.atomic(path) as temporary, open(temporary, "wb") as file:  # a file: to a name `savez` would add .npz
         np.savez(file, **arrays)
 
 
@@ -135,7 +135,7 @@ def place_of(source: str | Path | None, names: Sequence[str], urls: Sequence[str
         downloads: the folder in which a fetched archive lies.
     """
     if source is None:
-        return fetch.download_unsigned(urls, downloads / names[0], whole_zip, quiet=quiet)
+        return download.download_unsigned(urls, downloads / names[0], whole_zip, quiet=quiet)
     place = Path(source).expanduser()
     if not place.exists():
         raise CourseError(f"there is no file or folder {place}")
@@ -162,8 +162,8 @@ def files_in(place: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]
         CourseError: one is missing, or stands there twice.
     """
     if place.is_file():
-        for name, size, stream in fetch.members(place, wanted):
-            yield name, fetch.read_exactly(stream, size, name)
+        for name, size, stream in download.members(place, wanted):
+            yield name, download.read_exactly(stream, size, name)
         return
     found: dict[str, Path] = {}
     for path in place.rglob("*"):
@@ -331,7 +331,7 @@ def spoken_digits(seconds: float = 1.0, *, validation: float = 0.1, seed: int = 
 
 
 def _prepared(name: str, path: str | Path | None) -> Path:
-    file = Path(path).expanduser() if path else common.data_dir(name, f"{name}.npz")
+    file = Path(path).expanduser() if path else runtime.data_dir(name, f"{name}.npz")
     if not file.is_file():
         raise CourseError(f"no {name} in {file.parent}; type: python data_scripts/{name}.py" + (f" --to {file.parent}" if path else ""))
     return file

@@ -21,10 +21,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslcourse import common
-from sslcourse.common import CourseError
-from sslcourse.data import fetch
+from sslcourse import runtime
+from sslcourse.data import download
 from sslcourse.data.datasets import Data, Samples, split
+from sslcourse.runtime.errors import CourseError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 64 * 10**6  # of one picture; a small file can claim billions and fill the memory
@@ -342,7 +342,7 @@ def folder(path: str | Path, size: int = 32, *, validation: float = 0.1, test: f
         try:
             images.append(_read_image(file, size, size // 2 if smallest is None else smallest))
             labels.append(c)
-        except _Unusable as reason:
+        except Unusable as reason:
             skipped.append(f"{file.relative_to(path)} ({reason})")
     if skipped:
         more = f" and {len(skipped) - 10} more" if len(skipped) > 10 else ""
@@ -353,7 +353,7 @@ def folder(path: str | Path, size: int = 32, *, validation: float = 0.1, test: f
                  classes=classes, name=path.resolve().name)  # fmt: skip
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """Why this image cannot be used, in a few words."""
 
 
@@ -377,25 +377,25 @@ def _read_image(file: Path, size: int, smallest: int) -> np.ndarray:
         with image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise _Unusable(f"{width} x {height} pixels, more than {MAX_PIXELS / 1e6:.0f} million")
+                raise Unusable(f"{width} x {height} pixels, more than {MAX_PIXELS / 1e6:.0f} million")
             if min(width, height) < smallest:
-                raise _Unusable(f"{width} x {height} pixels, smaller than {smallest}")
+                raise Unusable(f"{width} x {height} pixels, smaller than {smallest}")
             image.draft("RGB", (2 * size, 2 * size))  # lets JPEG decode at a fraction of the size; else a no-op
-            image = _to_rgb(ImageOps.exif_transpose(image))
+            image = to_rgb(ImageOps.exif_transpose(image))
             return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
     except Image.DecompressionBombError:
-        raise _Unusable(f"more than {MAX_PIXELS / 1e6:.0f} million pixels") from None
+        raise Unusable(f"more than {MAX_PIXELS / 1e6:.0f} million pixels") from None
     except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, ZeroDivisionError, MemoryError) as error:
         # what PIL raises for damaged files of the various formats
-        raise _Unusable(f"unreadable: {type(error).__name__}") from None
+        raise Unusable(f"unreadable: {type(error).__name__}") from None
 
 
-def _to_rgb(image):
+def to_rgb(image):
     """Any mode of PIL to RGB: 16-bit grey is scaled (`convert` would clip it to white), transparency becomes white."""
     from PIL import Image
 
     if image.mode == "F":
-        raise _Unusable("floating-point pixels")
+        raise Unusable("floating-point pixels")
     if image.mode.startswith("I"):
         return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8)).convert("RGB")
     if "A" in image.mode or "transparency" in image.info:
@@ -409,7 +409,7 @@ def _to_rgb(image):
 
 def _open(name: str, path: str | Path | None) -> tuple[dict, Callable[[str], np.ndarray]]:
     """The meta.json of a prepared data set, and a function that opens its arrays on disk without reading them."""
-    where = Path(path).expanduser() if path else common.data_dir(name)
+    where = Path(path).expanduser() if path else runtime.data_dir(name)
     meta = prepared(where)
     if meta is None:
         command = f"python data_scripts/{name}.py" + (f" --to {where}" if path else "")
@@ -450,10 +450,10 @@ def save_array(path: str | Path, shape: tuple[int, ...], blocks: Iterable[np.nda
     """
     path, dtype = Path(path), np.dtype(dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fetch.sweep(path)
-    fetch.need_space(path.parent, math.prod(shape) * dtype.itemsize)
+    download.sweep(path)
+    download.need_space(path.parent, math.prod(shape) * dtype.itemsize)
     rows = 0
-    with common.atomic(path) as temporary, open(temporary, "wb") as file:
+    with runtime.atomic(path) as temporary, open(temporary, "wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(shape)}
         np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
@@ -472,7 +472,7 @@ def check_labels(label: np.ndarray, classes: int, what: str) -> None:
                           "the archive is not the published one")  # fmt: skip
 
 
-def build(name: str, files: Sequence[fetch.Remote], convert: Callable[[list[Path], Path], Sequence[str]],
+def build(name: str, files: Sequence[download.Remote], convert: Callable[[list[Path], Path], Sequence[str]],
           arrays: dict[str, tuple[int, ...]], *, source: str | Path | None, folder: str | Path, mirrors: Sequence[str],
           keep: bool = False, quiet: bool = False) -> dict:  # fmt: skip
     """What every data script does: get the files, convert them, note what was done. A no-op when it is done already.
@@ -498,7 +498,7 @@ def build(name: str, files: Sequence[fetch.Remote], convert: Callable[[list[Path
     folder = Path(folder).expanduser()
     checksums = {file.name: file.checksum for file in files}
     shapes = {array: list(shape) for array, shape in arrays.items()}
-    with fetch.alone(folder):
+    with download.alone(folder):
         meta = prepared(folder, checksums)
         if meta is not None and meta["arrays"] == shapes:
             if source is None and not keep:
@@ -508,12 +508,12 @@ def build(name: str, files: Sequence[fetch.Remote], convert: Callable[[list[Path
         paths = []
         for file in files:
             urls = [mirror.rstrip("/") + "/" + file.name for mirror in mirrors]
-            paths.append(fetch.local_or_download(source, urls, folder / "download" / file.name, sha256=file.sha256,
+            paths.append(download.local_or_download(source, urls, folder / "download" / file.name, sha256=file.sha256,
                                                  md5=file.md5, size=file.size, quiet=quiet))  # fmt: skip
         classes = list(convert(paths, folder))
-        fetch.sweep(folder / "meta.json")
+        download.sweep(folder / "meta.json")
         meta = dict(name=name, source=list(mirrors), checksums=checksums, arrays=shapes, classes=classes)
-        with common.atomic(folder / "meta.json") as temporary:
+        with runtime.atomic(folder / "meta.json") as temporary:
             temporary.write_text(json.dumps(meta, indent=1))
         if prepared(folder, checksums) is None:
             (folder / "meta.json").unlink()
@@ -523,7 +523,7 @@ def build(name: str, files: Sequence[fetch.Remote], convert: Callable[[list[Path
     return meta
 
 
-def _discard(downloads: Path, files: Sequence[fetch.Remote]) -> None:
+def _discard(downloads: Path, files: Sequence[download.Remote]) -> None:
     for file in files:
         (downloads / file.name).unlink(missing_ok=True)
     if downloads.is_dir() and not any(downloads.iterdir()):

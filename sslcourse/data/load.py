@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data
+from sslcourse.runtime.errors import CourseError
 
 NAMES = ("toybox", "digits", "cifar10", "stl10", "mnist", "toyvideos", "toytracks", "movingdigits", "ucf101", "hmdb51", "toyevents", "toyscenes",
          "esc50", "spokendigits", "avdigits")  # fmt: skip
@@ -24,9 +24,10 @@ def load(name: str, seed: int = 0) -> Data:
         seed: of the toybox's world, or of the split where the data come without one.
     """
     from sslcourse.data import clips, heard, images, moving_digits, toybox
+    from sslcourse.data.toybox import sounding
 
     made = {"toyvideos": toybox.videos, "toytracks": toybox.tracks, "movingdigits": moving_digits.videos, "toyevents": toybox.events,
-            "toyscenes": toybox.sounding.scenes, "spokendigits": heard.spoken_digits, "avdigits": heard.av_digits}  # fmt: skip
+            "toyscenes": sounding.scenes, "spokendigits": heard.spoken_digits, "avdigits": heard.av_digits}  # fmt: skip
     if name in made:
         return made[name](seed=seed)
     kind, _, rest = name.partition(":")

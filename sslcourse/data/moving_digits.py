@@ -18,8 +18,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples, open_labels
+from sslcourse.runtime.errors import CourseError
 
 STEP = 0.1  # of the room that a digit has, per frame: the authors' step_length
 _SHARE = 28 / 64  # of the canvas that a digit takes along a side, as in Moving MNIST

@@ -30,10 +30,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from sslcourse import encoders, sounds
-from sslcourse.common import CourseError
-from sslcourse.methods.base import Ear, Method, floats, sounds_of, video_floats_of, videos_of, wide
-from sslcourse.train import Recipe
+from sslcourse import encoders
+from sslcourse.methods.base import Ear, Method, at_least_float32, floats, sounds_of, video_floats_of, videos_of
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import sounds
 
 # What the reviews and later code of others confirm; shown beside our recipes, never executed.
 PAPER = dict(data="AudioSet, Kinetics", encoder="MC3-18", margin=0.99, curriculum="easy, then 75 % easy and 25 % hard", first_filter="3 x 7 x 7")
@@ -57,7 +58,7 @@ def contrastive(v: Float[Tensor, "n d"], a: Float[Tensor, "n d"], together: Bool
         together: whether the pair is in sync (y).
         margin: the paper has 0.99; distances of halved unit vectors go from 0 to 1, of unit vectors from 0 to 2.
     """
-    d = torch.linalg.vector_norm(wide(v) - wide(a), dim=1)  # its slope at 0 is 0; that of a root of squares would be infinite
+    d = torch.linalg.vector_norm(at_least_float32(v) - at_least_float32(a), dim=1)  # its slope at 0 is 0; that of a root of squares would be infinite
     return torch.where(together, d.square(), F.relu(margin - d).square()).mean()
 
 
@@ -228,7 +229,7 @@ class AVTS(Method):
 
     def _embedded(self, z: Tensor) -> Tensor:
         length = LENGTHS[self.length] if self.objective == "margin" else None
-        return wide(z) if length is None else length * F.normalize(wide(z), dim=1)
+        return at_least_float32(z) if length is None else length * F.normalize(at_least_float32(z), dim=1)
 
     def see(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
         """Windows of pictures, floats 0..1, in the common space."""

@@ -18,8 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sslcourse import distributed, sounds
-from sslcourse.common import CourseError
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.transforms import sounds
 
 Batch = dict[str, Tensor]
 
@@ -134,6 +135,6 @@ def floats_of(batch: Batch) -> Tensor:
     return floats(images_of(batch))
 
 
-def wide(x: Tensor) -> Tensor:
+def at_least_float32(x: Tensor) -> Tensor:
     """At least single precision: half precision would lose the small gaps between similarities. Double precision stays."""
     return x if x.dtype == torch.float64 else x.float()

@@ -25,11 +25,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sslcourse import distributed
-from sslcourse.augment import View
-from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, descend, floats, floats_of, images_of, wide
-from sslcourse.train import Recipe
+from sslcourse.methods.base import Method, at_least_float32, descend, floats, floats_of, images_of
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import View
 
 # The authors' code for permutation-invariant MNIST, and the 1-nearest-neighbour accuracies of table 1; shown beside ours, never executed.
 PAPER = dict(data="MNIST, permutation-invariant", networks="MLPs, two hidden layers of 1,024", latent=50, optimizer="Adam, beta1 0.5", lr=2e-4,
@@ -57,7 +57,7 @@ def discriminator_loss(real: Float[Tensor, " n"], generated: Float[Tensor, " m"]
     """
     _logits(real, generated)
     # -log sigmoid(a) = softplus(-a) and -log(1 - sigmoid(a)) = softplus(a): no probability is ever rounded to 0 or 1.
-    return (F.softplus(-wide(real)).mean() + F.softplus(wide(generated)).mean()) / 2
+    return (F.softplus(-at_least_float32(real)).mean() + F.softplus(at_least_float32(generated)).mean()) / 2
 
 
 def generator_encoder_loss(real: Float[Tensor, " n"], generated: Float[Tensor, " m"]) -> Float[Tensor, ""]:
@@ -67,12 +67,12 @@ def generator_encoder_loss(real: Float[Tensor, " n"], generated: Float[Tensor, "
     the opposite labels have the same optimum and the full slope there. E is reached by the first half alone, G by the second.
     """
     _logits(real, generated)
-    return (F.softplus(wide(real)).mean() + F.softplus(-wide(generated)).mean()) / 2
+    return (F.softplus(at_least_float32(real)).mean() + F.softplus(-at_least_float32(generated)).mean()) / 2
 
 
 def generator_loss(generated: Float[Tensor, " n"]) -> Float[Tensor, ""]:
     """What G of a plain GAN descends: its pictures should be called real."""
-    return F.softplus(-wide(generated)).mean()
+    return F.softplus(-at_least_float32(generated)).mean()
 
 
 def regression_loss(a: Float[Tensor, "n d"], z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
@@ -82,7 +82,7 @@ def regression_loss(a: Float[Tensor, "n d"], z: Float[Tensor, "n d"]) -> Float[T
         a: the encoder's output before it is squashed; tanh(a / 2) is the code.
         z: what the pictures were made from, -1 to 1.
     """
-    return F.binary_cross_entropy_with_logits(wide(a), (z.to(wide(a).dtype) + 1) / 2)
+    return F.binary_cross_entropy_with_logits(at_least_float32(a), (z.to(at_least_float32(a).dtype) + 1) / 2)
 
 
 def _logits(*given: Tensor) -> None:
@@ -399,7 +399,7 @@ class Autoencoder(Coder):
 
     def loss(self, batch):
         x = self.views(batch)["image"]
-        difference = wide(self.g(self.code(x))) - x
+        difference = at_least_float32(self.g(self.code(x))) - x
         return (difference.abs() if self.power == 1 else difference.square()).mean(), {}
 
 

@@ -28,12 +28,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse import distributed
-from sslcourse.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
-from sslcourse.common import CourseError
-from sslcourse.encoders import StandardisedLinear, group_norm
-from sslcourse.methods.base import Method, descend, floats_of, images_of, wide
-from sslcourse.train import Recipe
+from sslcourse.encoders.images import StandardisedLinear, group_norm
+from sslcourse.methods.base import Method, at_least_float32, descend, floats_of, images_of
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 
 # What the authors report for ImageNet, 300 epochs (their ablations; section 3.2 and appendix); shown beside our recipes.
 PAPER = dict(data="ImageNet", encoder="ResNet-50", optimizer="LARS", epochs=300, batch_size=4096, lr=0.3 * 4096 / 256, weight_decay=1e-6,
@@ -59,7 +59,7 @@ def distance(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Ten
     """The same number with gradients to both sides: what is left of eq. 2 when the gradient is not stopped."""
     if p.shape != target.shape or p.ndim != 2:
         raise CourseError(f"the prediction is {tuple(p.shape)} and its target {tuple(target.shape)}; both must be (n, d), row for row")
-    p, target = wide(p), wide(target)
+    p, target = at_least_float32(p), at_least_float32(target)
     return 2 - 2 * (F.normalize(p, dim=1) * F.normalize(target, dim=1)).sum(1).mean()
 
 

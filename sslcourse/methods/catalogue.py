@@ -10,9 +10,9 @@ import importlib
 import json
 from collections.abc import Iterable
 
-from sslcourse import common, encoders
-from sslcourse.common import CourseError
+from sslcourse import encoders, runtime
 from sslcourse.methods.base import Method
+from sslcourse.runtime.errors import CourseError
 
 NAMES = ("simclr", "bigan", "jigsaw", "byol", "moco", "rotnet", "deepcluster", "clip", "video_lstm", "colorization", "dpc", "avts", "xdc",
          "supervised")  # fmt: skip
@@ -37,14 +37,14 @@ def hears(name: str) -> bool:
     return home(name) in ("toyevents", "toyscenes")
 
 
-def of(data: str) -> tuple[str, ...]:
+def methods_for(data: str) -> tuple[str, ...]:
     """The methods that learn from such data: those for videos from the videos that come with the course, all others from pictures."""
     films = data in ("toyvideos", "toytracks", "movingdigits", "toyevents", "toyscenes")
     homes = {"toyevents": ("toyevents", "toyscenes")}.get(data, (data,)) if films else ("toybox",)  # an event is a short scene
     return tuple(name for name in NAMES if home(name) in homes)
 
 
-def about(name: str, data: str, classes: int, recipe: str = "course", encoder: str | None = None, changes: Iterable[str] = ()) -> dict:
+def describe(name: str, data: str, classes: int, recipe: str = "course", encoder: str | None = None, changes: Iterable[str] = ()) -> dict:
     """All that is needed to build a method again, as plain values.
 
     Args:
@@ -54,7 +54,7 @@ def about(name: str, data: str, classes: int, recipe: str = "course", encoder: s
         changes: "key=value" instead of the method's own settings, values as in JSON: "temperature=0.1", "predictor=false".
     """
     settings = json.loads(json.dumps(module(name).settings(recipe, data.startswith(("toy", "moving")), classes)))  # as a checkpoint will hold them
-    settings = common.chosen(settings, changes, name)
+    settings = runtime.override(settings, changes, name)
     backbones = getattr(module(name), "ENCODERS", {"course": "small_cnn", "gpu": "resnet18"})
     return {"method": name, "encoder": encoder or backbones[recipe], "data": data, "classes": classes, "recipe": recipe, "settings": settings}
 

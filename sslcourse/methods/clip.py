@@ -24,13 +24,13 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse import features
-from sslcourse.augment import View, simclr_view
-from sslcourse.common import CourseError
 from sslcourse.data import captions
-from sslcourse.distributed import gather
-from sslcourse.methods.base import Method, floats_of, images_of, wide
-from sslcourse.train import Recipe
+from sslcourse.methods.base import Method, at_least_float32, floats_of, images_of
+from sslcourse.runtime.distributed import gather
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import View, simclr_view
 
 # What the authors report for 400 million pairs (section 2 and appendix F); shown beside our recipes, never executed.
 PAPER = dict(data="400 million pairs", encoder="ResNet-50 to ViT-L/14", text="transformer, 12 layers, width 512, 8 heads",
@@ -56,7 +56,7 @@ def symmetric_loss(image: Float[Tensor, "n d"], text: Float[Tensor, "n d"], log_
     if image.shape != text.shape or image.ndim != 2:
         raise CourseError(f"image is {tuple(image.shape)} and text is {tuple(text.shape)}; both must be (n, d), row for row")
     image, text = gather(image), gather(text)
-    image, text = F.normalize(wide(image), dim=1), F.normalize(wide(text), dim=1)
+    image, text = F.normalize(at_least_float32(image), dim=1), F.normalize(at_least_float32(text), dim=1)
     with torch.autocast(image.device.type, enabled=False):
         logits = image @ text.T * log_scale.exp()  # (n, n): pictures down, captions across
     pair = torch.arange(len(logits), device=logits.device)

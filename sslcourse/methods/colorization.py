@@ -22,11 +22,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse import clustering, common
-from sslcourse.colour import from_lab, lab
-from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, floats, video_floats_of, videos_of, wide
-from sslcourse.train import Recipe
+from sslcourse import runtime
+from sslcourse.methods.base import Method, at_least_float32, floats, video_floats_of, videos_of
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import clustering
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.colour import from_lab, lab
 
 # What can be verified of the authors' report; shown beside our recipes, never executed.
 PAPER = dict(data="Kinetics", encoder="ResNet-18", cells="stride 8", references=3, colours=16)
@@ -58,7 +59,7 @@ class Palette(nn.Module):
     @torch.no_grad()
     def fit(self, dataset, stride: int, films: int = 256) -> None:
         """k-means on the cells of so many films of a data set, drawn at random; uses the random numbers of the training."""
-        order = torch.Generator().manual_seed(common.step_seed(int(torch.randint(2**31, (1,))), 0xC01))
+        order = torch.Generator().manual_seed(runtime.step_seed(int(torch.randint(2**31, (1,))), 0xC01))
         films = min(films, len(dataset))
         videos = next(dataset.batches(films, order))["video"]
         ab = lab(in_cells(floats(videos), stride))[:, 1:].movedim(1, -1).reshape(-1, 2)
@@ -100,7 +101,7 @@ def pointer(references: Float[Tensor, "n d"], targets: Float[Tensor, "m d"], col
     if references.shape[-1] != targets.shape[-1] or len(references) != len(colours):
         raise CourseError(f"{tuple(references.shape)} references with {tuple(colours.shape)} colours, {tuple(targets.shape)} targets: references and "
                           "colours must agree in their rows, references and targets in their columns")  # fmt: skip
-    attention = (wide(targets) @ wide(references).T / temperature).softmax(1)  # (m, n): over the references, for each target
+    attention = (at_least_float32(targets) @ at_least_float32(references).T / temperature).softmax(1)  # (m, n): over the references, for each target
     return attention @ colours.to(attention.dtype)
 
 
@@ -109,7 +110,7 @@ def copy_loss(y: Float[Tensor, "m c"], colour: Int[Tensor, " m"], eps: float = 1
 
     y holds probabilities already. Cross-entropy "with logits" would apply a second softmax to them, and could never come near 0.
     """
-    return -(wide(y).gather(1, colour[:, None]) + eps).log().mean()
+    return -(at_least_float32(y).gather(1, colour[:, None]) + eps).log().mean()
 
 
 # ---------------------------------------------------------------------------------------------- the method
@@ -205,7 +206,7 @@ class Colorization(Dense):
 
     def copied(self, maps: Float[Tensor, "b d t i j"], labels: Float[Tensor, "b t i j c"]) -> Float[Tensor, "b m c"]:
         """What the cells of the last frame copy of the labels of the frames before it."""
-        f = F.normalize(wide(maps), dim=1) if self.unit else wide(maps)
+        f = F.normalize(at_least_float32(maps), dim=1) if self.unit else at_least_float32(maps)
         f = f.flatten(3).permute(0, 2, 3, 1)  # (B, T, cells, D)
         known = labels[:, :-1].flatten(1, 3)  # (B, (T - 1) cells, c)
         return torch.stack([self.point(f[i, :-1].flatten(0, 1), f[i, -1], known[i], self.temperature) for i in range(len(f))])

@@ -23,11 +23,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse import clustering, distributed, features
-from sslcourse.augment import View, crop_and_flip
-from sslcourse.common import CourseError
 from sslcourse.methods.base import Method, floats_of, images_of
-from sslcourse.train import Recipe
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import clustering, features
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import View, crop_and_flip
 
 # ImageNet (section 3 and the authors' code); shown beside our recipes, never executed.
 PAPER = dict(data="ImageNet", encoder="AlexNet with batch normalisation", optimizer="SGD", epochs=500, batch_size=256, lr=0.05,
@@ -127,7 +128,7 @@ class DeepCluster(Method):
     @torch.no_grad()
     def features(self, dataset) -> Float[Tensor, "n d"]:
         """h of all pictures, plain, in their order, in eval mode."""
-        return torch.cat(features.passing(self, dataset, lambda batch: self.encode(batch).float()))
+        return torch.cat(features.map_batches(self, dataset, lambda batch: self.encode(batch).float()))
 
     @torch.no_grad()
     def before_epoch(self, progress, dataset, optimizers):

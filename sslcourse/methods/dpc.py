@@ -26,11 +26,11 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse.augment import View, film_view
-from sslcourse.common import CourseError
-from sslcourse.encoders import ConvGRU
-from sslcourse.methods.base import Method, floats, video_floats_of, videos_of, wide
-from sslcourse.train import Recipe
+from sslcourse.encoders.sequences import ConvGRU
+from sslcourse.methods.base import Method, at_least_float32, floats, video_floats_of, videos_of
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import View, film_view
 
 # UCF101, the authors' code; shown beside our recipes, never executed.
 PAPER = dict(data="UCF101", encoder="2d3d-ResNet-18", optimizer="Adam", epochs=470, batch_size=32, lr=1e-3, weight_decay=1e-5,
@@ -79,7 +79,7 @@ def scores_of(prediction: Float[Tensor, "b p d y x"], target: Float[Tensor, "b p
     """Every predicted feature (row) against every true one (column): dot products, divided by the temperature."""
     if prediction.shape != target.shape:
         raise CourseError(f"predictions of shape {tuple(prediction.shape)} for {tuple(target.shape)}; they must agree in all axes")
-    return wide(cells(prediction)) @ wide(cells(target)).T / temperature
+    return at_least_float32(cells(prediction)) @ at_least_float32(cells(target)).T / temperature
 
 
 def dense_nce(prediction: Float[Tensor, "b p d y x"], target: Float[Tensor, "b p d y x"], temperature: float = 1.0,

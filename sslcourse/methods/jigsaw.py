@@ -34,11 +34,11 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor, nn
 
-from sslcourse.augment import View, as_float, crop_and_flip, grey
-from sslcourse.colour import from_lab, lab
-from sslcourse.common import CourseError
 from sslcourse.methods.base import Method, floats_of, images_of
-from sslcourse.train import Recipe
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import View, as_float, crop_and_flip, grey
+from sslcourse.transforms.colour import from_lab, lab
 
 # What is known of the authors' (abstract and figures), and Noroozi and Favaro's settings (their code); never executed.
 PAPER = dict(data="ImageNet", encoder="AlexNet", grid=3, target="ab of Lab", damage="one piece and all colours", side=255, cell=85, tile=64,

@@ -22,11 +22,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse import distributed
-from sslcourse.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
-from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, descend, floats_of, images_of, wide
-from sslcourse.train import Recipe
+from sslcourse.methods.base import Method, at_least_float32, descend, floats_of, images_of
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 
 # What the authors report for ImageNet with version 2; shown beside our recipes, never executed.
 PAPER = dict(data="ImageNet", encoder="ResNet-50", optimizer="SGD", epochs=200, batch_size=256, lr=0.03, weight_decay=1e-4,
@@ -45,7 +45,7 @@ def info_nce(q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], negatives: Float[
         raise CourseError(f"queries are {tuple(q.shape)} and keys {tuple(k.shape)}; both must be (n, d), row for row")
     if not temperature > 0:
         raise CourseError(f"temperature={temperature}; it divides the similarities and must be above 0")
-    q, k, negatives = (F.normalize(wide(x), dim=1) for x in (q, k.detach(), negatives.detach()))
+    q, k, negatives = (F.normalize(at_least_float32(x), dim=1) for x in (q, k.detach(), negatives.detach()))
     with torch.autocast(q.device.type, enabled=False):
         logits = torch.cat([(q * k).sum(1, keepdim=True), q @ negatives.T], 1) / temperature  # (n, 1 + m): the key first
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
@@ -53,7 +53,7 @@ def info_nce(q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], negatives: Float[
 
 def among_keys(q: Float[Tensor, "n d"], k: Float[Tensor, "m d"], first: int, temperature: float) -> Float[Tensor, ""]:
     """The same without a queue: query i finds key first + i among all keys of the batch (the paper's "end-to-end")."""
-    q, k = (F.normalize(wide(x), dim=1) for x in (q, k.detach()))
+    q, k = (F.normalize(at_least_float32(x), dim=1) for x in (q, k.detach()))
     with torch.autocast(q.device.type, enabled=False):
         logits = q @ k.T / temperature  # (n, m)
     return F.cross_entropy(logits, first + torch.arange(len(q), device=q.device))

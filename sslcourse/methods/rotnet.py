@@ -20,10 +20,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse.augment import View, crop_and_flip
-from sslcourse.common import CourseError
 from sslcourse.methods.base import Method, floats_of, images_of
-from sslcourse.train import Recipe
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import View, crop_and_flip
 
 # CIFAR-10 (section 4.1); shown beside our recipes, never executed.
 PAPER = dict(data="CIFAR-10", encoder="Network in Network", optimizer="SGD", epochs=100, batch_size=128, lr=0.1,

@@ -17,11 +17,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
-from sslcourse.common import CourseError
-from sslcourse.distributed import gather
-from sslcourse.methods.base import Method, floats_of, images_of, wide
-from sslcourse.train import Recipe
+from sslcourse.methods.base import Method, at_least_float32, floats_of, images_of
+from sslcourse.runtime.distributed import gather
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 
 # What the authors report for ImageNet (section 2 and appendix A); shown beside our recipes, never executed.
 PAPER = dict(data="ImageNet", encoder="ResNet-50", optimizer="LARS", epochs=100, batch_size=4096, lr=4.8,
@@ -43,7 +43,7 @@ def nt_xent(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"], temperature: flo
         raise CourseError(f"temperature={temperature}; it divides the similarities and must be above 0")
     z1, z2 = gather(z1), gather(z2)
     z = torch.cat([z1, z2])  # (2n, d)
-    z = F.normalize(wide(z), dim=1)
+    z = F.normalize(at_least_float32(z), dim=1)
     with torch.autocast(z.device.type, enabled=False):
         similarity = z @ z.T / temperature  # (2n, 2n)
     similarity = similarity.fill_diagonal_(float("-inf"))  # nobody is compared with itself

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse.augment import View, crop_and_flip
-from sslcourse.common import CourseError
 from sslcourse.methods.base import Method, floats_of, images_of
-from sslcourse.train import Recipe
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import View, crop_and_flip
 
 COURSE = Recipe(epochs=8, batch_size=128, lr=5e-3)
 GPU = Recipe(epochs=60, batch_size=512, lr=0.4, optimizer="sgd", weight_decay=5e-4)

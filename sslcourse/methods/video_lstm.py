@@ -27,11 +27,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse import common
-from sslcourse.common import CourseError
-from sslcourse.encoders import FrameLSTM
-from sslcourse.methods.base import Method, video_floats_of, wide
-from sslcourse.train import Recipe
+from sslcourse import runtime
+from sslcourse.encoders.sequences import FrameLSTM
+from sslcourse.methods.base import Method, at_least_float32, video_floats_of
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
 
 DATA = "toyvideos"
 ENCODERS = {"course": "pixel_lstm", "gpu": "patch_lstm"}
@@ -105,12 +105,12 @@ def nats_per_frame(logits: Float[Tensor, "... d"], target: Float[Tensor, "... d"
         logits: before the logistic function.
         target: values 0..1. Grey ones keep the loss above 0 even where it is perfect, see `floor`.
     """
-    return F.binary_cross_entropy_with_logits(wide(logits), wide(target), reduction="none").sum(-1).mean()
+    return F.binary_cross_entropy_with_logits(at_least_float32(logits), at_least_float32(target), reduction="none").sum(-1).mean()
 
 
 def squared_per_frame(output: Float[Tensor, "... d"], target: Float[Tensor, "... d"]) -> Float[Tensor, ""]:
     """Half the squared distance of a frame and its target, averaged over frames and films (the paper's loss for patches and percepts)."""
-    return 0.5 * (wide(output) - wide(target)).square().sum(-1).mean()
+    return 0.5 * (at_least_float32(output) - at_least_float32(target)).square().sum(-1).mean()
 
 
 LOSSES = {"bce": nats_per_frame, "squared": squared_per_frame}
@@ -347,9 +347,9 @@ class Classifier(Method):
 
 def fine_tuned(encoder: FrameLSTM, samples, classes: int, recipe: Recipe, seed: int = 0) -> Classifier:
     """A classifier trained on a few labelled films, from the encoder's weights. The encoder is left as it was."""
-    from sslcourse.train import fit
+    from sslcourse.train.loop import fit
 
-    torch.manual_seed(common.step_seed(seed, 0xC1A5))
+    torch.manual_seed(runtime.step_seed(seed, 0xC1A5))
     method = Classifier(encoder, classes)
     fit(method, samples, recipe.but(batch_size=min(recipe.batch_size, len(samples)), seed=seed))
     return method

@@ -27,11 +27,14 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse import clustering, distributed, encoders, features, sounds
-from sslcourse.augment import View, film_view
-from sslcourse.common import CourseError
-from sslcourse.methods.base import Ear, Method, sounds_of, video_floats_of, videos_of, wide
-from sslcourse.train import Recipe
+from sslcourse import encoders
+from sslcourse.methods.base import Ear, Method, at_least_float32, sounds_of, video_floats_of, videos_of
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import clustering, features
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import sounds
+from sslcourse.transforms.augment import View, film_view
 
 # The released network and the paper's text; shown beside our recipes, never executed.
 PAPER = dict(data="Kinetics, AudioSet, IG-Random (65M clips)", encoder="R(2+1)D-18", ear="ResNet-18 on log-mel", optimizer="SGD",
@@ -63,7 +66,7 @@ def whose(variant: str) -> dict[str, tuple[str, ...]]:
 
 def joint(*h: Float[Tensor, "n _"]) -> Float[Tensor, "n e"]:
     """Features of the same clips side by side, each brought to length 1 first, so that neither drowns the other in the distances."""
-    return torch.cat([F.normalize(wide(x), dim=1) for x in h], 1)
+    return torch.cat([F.normalize(at_least_float32(x), dim=1) for x in h], 1)
 
 
 def by_kmeans(starts: int = 4, iterations: int = 50) -> Partition:
@@ -85,7 +88,7 @@ def cluster_loss(logits: Float[Tensor, "b k"], label: Int[Tensor, " b"], size: I
             and a giant cluster is worth predicting always; at 1 all clusters do (DeepCluster's sampling), and one of three clips shakes the
             network as much as one of three hundred.
     """
-    logits = wide(logits)
+    logits = at_least_float32(logits)
     count = size.to(logits.dtype)
     weight = torch.where(count > 0, count.clamp_min(1) ** -balance, 0.0)  # (k,)
     weight = weight * count.sum() / (weight * count).sum()
@@ -165,7 +168,7 @@ class XDC(Method):
     @torch.no_grad()
     def features(self, dataset) -> dict[str, Float[Tensor, "n d"]]:
         """Network -> features of all clips, plain, in their order, in eval mode."""
-        rows = features.passing(self, dataset, lambda batch: self.encoded(video_floats_of(batch), self.ear.logmel(batch)), 256)
+        rows = features.map_batches(self, dataset, lambda batch: self.encoded(video_floats_of(batch), self.ear.logmel(batch)), 256)
         return {name: torch.cat([row[name].float() for row in rows]) for name in self.whose}
 
     def round(self, h: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 import traitlets
 from torch import nn
 
-from sslcourse import features
-from sslcourse.common import CourseError
 from sslcourse.data import captions, toybox
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 MOST_PICTURES = 300  # each of them travels to the page
@@ -87,9 +87,10 @@ class Captions(View):
     def picture(self) -> bytes:
         """The first caption with its nearest pictures, and one picture with its nearest captions."""
         from sslcourse import show
+        from sslcourse.show import sheets
 
         found = self.nearest(self._start, 10)
-        sheet = show._Sheet(620, 262)
+        sheet = sheets.Sheet(620, 262)
         sheet.text(6, 6, f"“{self._start}”: the nearest pictures", 10.5, ha="left", fontweight="bold")
         image = show.to_uint8(self._samples.image)
         for i, at in enumerate(found.tolist()):

@@ -21,9 +21,11 @@ import torch
 import traitlets
 from torch import Tensor
 
-from sslcourse import augment, show
-from sslcourse.common import CourseError
+from sslcourse import show
 from sslcourse.data import toybox as world
+from sslcourse.runtime.errors import CourseError
+from sslcourse.show import look, sheets
+from sslcourse.transforms import augment
 from sslcourse.widgets.views import View, script
 
 MOST_DRAWN = 130  # pictures that a page without a kernel carries
@@ -257,7 +259,7 @@ def toybox(size: int = 192, seed: int = 0) -> Explorer:
         page[:, :size, :3], page[:, :size, 3] = big, 255
         page[:64, size + 10 :, :3], page[:64, size + 10 :, 3] = twice[:size], 255
         picture = Image.fromarray(page)
-        return show._encode(picture), f"{world.caption(scene, 0)}   (small: the 32 pixels that the network gets)"
+        return look.png_bytes(picture), f"{world.caption(scene, 0)}   (small: the 32 pixels that the network gets)"
 
     def anything(state) -> dict:
         drawn = {name: float(torch.empty(1).uniform_(*world.RANGES[name], generator=_dice)) for name in world.RANGES}
@@ -328,7 +330,7 @@ def _views_page(original: Tensor, made: Tensor, side: int, columns: int) -> byte
     paste(first, 0, 0)
     for i, tile in enumerate(tiles):
         paste(tile, i // columns * (h + gap), first.shape[1] + apart + i % columns * (w + gap))
-    return show._encode(Image.fromarray(page))
+    return look.png_bytes(Image.fromarray(page))
 
 
 # ---------------------------------------------------------------------------------------------- the loss
@@ -395,7 +397,7 @@ def _at_once(figure: show.Picture) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    with show._lock, show.matplotlib.rc_context(show._LOOK):
+    with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
         figure.canvas.draw()
         Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
@@ -404,12 +406,12 @@ def _at_once(figure: show.Picture) -> bytes:
 _ROW, _TOP, _LENGTH = 27, 34, 250  # of the bars, in pixels
 
 
-@show._drawing
+@look.in_course_style
 def _bars_ground(cosine, anchor, partner, others, count, pictures, n) -> np.ndarray:
     """All of the bars' page that the temperature does not touch, as pixels: names, thumbnails, similarities, the axis."""
     rows = [partner, *others]
     left = 136 if pictures is not None else 104
-    sheet = show._Sheet(left + _LENGTH + 150, _TOP + len(rows) * _ROW + 40)
+    sheet = sheets.Sheet(left + _LENGTH + 150, _TOP + len(rows) * _ROW + 40)
     sheet.text(6, 6, f"image {anchor + 1} as anchor", 10.5, ha="left", fontweight="bold")
     bottom = _TOP + len(rows) * _ROW
     for at in (0, 0.25, 0.5, 0.75, 1):
@@ -431,10 +433,10 @@ def _bars_ground(cosine, anchor, partner, others, count, pictures, n) -> np.ndar
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
-@show._drawing
+@look.in_course_style
 def _bars(ground: np.ndarray, values: Sequence[float], left: int) -> show.Picture:
     """Bars and their numbers on a page that `_bars_ground` drew: the partner's pull on top, then the pushes."""
-    sheet = show._Sheet(ground.shape[1], ground.shape[0])
+    sheet = sheets.Sheet(ground.shape[1], ground.shape[0])
     sheet.canvas[:] = ground
     for i, value in enumerate(values):
         y, colour = _TOP + i * _ROW, show.COLOURS[0] if i == 0 else show.COLOURS[4]

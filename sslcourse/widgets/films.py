@@ -15,7 +15,7 @@ import numpy as np
 import torch
 import traitlets
 
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets.views import View, Whole, filmstrip, script
 
 LARGEST = 256  # pixels along a side of a frame
@@ -93,6 +93,7 @@ class Films(View):
     def picture(self) -> bytes:
         """The first film of each row as a strip of up to eight frames."""
         from sslcourse import show
+        from sslcourse.show import look, sheets
 
         count, height, width = next(iter(self._rows.values())).shape[1:4]
         chosen = np.unique(np.linspace(0, count - 1, min(STRIP, count)).round().astype(int))
@@ -100,14 +101,14 @@ class Films(View):
         tiles = {name: [show.enlarge(x[0, f], side) for f in chosen] for name, x in self._rows.items()}
         high, wide = next(iter(tiles.values()))[0].shape[:2]
         left, pitch, top = 124, max(wide + 6, 34), 46
-        sheet = show._Sheet(left + len(chosen) * pitch + 8, top + len(tiles) * (high + 10))
+        sheet = sheets.Sheet(left + len(chosen) * pitch + 8, top + len(tiles) * (high + 10))
         head = self.about["title"] or ("films" if max(len(x) for x in self._rows.values()) == 1 else "films, the first of each row")
         sheet.text(8, 5, head, 10.5, ha="left", fontweight="bold")
         for i, f in enumerate(chosen):
             sheet.text(left + i * pitch + wide / 2, 28, f"frame {f + 1}" if not i else str(f + 1), 8.5)
         for r, (name, strip) in enumerate(tiles.items()):
             y = top + r * (high + 10)
-            sheet.text(left - 8, y + high / 2, show._wrap(name, left - 14), ha="right", va="center")
+            sheet.text(left - 8, y + high / 2, look.wrapped(name, left - 14), ha="right", va="center")
             for i, (f, tile) in enumerate(zip(chosen, strip)):
                 sheet.paste(tile, left + i * pitch, y)
                 if f in self._marks.get(name, ()):

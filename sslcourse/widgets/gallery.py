@@ -7,8 +7,8 @@ import torch
 import traitlets
 from torch import nn
 
-from sslcourse import features
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 MOST_UNITS = 64  # of a layer that are shown
@@ -70,13 +70,14 @@ class Filters(View):
     def picture(self) -> bytes:
         """The first layer's kernels, and for four of its units the patches that excite them most."""
         from sslcourse import show
+        from sslcourse.show import sheets
 
         name = next(iter(self._found))
         tiles = [show.enlarge(t, 30) for t in self._kernels[-1]]
         side, columns = tiles[0].shape[0] + 4, 16
         rows = -(-len(tiles) // columns)
         units = list(range(0, len(tiles), max(1, len(tiles) // 4)))[:4]
-        sheet = show._Sheet(max(columns * side + 12, 620), 28 + rows * side + 18 + len(units) * 46)
+        sheet = sheets.Sheet(max(columns * side + 12, 620), 28 + rows * side + 18 + len(units) * 46)
         sheet.text(6, 5, f"{self.about['title'] or 'filters of ' + name}", 10.5, ha="left", fontweight="bold")
         for i, tile in enumerate(tiles):
             sheet.paste(tile, 6 + i % columns * side, 28 + i // columns * side)
@@ -103,7 +104,7 @@ def filters(method: nn.Module, samples, history=None, *, layers=None, top: int =
         layers: names of the layers to search; all by default.
         top: patches for each unit, 1 to 16.
     """
-    from sslcourse.encoders import first_filters
+    from sslcourse.encoders.images import first_filters
     from sslcourse.widgets.replay import Replay
 
     encoder = method if hasattr(method, "layers") else getattr(method, "f", None)

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import traitlets
 
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 MOST_POINTS = 20_000  # hover and lasso still answer within 50 ms, a new colouring within about 100
@@ -661,16 +661,17 @@ class Clusters(View):
 def _all_columns(labels, classes, columns, predicted, n: int) -> list[Column]:
     """The label first, then what was predicted, then the columns of the caller's."""
     from sslcourse import show
+    from sslcourse.show import look
 
     found: list[Column] = []
     if labels is not None:
         codes = _classes(labels, n)
-        found.append(Column("label", "category", codes, tuple(show._class_names(classes, codes))))
+        found.append(Column("label", "category", codes, tuple(look.class_names_of(classes, codes))))
     if predicted is not None:
         if labels is None:
             raise CourseError("predicted came without labels; pass both, so that right and wrong can be told")
         guess = _classes(predicted, n, "predicted")
-        names = tuple(show._class_names(classes, np.maximum(codes, guess)))
+        names = tuple(look.class_names_of(classes, np.maximum(codes, guess)))
         found.append(Column("predicted", "category", guess, names))
         verdict = np.where((codes < 0) | (guess < 0), -1, (codes != guess).astype(np.int64))
         found.append(Column("correct", "category", verdict, ("right", "wrong"), colours=(show.RIGHT, show.WRONG), marks=("circle", "cross"),
@@ -713,8 +714,9 @@ def _scaled(xy: np.ndarray, column: Column, at: np.ndarray, title: str | None):
     from matplotlib.colors import ListedColormap
 
     from sslcourse import show
+    from sslcourse.show import look
 
-    @show._drawing
+    @look.in_course_style
     def drawn():
         picture = show.Picture(6.7, 5.4 + (0.3 if title else 0), layout="constrained")
         ax = picture.subplots()
@@ -775,6 +777,7 @@ class Neighbours(View):
 
     def __init__(self, spaces, images, labels=None, *, classes=(), k=8, query=0, title=""):
         from sslcourse import show
+        from sslcourse.show import look
 
         self._images = show.to_uint8(images).transpose(0, 3, 1, 2)
         n = len(self._images)
@@ -785,7 +788,7 @@ class Neighbours(View):
             raise CourseError(f"k={k}; there are {n - 1} other images, ask for 1 to {min(MOST_NEIGHBOURS, n - 1)} neighbours")
         self._k, self._count, self._title = int(k), n, str(title)
         self._labels = None if labels is None else _classes(labels, n)
-        names = [] if labels is None else show._class_names(classes, self._labels)
+        names = [] if labels is None else look.class_names_of(classes, self._labels)
         self._classes = names
         pairs = {name: nearest(f, self._k) for name, f in self._spaces.items()}
         self.indices = {name: i for name, (i, _) in pairs.items()}

@@ -6,8 +6,8 @@ import torch
 import traitlets
 from torch import Tensor, nn
 
-from sslcourse.augment import grey
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
+from sslcourse.transforms.augment import grey
 from sslcourse.widgets.views import View, Whole, script, sprite
 
 MOST = 12  # puzzles in a view
@@ -41,12 +41,13 @@ class Puzzle(View):
     def picture(self) -> bytes:
         """Up to two puzzles: as they are given, as the network mends them, and as they were."""
         from sslcourse import show
+        from sslcourse.show import sheets
 
         n = self._order.shape[1]
         across, side, apart = round(n**0.5), 45, 2
         board = across * (side + apart) - apart
         count = min(2, len(self._order))
-        sheet = show._Sheet(3 * (board + 26) + 14, 46 + count * (board + 16))
+        sheet = sheets.Sheet(3 * (board + 26) + 14, 46 + count * (board + 16))
         sheet.figure._colours = 256  # true colour would cost three times the bytes
         sheet.text(8, 5, self.about["title"] or "damaged puzzles", 10.5, ha="left", fontweight="bold")
         for column, name in enumerate(("the puzzle", "the network's answer", "what it was")):

@@ -15,9 +15,10 @@ from collections.abc import Iterable, Iterator
 import torch
 from torch import nn
 
-from sslcourse import checkpoints, encoders, evaluate, features
-from sslcourse.common import CourseError
+from sslcourse import encoders, evaluate
 from sslcourse.data.datasets import Data
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import checkpoints, features
 from sslcourse.widgets.live import Panel
 from sslcourse.widgets.replay import Replay, beside
 

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import traitlets
 
-from sslcourse import common
-from sslcourse.common import CourseError
+from sslcourse import runtime
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 VERSION = 2
@@ -81,7 +81,7 @@ def _numbers(values, name: str) -> np.ndarray:
 
 def _pack_maps(frames: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
     """Positions, labels and assignments of all frames, and the half-width of the square that holds every position."""
-    from sslcourse.widgets.live import NEAREST
+    from sslcourse.widgets.strips import NEAREST
 
     stack = _filled(frames, "xy", "(N, 2)")
     if stack is None:
@@ -161,7 +161,7 @@ def pack(frames: Sequence[Mapping], classes: Sequence[str] = (), title: str = ""
         classes, title: for legend and heading.
         pictures, truth: (M, 3, H, W) and (M,), the samples whose predictions are recorded.
     """
-    from sslcourse.widgets.live import PLAIN
+    from sslcourse.widgets.strips import PLAIN
 
     frames = list(frames)
     if not frames:
@@ -307,7 +307,7 @@ class Replay(View):
         words = json.dumps({**run.words, "version": VERSION})
         buffer = io.BytesIO()
         np.savez_compressed(buffer, words=np.array(words), sha256=np.array(_digest(words, run.arrays)), **run.arrays)
-        with common.atomic(path) as temporary:
+        with runtime.atomic(path) as temporary:
             temporary.write_bytes(buffer.getvalue())
         return path
 
@@ -352,7 +352,8 @@ def _drawn(run: Run, frame: int):
     from PIL import Image
 
     from sslcourse import show
-    from sslcourse.widgets import live
+    from sslcourse.show import look
+    from sslcourse.widgets import frame as panel_frame
 
     a, names, reach, epochs = run.arrays, run.words["names"], run.words["reach"], run.words["epochs"]
     rows = [{"epoch": e, **{k: float(v) for k, v in zip(names, column) if not math.isnan(v)}}
@@ -360,8 +361,8 @@ def _drawn(run: Run, frame: int):
     maps, filters = a["positions"], a["kernels"]
     xy = (maps[frame].astype(np.float32) / _FULL * 2 - 1) * reach if maps.shape[1] else None
     labels = np.where(a["labels"] == NOBODY, -1, a["labels"].astype(int))
-    with show._lock, show.matplotlib.rc_context(show._LOOK):
-        figure = live.draw(rows, names, int(epochs[-1]), run.words["title"], xy, labels, run.words["classes"],
+    with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
+        figure = panel_frame.draw(rows, names, int(epochs[-1]), run.words["title"], xy, labels, run.words["classes"],
                            filters[frame] if filters.shape[1] else None, reach, _strips_at(run, frame))  # fmt: skip
         figure.canvas.draw()
         top = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())

@@ -20,8 +20,8 @@ import traitlets
 from torch import Tensor
 from torch.nn import functional as F
 
-from sslcourse.common import CourseError
-from sslcourse.tracking import attention, checked, overlap, propagate, reference_frames, to_cells, to_pixels, unit_vectors  # noqa: F401
+from sslcourse.evaluate.tracking import attention, checked, overlap, propagate, reference_frames, to_cells, to_pixels, unit_vectors  # noqa: F401
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets.views import View, Whole, filmstrip, packed, script
 
 LARGEST = 256  # pixels along a side of a frame: the view draws them all, and a mask is as large as a frame
@@ -105,7 +105,7 @@ def dense(encoder, frames, layer: str) -> Tensor:
     Returns:
         (D, T, h, w) float32 on the CPU, at the layer's own resolution.
     """
-    from sslcourse.features import frozen
+    from sslcourse.train.features import frozen
 
     if layer not in encoder.layers:
         raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
@@ -318,8 +318,9 @@ class Pointer(View):
 
     def picture(self) -> bytes:
         from sslcourse import show
+        from sslcourse.show import look
 
-        with show._lock, show.matplotlib.rc_context(show._LOOK):
+        with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
             return show.png(_pointer_picture(self))
 
 
@@ -334,6 +335,7 @@ def _pointer_picture(view: Pointer):
     from matplotlib.patches import Circle, Rectangle
 
     from sslcourse import show
+    from sslcourse.show import sheets
 
     frames, frame, (x, y) = view._frames, view.frame, view.pixel
     height, width = frames.shape[1:3]
@@ -343,7 +345,7 @@ def _pointer_picture(view: Pointer):
     gap, top, columns = 12, 34, 3
     rows = max(1, math.ceil(len(refs) / columns))
     left = 2 * gap + width * big
-    page = show._Sheet(left + columns * (max(width * small, 136) + gap), top + max(height * big + 26, rows * (height * small + 26)) + 20)
+    page = sheets.Sheet(left + columns * (max(width * small, 136) + gap), top + max(height * big + 26, rows * (height * small + 26)) + 20)
     page.text(gap, 8, view.about["title"] or "Where does this pixel come from?", 11, ha="left", fontweight="bold")
     page.paste(show.enlarge(frames[frame], max(height, width) * big), gap, top)
     page.text(gap, top + height * big + 5, f"frame {frame + 1}: the pixel at ({x}, {y})", 9, ha="left")
@@ -538,8 +540,9 @@ class Clip(View):
 
     def picture(self) -> bytes:
         from sslcourse import show
+        from sslcourse.show import look
 
-        with show._lock, show.matplotlib.rc_context(show._LOOK):
+        with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
             return show.png(_clip_picture(self))
 
 

@@ -3,7 +3,7 @@
 
 from sslcourse.data.toybox.films import MOTIONS, POINTS, WAYS, tracks, truth, videos
 from sslcourse.data.toybox.moving import MATERIALS, Film, bounce, crossing, strike
-from sslcourse.data.toybox.sets import caption, images
+from sslcourse.data.toybox.pictures import caption, images
 from sslcourse.data.toybox.solids import NAMES as SHAPES
 from sslcourse.data.toybox.sounding import EVENTS, events, film
 from sslcourse.data.toybox.world import ANGLES, CATEGORIES, PATTERNS, RANGES, factors, render, scene

@@ -25,10 +25,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
-from sslcourse.data.toybox import kept, world
+from sslcourse.data.toybox import disk_cache, world
 from sslcourse.data.toybox.solids import NAMES
+from sslcourse.runtime.errors import CourseError
 
 WAYS = ("clockwise", "counter-clockwise")
 MOTIONS = tuple(f"large {a}, small {b}" for a, b in itertools.product(("cw", "ccw"), repeat=2))
@@ -36,7 +36,7 @@ POINTS = ("centre", "first", "second", "third", "fourth")  # key-points of a sol
 
 _RADIUS = 0.85  # of a solid of size 1, in halves of a picture (see `world`)
 _ARM = 0.55  # of the radius: how far from the centre the four key-points sit, inside of every solid's outline in most poses
-_GRID = 6  # cells along a side of the ground's noise; it repeats after so many
+GROUND_CELLS = 6  # cells along a side of the ground's noise; it repeats after so many
 _CHUNK = 64  # films drawn at once
 _SPLIT_ID = {"train": 0, "validation": 1, "test": 2}
 
@@ -59,7 +59,7 @@ class Scenes:
 # ---------------------------------------------------------------------------------------------- draws
 
 
-class _Draws:
+class Draws:
     """Random numbers, one row per film, so that the first films are the same whatever their number is."""
 
     def __init__(self, n: int, seed: int, split: str, stream: int, columns: int):
@@ -88,7 +88,7 @@ class _Draws:
         return self.below(2, *shape).float() * 2 - 1
 
 
-def _looks(draw: _Draws, k: int, alike: bool = False) -> dict[str, Tensor]:
+def appearance(draw: Draws, k: int, alike: bool = False) -> dict[str, Tensor]:
     """Every solid has a pattern: on a plain one neither spin nor places could be told."""
     hue = draw.between(0, 1, k)
     return {
@@ -98,23 +98,23 @@ def _looks(draw: _Draws, k: int, alike: bool = False) -> dict[str, Tensor]:
     }  # fmt: skip
 
 
-def _grounds(draw: _Draws, drift: float) -> tuple[dict[str, Tensor], Tensor]:
+def _grounds(draw: Draws, drift: float) -> tuple[dict[str, Tensor], Tensor]:
     way = draw.between(0, 2 * math.pi)
     speed = drift * draw.between(0.3, 1)
     ground = {"light": draw.between(5, 7), "ground_hue": draw.between(0, 1), "ground": draw.between(0.2, 0.8),
-              "speckle": draw.below(2**24), "grain": draw.between(0, 1, _GRID, _GRID, 3)}  # fmt: skip
+              "speckle": draw.below(2**24), "grain": draw.between(0, 1, GROUND_CELLS, GROUND_CELLS, 3)}  # fmt: skip
     return ground, torch.stack([speed * way.cos(), speed * way.sin()], 1)
 
 
-def _gains(draw: _Draws, gain: float) -> Callable[[Tensor], Tensor]:
+def _gains(draw: Draws, gain: float) -> Callable[[Tensor], Tensor]:
     """Brightness that swings, each film at its own pace."""
     phase, pace = draw.between(0, 2 * math.pi), draw.between(0.5, 1.5)
     return lambda t: 1 + gain * (phase[:, None] + pace[:, None] * t).sin()
 
 
 def _motions(n: int, seed: int, split: str, drift: float) -> Scenes:
-    draw = _Draws(n, seed, split, 0x71D, 170)
-    looks = _looks(draw, 2)
+    draw = Draws(n, seed, split, 0x71D, 170)
+    looks = appearance(draw, 2)
     ground, moved = _grounds(draw, drift)
     way = draw.below(2, 2)  # of the large one and of the small one
     sense = 2 * way.float() - 1  # +1: counter-clockwise, y being up
@@ -140,8 +140,8 @@ def _motions(n: int, seed: int, split: str, drift: float) -> Scenes:
 
 def _straight(n: int, seed: int, split: str, count: int, side: int, speed: tuple[float, float], radius: tuple[float, float], spin: float,
               scale: float, gain: float, drift: float, alike: bool) -> Scenes:  # fmt: skip
-    draw = _Draws(n, seed, split, 0x74C, 160 + 16 * count)
-    looks = _looks(draw, count, alike)
+    draw = Draws(n, seed, split, 0x74C, 160 + 16 * count)
+    looks = appearance(draw, count, alike)
     ground, moved = _grounds(draw, drift)
     gains = _gains(draw, gain)
     size = draw.between(*radius, count) / (side / 2) / _RADIUS  # (N, K)
@@ -170,13 +170,13 @@ def _ground_frames(scenes: Scenes, index: slice, t: Tensor, side: int, strength:
     """(n, T, H*W, 3): the ground of `world`, moving. Its noise repeats after `_GRID` cells, so it never ends."""
     grain = scenes.ground["grain"][index] - 0.5  # (n, 6, 6, 3)
     hue, ground = scenes.ground["ground_hue"][index], scenes.ground["ground"][index]
-    cells = (_GRID - 1) / 2  # per half of a picture, as in a still picture
+    cells = (GROUND_CELLS - 1) / 2  # per half of a picture, as in a still picture
     axis = (torch.arange(side) + 0.5) / side * 2 - 1
     moved = scenes.drift[index][:, None] * t[:, None]  # (n, T, 2) in halves
 
     def weights(place: Tensor) -> Tensor:  # (n, T, side) in cells -> (n, T, side, 6): linear between neighbours
-        away = (place[..., None] - torch.arange(_GRID)).remainder(_GRID)
-        return (1 - torch.minimum(away, _GRID - away)).clamp_min(0)
+        away = (place[..., None] - torch.arange(GROUND_CELLS)).remainder(GROUND_CELLS)
+        return (1 - torch.minimum(away, GROUND_CELLS - away)).clamp_min(0)
 
     across = weights((axis - moved[..., :1] + 1) * cells)
     down = weights((axis + moved[..., 1:] + 1) * cells)  # y is up, rows go down
@@ -454,7 +454,7 @@ def _check_tracks(count, speed, radius, size, spin, scale, gain, blur) -> None:
 
 def _kept(name: str, n: int, frames: int, size: int, cache: bool, drawn: Callable[[], tuple[Tensor, Tensor]]) -> tuple[Tensor, Tensor]:
     """The films from the disk, or drawn and put there."""
-    path = kept.place("films", name)
+    path = disk_cache.place("films", name)
     shapes = {"video": (n, 3, frames, size, size), "mask": (n, frames, size, size)}
-    found = kept.arrays(path, shapes, lambda: {k: v.numpy() for k, v in zip(shapes, drawn())}, cache)
+    found = disk_cache.arrays(path, shapes, lambda: {k: v.numpy() for k, v in zip(shapes, drawn())}, cache)
     return torch.from_numpy(found["video"]), torch.from_numpy(found["mask"])

@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse.common import CourseError
 from sslcourse.data.toybox import world
+from sslcourse.runtime.errors import CourseError
 
 
 @dataclass(frozen=True)
@@ -46,8 +46,8 @@ MATERIALS = {
 }
 
 FLOOR = -0.86  # where the floor begins
-_PITCH = 65.0  # Hz of the lowest partial of a body of radius 1: a radius of 4 pixels in 32 gives 260 Hz
-_USUAL = 6.25  # impact speed that sounds at full strength
+PITCH = 65.0  # Hz of the lowest partial of a body of radius 1: a radius of 4 pixels in 32 gives 260 Hz
+USUAL_SPEED = 6.25  # impact speed that sounds at full strength
 _LOUD = 0.35  # of full scale for one partial at the usual speed: room for partials and impacts that add up
 _SLOWEST = 0.375  # a slower impact is the last: the body comes to rest
 _FLIGHTS = (0.28, 0.75)  # seconds between two impacts of a body that is kicked
@@ -113,7 +113,7 @@ def strike(times, speeds, radius: float, material: str = "wood", *, seconds: flo
         raise CourseError(f"impacts at {np.round(times, 3).tolist()} s do not lie within {seconds} s; make seconds longer")
     rng = np.random.default_rng([seed, 0x50D])
     of = MATERIALS[material]
-    lowest = _PITCH / radius * math.exp(0.08 * rng.standard_normal())
+    lowest = PITCH / radius * math.exp(0.08 * rng.standard_normal())
     pitch = lowest * np.array(of.ratios) * (1 + 0.01 * rng.standard_normal(len(of.ratios)))
     audible = pitch < 0.97 * rate / 2
     pitch, amplitude = pitch[audible, None], np.array(of.amplitudes)[audible, None]  # (M, 1)
@@ -124,7 +124,7 @@ def strike(times, speeds, radius: float, material: str = "wood", *, seconds: flo
         t = np.arange(start, length) / rate - time  # (L',) seconds since this impact
         partials = (amplitude * np.exp(-decay * t) * np.sin(2 * math.pi * pitch * t)).sum(0)
         contact = of.click * rng.standard_normal(len(t)) * np.exp(-300 * t)
-        wave[start:] += _LOUD * (speed / _USUAL) ** 1.2 * (partials + contact)
+        wave[start:] += _LOUD * (speed / USUAL_SPEED) ** 1.2 * (partials + contact)
     peak = np.abs(wave).max()
     return torch.from_numpy((wave * min(1, 0.98 / max(peak, 1e-12))).astype(np.float32))
 
@@ -163,9 +163,9 @@ def bounce(shape: str = "sphere", material: str = "wood", *, size: float = 0.4, 
     ground, top, wall = FLOOR + down, 0.98 - up, 0.98 - aside
     times, speeds, flights = _fall(rng, top - ground, gravity, restitution, seconds)
     at = (np.arange(count) + 0.5) / fps
-    height, resting = _heights(at, times, speeds, flights, gravity, top - ground)
+    height, resting = heights_above_ground(at, times, speeds, flights, gravity, top - ground)
     pace = rng.uniform(0.15, 0.6) * rng.choice([-1, 1])
-    across = _between_walls(rng.uniform(-wall, wall) + pace * np.minimum(at, resting), wall)
+    across = between_walls(rng.uniform(-wall, wall) + pace * np.minimum(at, resting), wall)
     centres = np.stack([across, ground + height], 1)[:, None]  # (T, 1, 2)
     frames, masks = _drawn([body], centres, side, background, noise, seed, floor=True)
     return Film(frames, masks, _in_pixels(centres, side), (shape,), float(fps),
@@ -263,7 +263,7 @@ def _fall(rng, room: float, gravity: float, restitution: float | None, seconds: 
     return np.array(times), np.array(speeds), np.array(flights)
 
 
-def _heights(at: np.ndarray, times, speeds, flights, gravity: float, room: float) -> tuple[np.ndarray, float]:
+def heights_above_ground(at: np.ndarray, times, speeds, flights, gravity: float, room: float) -> tuple[np.ndarray, float]:
     """Height above the place of contact at the given times, and when the body has come to rest (infinity: not in this film)."""
     if not len(times):
         raise CourseError("the film ends before the first impact; make seconds longer or gravity stronger")
@@ -277,7 +277,7 @@ def _heights(at: np.ndarray, times, speeds, flights, gravity: float, room: float
     return height, float(times[-1]) if flights[-1] == 0 else math.inf
 
 
-def _between_walls(x: np.ndarray, wall: float) -> np.ndarray:
+def between_walls(x: np.ndarray, wall: float) -> np.ndarray:
     """A straight path, folded back wherever it meets a wall."""
     period = 4 * wall
     return np.abs((x - wall) % period - 2 * wall) - wall

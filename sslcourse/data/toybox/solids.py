@@ -10,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 
 NAMES = ("sphere", "cube", "cylinder", "cone", "torus", "capsule", "octahedron", "cross", "link", "disc")
 REACH = 1.02  # no solid extends further from its centre

@@ -28,10 +28,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
-from sslcourse.data.toybox import films, kept, moving, world
+from sslcourse.data.toybox import disk_cache, films, moving, world
 from sslcourse.data.toybox.solids import NAMES
+from sslcourse.runtime.errors import CourseError
 
 EVENTS = ("bounce", "thud", "hammer", "scrape", "roll", "whoosh")
 STRUCK = ("bounce", "thud", "hammer")  # those that are heard at single moments
@@ -82,7 +82,7 @@ def programme(event: str, rng: np.random.Generator, seconds: float, radius: floa
     def aside(pace: float) -> Callable[[np.ndarray], np.ndarray]:
         # Starts on the side from which it comes, so that the wall is far: its first way is what `direction` names.
         first = -way * abs(start)
-        return lambda t: moving._between_walls(first + way * pace * t, wall)
+        return lambda t: moving.between_walls(first + way * pace * t, wall)
 
     if event == "bounce":
         gravity, left = rng.uniform(14, 24), rng.uniform(0.75, 0.9)
@@ -99,7 +99,7 @@ def programme(event: str, rng: np.random.Generator, seconds: float, radius: floa
             time, speed = time + flight, gravity * flight / 2
         times, speeds, flights = (np.array(v) for v in (times, speeds, flights))
         across = aside(rng.uniform(0.15, 0.6))
-        return Programme(lambda t: (across(t), moving._heights(t, times, speeds, flights, gravity, room)[0], 0 * t), times, speeds, None)
+        return Programme(lambda t: (across(t), moving.heights_above_ground(t, times, speeds, flights, gravity, room)[0], 0 * t), times, speeds, None)
     if event == "thud":
         gravity, high = rng.uniform(16, 25), min(room, 1.2) * rng.uniform(0.6, 1)
         fall = math.sqrt(2 * high / gravity)
@@ -167,7 +167,7 @@ def programme(event: str, rng: np.random.Generator, seconds: float, radius: floa
             return pace * (t + swing / w * (np.cos(phase) - np.cos(w * t + phase)))
 
         def rolled(t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            x = moving._between_walls(first + way * gone(t), wall)
+            x = moving.between_walls(first + way * gone(t), wall)
             return x, 0 * t, -(x - first) / radius
 
         return Programme(rolled, np.zeros(0), np.zeros(0),
@@ -206,7 +206,7 @@ def sound(event: str, made: Programme, rng: np.random.Generator, seconds: float,
         seed = int(rng.integers(2**31))
         return moving.strike(made.times, made.speeds, radius, _MATERIALS[material], seconds=seconds, rate=RATE, seed=seed).numpy().astype(np.float64)
     t = np.arange(length) / RATE
-    lowest = moving._PITCH / radius * math.exp(0.08 * rng.standard_normal())
+    lowest = moving.PITCH / radius * math.exp(0.08 * rng.standard_normal())
     drive = np.clip(made.drive(t), 0, 2)
     if event == "scrape":
         centre, flutter = 2.5 * lowest * _BRIGHT[material], rng.uniform(8, 14)
@@ -362,7 +362,7 @@ def make(n: int, split: str = "train", *, seconds: float = 1.0, size: int = 32, 
             pan = (shown.path((np.arange(len(wave)) + 0.5) / RATE)[0] + 1) * math.pi / 4  # 0 is far left, a quarter turn far right
             ears.append(np.stack([recorded(2**0.5 * wave * np.cos(pan) + added, _channel(heard), channel, rng),
                                   recorded(2**0.5 * wave * np.sin(pan) + added, _channel(heard), channel, rng)]))  # fmt: skip
-        force = made.speeds.mean() if len(made.speeds) else made.drive(at).mean() * moving._USUAL
+        force = made.speeds.mean() if len(made.speeds) else made.drive(at).mean() * moving.USUAL_SPEED
         way = x[min(2, len(x) - 1)] > x[0]
         rows.append((event, material, shiny, radius, force, way, ground, heard, second, outside, floor, shown.times, shown.speeds))
     event, material, shiny, radius, force, way, ground, heard, second, outside, floor, times, speeds = zip(*rows)
@@ -398,8 +398,8 @@ def _padded(rows) -> Tensor:
 
 def _looks(n: int, seed: int, split: str) -> dict[str, Tensor]:
     """(n, 2): the silent solid, and in front of it the one that is heard; `roll` (n,) is the second one's pose, and further columns are (n,)."""
-    draw = films._Draws(n, seed, split, 0xA5E, 24)
-    looks = films._looks(draw, 2)
+    draw = films.Draws(n, seed, split, 0xA5E, 24)
+    looks = films.appearance(draw, 2)
     return {**looks, "roll": draw.between(0, 2 * math.pi), "light": draw.between(5, 7), "bright": draw.between(0.85, 1.15),
             "speckle": draw.below(2**24), "path": draw.between(0, 1, 5)}  # fmt: skip
 
@@ -435,7 +435,7 @@ def _drawn(looks, poses: np.ndarray, ground: np.ndarray, floor: np.ndarray, seco
     ], 1)  # fmt: skip
     pose = {name: torch.stack([other[:, i], there[:, i]], 1) for i, name in enumerate(("x", "y", "roll", "size"))}
     banks = [np.random.default_rng([0xBA, int(b)]) for b in range(BANK + NEW)]
-    grain = torch.from_numpy(np.stack([r.random((films._GRID, films._GRID, 3), dtype=np.float32) for r in banks]))
+    grain = torch.from_numpy(np.stack([r.random((films.GROUND_CELLS, films.GROUND_CELLS, 3), dtype=np.float32) for r in banks]))
     tint, level = torch.from_numpy(np.stack([r.uniform((0, 0.2), (1, 0.8)) for r in banks])).float().unbind(1)
     which = torch.from_numpy(np.asarray(ground)).long()
     gloss = torch.stack([torch.full((n,), 0.3), torch.where(torch.from_numpy(np.asarray(shiny)), 0.9, 0.0)], 1)
@@ -454,8 +454,8 @@ def _drawn(looks, poses: np.ndarray, ground: np.ndarray, floor: np.ndarray, seco
 
 def _kept(split: str, n: int, seed: int, cache: bool, knobs: dict) -> dict[str, Tensor]:
     name = "-".join(f"{k}{v:g}" for k, v in knobs.items())
-    path = kept.place("sounding", f"{split}-{n}-{name}-seed{seed}")
+    path = disk_cache.place("sounding", f"{split}-{n}-{name}-seed{seed}")
     frames, size = round(knobs["seconds"] * FPS), knobs["size"]
     shapes = {"video": (n, 3, frames, size, size), "mask": (n, frames, size, size), "audio": (n, round(knobs["seconds"] * RATE)), "label": (n,)}
-    found = kept.arrays(path, shapes, lambda: {k: v.numpy() for k, v in make(n, split, seed=seed, **knobs).items()}, cache)
+    found = disk_cache.arrays(path, shapes, lambda: {k: v.numpy() for k, v in make(n, split, seed=seed, **knobs).items()}, cache)
     return {k: torch.from_numpy(v) for k, v in found.items()}

@@ -26,9 +26,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse import common
-from sslcourse.common import CourseError
+from sslcourse import runtime
 from sslcourse.data.toybox import solids
+from sslcourse.runtime.errors import CourseError
 
 SHAPES = solids.NAMES
 PATTERNS = ("plain", "stripes", "checks", "spots")
@@ -242,5 +242,13 @@ _tables: dict[str, Tensor] = {}
 
 def _noise_table(device: str) -> Tensor:
     if device not in _tables:
-        _tables[device] = torch.randn(2**20, generator=common.generator(0x5BEC)).to(device)
+        _tables[device] = torch.randn(2**20, generator=runtime.generator(0x5BEC)).to(device)
     return _tables[device]
+
+
+HUE_NAMES = ("red", "orange", "yellow", "green", "green", "turquoise", "turquoise", "blue", "blue", "purple", "pink", "pink")
+
+
+def hue_name(hue: float) -> str:
+    """The everyday word for a place on the colour wheel, 0 to 1."""
+    return HUE_NAMES[int((hue * 12 + 0.5) % 12)]
