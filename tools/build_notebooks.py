@@ -37,6 +37,7 @@ from processor_time import SECONDS, processor_seconds
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "source"
+RECORDED = ROOT / "build" / "lessons"  # lessons as they ran, with the states of their views, for the course's pages
 LIMIT = 450_000  # bytes of a stored notebook
 COMPARED = "nbval-check-output"  # tag of a cell whose output is the same on every machine; solutions are stored without outputs
 
@@ -119,23 +120,38 @@ def without_outputs(source: Path, folder: Path = NOTEBOOKS) -> dict[Path, str]:
     return found
 
 
-def execute(notebook: nbformat.NotebookNode) -> float:
-    """Run all cells as a student would; seconds of a processor that the kernel took, its start included."""
+# What a notebook's kernel is asked for once all cells have run.
+COLLECT = "from sslcourse.widgets import page\npage.collect({path!r})"
+
+
+def execute(notebook: nbformat.NotebookNode, states: Path | None = None) -> float:
+    """Run all cells as a student would; seconds of a processor that the kernel took, its start included.
+
+    Args:
+        states: a file for the states of all views of the notebook, which are asked for after the last cell, when the time has been taken.
+    """
     from nbclient import NotebookClient
 
     spent: list[float] = []
 
-    def look(notebook: nbformat.NotebookNode) -> None:
-        spent.append(processor_seconds(client.km.provisioner.pid))  # the kernel still lives
+    def look(cell_index: int, **_) -> None:
+        if cell_index < own:
+            spent.append(processor_seconds(client.km.provisioner.pid))  # the kernel still lives
 
+    own = len(notebook.cells)
+    if states is not None:
+        states.parent.mkdir(parents=True, exist_ok=True)
+        notebook.cells.append(nbformat.v4.new_code_cell(COLLECT.format(path=str(states.resolve()))))
     client = NotebookClient(
         notebook,
         timeout=300,
         resources={"metadata": {"path": str(NOTEBOOKS)}},
         store_widget_state=False,
-        on_notebook_complete=look,
+        on_cell_executed=look,
     )
     client.execute()
+    if states is not None:
+        notebook.cells.pop()
     return spent[-1]
 
 
@@ -228,7 +244,9 @@ def main() -> int:
         if options.without_outputs or is_homework(source):
             continue
         notebook = build(source)
-        seconds = execute(notebook)
+        RECORDED.mkdir(parents=True, exist_ok=True)
+        seconds = execute(notebook, RECORDED / f"{source.stem}.views.json")
+        nbformat.write(notebook, RECORDED / f"{source.stem}.ipynb")
         tidy(notebook)
         size = write(text_of(notebook), NOTEBOOKS / f"{source.stem}.ipynb")
         for cell in notebook.cells:
