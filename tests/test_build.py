@@ -6,8 +6,8 @@ import re
 import shutil
 
 import build_notebooks as build
+import lesson_runs
 import nbformat
-import processor_time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -174,7 +174,7 @@ def test_the_homework_runs_to_its_end(solution):
     notebook = build.build(HOMEWORK, solution)
     spent = build.execute(notebook)
     said = printed(notebook)
-    assert spent < processor_time.MOST_SLOWNESS * processor_time.SECONDS, "slower cores may take longer, but not by much"
+    assert spent < lesson_runs.MOST_SLOWNESS * lesson_runs.SECONDS, "slower cores may take longer, but not by much"
     assert f"homework_simclr: {15 if solution else 0} of 15 points so far" in said
     assert said.count("going on with the reference") == (0 if solution else 5)
     pictures = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs if "image/png" in o.get("data", {})]

@@ -7,8 +7,8 @@ import re
 import subprocess
 import sys
 
+import lesson_runs
 import nbformat
-import processor_time
 import pytest
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
@@ -32,7 +32,7 @@ def judged(folder: pathlib.Path, notebooks: dict[str, nbformat.NotebookNode], *o
     for name, made in notebooks.items():
         nbformat.write(made, folder / f"{name}.ipynb")
     (folder / "planted.py").write_text(
-        f"import nbval_guard, processor_time\nnbval_guard.SECONDS = {LIMIT}\nprocessor_time.slowness = lambda: 1.0\n"
+        f"import nbval_guard, lesson_runs\nnbval_guard.SECONDS = {LIMIT}\nlesson_runs.slowness = lambda: 1.0\n"
     )
     command = [sys.executable, "-m", "pytest", "-q", "-p", "nbval_guard", "-p", "planted", "-p", "no:cacheprovider"]
     command += ["--nbval-lax", "--nbval-current-env", "--rootdir", str(folder), *options]
@@ -96,7 +96,7 @@ def test_a_notebook_is_kept_as_it_ran_with_the_states_of_its_views(tmp_path):
 
 def test_slow_cores_never_get_twice_the_time():
     """A notebook that takes double its time fails on the slowest machine, too."""
-    assert 1 <= processor_time.slowness() <= processor_time.MOST_SLOWNESS < 2
+    assert 1 <= lesson_runs.slowness() <= lesson_runs.MOST_SLOWNESS < 2
 
 
 # ---------------------------------------------------------------------------------------------- what lessons compare

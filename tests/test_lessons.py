@@ -11,8 +11,7 @@ import pathlib
 
 import nbformat
 import pytest
-from browser import NOTEBOOK, PICTURES, lab, move_explorer, need, open_and_run, page, site, use_page, use_theme  # noqa: F401 (fixtures)
-from browser import keep as keep_picture
+from browser import NOTEBOOK, PICTURES, keep as keep_picture, lab, move_explorer, need, open_and_run, page, site, use_page, use_theme  # noqa: F401 (fixtures)
 
 pytestmark = pytest.mark.browser
 

@@ -32,12 +32,11 @@ from pathlib import Path
 
 import jupytext
 import nbformat
-from processor_time import SECONDS, processor_seconds
+from lesson_runs import COLLECT, RECORDED, SECONDS, processor_seconds
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "source"
-RECORDED = ROOT / "build" / "lessons"  # lessons as they ran, with the states of their views, for the course's pages
 LIMIT = 450_000  # bytes of a stored notebook
 COMPARED = "nbval-check-output"  # tag of a cell whose output is the same on every machine; solutions are stored without outputs
 
@@ -118,10 +117,6 @@ def without_outputs(source: Path, folder: Path = NOTEBOOKS) -> dict[Path, str]:
     if REGION.search(source.read_text(encoding="utf-8")):
         found[folder / "solutions" / f"{name_of(source)}.ipynb"] = text_of(build(source, solution=True))
     return found
-
-
-# What a notebook's kernel is asked for once all cells have run.
-COLLECT = "from sslcourse.widgets import page\npage.collect({path!r})"
 
 
 def execute(notebook: nbformat.NotebookNode, states: Path | None = None) -> float:

@@ -13,10 +13,10 @@ import tempfile
 import threading
 from pathlib import Path
 
+import lesson_runs
 import nbformat
-import processor_time
 import pytest
-from processor_time import SECONDS
+from lesson_runs import COLLECT, SECONDS
 
 try:
     import fcntl
@@ -39,7 +39,7 @@ def pytest_addoption(parser):
 
 def pytest_sessionstart(session):
     if getattr(session.config.option, "nbval_lax", False) and not hasattr(session.config, "workerinput"):
-        _slow[0] = processor_time.slowness()
+        _slow[0] = lesson_runs.slowness()
 
 
 def _is_cell(item):
@@ -94,12 +94,8 @@ def pytest_runtest_makereport(item, call):
         return report
     item.parent.__dict__.setdefault("ran", {})[item.cell.id] = item.test_outputs
     # Of the kernel itself, so that a crowded machine changes nothing. With the report it comes back from a worker, too.
-    report.user_properties.append((SPENT, processor_time.processor_seconds(item.parent.kernel.km.provisioner.pid)))
+    report.user_properties.append((SPENT, lesson_runs.processor_seconds(item.parent.kernel.km.provisioner.pid)))
     return report
-
-
-# What a notebook's kernel is asked for once all cells have run.
-COLLECT = "from sslcourse.widgets import views\nviews.collect({path!r})"
 
 
 def record(notebook, folder: Path) -> None:

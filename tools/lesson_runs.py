@@ -1,15 +1,21 @@
-"""How long a notebook may compute, and how long it did: seconds that its processes spent on a processor.
+"""How long a notebook may compute, how long it did, and where it is kept as it ran.
 
-The wall clock also counts what others compute meanwhile, so it says nothing about a notebook on a machine that is shared.
+Time is what its processes spent on a processor. The wall clock also counts what others compute meanwhile, so it says nothing about a notebook
+on a machine that is shared.
 """
 
 from __future__ import annotations
 
 import contextlib
 import time
+from pathlib import Path
 
 import psutil
 
+# Lessons as they ran: NAME.ipynb with its outputs, and NAME.views.json with the states of its views, for the course's pages and their tests.
+RECORDED = Path(__file__).resolve().parents[1] / "build" / "lessons"
+# What a notebook's kernel is asked for once all cells have run.
+COLLECT = "from sslcourse.widgets import views\nviews.collect({path!r})"
 SECONDS = 90  # of a processor, that a whole notebook may take, as a student runs it
 STEP = 0.065  # of a processor, that one of SimCLR's steps takes on a core of the machine for which SECONDS is meant
 MOST_SLOWNESS = 1.5  # slower cores get more time, but never more than so many times SECONDS
