@@ -9,10 +9,10 @@ import sys
 
 import lazy_loader
 
-# Threads that wait for each other spin, and on a busy machine they spin away the very time their partner needs: two
-# threads then run ten times slower than one. A short spin costs an idle machine nothing and takes most of that away.
-# The library that runs the threads (GNU OpenMP) reads this once, when torch is loaded, so `import sslcourse` stands
-# before `import torch` in the notebooks.
+# Threads that wait for each other spin, and on a busy machine they spin away the very time their partner
+# needs: two threads then run ten times slower than one. A short spin costs an idle machine nothing and takes
+# most of that away. The library that runs the threads (GNU OpenMP) reads this once, when torch is loaded, so
+# `import sslcourse` stands before `import torch` in the notebooks.
 if "torch" not in sys.modules:
     os.environ.setdefault("GOMP_SPINCOUNT", "100")
 

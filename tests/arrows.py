@@ -1,4 +1,6 @@
-"""Who imports whom, read from the code with `ast`: modules, and names that a room's front door (its __init__.pyi) hands on."""
+"""Who imports whom, read from the code with `ast`: modules, and names that a room's front door (its
+__init__.pyi) hands on.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +21,8 @@ def modules(package: Path) -> dict[str, Path]:
 def doors(known: Mapping[str, Path]) -> dict[str, dict[str, str]]:
     """Room -> the names at its front door, each with the module that it comes from.
 
-    A front door is an __init__.py that imports nothing itself, or only re-exports: its names stand in __init__.pyi where
-    there is one, else in its own imports.
-    """
+    A front door is an __init__.py that imports nothing itself, or only re-exports: its names stand in
+    __init__.pyi where there is one, else in its own imports."""
     found: dict[str, dict[str, str]] = {}
     for name, file in known.items():
         if file.name != "__init__.py":
@@ -47,7 +48,9 @@ def arrows(package: Path) -> dict[str, set[str]]:
     def behind(module: str, name: str) -> str | None:
         """The module that `from module import name` really reaches."""
         if f"{module}.{name}" in known:
-            return None if f"{module}.{name}" in at_door else f"{module}.{name}"  # a room: its attributes are looked at
+            return (
+                None if f"{module}.{name}" in at_door else f"{module}.{name}"
+            )  # a room: its attributes are looked at
         home = at_door.get(module, {}).get(name, module)
         return behind(home, name) if home != module and home in at_door else home
 
@@ -65,7 +68,11 @@ def arrows(package: Path) -> dict[str, set[str]]:
             elif isinstance(node, ast.Import):
                 yield from (alias.name for alias in node.names if alias.name in known)
         for node in ast.walk(tree):
-            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id in rooms:
+            if (
+                isinstance(node, ast.Attribute)
+                and isinstance(node.value, ast.Name)
+                and node.value.id in rooms
+            ):
                 reached = behind(rooms[node.value.id], node.attr)
                 yield reached if reached is not None else f"{rooms[node.value.id]}.{node.attr}"
 
@@ -106,6 +113,8 @@ def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
 
 
 def room(module: str) -> str:
-    """The room of a module: sslcourse.data.toybox.world -> data; the package itself and __main__ are their own."""
+    """The room of a module: sslcourse.data.toybox.world -> data; the package itself and __main__ are their
+    own.
+    """
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else parts[0]

@@ -1,4 +1,6 @@
-"""Before anything is imported: shapes in signatures become checks, and results do not depend on the probe of the machine."""
+"""Before anything is imported: shapes in signatures become checks, and results do not depend on the probe of
+the machine.
+"""
 
 import os
 import tempfile

@@ -1,4 +1,5 @@
-"""Downloads survive every bad server, nothing unverified is ever taken for whole, and no archive leaves its folder.
+"""Downloads survive every bad server, nothing unverified is ever taken for whole, and no archive leaves its
+folder.
 
 A loopback server misbehaves on request and counts the bytes that it sends, so "resumed" is a number here.
 """
@@ -25,12 +26,22 @@ from sslcourse.runtime.errors import CourseError
 BODY = bytes(hashlib.shake_256(b"a file").digest(300_000))
 OTHER = bytes(hashlib.shake_256(b"another version").digest(310_000))
 SHA, MD5 = hashlib.sha256(BODY).hexdigest(), hashlib.md5(BODY).hexdigest()
-PLAN = dict(status=None, break_after=None, stall_after=None, ignore_range=False, ignore_if_range=False, length="right",
-            corrupt=False, retry=None)  # fmt: skip
+PLAN = dict(
+    status=None,
+    break_after=None,
+    stall_after=None,
+    ignore_range=False,
+    ignore_if_range=False,
+    length="right",
+    corrupt=False,
+    retry=None,
+)
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `body` at every path. `plans` says how the next requests are answered; then `plan` holds for the rest."""
+    """Serves `body` at every path. `plans` says how the next requests are answered; then `plan` holds for the
+    rest.
+    """
 
     daemon_threads = True
 
@@ -71,7 +82,9 @@ class Handler(BaseHTTPRequestHandler):
         if plan["corrupt"]:
             payload = payload[:1000] + bytes(200) + payload[1200:]
         if plan["length"] is not None:
-            self.send_header("Content-Length", str(len(payload) if plan["length"] == "right" else plan["length"]))
+            self.send_header(
+                "Content-Length", str(len(payload) if plan["length"] == "right" else plan["length"])
+            )
         if server.etag:
             self.send_header("ETag", server.etag)
         self.end_headers()
@@ -244,7 +257,9 @@ def test_a_file_that_changes_on_a_server_without_if_range(server, get, target):
 def test_a_changed_file_of_the_same_length_is_known_by_its_etag(server, get, target):
     new = OTHER[: len(BODY)]
     swap(server, [dict(break_after=100_000), dict(ignore_if_range=True), dict(corrupt=True)], new)
-    get(sha256=hashlib.sha256(new).hexdigest())  # mixing both versions and the corruption would be one error too many
+    get(
+        sha256=hashlib.sha256(new).hexdigest()
+    )  # mixing both versions and the corruption would be one error too many
     assert target.read_bytes() == new
 
 
@@ -267,7 +282,11 @@ def test_absent_here_there_elsewhere(server, second_server, get, target):
 
 
 def test_the_next_mirror_goes_on_where_the_first_stopped(server, second_server, get, target):
-    server.plans, server.plan, second_server.etag = [dict(break_after=200_000)], dict(status=503), '"of its own"'
+    server.plans, server.plan, second_server.etag = (
+        [dict(break_after=200_000)],
+        dict(status=503),
+        '"of its own"',
+    )
     get([server.url, second_server.url])
     assert target.read_bytes() == BODY and server.served + second_server.served == len(BODY)
     assert second_server.requests[0][1]["If-Range"] is None
@@ -361,7 +380,10 @@ def test_damaged_file_stays_until_a_right_one_is_there(server, get, target):
 
 def test_killed_and_finished(server, get, target):
     server.plans = [dict(stall_after=130_000)]
-    code = f"from sslcourse.data import download; download.download({server.url!r}, {str(target)!r}, sha256={SHA!r})"
+    code = (
+        f"from sslcourse.data import download; download.download({server.url!r}, {str(target)!r}, "
+        f"sha256={SHA!r})"
+    )
     child = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"})
     part, deadline = target.with_name("file.bin.part"), time.monotonic() + 60
     while not (part.exists() and part.stat().st_size == 130_000):
@@ -523,8 +545,11 @@ def test_unpack_refuses_and_leaves_nothing(tmp_path, kind, name):
     inner = tmp_path / "inner"
     inner.mkdir()
     (tmp_path / "secret").write_text("secret")
-    archive = tar_of(inner / "x.tar.gz", ("good", b"1"), *BAD_TARS[name]) if kind == "tar" else \
-        zip_of(inner / "x.zip", ("good", b"1"), *BAD_ZIPS[name])  # fmt: skip
+    archive = (
+        tar_of(inner / "x.tar.gz", ("good", b"1"), *BAD_TARS[name])
+        if kind == "tar"
+        else zip_of(inner / "x.zip", ("good", b"1"), *BAD_ZIPS[name])
+    )
     with pytest.raises(CourseError, match=r"unsafe|twice"):
         download.unpack(archive, inner / "out")
     assert [p.name for p in inner.iterdir()] == [archive.name]  # neither the folder nor a temporary one
@@ -534,8 +559,11 @@ def test_unpack_refuses_and_leaves_nothing(tmp_path, kind, name):
 
 def test_unpack_refuses_bombs(tmp_path):
     bomb = bytes(5_000_000)
-    archives = [tar_of(tmp_path / "x.tar.gz", ("a", bomb[:3_000_000]), ("b", bomb[:3_000_000])),
-                zip_of(tmp_path / "x.zip", ("a", bomb)), gz_of(tmp_path / "x.gz", bomb)]  # fmt: skip
+    archives = [
+        tar_of(tmp_path / "x.tar.gz", ("a", bomb[:3_000_000]), ("b", bomb[:3_000_000])),
+        zip_of(tmp_path / "x.zip", ("a", bomb)),
+        gz_of(tmp_path / "x.gz", bomb),
+    ]
     for archive in archives:
         assert archive.stat().st_size < 20_000
         with pytest.raises(CourseError, match="more than 4,000,000 bytes"):
@@ -545,8 +573,12 @@ def test_unpack_refuses_bombs(tmp_path):
 
 
 def test_unpack_damaged_archives(tmp_path):
-    whole = [tar_of(tmp_path / "x.tar.gz", ("a", BODY)), tar_of(tmp_path / "x.tar", ("a", BODY), mode="w"),
-             zip_of(tmp_path / "x.zip", ("a", BODY)), gz_of(tmp_path / "x.gz", BODY)]  # fmt: skip
+    whole = [
+        tar_of(tmp_path / "x.tar.gz", ("a", BODY)),
+        tar_of(tmp_path / "x.tar", ("a", BODY), mode="w"),
+        zip_of(tmp_path / "x.zip", ("a", BODY)),
+        gz_of(tmp_path / "x.gz", BODY),
+    ]
     for archive in whole:
         archive.write_bytes(archive.read_bytes()[:100_000])
         with pytest.raises(CourseError, match="damaged|no tar, zip or gz"):
@@ -571,8 +603,13 @@ def test_unpack_after_a_kill(tmp_path):
 
 
 def test_members(tmp_path):
-    archive = tar_of(tmp_path / "x.tar.gz", ("f/a", b"one"), special("f/link", tarfile.SYMTYPE, "/"), ("../b", b"two"))
-    assert {n: s.read(size) for n, size, s in download.members(archive, {"a", "b"})} == {"a": b"one", "b": b"two"}
+    archive = tar_of(
+        tmp_path / "x.tar.gz", ("f/a", b"one"), special("f/link", tarfile.SYMTYPE, "/"), ("../b", b"two")
+    )
+    assert {n: s.read(size) for n, size, s in download.members(archive, {"a", "b"})} == {
+        "a": b"one",
+        "b": b"two",
+    }
     with pytest.raises(CourseError, match="lacks c"):
         list(download.members(archive, {"a", "c"}))
     with pytest.raises(CourseError, match="twice"):

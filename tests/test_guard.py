@@ -1,4 +1,7 @@
-"""What the guard of the notebooks holds: planted notebooks that are too slow, that differ, that compare nothing; and every lesson compares."""
+"""What the guard of the notebooks holds, on planted ones: too slow, different, comparing nothing.
+
+And every lesson compares some of its outputs.
+"""
 
 import json
 import os
@@ -27,14 +30,28 @@ def notebook(*cells: str, stored: str | None = None, tags=()) -> nbformat.Notebo
     return made
 
 
-def judged(folder: pathlib.Path, notebooks: dict[str, nbformat.NotebookNode], *options: str) -> subprocess.CompletedProcess:
+def judged(
+    folder: pathlib.Path, notebooks: dict[str, nbformat.NotebookNode], *options: str
+) -> subprocess.CompletedProcess:
     """nbval with the guard on these notebooks, as `make nbval` calls it, but with LIMIT for a limit."""
     for name, made in notebooks.items():
         nbformat.write(made, folder / f"{name}.ipynb")
     (folder / "planted.py").write_text(
-        f"import nbval_guard, lesson_runs\nnbval_guard.SECONDS = {LIMIT}\nlesson_runs.slowness = lambda: 1.0\n"
+        f"import nbval_guard, lesson_runs\nnbval_guard.SECONDS = {LIMIT}\n"
+        "lesson_runs.slowness = lambda: 1.0\n"
     )
-    command = [sys.executable, "-m", "pytest", "-q", "-p", "nbval_guard", "-p", "planted", "-p", "no:cacheprovider"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-p",
+        "nbval_guard",
+        "-p",
+        "planted",
+        "-p",
+        "no:cacheprovider",
+    ]
     command += ["--nbval-lax", "--nbval-current-env", "--rootdir", str(folder), *options]
     command += [str(folder / f"{name}.ipynb") for name in notebooks]
     env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT / "tools"), str(folder)])}
@@ -44,9 +61,10 @@ def judged(folder: pathlib.Path, notebooks: dict[str, nbformat.NotebookNode], *o
 @pytest.mark.slow
 def test_a_notebook_that_computes_for_too_long_fails_and_one_that_waits_does_not(tmp_path):
     """Half of it in a child process: either half alone would be in time."""
-    child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {SPIN.format(seconds=3)!r}], check=True)"
+    spin = SPIN.format(seconds=3)
+    child = f"import subprocess, sys\nsubprocess.run([sys.executable, '-c', {spin!r}], check=True)"
     made = {
-        "computes": notebook(SPIN.format(seconds=3), child),
+        "computes": notebook(spin, child),
         "waits": notebook(f"import time\ntime.sleep({2 * LIMIT})", "1 + 1"),
     }
     done = judged(tmp_path, made, "-n", "2", "--dist", "loadfile")
@@ -72,7 +90,10 @@ def test_a_notebook_that_prints_something_else_fails_where_it_says_so(tmp_path):
 @pytest.mark.slow
 def test_a_cell_that_would_compare_nothing_is_no_test(tmp_path):
     done = judged(tmp_path, {"empty": notebook("print('a table')", tags=[COMPARED])})
-    assert done.returncode == pytest.ExitCode.USAGE_ERROR and "nbval would check nothing" in done.stderr + done.stdout
+    assert (
+        done.returncode == pytest.ExitCode.USAGE_ERROR
+        and "nbval would check nothing" in done.stderr + done.stdout
+    )
 
 
 @pytest.mark.slow
@@ -84,13 +105,21 @@ def test_a_swallowed_timeout_fails(tmp_path):
 
 @pytest.mark.slow
 def test_a_notebook_is_kept_as_it_ran_with_the_states_of_its_views(tmp_path):
-    view = "import numpy as np\nfrom sslcourse.widgets import Replay\nReplay([{'row': {'epoch': 1, 'loss': 1.0}}], title='kept')"
-    done = judged(tmp_path, {"views": notebook("print('seen')", view), "fails": notebook("1 / 0", "2")}, "--record", str(tmp_path / "kept"))
+    view = "from sslcourse.widgets import Replay\nReplay([{'row': {'epoch': 1, 'loss': 1.0}}], title='kept')"
+    done = judged(
+        tmp_path,
+        {"views": notebook("print('seen')", view), "fails": notebook("1 / 0", "2")},
+        "--record",
+        str(tmp_path / "kept"),
+    )
     assert "1 failed, 3 passed" in done.stdout, done.stdout
     assert sorted(p.name for p in (tmp_path / "kept").iterdir()) == ["views.ipynb", "views.views.json"]
     ran = nbformat.read(tmp_path / "kept" / "views.ipynb", as_version=4)
     (state,) = json.loads((tmp_path / "kept" / "views.views.json").read_text()).values()
-    assert ran.cells[0].outputs[0].text == "seen\n" and "application/vnd.jupyter.widget-view+json" in ran.cells[1].outputs[0].data
+    assert (
+        ran.cells[0].outputs[0].text == "seen\n"
+        and "application/vnd.jupyter.widget-view+json" in ran.cells[1].outputs[0].data
+    )
     assert state["script"] == "replay" and state["traits"]
 
 
@@ -99,7 +128,7 @@ def test_slow_cores_never_get_twice_the_time():
     assert 1 <= lesson_runs.slowness() <= lesson_runs.MOST_SLOWNESS < 2
 
 
-# ---------------------------------------------------------------------------------------------- what lessons compare
+# ------------------------------------------------------------------------------------- what lessons compare
 
 
 def compared(path: pathlib.Path) -> list[nbformat.NotebookNode]:
@@ -108,7 +137,10 @@ def compared(path: pathlib.Path) -> list[nbformat.NotebookNode]:
 
 def shown(cell) -> str:
     """All that nbval compares of a cell: every text, but no picture."""
-    return "\n".join(o.get("text") or "\n".join(str(v) for k, v in o.get("data", {}).items() if not k.startswith("image/")) for o in cell.outputs)
+    return "\n".join(
+        o.get("text") or "\n".join(str(v) for k, v in o.get("data", {}).items() if not k.startswith("image/"))
+        for o in cell.outputs
+    )
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
@@ -123,4 +155,6 @@ def test_what_is_compared_is_the_same_on_every_machine(path):
     """No picture, whose bytes and textual name depend on the machine; no seconds; no address."""
     for cell in compared(path):
         assert not any("image/png" in o.get("data", {}) for o in cell.outputs), cell.source
-        assert not re.search(r"\b\d+(\.\d+)? (s|ms|seconds)\b|0x[0-9a-f]{6}|torch \d|thread", shown(cell)), cell.source
+        assert not re.search(r"\b\d+(\.\d+)? (s|ms|seconds)\b|0x[0-9a-f]{6}|torch \d|thread", shown(cell)), (
+            cell.source
+        )

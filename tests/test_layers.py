@@ -13,8 +13,22 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sslcourse"
 
 # From the ground up: a room may use what stands before it.
-ORDER = ["sslcourse", "runtime", "transforms", "data", "encoders", "train", "methods", "evaluate", "show", "widgets",
-         "check", "results", "commands", "__main__"]  # fmt: skip
+ORDER = [
+    "sslcourse",
+    "runtime",
+    "transforms",
+    "data",
+    "encoders",
+    "train",
+    "methods",
+    "evaluate",
+    "show",
+    "widgets",
+    "check",
+    "results",
+    "commands",
+    "__main__",
+]
 
 
 def violations(package: pathlib.Path = PACKAGE):
@@ -35,7 +49,9 @@ def test_the_rooms_are_those_of_the_order():
 
 def test_each_room_says_what_lives_there():
     for name in set(ORDER) - {"sslcourse", "__main__"}:
-        assert len(ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text())) or "") > 20, name
+        assert len(ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text())) or "") > 20, (
+            name
+        )
 
 
 def test_arrows_point_down_and_there_is_no_circle():
@@ -46,10 +62,18 @@ def test_arrows_point_down_and_there_is_no_circle():
 def small(tmp_path):
     """A package of three rooms: `runtime` with a front door, `train` with two modules, `methods`."""
     package = tmp_path / "sslcourse"
-    files = {"__init__.py": "", "runtime/__init__.py": "", "runtime/__init__.pyi": "from .files import atomic as atomic",
-             "runtime/files.py": "def atomic(): ...", "train/__init__.py": "", "train/__init__.pyi": "from .loop import fit as fit",
-             "train/loop.py": "from sslcourse import runtime\ndef fit(): runtime.atomic()", "train/recipe.py": "",
-             "methods/__init__.py": "", "methods/simclr.py": "from sslcourse.train import fit"}  # fmt: skip
+    files = {
+        "__init__.py": "",
+        "runtime/__init__.py": "",
+        "runtime/__init__.pyi": "from .files import atomic as atomic",
+        "runtime/files.py": "def atomic(): ...",
+        "train/__init__.py": "",
+        "train/__init__.pyi": "from .loop import fit as fit",
+        "train/loop.py": "from sslcourse import runtime\ndef fit(): runtime.atomic()",
+        "train/recipe.py": "",
+        "methods/__init__.py": "",
+        "methods/simclr.py": "from sslcourse.train import fit",
+    }
     for name, text in files.items():
         (package / name).parent.mkdir(parents=True, exist_ok=True)
         (package / name).write_text(text)
@@ -63,14 +87,33 @@ def test_arrows_are_followed_through_a_front_door(small):
     assert list(violations(small)) == []
 
 
-@pytest.mark.parametrize("file, text, found", [
-    ("runtime/files.py", "from sslcourse import train", []),  # named, and nothing of it used
-    ("runtime/files.py", "from sslcourse.train import fit", ["sslcourse.runtime.files uses sslcourse.train.loop, which stands above it",
-                                                             "a circle: sslcourse.runtime.files, sslcourse.train.loop"]),
-    ("runtime/files.py", "from sslcourse import train\ndef f(): train.fit()", ["sslcourse.runtime.files uses sslcourse.train.loop, which stands above it",
-                                                                               "a circle: sslcourse.runtime.files, sslcourse.train.loop"]),
-    ("train/recipe.py", "def f():\n    from sslcourse.methods import simclr\n    simclr.x", ["sslcourse.train.recipe uses sslcourse.methods.simclr, which stands above it"]),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "file, text, found",
+    [
+        ("runtime/files.py", "from sslcourse import train", []),  # named, and nothing of it used
+        (
+            "runtime/files.py",
+            "from sslcourse.train import fit",
+            [
+                "sslcourse.runtime.files uses sslcourse.train.loop, which stands above it",
+                "a circle: sslcourse.runtime.files, sslcourse.train.loop",
+            ],
+        ),
+        (
+            "runtime/files.py",
+            "from sslcourse import train\ndef f(): train.fit()",
+            [
+                "sslcourse.runtime.files uses sslcourse.train.loop, which stands above it",
+                "a circle: sslcourse.runtime.files, sslcourse.train.loop",
+            ],
+        ),
+        (
+            "train/recipe.py",
+            "def f():\n    from sslcourse.methods import simclr\n    simclr.x",
+            ["sslcourse.train.recipe uses sslcourse.methods.simclr, which stands above it"],
+        ),
+    ],
+)
 def test_a_planted_arrow_is_found(small, file, text, found):
     with open(small / file, "a") as stream:
         stream.write("\n" + text)
@@ -105,7 +148,11 @@ def test_import_costs_little_more_than_torch():
     ours, theirs = [], []
     for _ in range(4):
         theirs.append(processor_seconds("import torch"))
-        ours.append(processor_seconds("from sslcourse import evaluate, runtime, train; runtime.atomic, train.fit, evaluate.report"))
+        ours.append(
+            processor_seconds(
+                "from sslcourse import evaluate, runtime, train; runtime.atomic, train.fit, evaluate.report"
+            )
+        )
     assert min(ours) <= 1.3 * min(theirs)
 
 

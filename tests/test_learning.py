@@ -1,4 +1,6 @@
-"""The calibration of the toybox holds: the numbers that every lesson relies on, one seed, on the validation split."""
+"""The calibration of the toybox holds: the numbers that every lesson relies on, one seed, on the validation
+split.
+"""
 
 import time
 
@@ -26,7 +28,14 @@ def quick_profile(plain_profile):
 
 def test_pixels_and_a_random_encoder_are_low(data):
     label, held_out = data.train.label, data.validation.label
-    pixels = evaluate.score(features.pixels(data.train), label, features.pixels(data.validation), held_out, classes=10, linear=False)
+    pixels = evaluate.score(
+        features.pixels(data.train),
+        label,
+        features.pixels(data.validation),
+        held_out,
+        classes=10,
+        linear=False,
+    )
     assert pixels["kNN"] <= 0.45
     untrained = evaluate.random_like(simclr.SimCLR(encoders.small_cnn()), data.train.image)
     assert evaluate.probe(untrained, data)["linear"] <= 0.35
@@ -52,7 +61,10 @@ def test_crops_alone_are_a_shortcut(data):
 
     short = simclr.COURSE.but(epochs=2)
     result = {}
-    for name, view in (("both", None), ("crops", simclr_view(area=(0.3, 1), strength=0, hue_by=0, greyscale=0))):
+    for name, view in (
+        ("both", None),
+        ("crops", simclr_view(area=(0.3, 1), strength=0, hue_by=0, greyscale=0)),
+    ):
         torch.manual_seed(0)
         method = simclr.SimCLR(encoders.small_cnn(), view=view)
         row = fit(method, data.train.unlabelled(), short)[-1]

@@ -1,8 +1,9 @@
+# ruff: noqa: F811 (pytest hands fixtures over by the names that were imported)
 """Lessons in a browser: every view answers, nothing leaves the machine, the console is silent.
 
-No lesson is run for this alone. `make nbval` has run them all and kept the states of their views, and here each becomes a page of the site,
-where every view answers without a kernel. With a kernel, in a real JupyterLab, one lesson of each modality is run as well: WHOLE. The others
-are in JupyterLab in `make nightly`.
+No lesson is run for this alone. `make nbval` has run them all and kept the states of their views, and here
+each becomes a page of the site, where every view answers without a kernel. With a kernel, in a real
+JupyterLab, one lesson of each modality is run as well: WHOLE. The others are run there by `make nightly`.
 """
 
 import json
@@ -11,7 +12,19 @@ import pathlib
 
 import nbformat
 import pytest
-from browser import NOTEBOOK, PICTURES, keep as keep_picture, lab, move_explorer, need, open_and_run, page, site, use_page, use_theme  # noqa: F401 (fixtures)
+from browser import (  # noqa: F401 (fixtures)
+    NOTEBOOK,
+    PICTURES,
+    keep as keep_picture,
+    lab,
+    move_explorer,
+    need,
+    open_and_run,
+    page,
+    site,
+    use_page,
+    use_theme,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -41,7 +54,7 @@ VIEWS = {
 }
 
 
-def first(page, view: str):  # noqa: F811
+def first(page, view: str):
     found = page.locator(f".ssl-{view}").first
     found.scroll_into_view_if_needed()
     return found
@@ -51,13 +64,13 @@ def data(found, name: str) -> str:
     return found.get_attribute(f"data-{name}") or ""
 
 
-def until(page, found, condition: str, old=None, timeout_s: float = 20) -> None:  # noqa: F811
+def until(page, found, condition: str, old=None, timeout_s: float = 20) -> None:
     """Wait until a condition on the view's data attributes `d` holds."""
     script = f"([e, old]) => {{ const d = e.dataset; return {condition}; }}"
     page.wait_for_function(script, arg=[found.element_handle(), old], timeout=timeout_s * 1000)
 
 
-def use_replay(page) -> None:  # noqa: F811
+def use_replay(page) -> None:
     replay = first(page, "replay")
     before = data(replay, "frame")
     replay.locator("input[type=range]").first.focus()
@@ -65,8 +78,8 @@ def use_replay(page) -> None:  # noqa: F811
     until(page, replay, "d.frame !== old", before)
 
 
-def use_explorer(page) -> None:  # noqa: F811
-    """A slider moves (or, where there is none, another choice is made), and the kernel draws another picture."""
+def use_explorer(page) -> None:
+    """A slider moves (where there is none, another choice is made), and the kernel draws another picture."""
     explorer = first(page, "explorer")
     before = data(explorer, "draws")
     sliders = explorer.locator("input[type=range]")
@@ -79,7 +92,7 @@ def use_explorer(page) -> None:  # noqa: F811
     until(page, explorer, "+d.draws > +old && +d.ms > 0", before)
 
 
-def use_clusters(page, kernel: bool = True) -> None:  # noqa: F811
+def use_clusters(page, kernel: bool = True) -> None:
     """Hover, pin, a lasso round everything, and its indices in Python."""
     clusters = first(page, "clusters")
     until(page, clusters, "d.pictures === 'ready'")
@@ -109,14 +122,14 @@ def use_clusters(page, kernel: bool = True) -> None:  # noqa: F811
     assert count == data(clusters, "selected"), "the selection comes back to Python"
 
 
-def use_neighbours(page) -> None:  # noqa: F811
+def use_neighbours(page) -> None:
     view = first(page, "neighbours")
     before = data(view, "query")
     view.locator("button.near").first.click()
     until(page, view, "d.query !== old && +d.history > 0", before)
 
 
-def use_filters(page) -> None:  # noqa: F811
+def use_filters(page) -> None:
     view = first(page, "filters")
     until(page, view, "d.pictures === '1'")
     view.locator("canvas.units").focus()
@@ -124,7 +137,7 @@ def use_filters(page) -> None:  # noqa: F811
     until(page, view, "d.unit === '1'")
 
 
-def use_puzzle(page) -> None:  # noqa: F811
+def use_puzzle(page) -> None:
     """Two pieces change places, and a check counts."""
     view = first(page, "puzzle")
     until(page, view, "d.pictures === 'ready'")
@@ -138,7 +151,7 @@ def use_puzzle(page) -> None:  # noqa: F811
     until(page, view, "d.network !== ''")
 
 
-def use_pointer(page) -> None:  # noqa: F811
+def use_pointer(page) -> None:
     view = first(page, "pointer")
     until(page, view, "d.loaded === '1' && d.peak !== ''")
     before = data(view, "frame")
@@ -146,7 +159,7 @@ def use_pointer(page) -> None:  # noqa: F811
     until(page, view, "d.frame !== old && +d.done > 2", before)
 
 
-def use_clip(page) -> None:  # noqa: F811
+def use_clip(page) -> None:
     """After a real click there is sound, above silence and in step with the picture."""
     view = first(page, "clip")
     until(page, view, "d.loaded === '1'")
@@ -155,7 +168,7 @@ def use_clip(page) -> None:  # noqa: F811
     assert float(data(view, "drift")) < 250
 
 
-def use_films(page) -> None:  # noqa: F811
+def use_films(page) -> None:
     """It plays: the frame moves on by itself."""
     view = first(page, "films")
     until(page, view, "d.loaded === '1'")
@@ -166,8 +179,8 @@ def use_films(page) -> None:  # noqa: F811
     until(page, view, "d.playing === '0'")
 
 
-def use_captions(page, kernel: bool = True) -> None:  # noqa: F811
-    """A typed caption is answered, by the kernel where there is one, and a picture by the captions nearest to it."""
+def use_captions(page, kernel: bool = True) -> None:
+    """A typed caption is answered, by a kernel where there is one, and a picture by its nearest captions."""
     view = first(page, "captions")
     until(page, view, "d.pictures === 'ready'")
     before, chosen = data(view, "answers"), data(view, "picture")
@@ -180,16 +193,27 @@ def use_captions(page, kernel: bool = True) -> None:  # noqa: F811
     until(page, view, "d.picture !== old && d.caption !== ''", chosen)
 
 
-USES = {"replay": use_replay, "explorer": use_explorer, "clusters": use_clusters, "neighbours": use_neighbours, "filters": use_filters,
-        "pointer": use_pointer, "clip": use_clip, "films": use_films, "captions": use_captions, "puzzle": use_puzzle}  # fmt: skip
+USES = {
+    "replay": use_replay,
+    "explorer": use_explorer,
+    "clusters": use_clusters,
+    "neighbours": use_neighbours,
+    "filters": use_filters,
+    "pointer": use_pointer,
+    "clip": use_clip,
+    "films": use_films,
+    "captions": use_captions,
+    "puzzle": use_puzzle,
+}
 
 
-def in_kernel(page, expression: str, first: str = "pass") -> str:  # noqa: F811
+def in_kernel(page, expression: str, first: str = "pass") -> str:
     """Evaluate an expression in the notebook's kernel, after a statement; its text."""
     return page.evaluate(
         """async ([notebook, first, expression]) => {
             const future = eval(notebook).sessionContext.session.kernel.requestExecute(
-                { code: first, user_expressions: { value: expression }, silent: false, store_history: false });
+                { code: first, user_expressions: { value: expression },
+                  silent: false, store_history: false });
             const reply = await future.done;
             return reply.content.user_expressions.value.data['text/plain'];
         }""",
@@ -197,7 +221,7 @@ def in_kernel(page, expression: str, first: str = "pass") -> str:  # noqa: F811
     )
 
 
-def keep(page, lesson: str, folder: pathlib.Path) -> None:  # noqa: F811
+def keep(page, lesson: str, folder: pathlib.Path) -> None:
     """Both themes, where pictures are kept with one of the whole notebook, as tall as it is."""
     if PICTURES:
         height = page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight")
@@ -205,12 +229,14 @@ def keep(page, lesson: str, folder: pathlib.Path) -> None:  # noqa: F811
     for dark in (False, True):
         use_theme(page, dark)
         if PICTURES:
-            page.evaluate("() => { document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0 }")  # where the views took it
+            page.evaluate(
+                "() => { document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0 }"
+            )  # where the views took it
             page.wait_for_timeout(1500)
             keep_picture(page, folder / f"{lesson}-{'dark' if dark else 'light'}.png")
 
 
-def use_all(page, there, kernel: bool) -> None:  # noqa: F811
+def use_all(page, there, kernel: bool) -> None:
     for view in USES:  # in this order
         if view in there:
             USES[view](page, kernel) if view in ("clusters", "captions") else USES[view](page)
@@ -221,12 +247,16 @@ def test_every_view_of_the_course_is_in_a_lesson_and_known_here():
     assert set(VIEWS) == {path.stem for path in LESSONS if path.parent == FOLDER} > set(WHOLE)
 
 
-def source_of(site, path):  # noqa: F811
-    (source,) = [s for s in site.build.sources([]) if (s.stem, site.build.is_homework(s)) == (path.stem, path.parent.name == "homework")]
+def source_of(site, path):
+    (source,) = [
+        s
+        for s in site.build.sources([])
+        if (s.stem, site.build.is_homework(s)) == (path.stem, path.parent.name == "homework")
+    ]
     return source
 
 
-def page_file(site, path, ran, states: dict, folder) -> tuple[pathlib.Path, int]:  # noqa: F811
+def page_file(site, path, ran, states: dict, folder) -> tuple[pathlib.Path, int]:
     """A lesson that has run as a page of the site, and how many views are on it."""
     text, views = site.page_of(source_of(site, path), ran, states, site.build.sources([]))
     file = folder / "site" / f"{site.stem(source_of(site, path))}.html"
@@ -236,7 +266,7 @@ def page_file(site, path, ran, states: dict, folder) -> tuple[pathlib.Path, int]
 
 
 @pytest.mark.parametrize("path", [p for p in LESSONS if p.parent == FOLDER], ids=lambda p: p.stem)
-def test_views_without_a_kernel(path, site, tmp_path):  # noqa: F811
+def test_views_without_a_kernel(path, site, tmp_path):
     """From the states of the lesson's last run by nbval."""
     kept, states = RECORDED / path.name, RECORDED / f"{path.stem}.views.json"
     if not kept.exists() or not states.exists():
@@ -250,7 +280,9 @@ def test_views_without_a_kernel(path, site, tmp_path):  # noqa: F811
     def drive(opened) -> None:
         there = {view for view in USES if opened.locator(f".ssl-{view}").count()}
         seen.append(there)
-        use_all(opened, there - {"explorer"}, kernel=False)  # explorers are moved by use_page, which knows what they can do alone
+        use_all(
+            opened, there - {"explorer"}, kernel=False
+        )  # explorers are moved by use_page, which knows what they can do alone
 
     assert use_page(file, tmp_path, drive=drive) == views
     assert seen and VIEWS[path.stem] <= seen[0], f"missing: {VIEWS[path.stem] - seen[0]}"
@@ -261,14 +293,15 @@ def test_views_without_a_kernel(path, site, tmp_path):  # noqa: F811
     [pytest.param(p, marks=[] if p.stem in WHOLE else pytest.mark.nightly) for p in LESSONS],
     ids=[f"homework-{p.stem}" if p.parent.name == "homework" else p.stem for p in LESSONS],
 )
-def test_lesson_in_jupyterlab(path, page, lab, site, tmp_path):  # noqa: F811
+def test_lesson_in_jupyterlab(path, page, lab, site, tmp_path):
     open_and_run(page, lab, path, timeout_s=400)
     there = {view for view in USES if page.locator(f".ssl-{view}").count()}
     wanted = VIEWS.get(path.stem, set())
     assert wanted <= there, f"missing: {wanted - there}"
     pictures = page.evaluate(f"""() => {{ const cells = {NOTEBOOK}.content.model.cells; let pictures = 0;
         for (let i = 0; i < cells.length; i++) {{ const c = cells.get(i); if (c.type !== 'code') continue;
-            for (let j = 0; j < c.outputs.length; j++) pictures += 'image/png' in (c.outputs.get(j).data || {{}}); }}
+            for (let j = 0; j < c.outputs.length; j++)
+                pictures += 'image/png' in (c.outputs.get(j).data || {{}}); }}
         return pictures; }}""")
     assert pictures >= (1 if path.parent.name == "homework" else 5), pictures
     use_all(page, there, kernel=True)
@@ -277,7 +310,8 @@ def test_lesson_in_jupyterlab(path, page, lab, site, tmp_path):  # noqa: F811
     assert page.errors == [], page.errors
     states = tmp_path / "states.json"
     in_kernel(page, f"views.collect({str(states)!r})", first="from sslcourse.widgets import views")
-    # Widgets of others (a progress bar, say) are no part of a page, and an input's prompt has no meaning there.
+    # Widgets of others (a progress bar, say) are no part of a page, and an input's prompt has no meaning
+    # there.
     ran = nbformat.from_dict(page.evaluate(f"() => {NOTEBOOK}.content.model.toJSON()"))
     file, views = page_file(site, path, ran, json.loads(states.read_text()), tmp_path)
     assert views >= len(wanted) and use_page(file, tmp_path, beside=page) == views

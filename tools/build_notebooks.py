@@ -2,23 +2,28 @@
 
     python tools/build_notebooks.py                     all of them; lessons are executed
     python tools/build_notebooks.py 01_simclr           one lesson and its solution
-    python tools/build_notebooks.py --without-outputs   only what is not executed: homework and solutions (seconds)
-    python tools/build_notebooks.py --check             do the stored notebooks agree with their sources? (seconds; used in CI)
+    python tools/build_notebooks.py --without-outputs   only what is not executed: homework and solutions
+    python tools/build_notebooks.py --check             do the stored notebooks agree with their sources?
 
-    source/NN_name.py         ->  NN_name.ipynb                what the class sees, executed, with light outputs
-    source/homework/name.py   ->  homework/name.ipynb          blank, to hand out
-    either of them            ->  solutions/....ipynb          for the teacher, with the answers
+    source/NN_name.py         ->  NN_name.ipynb            what the class sees, executed, with light outputs
+    source/homework/name.py   ->  homework/name.ipynb      blank, to hand out
+    either of them            ->  solutions/....ipynb      for the teacher, with the answers
 
-The sources are in jupytext's percent format and are the truth. An answer stands in its source between two comments:
+The sources are in jupytext's percent format and are the truth. An answer stands in its source between two
+comments:
 
     # BEGIN SOLUTION
     return z1 @ z2.T
     # END SOLUTION
 
-Students see `raise NotImplementedError` in its place, or what follows the colon of `# BEGIN SOLUTION: answer = ""`. Solutions
-end with a cell that insists on every exercise being correct. They and the homework are stored without outputs, so that they
-can be compared with their sources byte for byte and a teacher sees only what ran on the teacher's own machine. Cell ids are
-positions, so that two builds are equal to the byte.
+Students see `raise NotImplementedError` in its place, or what follows the colon of
+`# BEGIN SOLUTION: answer = ""`. Solutions end with a cell that insists on every exercise being correct. They
+and the homework are stored without outputs, so that they can be compared with their sources byte for byte and
+a teacher sees only what ran on the teacher's own machine. Cell ids are positions, so that two builds are equal
+to the byte.
+
+A cell with the tag nbval-check-output prints the same on every machine; `make nbval` compares it. What is
+executed is also kept in build/lessons, with the states of the views, for the course's pages.
 """
 
 from __future__ import annotations
@@ -38,9 +43,12 @@ ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "source"
 LIMIT = 450_000  # bytes of a stored notebook
-COMPARED = "nbval-check-output"  # tag of a cell whose output is the same on every machine; solutions are stored without outputs
+COMPARED = "nbval-check-output"  # tag of a cell that is compared; solutions are stored without outputs
 
-REGION = re.compile(r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>[^\n]*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$", re.M | re.S)
+REGION = re.compile(
+    r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>[^\n]*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$",
+    re.M | re.S,
+)
 
 
 def sources(names: list[str]) -> list[Path]:
@@ -123,7 +131,8 @@ def execute(notebook: nbformat.NotebookNode, states: Path | None = None) -> floa
     """Run all cells as a student would; seconds of a processor that the kernel took, its start included.
 
     Args:
-        states: a file for the states of all views of the notebook, which are asked for after the last cell, when the time has been taken.
+        states: a file for the states of the notebook's views, asked for after the last cell, when the time
+            has been taken.
     """
     from nbclient import NotebookClient
 
@@ -151,7 +160,8 @@ def execute(notebook: nbformat.NotebookNode, states: Path | None = None) -> floa
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Keep what every viewer can show: no widget state (hosting sites refuse such notebooks), no messages to stderr."""
+    """Keep what every viewer can show: no widget state (hosting sites refuse such notebooks), no messages to
+    stderr."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -206,7 +216,8 @@ def _lesson_differences(source: Path, stored: Path) -> list[str]:
     found = {
         "does not hold the cells of its source": cells_of(notebook) != cells_of(build(source)),
         "stores widget state": "widgets" in notebook.metadata,
-        "was not executed from top to bottom": [c.execution_count for c in code] != list(range(1, len(code) + 1)),
+        "was not executed from top to bottom": [c.execution_count for c in code]
+        != list(range(1, len(code) + 1)),
         "stores an error": any(o.output_type == "error" for c in code for o in c.outputs),
         f"has {size:,} bytes; the limit is {LIMIT:,}": size > LIMIT,
     }
@@ -222,7 +233,9 @@ def orphans(folder: Path = NOTEBOOKS) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="such as 01_simclr or homework_simclr; all by default")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--without-outputs", action="store_true")
@@ -230,7 +243,11 @@ def main() -> int:
     chosen = sources(options.names)
     if options.check:
         wrong = [d for s in chosen for d in differences(s)] + orphans()
-        print("\n".join(wrong) + "\nrun: make notebooks" if wrong else f"the notebooks of {len(chosen)} sources agree with them")
+        print(
+            "\n".join(wrong) + "\nrun: make notebooks"
+            if wrong
+            else f"the notebooks of {len(chosen)} sources agree with them"
+        )
         return bool(wrong)
     os.environ.setdefault("CI", "1")  # an interrupt must end the build, not a training
     for source in chosen:

@@ -1,7 +1,7 @@
 """How long a notebook may compute, how long it did, and where it is kept as it ran.
 
-Time is what its processes spent on a processor. The wall clock also counts what others compute meanwhile, so it says nothing about a notebook
-on a machine that is shared.
+Time is what its processes spent on a processor. The wall clock also counts what others compute meanwhile, so
+it says nothing about a notebook on a machine that is shared.
 """
 
 from __future__ import annotations
@@ -12,17 +12,19 @@ from pathlib import Path
 
 import psutil
 
-# Lessons as they ran: NAME.ipynb with its outputs, and NAME.views.json with the states of its views, for the course's pages and their tests.
+# Lessons as they ran: NAME.ipynb with its outputs, and NAME.views.json with the states of its views, for the
+# course's pages and their tests.
 RECORDED = Path(__file__).resolve().parents[1] / "build" / "lessons"
 # What a notebook's kernel is asked for once all cells have run.
 COLLECT = "from sslcourse.widgets import views\nviews.collect({path!r})"
 SECONDS = 90  # of a processor, that a whole notebook may take, as a student runs it
-STEP = 0.065  # of a processor, that one of SimCLR's steps takes on a core of the machine for which SECONDS is meant
+STEP = 0.065  # of a processor, that one of SimCLR's steps takes on a core for which SECONDS is meant
 MOST_SLOWNESS = 1.5  # slower cores get more time, but never more than so many times SECONDS
 
 
 def processor_seconds(pid: int) -> float:
-    """What a process has spent so far, user and system: its own, of its children that ended, and of those that still live.
+    """What a process has spent so far, user and system: its own, of its children that ended, and of those
+    that still live.
 
     Children that ended are known on Linux alone; elsewhere those of them that live are counted.
     """
@@ -37,7 +39,7 @@ def processor_seconds(pid: int) -> float:
 
 
 def slowness() -> float:
-    """How many times longer than STEP a step takes here, on one thread; at least 1, and at most MOST_SLOWNESS."""
+    """How many times longer than STEP a step takes here, on one thread; from 1 to MOST_SLOWNESS."""
     from sslcourse import encoders, runtime, train
     from sslcourse.data import toybox
     from sslcourse.methods import simclr

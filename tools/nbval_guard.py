@@ -1,8 +1,9 @@
 """Guards for nbval, a pytest plugin (`-p nbval_guard`, with this folder on PYTHONPATH).
 
-A cell that says it is compared has something to be compared with; a swallowed timeout is a failure; a notebook that computes for longer
-than a class will wait is a failure. Kernels start one at a time. With `--record FOLDER` a notebook that has passed is kept as it ran, with
-the states of its views: NAME.ipynb and NAME.views.json.
+A cell that says it is compared has something to be compared with; a swallowed timeout is a failure; a
+notebook that computes for longer than a class will wait is a failure. Kernels start one at a time. With
+`--record FOLDER` a notebook that has passed is kept as it ran, with the states of its views: NAME.ipynb and
+NAME.views.json.
 """
 
 import copy
@@ -34,7 +35,9 @@ def allowed() -> float:
 
 
 def pytest_addoption(parser):
-    parser.addoption("--record", metavar="FOLDER", help="keep notebooks as they ran, and the states of their views")
+    parser.addoption(
+        "--record", metavar="FOLDER", help="keep notebooks as they ran, and the states of their views"
+    )
 
 
 def pytest_sessionstart(session):
@@ -51,7 +54,9 @@ def pytest_collection_modifyitems(items):
         item.output_timeout = 60  # nbval waits 5 s for each message, too little on a busy machine
         tagged = "nbval-check-output" in item.cell.metadata.get("tags", [])
         if tagged and (item.cell.execution_count is None or not item.cell.outputs):
-            raise pytest.UsageError(f"{item.nodeid}: tagged nbval-check-output but has no stored run: nbval would check nothing")
+            raise pytest.UsageError(
+                f"{item.nodeid}: tagged nbval-check-output but has no stored run: nbval would check nothing"
+            )
 
 
 def _late(*_):
@@ -60,9 +65,9 @@ def _late(*_):
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
-    """Kernels start one at a time. Each asks for free ports and opens them a moment later: two workers that ask at the same moment can be
-    given the same ones, one kernel then dies while it starts, and old clients wait for it for ever. One that does not start is an error
-    after three minutes."""
+    """Kernels start one at a time. Each asks for free ports and opens them a moment later: two workers that
+    ask at the same moment can be given the same ones, one kernel then dies while it starts, and old clients wait
+    for it for ever. One that does not start is an error after three minutes."""
     if fcntl is None or not _is_cell(item) or getattr(item.parent, "kernel", None) is not None:
         return (yield)
     with open(Path(tempfile.gettempdir()) / f"sslcourse-kernels-{os.getuid()}.lock", "w") as lock:
@@ -93,13 +98,17 @@ def pytest_runtest_makereport(item, call):
         _fail(report, "a cell ran into --nbval-cell-timeout and swallowed the interrupt")
         return report
     item.parent.__dict__.setdefault("ran", {})[item.cell.id] = item.test_outputs
-    # Of the kernel itself, so that a crowded machine changes nothing. With the report it comes back from a worker, too.
-    report.user_properties.append((SPENT, lesson_runs.processor_seconds(item.parent.kernel.km.provisioner.pid)))
+    # Of the kernel itself, so that a crowded machine changes nothing. With the report it comes back from a
+    # worker, too.
+    report.user_properties.append(
+        (SPENT, lesson_runs.processor_seconds(item.parent.kernel.km.provisioner.pid))
+    )
     return report
 
 
 def record(notebook, folder: Path) -> None:
-    """Keep a notebook as it ran, with the states of its views; `notebook` is nbval's collector, and its kernel still lives."""
+    """Keep a notebook as it ran, with the states of its views. `notebook` is nbval's collector; its kernel
+    still lives."""
     ran = copy.deepcopy(notebook.nb)
     for cell in ran.cells:
         if cell.cell_type == "code":
@@ -113,7 +122,9 @@ def record(notebook, folder: Path) -> None:
     try:
         kernel.await_reply(asked, timeout=120)
     except queue.Empty:
-        raise RuntimeError(f"{name}: its kernel did not tell the states of its views within two minutes") from None
+        raise RuntimeError(
+            f"{name}: its kernel did not tell the states of its views within two minutes"
+        ) from None
     if not states.exists():
         raise RuntimeError(f"{name}: its kernel could not tell the states of its views")
     nbformat.write(ran, folder / f"{name}.ipynb")
@@ -125,7 +136,9 @@ def pytest_runtest_teardown(item, nextitem):
     folder = item.config.getoption("record")
     if folder and _is_cell(item) and (nextitem is None or nextitem.parent is not item.parent):
         notebook = item.parent
-        if len(getattr(notebook, "ran", {})) == sum(c.cell_type == "code" for c in notebook.nb.cells):  # all have passed
+        if len(getattr(notebook, "ran", {})) == sum(
+            c.cell_type == "code" for c in notebook.nb.cells
+        ):  # all have passed
             record(notebook, Path(folder))
     return (yield)
 
@@ -146,5 +159,7 @@ def pytest_sessionfinish(session, exitstatus):
     slow = {n: s for n, s in _spent.items() if s > allowed()}
     if slow and exitstatus == 0:
         session.exitstatus = 1
-        told = ", ".join(f"{n} took {s:.0f} of at most {allowed():.0f} processor seconds" for n, s in slow.items())
+        told = ", ".join(
+            f"{n} took {s:.0f} of at most {allowed():.0f} processor seconds" for n, s in slow.items()
+        )
         print(f"\nFAILED: too slow: {told}")

@@ -39,10 +39,20 @@ def _claims_of(options) -> int:
     for done, so_far in enumerate(claims.run(options.paper, options.seeds, file=out, say=log), 1):
         verdicts = so_far
         seconds = time.perf_counter() - start
-        log(f"seed {done}/{options.seeds} done, {seconds:.0f} s, about {seconds / done * (options.seeds - done):.0f} s left")
+        log(
+            f"seed {done}/{options.seeds} done, {seconds:.0f} s, about "
+            f"{seconds / done * (options.seeds - done):.0f} s left"
+        )
     rows = [v.row() for v in verdicts]
-    print_result(options, {"paper": options.paper, "file": out, "claims": [{**r, "effects": v.effects} for r, v in zip(rows, verdicts)]},
-            f"{show.table(rows)!r}\nall numbers: {out}")  # fmt: skip
+    print_result(
+        options,
+        {
+            "paper": options.paper,
+            "file": out,
+            "claims": [{**r, "effects": v.effects} for r, v in zip(rows, verdicts)],
+        },
+        f"{show.table(rows)!r}\nall numbers: {out}",
+    )
     return 1 if any(v.verdict == "fail" for v in verdicts) else 0
 
 
@@ -64,10 +74,19 @@ def wall(options) -> int:
     page = walls.page(options.out, options.folder)
     if options.picture:
         walls.picture(options.picture, options.folder)
-    parts = [f"{walls.question(world)} ({rows['protocol']}; {rows['seeds']} seeds on {rows['profile']})\n{show.table(walls.table(world, rows))!r}"
-             for world, rows in found.items()]  # fmt: skip
+    parts = [
+        (
+            f"{walls.question(world)} ({rows['protocol']}; {rows['seeds']} seeds on "
+            f"{rows['profile']})\n{show.table(walls.table(world, rows))!r}"
+        )
+        for world, rows in found.items()
+    ]
     parts.append(f"claims\n{show.table(walls.counted(verdicts))!r}")
-    print_result(options, {"worlds": found, "claims": verdicts, "page": str(page)}, "\n\n".join([*parts, f"written: {page}"]))
+    print_result(
+        options,
+        {"worlds": found, "claims": verdicts, "page": str(page)},
+        "\n\n".join([*parts, f"written: {page}"]),
+    )
     return 0
 
 
@@ -86,20 +105,37 @@ def bench(options) -> int:
     from sslcourse.results import bench
     from sslcourse.train import clustering
 
-    steps = bench.step_table(rounds=options.rounds, encoder=getattr(encoders, options.encoder) if options.encoder else None)
+    steps = bench.step_table(
+        rounds=options.rounds, encoder=getattr(encoders, options.encoder) if options.encoder else None
+    )
     views = bench.augmentation_table()
     kept, rendered, filmed = bench.memory_gain(), bench.pictures_per_second(), bench.films_per_second()
     explorers, panel = bench.explorer_table(), bench.panel_share()
     kmeans = list(clustering.timing())
     device = torch.cuda.get_device_name() if runtime.profile().device == "cuda" else "CPU"
-    value = {"device": device, "profile": str(runtime.profile()), "steps": steps, "augmentation": views, "memory kept": kept,
-             "pictures/s": rendered, "films/s": filmed, "explorers": explorers, "live panel": panel, "k-means": kmeans}
-    short = lambda rows: show.table([{k: round(v, 2 if v < 20 else 0) if isinstance(v, float) else v for k, v in r.items()} for r in rows])
-    text = (f"{device}: {runtime.profile()}\n\n{short(steps)!r}\n\n{short(views)!r}\n\n"
-            f"keeping freed memory: {kept:.2f} times faster (forward and backward of the small network)\n"
-            f"toybox: {rendered:,.0f} pictures of 32 pixels a second, {filmed:,.0f} films of 16 frames\n\n{short(explorers)!r}\n\n"
-            f"20,000 x 64, 200 clusters, seconds on one thread:\n{show.table(kmeans)!r}\n\n"
-            f"live panel: {panel['share']:.1%} of a training's time for {panel['frames']} frames in {panel['epochs']} epochs")  # fmt: skip
+    value = {
+        "device": device,
+        "profile": str(runtime.profile()),
+        "steps": steps,
+        "augmentation": views,
+        "memory kept": kept,
+        "pictures/s": rendered,
+        "films/s": filmed,
+        "explorers": explorers,
+        "live panel": panel,
+        "k-means": kmeans,
+    }
+    short = lambda rows: show.table(
+        [{k: round(v, 2 if v < 20 else 0) if isinstance(v, float) else v for k, v in r.items()} for r in rows]
+    )
+    text = (
+        f"{device}: {runtime.profile()}\n\n{short(steps)!r}\n\n{short(views)!r}\n\n"
+        f"keeping freed memory: {kept:.2f} times faster (forward and backward of the small network)\n"
+        f"toybox: {rendered:,.0f} pictures of 32 pixels a second, {filmed:,.0f} films of 16 "
+        f"frames\n\n{short(explorers)!r}\n\n"
+        f"20,000 x 64, 200 clusters, seconds on one thread:\n{show.table(kmeans)!r}\n\n"
+        f"live panel: {panel['share']:.1%} of a training's time for {panel['frames']} frames in "
+        f"{panel['epochs']} epochs"
+    )
     print_result(options, value, text)
     return 0
-

@@ -29,10 +29,19 @@ def grade(options) -> int:
     name = assignment(options.assignment).name
     out = Path(options.out or f"results/grades-{name}.csv")
     limits = wire.Limits(seconds=options.seconds, memory=options.memory << 20)
-    found = grade.grade(options.folder, name, seed=options.seed, limits=limits, jobs=options.jobs, leave_out=[out], say=log)
+    found = grade.grade(
+        options.folder, name, seed=options.seed, limits=limits, jobs=options.jobs, leave_out=[out], say=log
+    )
     found.write(out)
-    value = {"assignment": name, "seed": found.seed, "sslcourse": found.version, "isolation": found.isolation, "file": str(out),
-             "mistakes": {exercise: dict(pairs) for exercise, pairs in found.mistakes().items()}, "rows": found.rows}  # fmt: skip
+    value = {
+        "assignment": name,
+        "seed": found.seed,
+        "sslcourse": found.version,
+        "isolation": found.isolation,
+        "file": str(out),
+        "mistakes": {exercise: dict(pairs) for exercise, pairs in found.mistakes().items()},
+        "rows": found.rows,
+    }
     print_result(options, value, f"{found}\nwritten: {out}")
     return 0
 
@@ -52,9 +61,14 @@ def exercises(options) -> int:
     wrong = [r for r in rows if r["mistake"] != "none: the reference"]
     named, good = sum(r["named"] for r in wrong), all(r["named"] for r in rows)
     yes = lambda holds: "yes" if holds else "NO"
-    lines = [{**r, "rejected": yes(r["rejected"]) if r in wrong else "accepted" if r["named"] else "NO",
-              "named": yes(r["named"]) if r in wrong else "-"} for r in rows]  # fmt: skip
+    lines = [
+        {
+            **r,
+            "rejected": yes(r["rejected"]) if r in wrong else "accepted" if r["named"] else "NO",
+            "named": yes(r["named"]) if r in wrong else "-",
+        }
+        for r in rows
+    ]
     text = f"{named} of {len(wrong)} mistakes are rejected by their own message; seed {options.seed}"
     print_result(options, {"seed": options.seed, "rows": rows}, f"{show.table(lines)!r}\n{text}")
     return 0 if good else 1
-

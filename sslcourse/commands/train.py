@@ -36,8 +36,14 @@ def train(options) -> int:
     try:
         profile = runtime.profile()
         options.data = options.data or catalogue.home(options.method)
-        kind = options.recipe or ("gpu" if profile.device == "cuda" and not options.data.startswith(("toy", "moving")) else "course")
-        changes = {k: v for k, v in (("epochs", options.epochs), ("batch_size", options.batch_size), ("lr", options.lr)) if v is not None}
+        kind = options.recipe or (
+            "gpu" if profile.device == "cuda" and not options.data.startswith(("toy", "moving")) else "course"
+        )
+        changes = {
+            k: v
+            for k, v in (("epochs", options.epochs), ("batch_size", options.batch_size), ("lr", options.lr))
+            if v is not None
+        }
         recipe = getattr(catalogue.module(options.method), kind.upper()).but(seed=options.seed, **changes)
         if rank == 0:
             data = load(options.data)  # the first process fills the cache, the others read it
@@ -45,17 +51,24 @@ def train(options) -> int:
         if rank:
             data = load(options.data)
         samples = data.train if options.limit is None else data.train.take(slice(0, options.limit))
-        about = catalogue.describe(options.method, options.data, len(data.classes), kind, options.encoder, options.set)
+        about = catalogue.describe(
+            options.method, options.data, len(data.classes), kind, options.encoder, options.set
+        )
         torch.manual_seed(runtime.step_seed(options.seed, 0x1417))
         method = catalogue.build(about)
         path = Path(options.checkpoint or f"results/{options.method}.safetensors")
         if rank == 0:
-            log(f"{method.__class__.__name__}, {about['encoder']}, {data!r}, on {profile}" + (f", {world} processes" if world > 1 else ""))
+            log(
+                f"{method.__class__.__name__}, {about['encoder']}, {data!r}, on {profile}"
+                + (f", {world} processes" if world > 1 else "")
+            )
             if path.exists():
                 log(f"going on from {path}")
         row: dict = {}
         start = time.perf_counter()
-        rows = train.epochs(method, _watched(samples, recipe) if rank == 0 else samples, recipe, checkpoint=path)
+        rows = train.epochs(
+            method, _watched(samples, recipe) if rank == 0 else samples, recipe, checkpoint=path
+        )
         if options.replay and rank == 0:
             from sslcourse.widgets.recording import recorded
 
@@ -68,7 +81,13 @@ def train(options) -> int:
         if row.get("interrupted"):
             log(f"interrupted; the same command goes on from {path}")
             return 130
-        result = {"checkpoint": str(path), "seconds": time.perf_counter() - start, **row, "device": str(profile), "processes": world}
+        result = {
+            "checkpoint": str(path),
+            "seconds": time.perf_counter() - start,
+            **row,
+            "device": str(profile),
+            "processes": world,
+        }
         if world > 1 or options.no_probe or not data.train.labelled:
             text = ""
         else:
@@ -81,7 +100,9 @@ def train(options) -> int:
 
 
 class _watched:
-    """The data set with a running line on the terminal: how far the epoch is, how fast, how long it will take."""
+    """The data set with a running line on the terminal: how far the epoch is, how fast, how long it will
+    take.
+    """
 
     def __init__(self, samples, recipe):
         self.samples, self.recipe = samples, recipe
@@ -101,7 +122,10 @@ class _watched:
             done, seconds = i - first, time.perf_counter() - start
             if sys.stderr.isatty() and done and i % max(1, steps // 50) == 0:
                 left = seconds / done * (steps - i)
-                sys.stderr.write(f"\r  step {i}/{steps}  {done * batch_size / seconds:,.0f} samples/s  {left:.0f} s left in this epoch ")
+                sys.stderr.write(
+                    f"\r  step {i}/{steps}  {done * batch_size / seconds:,.0f} samples/s  {left:.0f} s "
+                    "left in this epoch "
+                )
                 sys.stderr.flush()
             yield batch
 
@@ -122,10 +146,15 @@ def replay(options) -> int:
     files = [Path(f) if f.endswith(".npz") else replays.beside(f) for f in options.checkpoint]
     for file, given in zip(files, options.checkpoint):
         if not file.exists():
-            raise CourseError(f"there is no replay of {given}; train with --replay to record one: sslcourse train simclr --replay")
+            raise CourseError(
+                f"there is no replay of {given}; train with --replay to record one: sslcourse train "
+                "simclr "
+                "--replay"
+            )
     loaded = {f.name.removesuffix(".replay.npz"): replays.Replay.load(f) for f in files}
     view = next(iter(loaded.values())) if len(files) == 1 else replays.side_by_side(loaded)
-    path = view.page(options.out or files[0].with_name("-".join(loaded) + ".html"), title="sslcourse: " + ", ".join(loaded))
+    path = view.page(
+        options.out or files[0].with_name("-".join(loaded) + ".html"), title="sslcourse: " + ", ".join(loaded)
+    )
     print_result(options, {"page": str(path), "epochs": len(view)}, f"written: {path}\nopen it in a browser")
     return 0
-

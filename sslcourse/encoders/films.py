@@ -9,14 +9,16 @@ from torch import Tensor, nn
 from sslcourse.encoders.images import Stages, group_norm
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- blocks of a film
+# ---------------------------------------------------------------------------------------------- blocks of a
+# film
 
 
 class BlockEncoder(Stages):
-    """Named stages of 3-D convolutions over a few frames, then the average over time: a dense map, and its mean as one vector.
+    """Named stages of 3-D convolutions over a few frames, then the average over time: a dense map, and its
+    mean as one vector.
 
-    `maps` is what Dense Predictive Coding predicts: the last stage has no ReLU, so that a feature can also be below 0.
-    """
+    `maps` is what Dense Predictive Coding predicts: the last stage has no ReLU, so that a feature can also be
+    below 0."""
 
     def maps(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d y x"]:
         """The map before the last ReLU, averaged over the time that is left; films are floats 0..1."""
@@ -27,7 +29,9 @@ class BlockEncoder(Stages):
 
 
 class RepeatedBorder3d(nn.Conv3d):
-    """A 3-D convolution that goes on beyond the picture's border with the border's own pixels, and with zeros before and after the block."""
+    """A 3-D convolution that goes on beyond the picture's border with the border's own pixels, and with zeros
+    before and after the block.
+    """
 
     def __init__(self, inside: int, outside: int, kernel: tuple[int, int, int], stride: tuple[int, int, int]):
         super().__init__(inside, outside, kernel, stride, (kernel[0] // 2, 0, 0), bias=False)
@@ -41,14 +45,17 @@ class RepeatedBorder3d(nn.Conv3d):
 
 
 def small_3d(dim: int = 64, border: str = "repeated") -> BlockEncoder:
-    """Four convolutions for blocks of a few frames of 32 pixels, 181 k parameters at dim 64: (B, 3, T, 32, 32) to a map (B, dim, 4, 4).
+    """Four convolutions for blocks of a few frames of 32 pixels, 181 k parameters at dim 64: (B, 3, T, 32,
+    32) to a map (B, dim, 4, 4).
 
-    The first looks at each frame by itself (2-D, as the lower layers of DPC's backbone), the others over three frames (3-D).
+    The first looks at each frame by itself (2-D, as the lower layers of DPC's backbone), the others over
+    three frames (3-D).
 
-    - Group normalisation and not batch normalisation: the blocks of one film stand in one batch and share its colours, and batch
-      statistics would tell each of them about the others. With groups a block's map owes nothing to its neighbours.
-    - The border is repeated and not padded with zeros: zeros tell a place how far the border is, and then DPC's places are told apart
-      without looking at the film (`border="zeros"` shows it; lesson 10).
+    - Group normalisation and not batch normalisation: the blocks of one film stand in one batch and share its
+      colours, and batch statistics would tell each of them about the others. With groups a block's map owes
+      nothing to its neighbours.
+    - The border is repeated and not padded with zeros: zeros tell a place how far the border is, and then
+      DPC's places are told apart without looking at the film (`border="zeros"` shows it; lesson 10).
     """
     if border not in ("repeated", "zeros"):
         raise CourseError(f"border={border!r}; choose 'repeated' or 'zeros'")
@@ -71,9 +78,13 @@ def small_3d(dim: int = 64, border: str = "repeated") -> BlockEncoder:
 
 
 class BasicBlock3d(nn.Module):
-    """Two convolutions and a shortcut (ResNet's basic block), with kernels of `time` frames and, at the end of a DPC backbone, no last ReLU."""
+    """Two convolutions and a shortcut (ResNet's basic block), with kernels of `time` frames and, at the end
+    of a DPC backbone, no last ReLU.
+    """
 
-    def __init__(self, inside: int, outside: int, time: int, stride: tuple[int, int, int], last_relu: bool = True):
+    def __init__(
+        self, inside: int, outside: int, time: int, stride: tuple[int, int, int], last_relu: bool = True
+    ):
         super().__init__()
         kernel, padding = (time, 3, 3), (time // 2, 1, 1)
         self.conv1 = nn.Conv3d(inside, outside, kernel, stride, padding, bias=False)
@@ -81,7 +92,9 @@ class BasicBlock3d(nn.Module):
         self.norm1, self.norm2 = nn.BatchNorm3d(outside), nn.BatchNorm3d(outside)
         self.shortcut = nn.Identity()
         if inside != outside or stride != (1, 1, 1):
-            self.shortcut = nn.Sequential(nn.Conv3d(inside, outside, 1, stride, bias=False), nn.BatchNorm3d(outside))
+            self.shortcut = nn.Sequential(
+                nn.Conv3d(inside, outside, 1, stride, bias=False), nn.BatchNorm3d(outside)
+            )
         self.last_relu = last_relu
 
     def forward(self, x: Tensor) -> Tensor:
@@ -90,20 +103,35 @@ class BasicBlock3d(nn.Module):
 
 
 def resnet18_2d3d() -> BlockEncoder:
-    """DPC's backbone (section 4 of the paper and the authors' code): a ResNet-18 that is 2-D in its lower half and 3-D above.
+    """DPC's backbone (section 4 of the paper and the authors' code): a ResNet-18 that is 2-D in its lower
+    half and 3-D above.
 
-    The last stage has 256 channels instead of 512 and no last ReLU: blocks of 5 frames of 128 pixels, (B, 3, 5, 128, 128), give a map
-    (B, 256, 4, 4). 14.1 M parameters, dim 256. Its batch normalisation keeps running statistics, unlike the authors' during
-    pre-training, so that a frozen encoder can be judged (they gave out weights with statistics later for the same reason).
-    """
-    first = nn.Sequential(nn.Conv3d(3, 64, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False), nn.BatchNorm3d(64), nn.ReLU(inplace=True),
-                          nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)))  # fmt: skip
+    The last stage has 256 channels instead of 512 and no last ReLU: blocks of 5 frames of 128 pixels, (B, 3,
+    5, 128, 128), give a map (B, 256, 4, 4). 14.1 M parameters, dim 256. Its batch normalisation keeps running
+    statistics, unlike the authors' during pre-training, so that a frozen encoder can be judged (they gave out
+    weights with statistics later for the same reason)."""
+    first = nn.Sequential(
+        nn.Conv3d(3, 64, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False),
+        nn.BatchNorm3d(64),
+        nn.ReLU(inplace=True),
+        nn.MaxPool3d((1, 3, 3), (1, 2, 2), (0, 1, 1)),
+    )
 
-    def layer(inside: int, outside: int, time: int, stride: tuple[int, int, int], last: bool = False) -> nn.Sequential:
-        return nn.Sequential(BasicBlock3d(inside, outside, time, stride), BasicBlock3d(outside, outside, time, (1, 1, 1), last_relu=not last))
+    def layer(
+        inside: int, outside: int, time: int, stride: tuple[int, int, int], last: bool = False
+    ) -> nn.Sequential:
+        return nn.Sequential(
+            BasicBlock3d(inside, outside, time, stride),
+            BasicBlock3d(outside, outside, time, (1, 1, 1), last_relu=not last),
+        )
 
-    stages = {"conv1": first, "layer1": layer(64, 64, 1, (1, 1, 1)), "layer2": layer(64, 128, 1, (1, 2, 2)),
-              "layer3": layer(128, 256, 3, (2, 2, 2)), "layer4": layer(256, 256, 3, (2, 2, 2), last=True)}  # fmt: skip
+    stages = {
+        "conv1": first,
+        "layer1": layer(64, 64, 1, (1, 1, 1)),
+        "layer2": layer(64, 128, 1, (1, 2, 2)),
+        "layer3": layer(128, 256, 3, (2, 2, 2)),
+        "layer4": layer(256, 256, 3, (2, 2, 2), last=True),
+    }
     encoder = BlockEncoder(stages, 256)
     for module in encoder.modules():
         if isinstance(module, nn.Conv3d):
@@ -111,7 +139,8 @@ def resnet18_2d3d() -> BlockEncoder:
     return encoder
 
 
-# ---------------------------------------------------------------------------------------------- a film as one vector
+# ---------------------------------------------------------------------------------------------- a film as one
+# vector
 
 
 class ClipEncoder(Stages):
@@ -122,13 +151,16 @@ class ClipEncoder(Stages):
 
 
 def small_clip(dim: int = 64) -> ClipEncoder:
-    """Four 3-D convolutions for short films of 32 pixels, 184 k parameters at dim 64: (B, 3, 16, 32, 32) to (B, dim, 2, 4, 4), then averaged.
+    """Four 3-D convolutions for short films of 32 pixels, 184 k parameters at dim 64: (B, 3, 16, 32, 32) to
+    (B, dim, 2, 4, 4), then averaged.
 
-    All four see time, the first one already: what moves is told from what stands still before anything is averaged.
-    """
+    All four see time, the first one already: what moves is told from what stands still before anything is
+    averaged."""
 
     def stage(inside: int, outside: int, side: int, time: int, place: int) -> nn.Sequential:
-        conv = nn.Conv3d(inside, outside, (3, side, side), (time, place, place), (1, side // 2, side // 2), bias=False)
+        conv = nn.Conv3d(
+            inside, outside, (3, side, side), (time, place, place), (1, side // 2, side // 2), bias=False
+        )
         return nn.Sequential(conv, nn.BatchNorm3d(outside), nn.ReLU(inplace=True))
 
     quarter, half = max(1, dim // 4), max(1, dim // 2)
@@ -142,22 +174,33 @@ def small_clip(dim: int = 64) -> ClipEncoder:
 
 
 def r2plus1d_18() -> ClipEncoder:
-    """torchvision's R(2+1)D-18 (Tran et al., 2018), whose every 3-D convolution is one over places and then one over time; dim 512, for a GPU.
+    """torchvision's R(2+1)D-18 (Tran et al., 2018), whose every 3-D convolution is one over places and then
+    one over time; dim 512, for a GPU.
 
-    XDC's video network. The authors' differs in details: it sets the number of channels between the two for each convolution by itself, and
-    its batch normalisation has eps 1e-3 and PyTorch momentum 0.9.
-    """
+    XDC's video network. The authors' differs in details: it sets the number of channels between the two for
+    each convolution by itself, and its batch normalisation has eps 1e-3 and PyTorch momentum 0.9."""
     from torchvision.models.video import r2plus1d_18 as build
 
     net = build(weights=None)
-    return ClipEncoder({"stem": net.stem, "layer1": net.layer1, "layer2": net.layer2, "layer3": net.layer3, "layer4": net.layer4}, 512)
+    return ClipEncoder(
+        {
+            "stem": net.stem,
+            "layer1": net.layer1,
+            "layer2": net.layer2,
+            "layer3": net.layer3,
+            "layer4": net.layer4,
+        },
+        512,
+    )
 
 
-# ---------------------------------------------------------------------------------------------- films whose time is kept
+# ---------------------------------------------------------------------------------------------- films whose
+# time is kept
 
 
 class FilmEncoder(Stages):
-    """Named stages of convolutions that never stride in time: a map for every frame, and the average of all of them as one vector.
+    """Named stages of convolutions that never stride in time: a map for every frame, and the average of all
+    of them as one vector.
 
     Without `still`, a film is centred by its own mean frame: what stands still is not seen.
     """
@@ -175,15 +218,18 @@ class FilmEncoder(Stages):
 
 
 def small_mc3(dim: int = 64, still: bool = False) -> FilmEncoder:
-    """Four convolutions of the MCx family for films of 32 pixels, 101 k parameters at dim 64: (B, 3, T, 32, 32) to a map (B, dim, T, 4, 4).
+    """Four convolutions of the MCx family for films of 32 pixels, 101 k parameters at dim 64: (B, 3, T, 32,
+    32) to a map (B, dim, T, 4, 4).
 
-    MC3 (Tran et al., CVPR 2018, arXiv:1711.11248): the lower stages look at three frames at once, the upper ones at each frame by itself, and
-    none strides in time, so that what happens can be dated to a frame in the end. What stands still (`still=True` keeps it) can be in step
-    with nothing, and to find that out takes a network longer than a class will wait.
-    """
+    MC3 (Tran et al., CVPR 2018, arXiv:1711.11248): the lower stages look at three frames at once, the upper
+    ones at each frame by itself, and none strides in time, so that what happens can be dated to a frame in
+    the end. What stands still (`still=True` keeps it) can be in step with nothing, and to find that out takes
+    a network longer than a class will wait."""
 
     def stage(inside: int, outside: int, kernel: tuple[int, int, int], stride: int) -> nn.Sequential:
-        conv = nn.Conv3d(inside, outside, kernel, (1, stride, stride), tuple(k // 2 for k in kernel), bias=False)
+        conv = nn.Conv3d(
+            inside, outside, kernel, (1, stride, stride), tuple(k // 2 for k in kernel), bias=False
+        )
         return nn.Sequential(conv, nn.BatchNorm3d(outside), nn.ReLU(inplace=True))
 
     half, most = max(1, 3 * dim // 8), max(1, 3 * dim // 4)
@@ -197,9 +243,19 @@ def small_mc3(dim: int = 64, still: bool = False) -> FilmEncoder:
 
 
 def mc3_18() -> FilmEncoder:
-    """torchvision's MC3 with 18 layers, dim 512, 11.5 M parameters: (B, 3, T, 112, 112) to a map (B, 512, T, 7, 7). For a GPU; AVTS's own."""
+    """torchvision's MC3 with 18 layers, dim 512, 11.5 M parameters: (B, 3, T, 112, 112) to a map (B, 512, T,
+    7, 7). For a GPU; AVTS's own.
+    """
     from torchvision.models.video import mc3_18 as build
 
     net = build(weights=None)
-    return FilmEncoder({"stem": net.stem, "layer1": net.layer1, "layer2": net.layer2, "layer3": net.layer3, "layer4": net.layer4}, 512)
-
+    return FilmEncoder(
+        {
+            "stem": net.stem,
+            "layer1": net.layer1,
+            "layer2": net.layer2,
+            "layer3": net.layer3,
+            "layer4": net.layer4,
+        },
+        512,
+    )

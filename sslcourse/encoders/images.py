@@ -1,8 +1,8 @@
 """Backbones: images or short films in, one vector for each out.
 
-Every encoder has `.dim`, the length of its vector, and `.layers`, an ordered dict of its named stages, which the layer-wise
-probes read. Inputs are floats 0..1 (B, 3, H, W); they are centred inside, so that no data set's mean has to travel around.
-"""
+Every encoder has `.dim`, the length of its vector, and `.layers`, an ordered dict of its named stages, which
+the layer-wise probes read. Inputs are floats 0..1 (B, 3, H, W); they are centred inside, so that no data
+set's mean has to travel around."""
 
 from __future__ import annotations
 
@@ -21,29 +21,39 @@ from sslcourse.runtime.errors import CourseError
 def conv_stage(inside: int, outside: int, kernel: int, stride: int, norm: str = "batch") -> nn.Sequential:
     conv, normalise = (nn.Conv2d, nn.BatchNorm2d) if norm == "batch" else (StandardisedConv2d, group_norm)
     return nn.Sequential(
-        conv(inside, outside, kernel, stride, kernel // 2, bias=False), normalise(outside), nn.ReLU(inplace=True)
+        conv(inside, outside, kernel, stride, kernel // 2, bias=False),
+        normalise(outside),
+        nn.ReLU(inplace=True),
     )
 
 
 def group_norm(channels: int, groups: int = 16) -> nn.GroupNorm:
-    """Normalises each sample by itself, over `groups` groups of channels (fewer where they do not divide the channels)."""
+    """Normalises each sample by itself, over `groups` groups of channels (fewer where they do not divide the
+    channels).
+    """
     return nn.GroupNorm(math.gcd(groups, channels), channels)
 
 
 def standardised(weight: Tensor) -> Tensor:
-    """Each output's weights with mean 0 and variance 1 over all that it reads (weight standardisation, Qiao et al., 2019)."""
+    """Each output's weights with mean 0 and variance 1 over all that it reads (weight standardisation, Qiao
+    et al., 2019).
+    """
     return F.layer_norm(weight, weight.shape[1:], eps=1e-8)
 
 
 class StandardisedConv2d(nn.Conv2d):
-    """A convolution whose filters are standardised at every use; a normalisation must follow, which sets the scale."""
+    """A convolution whose filters are standardised at every use; a normalisation must follow, which sets the
+    scale.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return self._conv_forward(x, standardised(self.weight), self.bias)
 
 
 class StandardisedLinear(nn.Linear):
-    """A linear layer whose rows are standardised at every use; a normalisation must follow, which sets the scale."""
+    """A linear layer whose rows are standardised at every use; a normalisation must follow, which sets the
+    scale.
+    """
 
     def forward(self, x: Tensor) -> Tensor:
         return F.linear(x, standardised(self.weight), self.bias)
@@ -72,12 +82,13 @@ class Encoder(Stages):
 
 
 def small_cnn(width: int = 32, norm: str = "batch") -> Encoder:
-    """Five convolutions for 32-pixel images: the course's own encoder, 280 k parameters and dim 128 at width 32.
+    """Five convolutions for 32-pixel images: the course's own encoder, 280 k parameters and dim 128 at width
+    32.
 
-    The first stage halves the resolution with a 5x5 kernel, because a convolution at full resolution is where a laptop's
-    time would go. `norm="group+ws"` has group normalisation and weight standardisation in place of batch normalisation:
-    what it makes of a picture does not depend on the others in its batch (Richemond et al., 2020, arXiv:2010.10241).
-    """
+    The first stage halves the resolution with a 5x5 kernel, because a convolution at full resolution is where
+    a laptop's time would go. `norm="group+ws"` has group normalisation and weight standardisation in place of
+    batch normalisation: what it makes of a picture does not depend on the others in its batch (Richemond et
+    al., 2020, arXiv:2010.10241)."""
     if norm not in ("batch", "group+ws"):
         raise CourseError(f"norm={norm!r}; choose 'batch' or 'group+ws'")
     w = width
@@ -92,7 +103,8 @@ def small_cnn(width: int = 32, norm: str = "batch") -> Encoder:
 
 
 def resnet18(stem: str = "cifar") -> Encoder:
-    """torchvision's ResNet-18; `stem="cifar"` has a 3x3 first convolution and no max-pooling (SimCLR, appendix B.9).
+    """torchvision's ResNet-18; `stem="cifar"` has a 3x3 first convolution and no max-pooling (SimCLR,
+    appendix B.9).
 
     The ImageNet stem on 32-pixel images costs several points. dim 512, 11.2 M parameters.
     """
@@ -106,8 +118,13 @@ def resnet18(stem: str = "cifar") -> Encoder:
         first = [net.conv1, net.bn1, net.relu, net.maxpool]
     else:
         raise CourseError(f"stem={stem!r}; choose 'cifar' (32 to 64 pixels) or 'imagenet'")
-    stages = {"conv1": nn.Sequential(*first), "layer1": net.layer1, "layer2": net.layer2, "layer3": net.layer3,
-              "layer4": net.layer4}  # fmt: skip
+    stages = {
+        "conv1": nn.Sequential(*first),
+        "layer1": net.layer1,
+        "layer2": net.layer2,
+        "layer3": net.layer3,
+        "layer4": net.layer4,
+    }
     return Encoder(stages, 512)
 
 
@@ -129,9 +146,8 @@ def parameters(network: nn.Module) -> int:
 def random_encoder(encoder: Encoder, images: Tensor) -> Encoder:
     """An untrained encoder made ready to be a fair baseline: batch statistics from the data, then eval mode.
 
-    An untrained network whose batch normalisation still holds mean 0 and variance 1 loses its scale from layer to layer,
-    and looks worse than random features are.
-    """
+    An untrained network whose batch normalisation still holds mean 0 and variance 1 loses its scale from
+    layer to layer, and looks worse than random features are."""
     encoder.train()
     with torch.no_grad():
         for part in images.split(256)[:8]:
@@ -140,7 +156,9 @@ def random_encoder(encoder: Encoder, images: Tensor) -> Encoder:
 
 
 class FrozenStage(nn.Module):
-    """A stage that does not learn: no gradient reaches its weights, and its batch normalisation stays in eval mode whatever the loop says."""
+    """A stage that does not learn: no gradient reaches its weights, and its batch normalisation stays in eval
+    mode whatever the loop says.
+    """
 
     def __init__(self, stage: nn.Module):
         super().__init__()
@@ -163,21 +181,28 @@ def with_frozen(encoder: Encoder, first: int, seed: int = 0) -> Encoder:
     """
     layers = copy.deepcopy(encoder).layers
     if not 0 <= first < len(layers):
-        raise CourseError(f"first={first}; this encoder has {len(layers)} stages, keep 0 to {len(layers) - 1} of them")
+        raise CourseError(
+            f"first={first}; this encoder has {len(layers)} stages, keep 0 to {len(layers) - 1} of them"
+        )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(runtime.step_seed(seed, 0xF2))
         for i, stage in enumerate(layers.values()):
             for module in stage.modules() if i >= first else ():
                 if hasattr(module, "reset_parameters"):
                     module.reset_parameters()
-    return Encoder({name: FrozenStage(s) if i < first else s for i, (name, s) in enumerate(layers.items())}, encoder.dim)
+    return Encoder(
+        {name: FrozenStage(s) if i < first else s for i, (name, s) in enumerate(layers.items())}, encoder.dim
+    )
 
 
-# ---------------------------------------------------------------------------------------------- a vector for every place
+# ---------------------------------------------------------------------------------------------- a vector for
+# every place
 
 
 class DenseEncoder(Stages):
-    """Named stages one after another, and no average: every cell of `stride` x `stride` pixels keeps its own vector."""
+    """Named stages one after another, and no average: every cell of `stride` x `stride` pixels keeps its own
+    vector.
+    """
 
     def __init__(self, stages: dict[str, nn.Module], dim: int, stride: int):
         super().__init__(stages, dim)
@@ -198,18 +223,33 @@ def dense_cnn(width: int = 32, dim: int = 32, stride: int = 2) -> DenseEncoder:
     if stride not in (2, 4):
         raise CourseError(f"stride={stride}; choose 2 or 4, or dense_resnet18() with its stride of 8")
     w, v = width, width * 3 // 2
-    wide = nn.Sequential(nn.Conv2d(v, v, 3, 1, 2, dilation=2, bias=False), nn.BatchNorm2d(v), nn.ReLU(inplace=True))
-    stages = {"conv1": conv_stage(3, w, 5, 2), "conv2": conv_stage(w, v, 3, stride // 2), "conv3": wide, "conv4": nn.Conv2d(v, dim, 3, 1, 1)}
+    wide = nn.Sequential(
+        nn.Conv2d(v, v, 3, 1, 2, dilation=2, bias=False), nn.BatchNorm2d(v), nn.ReLU(inplace=True)
+    )
+    stages = {
+        "conv1": conv_stage(3, w, 5, 2),
+        "conv2": conv_stage(w, v, 3, stride // 2),
+        "conv3": wide,
+        "conv4": nn.Conv2d(v, dim, 3, 1, 1),
+    }
     return DenseEncoder(stages, dim, stride)
 
 
 def dense_resnet18(dim: int = 64) -> DenseEncoder:
-    """torchvision's ResNet-18 at stride 8, its last two stages at full pace, then one number in `dim` for each direction (Vondrick et al., 2018)."""
+    """torchvision's ResNet-18 at stride 8, its last two stages at full pace, then one number in `dim` for
+    each direction (Vondrick et al., 2018).
+    """
     from torchvision.models import resnet18 as build
 
     net = build(weights=None)
     for stage in (net.layer3, net.layer4):
         stage[0].conv1.stride = stage[0].downsample[0].stride = (1, 1)
-    stages = {"conv1": nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool), "layer1": net.layer1, "layer2": net.layer2, "layer3": net.layer3,
-              "layer4": net.layer4, "to_dim": nn.Conv2d(512, dim, 1)}  # fmt: skip
+    stages = {
+        "conv1": nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool),
+        "layer1": net.layer1,
+        "layer2": net.layer2,
+        "layer3": net.layer3,
+        "layer4": net.layer4,
+        "to_dim": nn.Conv2d(512, dim, 1),
+    }
     return DenseEncoder(stages, dim, 8)

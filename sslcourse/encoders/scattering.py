@@ -1,9 +1,11 @@
-"""The scattering transform: two layers of fixed wavelets, each followed by a modulus, then averages. Nothing is learned.
+"""The scattering transform: two layers of fixed wavelets, each followed by a modulus, then averages. Nothing
+is learned.
 
     S0 = x * phi        S1 = |x * psi_j| * phi        S2 = ||x * psi_j| * psi_k| * phi,   k a coarser scale than j
 
 Bruna and Mallat, Invariant Scattering Convolution Networks, PAMI 2013. arXiv:1203.1513 (equations 8 to 11).
-Oyallon, Belilovsky and Zagoruyko, Scaling the Scattering Transform, ICCV 2017: as the first layers of a network.
+Oyallon, Belilovsky and Zagoruyko, Scaling the Scattering Transform, ICCV 2017: as the first layers of a
+    network.
 It is the yardstick that asks of the first two layers of a network: did they have to see any picture at all?
 """
 
@@ -38,10 +40,11 @@ def gaussian(octave: int) -> Tensor:
 
 
 def morlet(octave: int, angle: float) -> Tensor:
-    """(2, k, k) psi, real and imaginary part: a wave of 0.75 pi / 2**octave radians per pixel in a Gaussian window of 0.8 * 2**octave pixels.
+    """(2, k, k) psi, real and imaginary part: a wave of 0.75 pi / 2**octave radians per pixel in a Gaussian
+    window of 0.8 * 2**octave pixels.
 
-    A constant is taken off the wave so that psi sums to exactly 0: a plain surface gives nothing, however bright it is.
-    """
+    A constant is taken off the wave so that psi sums to exactly 0: a plain surface gives nothing, however
+    bright it is."""
     sigma, frequency = SIGMA * 2.0**octave, FREQUENCY / 2.0**octave
     y, x = _grid(sigma)
     window = torch.exp(-(x * x + y * y) / (2 * sigma**2))
@@ -52,10 +55,11 @@ def morlet(octave: int, angle: float) -> Tensor:
 
 
 class Scattering(nn.Module):
-    """Pictures (B, C, H, W) to (B, C * paths, H / 2**octaves, W / 2**octaves); two octaves and four angles make 25 paths.
+    """Pictures (B, C, H, W) to (B, C * paths, H / 2**octaves, W / 2**octaves); two octaves and four angles
+    make 25 paths.
 
-    After a wavelet of octave j the modulus is smooth, so it is kept at every 2**j-th pixel only, and the rest is computed on that grid, where
-    a coarser octave k is the octave k - j. Borders are reflected.
+    After a wavelet of octave j the modulus is smooth, so it is kept at every 2**j-th pixel only, and the rest
+    is computed on that grid, where a coarser octave k is the octave k - j. Borders are reflected.
 
     Args:
         octaves: J of the papers, at least 1.
@@ -72,10 +76,16 @@ class Scattering(nn.Module):
             self.register_buffer(f"psi{j}", waves.flatten(0, 1)[:, None])
         for j in range(1, octaves + 1):
             self.register_buffer(f"phi{j}", gaussian(j)[None, None])
-        # One factor for all wavelets, so that no picture gains energy: |phi|^2 + sum |psi|^2 is at most 1 at every frequency.
+        # One factor for all wavelets, so that no picture gains energy: |phi|^2 + sum |psi|^2 is at most 1 at
+        # every frequency.
         fft = lambda kernel: torch.fft.fft2(kernel, s=(128, 128)).abs().square()
-        passed = sum(fft(torch.complex(*getattr(self, f"psi{j}")[:, 0].unflatten(0, (2, angles)))).sum(0) for j in range(octaves))
-        passed = (passed + passed.flip(0, 1).roll((1, 1), (0, 1))) / 2  # a real picture holds each frequency twice
+        passed = sum(
+            fft(torch.complex(*getattr(self, f"psi{j}")[:, 0].unflatten(0, (2, angles)))).sum(0)
+            for j in range(octaves)
+        )
+        passed = (
+            passed + passed.flip(0, 1).roll((1, 1), (0, 1))
+        ) / 2  # a real picture holds each frequency twice
         room = 1 - fft(gaussian(octaves))
         scale = (room / passed)[passed > 1e-3 * passed.max()].min().clamp_min(0).sqrt()
         for j in range(octaves):
@@ -106,7 +116,11 @@ class Scattering(nn.Module):
     def forward(self, image: Tensor) -> Tensor:
         size, least = 2**self.octaves, 2 * math.ceil(3.5 * SIGMA * 2.0 ** (self.octaves - 1))
         if image.shape[-1] % size or image.shape[-2] % size or min(image.shape[-2:]) < least:
-            raise CourseError(f"images of {image.shape[-1]} x {image.shape[-2]} pixels; each side must be a multiple of {size}, at least {least}")
+            raise CourseError(
+                f"images of {image.shape[-1]} x {image.shape[-2]} pixels; each side must be a multiple "
+                "of "
+                f"{size}, at least {least}"
+            )
         with torch.autocast(image.device.type, enabled=False):
             x, top = image.float(), self.octaves
             maps = [self.smooth(x, top)]
@@ -124,9 +138,11 @@ def scattering_encoder(octaves: int = 2, angles: int = 4) -> Encoder:
 
 
 def scattering_stem(network: Encoder, octaves: int = 2, angles: int = 4, seed: int = 0) -> Encoder:
-    """The network with its stages up to "conv2" replaced by the transform, standardised; the others are new and read its maps.
+    """The network with its stages up to "conv2" replaced by the transform, standardised; the others are new
+    and read its maps.
 
-    Oyallon et al., section 3.1. With two octaves the maps are as large as those of the course's conv2, 8 x 8 for pictures of 32 pixels.
+    Oyallon et al., section 3.1. With two octaves the maps are as large as those of the course's conv2, 8 x 8
+    for pictures of 32 pixels.
 
     Args:
         network: has stages conv1, conv2, ...; it is not changed.
@@ -134,10 +150,14 @@ def scattering_stem(network: Encoder, octaves: int = 2, angles: int = 4, seed: i
     """
     layers = copy.deepcopy(network).layers
     if not {"conv1", "conv2", "conv3"} <= set(layers):
-        raise CourseError(f"this encoder has {', '.join(layers)}; the transform stands for conv1 and conv2 of encoders.small_cnn()")
+        raise CourseError(
+            f"this encoder has {', '.join(layers)}; the transform stands for conv1 and conv2 of "
+            "encoders.small_cnn()"
+        )
     transform = Scattering(octaves, angles)
-    # momentum=None: the plain mean over all batches so far. A running mean would start from variance 1, thousands of times that of the finest
-    # paths, and after a short training the network would still be shown all but a constant in eval mode.
+    # momentum=None: the plain mean over all batches so far. A running mean would start from variance 1,
+    # thousands of times that of the finest paths, and after a short training the network would still be shown
+    # all but a constant in eval mode.
     standardise = nn.BatchNorm2d(3 * transform.paths, affine=False, momentum=None)
     stages: dict[str, nn.Module] = {"scattering": nn.Sequential(transform, standardise)}
     with torch.random.fork_rng(devices=[]):
@@ -148,5 +168,12 @@ def scattering_stem(network: Encoder, octaves: int = 2, angles: int = 4, seed: i
                     module.reset_parameters()
             stages[name] = layers[name]
         old = layers["conv3"][0]
-        layers["conv3"][0] = type(old)(3 * transform.paths, old.out_channels, old.kernel_size, old.stride, old.padding, bias=old.bias is not None)
+        layers["conv3"][0] = type(old)(
+            3 * transform.paths,
+            old.out_channels,
+            old.kernel_size,
+            old.stride,
+            old.padding,
+            bias=old.bias is not None,
+        )
     return Encoder(stages, network.dim)

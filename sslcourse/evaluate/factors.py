@@ -14,16 +14,22 @@ from sslcourse.evaluate.reports import split_of
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import features
 
-# ---------------------------------------------------------------------------------------------- the factor table
+# ---------------------------------------------------------------------------------------------- the factor
+# table
 
 
-def factor_scores(train_x: Tensor, train_factors: Mapping[str, Tensor], x: Tensor, factors: Mapping[str, Tensor],
-                  kinds: Mapping[str, object]) -> dict[str, float]:  # fmt: skip
+def factor_scores(
+    train_x: Tensor,
+    train_factors: Mapping[str, Tensor],
+    x: Tensor,
+    factors: Mapping[str, Tensor],
+    kinds: Mapping[str, object],
+) -> dict[str, float]:
     """How much of each factor a linear probe reads from features: 0 is chance or worse, 1 is everything.
 
     Args:
-        kinds: factor -> names of its values (then: accuracy above chance), a full turn (an angle: R2 of its sine and cosine),
-            or absent (a number: R2).
+        kinds: factor -> names of its values (then: accuracy above chance), a full turn (an angle: R2 of its
+            sine and cosine), or absent (a number: R2).
     """
     result = {}
     for name, column in train_factors.items():
@@ -49,12 +55,19 @@ def _numbers(column: Tensor, turn: object) -> Tensor:
     return torch.stack([angle.cos(), angle.sin()], 1)
 
 
-def factor_table(encodes: Mapping[str, nn.Module | str | Callable], data: Data, *, on: str = "validation",
-                 method: nn.Module | None = None) -> dict[str, dict[str, float]]:  # fmt: skip
-    """What each representation kept and what it threw away: name -> {factor: 0..1}. The course's signature figure.
+def factor_table(
+    encodes: Mapping[str, nn.Module | str | Callable],
+    data: Data,
+    *,
+    on: str = "validation",
+    method: nn.Module | None = None,
+) -> dict[str, dict[str, float]]:
+    """What each representation kept and what it threw away: name -> {factor: 0..1}. The course's signature
+    figure.
 
     Args:
-        encodes: name -> a trained method, the word "pixels", or an encode function (then `method` owns its weights).
+        encodes: name -> a trained method, the word "pixels", or an encode function (then `method` owns its
+            weights).
         on: "validation" or, for the final table, "test".
     """
     held = split_of(data, on)
@@ -65,7 +78,8 @@ def factor_table(encodes: Mapping[str, nn.Module | str | Callable], data: Data, 
     for name, source in encodes.items():
         if source == "pixels":
             train_x, x = features.pixels(data.train), features.pixels(held)
-            # 3,072 pixels: their first 256 principal components hold nearly all of the variance and fit 20 times faster.
+            # 3,072 pixels: their first 256 principal components hold nearly all of the variance and fit 20
+            # times faster.
             _, _, basis = torch.pca_lowrank(train_x, q=256, niter=2)
             centre = train_x.mean(0)
             train_x, x = (train_x - centre) @ basis, (x - centre) @ basis
@@ -73,8 +87,10 @@ def factor_table(encodes: Mapping[str, nn.Module | str | Callable], data: Data, 
             train_x, x = features.extract(source, data.train), features.extract(source, held)
         else:
             if method is None:
-                raise CourseError(f"{name!r} is a function; pass method=..., the network that it calls, so that it is kept frozen")
+                raise CourseError(
+                    f"{name!r} is a function; pass method=..., the network that it calls, so that it is "
+                    "kept frozen"
+                )
             train_x, x = (features.extract(method, s, encode=source) for s in (data.train, held))
         result[name] = factor_scores(train_x, data.train.factors, x, factors, data.train.factor_names)
     return result
-

@@ -10,16 +10,20 @@ from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- maps, for pictures only
+# ---------------------------------------------------------------------------------------------- maps, for
+# pictures only
 
 
 def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Float[Tensor, "n 2"]:
-    """t-SNE of features (van der Maaten and Hinton, 2008) by scikit-learn. For looking, not for measuring: distances
+    """t-SNE of features (van der Maaten and Hinton, 2008) by scikit-learn. For looking, not for measuring:
+    distances
     between far clusters and sizes of clusters mean nothing."""
     from sklearn.manifold import TSNE
 
     if len(x) <= 3 * perplexity:
-        raise CourseError(f"{len(x)} samples are too few for perplexity={perplexity:g}; take more than {3 * perplexity:g}")
+        raise CourseError(
+            f"{len(x)} samples are too few for perplexity={perplexity:g}; take more than {3 * perplexity:g}"
+        )
     z = F.normalize(x.float(), dim=1).cpu().numpy()
     return torch.from_numpy(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(z))
 
@@ -31,25 +35,38 @@ def umap(x: Float[Tensor, "n d"], seed: int = 0, neighbours: int = 15) -> Float[
     if len(x) <= neighbours:
         raise CourseError(f"{len(x)} samples are too few for neighbours={neighbours}; take more")
     z = F.normalize(x.float(), dim=1).cpu().numpy()
-    return torch.from_numpy(np.asarray(UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(z)))
+    return torch.from_numpy(
+        np.asarray(UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(z))
+    )
 
 
-def living_map(x: Float[Tensor, "n d"], previous: Float[Tensor, "m 2"] | None = None, *, perplexity: float = 20.0,
-               steps: int | None = None) -> Float[Tensor, "n 2"]:  # fmt: skip
+def living_map(
+    x: Float[Tensor, "n d"],
+    previous: Float[Tensor, "m 2"] | None = None,
+    *,
+    perplexity: float = 20.0,
+    steps: int | None = None,
+) -> Float[Tensor, "n 2"]:
     """A map that goes on living while a network trains: exact t-SNE that starts from where the points were.
 
     Args:
-        x: features of the same samples, in the same order, at every call; a few hundred (the cost grows with their square).
+        x: features of the same samples, in the same order, at every call; a few hundred (the cost grows with
+            their square).
         previous: the last map; without it the points start on their first two principal components.
         steps: of gradient descent, 60 to go on and 250 to begin.
 
-    Returns positions within about -1..1. Half a second for 600 samples on one thread. For looking, as `tsne` is.
-    """
+    Returns positions within about -1..1. Half a second for 600 samples on one thread. For looking, as `tsne`
+    is."""
     n = len(x)
     if n <= 3 * perplexity:
-        raise CourseError(f"{n} samples are too few for perplexity={perplexity:g}; take more than {3 * perplexity:g}")
+        raise CourseError(
+            f"{n} samples are too few for perplexity={perplexity:g}; take more than {3 * perplexity:g}"
+        )
     if previous is not None and len(previous) != n:
-        raise CourseError(f"the previous map has {len(previous)} points, there are {n} samples now; give the same samples each time")
+        raise CourseError(
+            f"the previous map has {len(previous)} points, there are {n} samples now; give the same "
+            "samples each time"
+        )
     z = F.normalize(x.float().cpu(), dim=1)
     p = _neighbour_probabilities(torch.cdist(z, z).square(), perplexity)
     if previous is None:
@@ -73,7 +90,9 @@ def living_map(x: Float[Tensor, "n d"], previous: Float[Tensor, "m 2"] | None = 
 
 
 def _neighbour_probabilities(squared: Tensor, perplexity: float) -> Tensor:
-    """Symmetric neighbour probabilities of t-SNE: each row's width is found by bisection so that its entropy is log(perplexity)."""
+    """Symmetric neighbour probabilities of t-SNE: each row's width is found by bisection so that its entropy
+    is log(perplexity).
+    """
     n = len(squared)
     squared = squared + torch.diag(torch.full((n,), float("inf")))
     low, high = torch.full((n, 1), -10.0), torch.full((n, 1), 14.0)  # log of the precision
@@ -85,4 +104,3 @@ def _neighbour_probabilities(squared: Tensor, perplexity: float) -> Tensor:
         low, high = torch.where(wide, middle, low), torch.where(wide, high, middle)
     p = log_p.exp()
     return (p + p.T) / (2 * n)
-

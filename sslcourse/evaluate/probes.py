@@ -14,7 +14,8 @@ from sslcourse import runtime
 from sslcourse.data.datasets import Samples, open_labels
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- nearest neighbours
+# ---------------------------------------------------------------------------------------------- nearest
+# neighbours
 
 # Three protocols go by the name of kNN in the field, and differ by points. Ours is DINO's.
 KNN = {
@@ -24,14 +25,22 @@ KNN = {
 }
 
 
-def knn_predict(bank: Float[Tensor, "n d"], labels: Int[Tensor, " n"], queries: Float[Tensor, "m d"], *, classes: int,
-                protocol: str = "dino", chunk: int = 1024) -> Int[Tensor, " m"]:  # fmt: skip
+def knn_predict(
+    bank: Float[Tensor, "n d"],
+    labels: Int[Tensor, " n"],
+    queries: Float[Tensor, "m d"],
+    *,
+    classes: int,
+    protocol: str = "dino",
+    chunk: int = 1024,
+) -> Int[Tensor, " m"]:
     """The class that each query's nearest neighbours in the bank vote for.
 
     Args:
         bank, labels: labelled features; need not be normalised.
         classes: how many there are.
-        protocol: "dino" (k=20, T=.07), "lightly" (k=200, T=.1) or "sklearn" (k=10, unweighted), all by cosine.
+        protocol: "dino" (k=20, T=.07), "lightly" (k=200, T=.1) or "sklearn" (k=10, unweighted), all by
+            cosine.
         chunk: queries at once; no influence on the result.
     """
     if protocol not in KNN:
@@ -53,7 +62,9 @@ def knn_predict(bank: Float[Tensor, "n d"], labels: Int[Tensor, " n"], queries: 
 
 @dataclass
 class LinearProbe:
-    """A fitted linear classifier (or, for several columns of numbers, a ridge regression) on standardised features."""
+    """A fitted linear classifier (or, for several columns of numbers, a ridge regression) on standardised
+    features.
+    """
 
     mean: Tensor
     scale: Tensor
@@ -77,10 +88,14 @@ def _standardise(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return (x - mean) / scale, mean, scale
 
 
-def _softmax_regression(x: Tensor, label: Tensor, classes: int, penalty: float, iterations: int) -> tuple[Tensor, Tensor]:
+def _softmax_regression(
+    x: Tensor, label: Tensor, classes: int, penalty: float, iterations: int
+) -> tuple[Tensor, Tensor]:
     weight = torch.zeros(x.shape[1], classes, device=x.device, requires_grad=True)
     bias = torch.zeros(classes, device=x.device, requires_grad=True)
-    solver = torch.optim.LBFGS([weight, bias], max_iter=iterations, tolerance_change=1e-7, line_search_fn="strong_wolfe")
+    solver = torch.optim.LBFGS(
+        [weight, bias], max_iter=iterations, tolerance_change=1e-7, line_search_fn="strong_wolfe"
+    )
 
     def closure():
         solver.zero_grad()
@@ -99,14 +114,20 @@ def _held_out(n: int) -> tuple[Tensor, Tensor]:
     return order[n // 5 :], order[: n // 5]
 
 
-def linear_probe(x: Float[Tensor, "n d"], label: Int[Tensor, " n"], *, classes: int,
-                 penalties: Sequence[float] = PENALTIES, iterations: int = 100) -> LinearProbe:  # fmt: skip
+def linear_probe(
+    x: Float[Tensor, "n d"],
+    label: Int[Tensor, " n"],
+    *,
+    classes: int,
+    penalties: Sequence[float] = PENALTIES,
+    iterations: int = 100,
+) -> LinearProbe:
     """Logistic regression on frozen features: full batch, L-BFGS, to convergence or `iterations`.
 
     Args:
         x, label: the labelled training features.
-        penalties: strengths of the squared penalty (per sample); the best on a held-out fifth of x is taken, then all of x
-            is fitted. With one strength, or fewer than 100 samples, nothing is held out.
+        penalties: strengths of the squared penalty (per sample); the best on a held-out fifth of x is taken,
+            then all of x is fitted. With one strength, or fewer than 100 samples, nothing is held out.
 
     The paper trains this classifier by SGD (SimCLR, appendix B.6); the optimum is the same.
     """
@@ -123,7 +144,9 @@ def linear_probe(x: Float[Tensor, "n d"], label: Int[Tensor, " n"], *, classes: 
     return LinearProbe(mean, scale, weight, bias, penalty)
 
 
-def ridge_probe(x: Float[Tensor, "n d"], y: Float[Tensor, "n c"], penalties: Sequence[float] = PENALTIES) -> LinearProbe:
+def ridge_probe(
+    x: Float[Tensor, "n d"], y: Float[Tensor, "n c"], penalties: Sequence[float] = PENALTIES
+) -> LinearProbe:
     """Linear regression with a squared penalty, in closed form; the strength is chosen on a held-out fifth."""
     x, mean, scale = _standardise(x)
     y = y.float()
@@ -152,4 +175,3 @@ def labels_of(samples: Samples, reader: str) -> Tensor:
 
 def accuracy_of(predicted: Tensor, label: Tensor) -> float:
     return float((predicted.cpu() == label.cpu()).float().mean())
-

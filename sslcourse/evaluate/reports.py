@@ -1,11 +1,12 @@
 """Honest evaluation: what a frozen representation is worth, with its protocol and its baselines beside it.
 
-- Inside a training loop: `probe(method, data)`. It reads the training and the validation split, never the test split.
-- For the final number: `report(method, data)`. It opens the test labels, once, and says how often they have been opened.
+- Inside a training loop: `probe(method, data)`. It reads the training and the validation split, never the
+  test split.
+- For the final number: `report(method, data)`. It opens the test labels, once, and says how often they have
+  been opened.
 
-Every score is an accuracy between 0 and 1 unless its name says otherwise. All choices inside a probe (its regularisation)
-are made on a part of the training split.
-"""
+Every score is an accuracy between 0 and 1 unless its name says otherwise. All choices inside a probe (its
+regularisation) are made on a part of the training split."""
 
 from __future__ import annotations
 
@@ -25,14 +26,27 @@ from sslcourse.runtime.errors import CourseError
 from sslcourse.train import features
 
 
-def score(train_x: Tensor, train_y: Tensor, x: Tensor, y: Tensor, *, classes: int, protocol: str = "dino",
-          linear: bool = True) -> dict[str, float]:  # fmt: skip
+def score(
+    train_x: Tensor,
+    train_y: Tensor,
+    x: Tensor,
+    y: Tensor,
+    *,
+    classes: int,
+    protocol: str = "dino",
+    linear: bool = True,
+) -> dict[str, float]:
     """kNN and linear accuracy of features x with labels y, learned from train_x and train_y."""
     if train_x.ndim != 2:
-        raise CourseError(f"features of shape {tuple(train_x.shape)}; a probe reads one vector per sample, and these are dense: average them over "
-                          "their places (on the command line: --no-probe), or judge them by tracking: sslcourse.tracking")  # fmt: skip
+        raise CourseError(
+            f"features of shape {tuple(train_x.shape)}; a probe reads one vector per sample, and these are "
+            "dense: average them over "
+            "their places (on the command line: --no-probe), or judge them by tracking: sslcourse.tracking"
+        )
     if len(train_x) != len(train_y) or len(x) != len(y):
-        raise CourseError(f"{len(train_x)} features for {len(train_y)} labels, {len(x)} for {len(y)}; they must agree")
+        raise CourseError(
+            f"{len(train_x)} features for {len(train_y)} labels, {len(x)} for {len(y)}; they must agree"
+        )
     if int(train_y.min()) < 0:
         raise CourseError("some training labels are -1 (unlabelled); probe with a labelled split")
     train_y, y = train_y.cpu(), y.cpu()
@@ -42,8 +56,9 @@ def score(train_x: Tensor, train_y: Tensor, x: Tensor, y: Tensor, *, classes: in
     return result
 
 
-def probe(method: nn.Module, data: Data, *, linear: bool = True, limit: int | None = None,
-          protocol: str = "dino") -> dict[str, float]:  # fmt: skip
+def probe(
+    method: nn.Module, data: Data, *, linear: bool = True, limit: int | None = None, protocol: str = "dino"
+) -> dict[str, float]:
     """kNN and linear accuracy on the *validation* split: for loops, curves and choices.
 
     Args:
@@ -53,21 +68,40 @@ def probe(method: nn.Module, data: Data, *, linear: bool = True, limit: int | No
     train, held = data.train, data.validation
     if limit:
         train, held = train.take(slice(0, limit)), held.take(slice(0, limit))
-    return score(features.extract(method, train), train.label, features.extract(method, held), held.label,
-                 classes=len(data.classes), protocol=protocol, linear=linear)  # fmt: skip
+    return score(
+        features.extract(method, train),
+        train.label,
+        features.extract(method, held),
+        held.label,
+        classes=len(data.classes),
+        protocol=protocol,
+        linear=linear,
+    )
 
 
-def guesses(method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, protocol: str = "dino") -> Int[Tensor, " n"]:
-    """What the first `n` validation samples are taken for by kNN among the first `limit` training samples: for pictures, not for scores."""
+def guesses(
+    method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, protocol: str = "dino"
+) -> Int[Tensor, " n"]:
+    """What the first `n` validation samples are taken for by kNN among the first `limit` training samples:
+    for pictures, not for scores.
+    """
     bank, held = data.train.take(slice(0, limit)), data.validation.take(slice(0, n))
-    return knn_predict(features.extract(method, bank), bank.label.cpu(), features.extract(method, held), classes=len(data.classes), protocol=protocol)
+    return knn_predict(
+        features.extract(method, bank),
+        bank.label.cpu(),
+        features.extract(method, held),
+        classes=len(data.classes),
+        protocol=protocol,
+    )
 
 
 def random_like(method: nn.Module, shown: Tensor | Samples, seed: int = 0) -> nn.Module:
-    """The same network with fresh random weights and batch statistics of the data: the baseline of every representation.
+    """The same network with fresh random weights and batch statistics of the data: the baseline of every
+    representation.
 
-    The statistics are the plain mean over (at most) eight batches of 256 drawn at random, whatever momentum the network trains with: a moving
-    average would after so few steps still be nearly half of what it began as, and the baseline weaker than random weights are.
+    The statistics are the plain mean over (at most) eight batches of 256 drawn at random, whatever momentum
+    the network trains with: a moving average would after so few steps still be nearly half of what it began
+    as, and the baseline weaker than random weights are.
 
     Args:
         shown: images (N, 3, H, W), videos (N, 3, T, H, W), or a data set.
@@ -78,11 +112,17 @@ def random_like(method: nn.Module, shown: Tensor | Samples, seed: int = 0) -> nn
         for module in untrained.modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
-    momenta = {module: module.momentum for module in untrained.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)}
+    momenta = {
+        module: module.momentum
+        for module in untrained.modules()
+        if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    }
     for module in momenta:
         module.momentum = None
     device = next(untrained.parameters()).device
-    mixed = torch.randperm(len(shown), generator=runtime.generator(seed, 0x4A9E))[:2048]  # a set may lie in the order of its classes
+    mixed = torch.randperm(len(shown), generator=runtime.generator(seed, 0x4A9E))[
+        :2048
+    ]  # a set may lie in the order of its classes
     untrained.train()
     with torch.no_grad():
         for chosen in mixed.tensor_split(-(-len(mixed) // 256)):
@@ -113,7 +153,9 @@ class Report:
         raise KeyError(f"{name!r}; this report has {', '.join(r['features'] for r in self.rows)}")
 
     def _heading(self) -> str:
-        again = f" (opened {self.readings} times: a score chosen among several readings is no test score)" * (self.readings > 1)
+        again = f" (opened {self.readings} times: a score chosen among several readings is no test score)" * (
+            self.readings > 1
+        )
         return f"{self.data}, test split{again}; {self.protocol}"
 
     def __repr__(self):
@@ -126,18 +168,36 @@ class Report:
     def _repr_html_(self):
         keys = [k for k in self.rows[0] if k != "features"]
         head = "".join(f"<th>{k}</th>" for k in ("features", *keys))
-        body = "".join("<tr><td style='text-align:left'>" + r["features"] + "</td>" + "".join(f"<td>{r[k]:.1%}</td>" for k in keys)
-                       + "</tr>" for r in self.rows)  # fmt: skip
-        return f"<table><caption style='text-align:left;white-space:nowrap'>{self._heading()}</caption><tr>{head}</tr>{body}</table>"
+        body = "".join(
+            "<tr><td style='text-align:left'>"
+            + r["features"]
+            + "</td>"
+            + "".join(f"<td>{r[k]:.1%}</td>" for k in keys)
+            + "</tr>"
+            for r in self.rows
+        )
+        return (
+            "<table><caption "
+            f"style='text-align:left;white-space:nowrap'>{self._heading()}</caption><tr>{head}</tr>{body}</table>"
+        )
 
 
 def baselines_of(samples: Samples) -> tuple[str, str]:
-    """What the two baselines of such data are called in every table: the raw input, and a network with random weights."""
+    """What the two baselines of such data are called in every table: the raw input, and a network with random
+    weights.
+    """
     return ("log-mel", "random ear") if samples.kind == "audio" else ("pixels", "random encoder")
 
 
-def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: int = 0, protocol: str = "dino", baselines: bool = True,
-           few: int | None = None) -> Report:  # fmt: skip
+def report(
+    methods: nn.Module | Mapping[str, nn.Module],
+    data: Data,
+    *,
+    seed: int = 0,
+    protocol: str = "dino",
+    baselines: bool = True,
+    few: int | None = None,
+) -> Report:
     """The final scores on the test split, with chance, raw pixels and a random encoder beside them.
 
     Args:
@@ -145,7 +205,8 @@ def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: in
         seed: of the random encoder.
         protocol: of kNN, see `KNN`.
         baselines: leave out the three only where another row of the same table has them.
-        few: also a linear probe that has seen so many labels of each class ("few labels"), the same ones for every row.
+        few: also a linear probe that has seen so many labels of each class ("few labels"), the same ones for
+            every row.
 
     Raises:
         SealedLabels: when a training is under way.
@@ -163,12 +224,16 @@ def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: in
     def add(name: str, train_x: Tensor, x: Tensor) -> None:
         row = {"features": name, **score(train_x, train_label, x, label, classes=classes, protocol=protocol)}
         if chosen is not None:
-            row["few labels"] = accuracy_of(linear_probe(train_x[chosen], train_label[chosen], classes=classes).predict(x), label)
+            row["few labels"] = accuracy_of(
+                linear_probe(train_x[chosen], train_label[chosen], classes=classes).predict(x), label
+            )
         rows.append(row)
 
     if baselines:
         most = float(torch.bincount(train_label, minlength=classes).max() / len(train_label))
-        rows.append({"features": "chance", "kNN": most, "linear": most, **({"few labels": most} if few else {})})
+        rows.append(
+            {"features": "chance", "kNN": most, "linear": most, **({"few labels": most} if few else {})}
+        )
         raw, untrained = baselines_of(data.train)
         add(raw, features.pixels(data.train), features.pixels(data.test))
         encoder = random_like(next(iter(methods.values())), data.train, seed)
@@ -176,17 +241,23 @@ def report(methods: nn.Module | Mapping[str, nn.Module], data: Data, *, seed: in
     for name, method in methods.items():
         add(name, features.extract(method, data.train), features.extract(method, data.test))
     settings = KNN[protocol]
-    text = f"kNN {protocol}: cosine, k={settings['k']}" + (f", T={settings['temperature']}" if settings["temperature"] else "")
-    text += f"; linear: logistic regression on {len(train_label):,} labels, frozen encoder" + f"; few labels: on {few} of each class" * bool(few)
-    return Report(rows, data.name, text,
-                  len(data.test.openings))  # fmt: skip
+    text = f"kNN {protocol}: cosine, k={settings['k']}" + (
+        f", T={settings['temperature']}" if settings["temperature"] else ""
+    )
+    text += (
+        f"; linear: logistic regression on {len(train_label):,} labels, frozen encoder"
+        + f"; few labels: on {few} of each class" * bool(few)
+    )
+    return Report(rows, data.name, text, len(data.test.openings))
 
 
-# ---------------------------------------------------------------------------------------------- layer by layer, few labels
+# ---------------------------------------------------------------------------------------------- layer by
+# layer, few labels
 
 
-def layer_probes(method: nn.Module, data: Data, *, encoder: nn.Module | None = None, on: str = "validation",
-                 size: int = 2) -> dict[str, dict[str, float]]:  # fmt: skip
+def layer_probes(
+    method: nn.Module, data: Data, *, encoder: nn.Module | None = None, on: str = "validation", size: int = 2
+) -> dict[str, dict[str, float]]:
     """Scores after each named layer of the encoder: layer -> {"kNN", "linear"}.
 
     Args:
@@ -200,19 +271,32 @@ def layer_probes(method: nn.Module, data: Data, *, encoder: nn.Module | None = N
     result = {}
     for layer in encoder.layers:
         encode = features.after(encoder, layer, size)
-        result[layer] = score(features.extract(method, data.train, encode=encode), data.train.label,
-                              features.extract(method, held, encode=encode), label, classes=len(data.classes))  # fmt: skip
+        result[layer] = score(
+            features.extract(method, data.train, encode=encode),
+            data.train.label,
+            features.extract(method, held, encode=encode),
+            label,
+            classes=len(data.classes),
+        )
     return result
 
 
 def split_of(data: Data, on: str) -> Samples:
     if on not in ("validation", "test"):
-        raise CourseError(f"on={on!r}; score on 'validation' (to look and to choose) or on 'test' (to report)")
+        raise CourseError(
+            f"on={on!r}; score on 'validation' (to look and to choose) or on 'test' (to report)"
+        )
     return getattr(data, on)
 
 
-def label_curve(method: nn.Module, data: Data, shares: Sequence[float] = (0.01, 0.1, 1.0), *, seeds: Sequence[int] = (0, 1, 2),
-                on: str = "validation") -> dict[float, list[float]]:  # fmt: skip
+def label_curve(
+    method: nn.Module,
+    data: Data,
+    shares: Sequence[float] = (0.01, 0.1, 1.0),
+    *,
+    seeds: Sequence[int] = (0, 1, 2),
+    on: str = "validation",
+) -> dict[float, list[float]]:
     """Linear probes from few labels: share of the labels -> accuracy for each random, class-balanced subset.
 
     SimCLR, section 4.3 and table 7 (there by fine-tuning: see `fine_tune`).
@@ -230,10 +314,13 @@ def label_curve(method: nn.Module, data: Data, shares: Sequence[float] = (0.01, 
     return result
 
 
-def fine_tune(encoder: nn.Module, data: Data, share: float, recipe, *, seed: int = 0, on: str = "validation") -> float:
+def fine_tune(
+    encoder: nn.Module, data: Data, share: float, recipe, *, seed: int = 0, on: str = "validation"
+) -> float:
     """Accuracy after training a *copy* of the encoder and a new linear head on a share of the labels.
 
-    SimCLR, section 4.3. Give a random encoder for the supervised baseline. The given encoder is left as it was.
+    SimCLR, section 4.3. Give a random encoder for the supervised baseline. The given encoder is left as it
+    was.
 
     Args:
         share: of the labels, class-balanced; 0 < share <= 1.
@@ -256,15 +343,19 @@ def fine_tune(encoder: nn.Module, data: Data, share: float, recipe, *, seed: int
 # ---------------------------------------------------------------------------------------------- retrieval
 
 
-def retrieval(x: Float[Tensor, "n d"], label: Int[Tensor, " n"], ks: Sequence[int] = (1, 5, 10)) -> dict[str, float]:
+def retrieval(
+    x: Float[Tensor, "n d"], label: Int[Tensor, " n"], ks: Sequence[int] = (1, 5, 10)
+) -> dict[str, float]:
     """Search each sample among all others by cosine.
 
-    Returns "recall@k" (is one of the k nearest of the same class) for each k, and "mAP" (mean over queries of the average
-    precision of the full ranking), all 0 to 1. Queries whose class has no other member are left out.
-    """
+    Returns "recall@k" (is one of the k nearest of the same class) for each k, and "mAP" (mean over queries of
+    the average precision of the full ranking), all 0 to 1. Queries whose class has no other member are left
+    out."""
     n = len(x)
     if n <= max(ks):
-        raise CourseError(f"ks={tuple(ks)} but only {n} samples; the largest k must be below the number of samples")
+        raise CourseError(
+            f"ks={tuple(ks)} but only {n} samples; the largest k must be below the number of samples"
+        )
     x, label = F.normalize(x.float(), dim=1), label.to(x.device)
     hits = {k: 0.0 for k in ks}
     precision, queries = 0.0, 0
@@ -285,7 +376,8 @@ def retrieval(x: Float[Tensor, "n d"], label: Int[Tensor, " n"], ks: Sequence[in
 
 
 def nearest(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int = 500) -> Tensor:
-    """The label of each query's nearest row of the bank, by Euclidean distance: the oldest classifier there is.
+    """The label of each query's nearest row of the bank, by Euclidean distance: the oldest classifier there
+    is.
 
     Args:
         bank, labels: (n, d) features and their (n,) labels.
@@ -293,13 +385,21 @@ def nearest(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int = 500) -> 
         chunk: queries at once; no influence on the result.
     """
     if len(bank) != len(labels) or bank.shape[1:] != queries.shape[1:]:
-        raise CourseError(f"{len(bank)} features {tuple(bank.shape[1:])}, {len(labels)} labels, queries {tuple(queries.shape[1:])}; they must agree")
-    half = bank.square().sum(1) / 2  # |q - b|^2 = |q|^2 - 2 (q b - |b|^2 / 2), and |q|^2 is the same for all b
+        raise CourseError(
+            f"{len(bank)} features {tuple(bank.shape[1:])}, {len(labels)} labels, queries "
+            f"{tuple(queries.shape[1:])}; they must agree"
+        )
+    half = (
+        bank.square().sum(1) / 2
+    )  # |q - b|^2 = |q|^2 - 2 (q b - |b|^2 / 2), and |q|^2 is the same for all b
     return torch.cat([labels[(part @ bank.T - half).argmax(1)] for part in queries.split(chunk)])
 
 
-def nearest_neighbour(sources: Mapping[str, tuple[nn.Module, Callable]], data: Data, *, on: str = "validation") -> dict[str, float]:
-    """1-nearest-neighbour accuracy of several features of a split among the training pictures, in one reading of its labels.
+def nearest_neighbour(
+    sources: Mapping[str, tuple[nn.Module, Callable]], data: Data, *, on: str = "validation"
+) -> dict[str, float]:
+    """1-nearest-neighbour accuracy of several features of a split among the training pictures, in one reading
+    of its labels.
 
     Args:
         sources: name -> (the network that owns the weights, an encode function of a batch).

@@ -1,7 +1,8 @@
 """Style transfer: the layout of one picture in the texture of another, as an encoder's layers see them.
 
-Gatys, Ecker and Bethge. Image Style Transfer Using Convolutional Neural Networks. CVPR 2016.
-There with VGG-19, trained on a million labelled photographs. Asano et al. (2020, arXiv:1904.13132) show that the layers of a network that
+Gatys, Ecker and Bethge. Image Style Transfer Using Convolutional Neural Networks. CVPR 2016. There with
+VGG-19, trained on a million labelled photographs. Asano et al. (2020, arXiv:1904.13132) show that the layers
+of a network that
 has seen a single photograph serve as well: what texture needs stands in the first layers.
 
     F, the maps of a layer                (C, H W)         layers
@@ -24,7 +25,9 @@ from sslcourse.train.features import frozen
 
 
 def gram(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
-    """The Gram matrix of every picture's maps: the mean over all places of the product of two channels (eq. 3; there a sum)."""
+    """The Gram matrix of every picture's maps: the mean over all places of the product of two channels (eq.
+    3; there a sum).
+    """
     f = maps.flatten(2)  # (B, C, H W)
     return f @ f.transpose(1, 2) / f.shape[2]
 
@@ -32,8 +35,12 @@ def gram(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
 def layer_maps(encoder: nn.Module, image: Tensor) -> dict[str, Tensor]:
     """The output of every named layer for pictures (B, 3, H, W), 0 to 1; gradients flow."""
     caught: dict[str, Tensor] = {}
-    hooks = [layer.register_forward_hook(lambda module, inputs, output, name=name: caught.__setitem__(name, output))
-             for name, layer in encoder.layers.items()]  # fmt: skip
+    hooks = [
+        layer.register_forward_hook(
+            lambda module, inputs, output, name=name: caught.__setitem__(name, output)
+        )
+        for name, layer in encoder.layers.items()
+    ]
     try:
         encoder(image)
     finally:
@@ -43,13 +50,25 @@ def layer_maps(encoder: nn.Module, image: Tensor) -> dict[str, Tensor]:
 
 
 def _difference(x: Tensor, target: Tensor) -> Tensor:
-    """Squared, as a share of the target's own size: so that no layer and no encoder counts more because its numbers are larger."""
+    """Squared, as a share of the target's own size: so that no layer and no encoder counts more because its
+    numbers are larger.
+    """
     return (x - target).square().sum() / target.square().sum().clamp_min(1e-12)
 
 
-def transfer(encoder: nn.Module, content: Float[Tensor, "3 h w"], style: Float[Tensor, "3 a b"], *, steps: int = 100, weight: float = 30.0,
-             content_layer: str = "conv3", style_layers: Sequence[str] = ("conv1", "conv2", "conv3"), lr: float = 0.02,
-             gram: Callable = gram, seed: int = 0) -> tuple[Tensor, list[float]]:  # fmt: skip
+def transfer(
+    encoder: nn.Module,
+    content: Float[Tensor, "3 h w"],
+    style: Float[Tensor, "3 a b"],
+    *,
+    steps: int = 100,
+    weight: float = 30.0,
+    content_layer: str = "conv3",
+    style_layers: Sequence[str] = ("conv1", "conv2", "conv3"),
+    lr: float = 0.02,
+    gram: Callable = gram,
+    seed: int = 0,
+) -> tuple[Tensor, list[float]]:
     """A picture with the layout of `content` and the texture of `style`.
 
     Args:
@@ -69,18 +88,28 @@ def transfer(encoder: nn.Module, content: Float[Tensor, "3 h w"], style: Float[T
     content, style = content[None].to(device), style[None].to(device)
     with frozen(encoder):
         wanted = layer_maps(encoder, content)[content_layer].float()
-        textures = {name: gram(m.float()) for name, m in layer_maps(encoder, style).items() if name in style_layers}
+        textures = {
+            name: gram(m.float()) for name, m in layer_maps(encoder, style).items() if name in style_layers
+        }
         g = runtime.generator(seed, 0x571)
-        image = (content + 0.02 * torch.randn(content.shape, generator=g).to(device)).clamp(0, 1).requires_grad_()
+        image = (
+            (content + 0.02 * torch.randn(content.shape, generator=g).to(device)).clamp(0, 1).requires_grad_()
+        )
         optimizer = torch.optim.Adam([image], lr=lr)
         history = []
         with torch.enable_grad():
             for _ in range(steps):
                 maps = layer_maps(encoder, image)
                 kept = _difference(maps[content_layer].float(), wanted)
-                texture = sum(_difference(gram(maps[name].float()), target) for name, target in textures.items()) / len(textures)
-                rough = F.l1_loss(image[..., 1:], image[..., :-1]) + F.l1_loss(image[..., 1:, :], image[..., :-1, :])
-                loss = kept + weight * texture + 0.5 * rough  # a little smoothness: strided layers do not see every pattern of pixels
+                texture = sum(
+                    _difference(gram(maps[name].float()), target) for name, target in textures.items()
+                ) / len(textures)
+                rough = F.l1_loss(image[..., 1:], image[..., :-1]) + F.l1_loss(
+                    image[..., 1:, :], image[..., :-1, :]
+                )
+                loss = (
+                    kept + weight * texture + 0.5 * rough
+                )  # a little smoothness: strided layers do not see every pattern of pixels
                 (image.grad,) = torch.autograd.grad(loss, image)
                 optimizer.step()
                 with torch.no_grad():

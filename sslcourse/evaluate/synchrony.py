@@ -6,7 +6,8 @@
     located(method, video, audio)           where in the picture the sound comes from
     svm({"name": ear}, data)                frozen features and a linear SVM, several crops averaged (the ESC protocol)
 
-All of it asks a method for no more than `see`, `hear` and `distance` (`methods.avts`), reads no label (but `svm`), and stands beside
+All of it asks a method for no more than `see`, `hear` and `distance` (`methods.avts`), reads no label (but
+`svm`), and stands beside
 what needs no network: `Energy`, which compares how much moves with how loud it is.
 """
 
@@ -29,7 +30,11 @@ from sslcourse.runtime.errors import CourseError
 from sslcourse.train.features import frozen
 from sslcourse.transforms import sounds
 
-KINDS = ("easy", "hard", "super-hard")  # of negatives: another film; the same film, apart; the same film, overlapping
+KINDS = (
+    "easy",
+    "hard",
+    "super-hard",
+)  # of negatives: another film; the same film, apart; the same film, overlapping
 _CHUNK = 256
 
 
@@ -62,7 +67,8 @@ def pairs(samples: Samples, kind: str, *, frames: int = 16, each: int = 4, seed:
     """Fixed pairs for judging: every picture and every sound is in one pair in sync and in one out of sync.
 
     Args:
-        kind: of the negatives, one of KINDS. Hard ones are a window or more apart, super-hard ones a quarter of a window up to nearly a whole one.
+        kind: of the negatives, one of KINDS. Hard ones are a window or more apart, super-hard ones a quarter
+            of a window up to nearly a whole one.
         each: draws per film; every one gives two windows, and so two pairs in sync and two that are not.
         seed: of the moments and of who meets whom.
     """
@@ -74,11 +80,14 @@ def pairs(samples: Samples, kind: str, *, frames: int = 16, each: int = 4, seed:
         raise CourseError(f"{films} films; two halves with pairs across films need at least four")
     count = samples.video.shape[2]
     least, most = (max(1, frames // 4), frames - 1) if kind == "super-hard" else (frames, 10**9)
-    # The threshold of one half is used on the other, so no pair may lie across: each half is dealt out by itself.
+    # The threshold of one half is used on the other, so no pair may lie across: each half is dealt out by
+    # itself.
     rows = []
     for members in torch.arange(films).split((films + 1) // 2):
         for _ in range(each):
-            seen = avts.starts(len(members), count, frames, least, most, generator=g).reshape(-1)  # first windows, then second ones
+            seen = avts.starts(len(members), count, frames, least, most, generator=g).reshape(
+                -1
+            )  # first windows, then second ones
             wrong = avts.partners(torch.full((len(members),), kind != "easy"), generator=g)
             film = members.repeat(2)
             for sound, together in ((torch.arange(len(film)), True), (wrong, False)):
@@ -88,9 +97,15 @@ def pairs(samples: Samples, kind: str, *, frames: int = 16, each: int = 4, seed:
 
 @torch.no_grad()
 def embedded(method, samples: Samples, film: Tensor, start: Tensor, frames: int, what: str) -> Tensor:
-    """(n, d) of windows in the common space: `what` is "see" or "hear"; each distinct window is worked on once."""
+    """(n, d) of windows in the common space: `what` is "see" or "hear"; each distinct window is worked on
+    once.
+    """
     known, where = torch.unique(torch.stack([film, start]), dim=1, return_inverse=True)
-    device = next((p.device for p in method.parameters()), torch.device("cpu")) if isinstance(method, nn.Module) else torch.device("cpu")
+    device = (
+        next((p.device for p in method.parameters()), torch.device("cpu"))
+        if isinstance(method, nn.Module)
+        else torch.device("cpu")
+    )
     rows = []
     for part in known.T.split(_CHUNK):
         index = part[:, 0].to(samples.video.device)
@@ -118,12 +133,16 @@ def _still(method):
 
 @torch.no_grad()
 def _distance(method, v: Tensor, a: Tensor) -> Tensor:
-    device = next((p.device for p in method.parameters()), v.device) if isinstance(method, nn.Module) else v.device
+    device = (
+        next((p.device for p in method.parameters()), v.device) if isinstance(method, nn.Module) else v.device
+    )
     return method.distance(v.to(device), a.to(device)).float().cpu()
 
 
 def balanced(distance: Tensor, together: Tensor, threshold: float) -> float:
-    """Balanced accuracy of "in sync where the distance is below the threshold": the mean over both kinds of the share that is right."""
+    """Balanced accuracy of "in sync where the distance is below the threshold": the mean over both kinds of
+    the share that is right.
+    """
     near = distance < threshold
     return float(near[together].float().mean() + (~near[~together]).float().mean()) / 2
 
@@ -132,7 +151,9 @@ def threshold(distance: Tensor, together: Tensor) -> float:
     """The threshold with the best balanced accuracy, midway between two distances."""
     values, order = distance.double().sort()
     right = together[order].double()
-    hits = torch.cat([right.new_zeros(1), (right / right.sum()).cumsum(0)])  # of the pairs in sync, those below
+    hits = torch.cat(
+        [right.new_zeros(1), (right / right.sum()).cumsum(0)]
+    )  # of the pairs in sync, those below
     alarms = torch.cat([right.new_zeros(1), ((1 - right) / (1 - right).sum()).cumsum(0)])
     gain = hits - alarms
     gain[1:-1][values[1:] == values[:-1]] = -1  # no threshold lies between equal distances
@@ -158,8 +179,11 @@ def judged(distance: Tensor, together: Tensor, half: Tensor) -> float:
     return sum(scores) / 2
 
 
-def accuracy(method, samples: Samples, kind: str = "hard", *, frames: int = 16, each: int = 4, seed: int = 0) -> float:
-    """How well pairs in and out of sync are told apart: balanced accuracy, the threshold from the other half of the films.
+def accuracy(
+    method, samples: Samples, kind: str = "hard", *, frames: int = 16, each: int = 4, seed: int = 0
+) -> float:
+    """How well pairs in and out of sync are told apart: balanced accuracy, the threshold from the other half
+    of the films.
 
     Korbar et al., section 4.1; one kind of negative at a time.
     """
@@ -172,7 +196,8 @@ def accuracy(method, samples: Samples, kind: str = "hard", *, frames: int = 16, 
 
 @torch.no_grad()
 def table(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
-    """(B, n, n) distances of every window of the pictures (rows) to every window of the sound of the same film, one window a frame.
+    """(B, n, n) distances of every window of the pictures (rows) to every window of the sound of the same
+    film, one window a frame.
 
     Args:
         video: (B, 3, T, H, W) uint8 or float 0..1; n = T - frames + 1.
@@ -184,13 +209,24 @@ def table(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
     samples = Samples(video=video, audio=audio, rate=1000, fps=1.0)  # rate and fps are not read
     film, start = torch.arange(b).repeat_interleave(n), torch.arange(n).repeat(b)
     with _still(method):
-        v, a = (embedded(method, samples, film, start, frames, what).view(b, n, -1) for what in ("see", "hear"))
-        return torch.stack([_distance(method, x[:, None].expand(-1, n, -1).flatten(0, 1), y[None].expand(n, -1, -1).flatten(0, 1)).view(n, n)
-                            for x, y in zip(v, a)])  # fmt: skip
+        v, a = (
+            embedded(method, samples, film, start, frames, what).view(b, n, -1) for what in ("see", "hear")
+        )
+        return torch.stack(
+            [
+                _distance(
+                    method,
+                    x[:, None].expand(-1, n, -1).flatten(0, 1),
+                    y[None].expand(n, -1, -1).flatten(0, 1),
+                ).view(n, n)
+                for x, y in zip(v, a)
+            ]
+        )
 
 
 def by_offset(distance: Tensor, reach: int) -> Tensor:
-    """(B, 2 reach + 1) mean distance of the pairs whose sound is taken so many frames later than the picture, -reach to reach.
+    """(B, 2 reach + 1) mean distance of the pairs whose sound is taken so many frames later than the picture,
+    -reach to reach.
 
     Args:
         distance: (B, n, n), see `table`.
@@ -202,21 +238,29 @@ def by_offset(distance: Tensor, reach: int) -> Tensor:
 
 
 def curve(method, samples: Samples, reach: int = 16, frames: int = 16) -> Tensor:
-    """(N, 2 reach + 1) distance of the middle window of each film's pictures to the sound of `-reach` to `reach` frames later."""
+    """(N, 2 reach + 1) distance of the middle window of each film's pictures to the sound of `-reach` to
+    `reach` frames later.
+    """
     n, count = len(samples), samples.video.shape[2]
     middle = (count - frames) // 2
     if not 0 <= reach <= min(middle, count - frames - middle):
-        raise CourseError(f"reach={reach}; films of {count} frames leave {min(middle, count - frames - middle)} frames on either side of the middle")
+        raise CourseError(
+            f"reach={reach}; films of {count} frames leave {min(middle, count - frames - middle)} frames "
+            "on either side of the middle"
+        )
     later = torch.arange(-reach, reach + 1)
     film = torch.arange(n)
     with _still(method):
         v = embedded(method, samples, film, torch.full((n,), middle), frames, "see")
-        a = embedded(method, samples, film.repeat_interleave(len(later)), (middle + later).repeat(n), frames, "hear")
+        a = embedded(
+            method, samples, film.repeat_interleave(len(later)), (middle + later).repeat(n), frames, "hear"
+        )
         return _distance(method, v.repeat_interleave(len(later), 0), a).view(n, -1)
 
 
 def out_of_step(samples: Samples, by: Tensor, reach: int = 8) -> tuple[Tensor, Tensor]:
-    """Films whose sound is `by` frames late (negative: early), `reach` frames shorter at either end so that nothing is missing.
+    """Films whose sound is `by` frames late (negative: early), `reach` frames shorter at either end so that
+    nothing is missing.
 
     Args:
         by: (N,) whole numbers within -reach..reach.
@@ -231,7 +275,9 @@ def out_of_step(samples: Samples, by: Tensor, reach: int = 8) -> tuple[Tensor, T
 
 
 def found(method, video: Tensor, audio: Tensor, reach: int = 8, frames: int = 16) -> Tensor:
-    """(B,) by how many frames the sound is late: the offset at which the mean distance of all windows is smallest."""
+    """(B,) by how many frames the sound is late: the offset at which the mean distance of all windows is
+    smallest.
+    """
     return by_offset(table(method, video, audio, frames), reach).argmin(1) - reach
 
 
@@ -242,7 +288,9 @@ def offset_error(method, samples: Samples, *, reach: int = 8, frames: int = 16, 
 
 
 class Energy:
-    """The baseline without a network: how much moves from frame to frame against how much louder it gets, by their correlation."""
+    """The baseline without a network: how much moves from frame to frame against how much louder it gets, by
+    their correlation.
+    """
 
     def see(self, video: Tensor) -> Tensor:
         moved = (video[:, :, 1:] - video[:, :, :-1]).abs().mean((1, 3, 4))  # (B, T - 1)
@@ -261,7 +309,8 @@ class Energy:
         return 1 - (v * a).sum(1)
 
 
-# ---------------------------------------------------------------------------------------------- where the sound comes from
+# ---------------------------------------------------------------------------------------------- where the
+# sound comes from
 
 
 def only(video: Tensor, y: int, x: int, cells: int = 4, beyond: float = 0.25) -> Tensor:
@@ -282,7 +331,8 @@ def only(video: Tensor, y: int, x: int, cells: int = 4, beyond: float = 0.25) ->
 
 @torch.no_grad()
 def located(method, video: Tensor, audio: Tensor, cells: int = 4) -> Tensor:
-    """(B, cells, cells) how far the sound is from the film in which only this place moves (`only`): small where it comes from.
+    """(B, cells, cells) how far the sound is from the film in which only this place moves (`only`): small
+    where it comes from.
 
     Args:
         video, audio: windows as long as the method's: (B, 3, frames, H, W) uint8 or float 0..1, (B, L) float.
@@ -290,7 +340,10 @@ def located(method, video: Tensor, audio: Tensor, cells: int = 4) -> Tensor:
     video = video if video.is_floating_point() else video.float() / 255
     with _still(method):
         a = method.hear(audio)
-        rows = [[method.distance(method.see(only(video, y, x, cells)), a) for x in range(cells)] for y in range(cells)]
+        rows = [
+            [method.distance(method.see(only(video, y, x, cells)), a) for x in range(cells)]
+            for y in range(cells)
+        ]
     return torch.stack([torch.stack(row, 1) for row in rows], 1).float()
 
 
@@ -304,20 +357,25 @@ def followed(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
     if count < 1:
         raise CourseError(f"a film of {video.shape[1]} frames is shorter than one window of {frames}")
     at = torch.arange(count)
-    windows = avts.cut(video[None].expand(count, -1, -1, -1, -1), audio[None].expand(count, -1), at, at, frames)
+    windows = avts.cut(
+        video[None].expand(count, -1, -1, -1, -1), audio[None].expand(count, -1), at, at, frames
+    )
     heat = located(method, *windows)
     return heat[(torch.arange(video.shape[1]) - frames // 2).clamp(0, count - 1)]
 
 
 def glowing(video: Tensor, heat: Tensor) -> Tensor:
-    """(3, T, H, W) uint8: a film in grey that glows where the distance is small, each frame scaled for itself.
+    """(3, T, H, W) uint8: a film in grey that glows where the distance is small, each frame scaled for
+    itself.
 
     Args:
         video: (3, T, H, W) uint8.
         heat: (T, h, w), such as `followed` gives.
     """
     low, high = heat.amin((1, 2), keepdim=True), heat.amax((1, 2), keepdim=True)
-    near = ((high - heat) / (high - low).clamp_min(0.3)).pow(3)  # where all places are alike, none should glow
+    near = ((high - heat) / (high - low).clamp_min(0.3)).pow(
+        3
+    )  # where all places are alike, none should glow
     near = F.interpolate(near[None], video.shape[2:], mode="bilinear", align_corners=False)[0]  # (T, H, W)
     grey = video.float().mean(0)
     colour = torch.tensor([1.0, 0.42, 0.21]).view(3, 1, 1, 1) * 255
@@ -348,7 +406,9 @@ def pointed(heat: Tensor, cover: Tensor) -> float:
 
 
 def leaks(train: Samples, held: Samples, of_train: Pairs, of_held: Pairs) -> dict[str, float]:
-    """Accuracy of linear classifiers that read only the picture, or only the sound, of each pair: 1/2 where neither gives the answer away."""
+    """Accuracy of linear classifiers that read only the picture, or only the sound, of each pair: 1/2 where
+    neither gives the answer away.
+    """
 
     def read(samples: Samples, of: Pairs) -> dict[str, Tensor]:
         film = of.film.to(samples.video.device), of.other.to(samples.video.device)
@@ -369,8 +429,11 @@ def leaks(train: Samples, held: Samples, of_train: Pairs, of_held: Pairs) -> dic
 # ---------------------------------------------------------------------------------------------- downstream
 
 
-def svm(methods: Mapping[str, nn.Module], data: Data, *, on: str = "validation", crops: int = 5, frames: int = 16) -> dict[str, float]:
-    """Accuracy of a linear SVM on frozen features, scores averaged over the crops of a film: the protocol of `sslcourse.esc` on films.
+def svm(
+    methods: Mapping[str, nn.Module], data: Data, *, on: str = "validation", crops: int = 5, frames: int = 16
+) -> dict[str, float]:
+    """Accuracy of a linear SVM on frozen features, scores averaged over the crops of a film: the protocol of
+    `sslcourse.esc` on films.
 
     Args:
         methods: name -> something that encodes: a method, or its `ear`.
@@ -378,7 +441,9 @@ def svm(methods: Mapping[str, nn.Module], data: Data, *, on: str = "validation",
         crops: windows of a film, evenly spaced.
     """
     if on not in ("validation", "test"):
-        raise CourseError(f"on={on!r}; score on 'validation' (to look and to choose) or on 'test' (to report)")
+        raise CourseError(
+            f"on={on!r}; score on 'validation' (to look and to choose) or on 'test' (to report)"
+        )
     held = getattr(data, on)
     label = (open_labels(held, "sync.svm")[0] if on == "test" else held.label).cpu().numpy()
     own = data.train.label.cpu().numpy()
@@ -396,7 +461,11 @@ def cropped(method: nn.Module, samples: Samples, crops: int = 5, frames: int = 1
     """(N, crops, D) features of evenly spaced windows of each film."""
     last = samples.video.shape[2] - frames
     if last < 0 or crops < 1:
-        raise CourseError(f"crops={crops} of {frames} frames from films of {samples.video.shape[2]}; use shorter windows and at least one crop")
+        raise CourseError(
+            f"crops={crops} of {frames} frames from films of {samples.video.shape[2]}; use shorter "
+            "windows "
+            "and at least one crop"
+        )
     device = next(method.parameters()).device
     rows = []
     with frozen(method):
@@ -405,6 +474,10 @@ def cropped(method: nn.Module, samples: Samples, crops: int = 5, frames: int = 1
             for index in torch.arange(len(samples), device=samples.video.device).split(_CHUNK):
                 at = torch.full_like(index, start)
                 video, audio = avts.cut(samples.video[index], samples.audio[index], at, at, frames)
-                parts.append(method.encode({"video": video.to(device), "audio": audio.to(device).float() / 32767}).float().cpu())
+                parts.append(
+                    method.encode({"video": video.to(device), "audio": audio.to(device).float() / 32767})
+                    .float()
+                    .cpu()
+                )
             rows.append(torch.cat(parts))
     return torch.stack(rows, 1)

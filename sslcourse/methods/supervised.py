@@ -34,7 +34,10 @@ class Supervised(Method):
     def before_epoch(self, progress, dataset, optimizers):
         # Here and not in `loss`: looking at a batch's labels would make a GPU wait at every step.
         if not dataset.labelled:
-            raise CourseError(f"{dataset.name!r} carries no labels (-1); supervised training needs a labelled training split")
+            raise CourseError(
+                f"{dataset.name!r} carries no labels (-1); supervised training needs a labelled training "
+                "split"
+            )
 
     def loss(self, batch):
         logits = self.head(self.f(self.views(batch)["view"]))  # (B, classes)

@@ -1,6 +1,7 @@
 """How near a training step comes to the time of its network alone, and what else one could run.
 
-Everything is a ratio of times measured in turns within one run, because on a shared machine only ratios mean anything.
+Everything is a ratio of times measured in turns within one run, because on a shared machine only ratios mean
+anything.
 
     bound    time of the method's forward and backward pass on views that lie ready / time of a real step, which adds fetching the
              batch, drawing its views and the optimizer. 1 is perfect.
@@ -41,17 +42,23 @@ def in_turns(work: dict[str, Callable[[], object]], rounds: int, device: str) ->
 
 
 class _Still(torch.optim.Optimizer):
-    """Stands where an optimizer would: gradients are cleared, nothing is stepped. The optimizer's time is not the network's."""
+    """Stands where an optimizer would: gradients are cleared, nothing is stepped. The optimizer's time is not
+    the network's.
+    """
 
     def __init__(self, optimizer: torch.optim.Optimizer):
-        super().__init__([p for group in optimizer.param_groups for p in group["params"]], {"lr": 0.0})  # which BYOL's step reads
+        super().__init__(
+            [p for group in optimizer.param_groups for p in group["params"]], {"lr": 0.0}
+        )  # which BYOL's step reads
 
     def step(self, closure=None) -> None:
         pass
 
 
 class _Ready:
-    """While open, what a method draws for its network lies ready: `views` (a jigsaw's `pose`) returns what it returned the first time."""
+    """While open, what a method draws for its network lies ready: `views` (a jigsaw's `pose`) returns what it
+    returned the first time.
+    """
 
     def __init__(self, method: Method):
         self.method, self.kept = method, {}
@@ -75,7 +82,9 @@ class _Ready:
             self.method.__dict__.pop(name, None)
 
 
-def _network_alone(method: Method, batch: dict[str, Tensor], optimizers: dict, profile: runtime.Profile) -> Callable[[], None]:
+def _network_alone(
+    method: Method, batch: dict[str, Tensor], optimizers: dict, profile: runtime.Profile
+) -> Callable[[], None]:
     """Forward and backward of a step, on views that lie ready."""
     ready, still = _Ready(method), {name: _Still(optimizer) for name, optimizer in optimizers.items()}
 
@@ -86,7 +95,9 @@ def _network_alone(method: Method, batch: dict[str, Tensor], optimizers: dict, p
     return work
 
 
-def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = None, names: Sequence[str] | None = None) -> list[dict]:
+def step_table(
+    size: int = 4096, rounds: int = 15, encoder: Callable | None = None, names: Sequence[str] | None = None
+) -> list[dict]:
     """One row per method of the catalogue: `bound`, samples per second, seconds of its parts, peak memory.
 
     Args:
@@ -100,9 +111,17 @@ def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = No
     rows = []
     for name in names or catalogue.NAMES:
         home, recipe = catalogue.home(name), getattr(catalogue.module(name), kind.upper())
-        train = (load(home).train if home != "toybox" else toybox.images(size, 64, 64).train).to(profile.device)
-        train = train if home == "toybox" else train.take(slice(0, min(len(train), max(size // 8, 2 * recipe.batch_size))))
-        about = catalogue.describe(name, home, len(train.classes), kind, encoder.__name__ if encoder and home == "toybox" else None)
+        train = (load(home).train if home != "toybox" else toybox.images(size, 64, 64).train).to(
+            profile.device
+        )
+        train = (
+            train
+            if home == "toybox"
+            else train.take(slice(0, min(len(train), max(size // 8, 2 * recipe.batch_size))))
+        )
+        about = catalogue.describe(
+            name, home, len(train.classes), kind, encoder.__name__ if encoder and home == "toybox" else None
+        )
         method = runtime.placed(catalogue.build(about), profile)
         optimizers = optimizers_of(method, recipe)
         method.eval()
@@ -127,25 +146,40 @@ def step_table(size: int = 4096, rounds: int = 15, encoder: Callable | None = No
 
         if profile.device == "cuda":
             torch.cuda.reset_peak_memory_stats()
-        times = in_turns({"network": _network_alone(method, batch, optimizers, profile), "step": step, "views": shown}, rounds, profile.device)
-        rows.append({
-            "method": getattr(catalogue.module(name), "TITLE", type(method).__name__), "bound": times["network"] / times["step"],
-            "samples/s": recipe.batch_size / times["step"], "step ms": 1e3 * times["step"], "network ms": 1e3 * times["network"],
-            "views ms": 1e3 * times["views"], "peak MB": _peak_megabytes(profile.device), "batch": recipe.batch_size,
-            "encoder": about["encoder"],
-        })  # fmt: skip
+        times = in_turns(
+            {"network": _network_alone(method, batch, optimizers, profile), "step": step, "views": shown},
+            rounds,
+            profile.device,
+        )
+        rows.append(
+            {
+                "method": getattr(catalogue.module(name), "TITLE", type(method).__name__),
+                "bound": times["network"] / times["step"],
+                "samples/s": recipe.batch_size / times["step"],
+                "step ms": 1e3 * times["step"],
+                "network ms": 1e3 * times["network"],
+                "views ms": 1e3 * times["views"],
+                "peak MB": _peak_megabytes(profile.device),
+                "batch": recipe.batch_size,
+                "encoder": about["encoder"],
+            }
+        )
     return rows
 
 
 def _peak_megabytes(device: str) -> float:
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of the whole process; kilobytes on Linux, bytes on macOS
+    peak = resource.getrusage(
+        resource.RUSAGE_SELF
+    ).ru_maxrss  # of the whole process; kilobytes on Linux, bytes on macOS
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
 class _Pictures(torch.utils.data.Dataset):
-    """What most code does: one PIL image at a time, transformed on its own. (At module level, so that workers can import it.)"""
+    """What most code does: one PIL image at a time, transformed on its own. (At module level, so that workers
+    can import it.)
+    """
 
     def __init__(self, images: Tensor, transform):
         self.images, self.transform = images.permute(0, 2, 3, 1).cpu().numpy(), transform
@@ -160,29 +194,35 @@ class _Pictures(torch.utils.data.Dataset):
 
 
 def augmentation_table(batch: int = 256, rounds: int = 5) -> list[dict]:
-    """Views per second of SimCLR's pipeline: ours, torchvision on PIL images in a DataLoader, and lightly's if installed.
+    """Views per second of SimCLR's pipeline: ours, torchvision on PIL images in a DataLoader, and lightly's
+    if installed.
 
-    All crop, flip, jitter and grey alike, from uint8 pictures in memory to a float batch, on the CPU with the profile's threads
-    (ours on the profile's device).
-    """
+    All crop, flip, jitter and grey alike, from uint8 pictures in memory to a float batch, on the CPU with the
+    profile's threads (ours on the profile's device)."""
     from torchvision import transforms
 
     profile = runtime.profile()
     images = toybox.images(max(batch, 64), 64, 64).train.image[:batch]
     area, s, hue = simclr.COURSE_VIEW["area"], simclr.COURSE_VIEW["strength"], simclr.COURSE_VIEW["hue_by"]
     ours, ready = augment.simclr_view(**simclr.COURSE_VIEW), images.to(profile.device)
-    one_by_one = transforms.Compose([
-        transforms.RandomResizedCrop(32, area), transforms.RandomHorizontalFlip(),
-        transforms.RandomApply([transforms.ColorJitter(0.8 * s, 0.8 * s, 0.8 * s, hue)], 0.8),
-        transforms.RandomGrayscale(0.2), transforms.ToTensor(),
-    ])  # fmt: skip
+    one_by_one = transforms.Compose(
+        [
+            transforms.RandomResizedCrop(32, area),
+            transforms.RandomHorizontalFlip(),
+            transforms.RandomApply([transforms.ColorJitter(0.8 * s, 0.8 * s, 0.8 * s, hue)], 0.8),
+            transforms.RandomGrayscale(0.2),
+            transforms.ToTensor(),
+        ]
+    )
     loaders = {"torchvision, PIL in a DataLoader": one_by_one}
     try:
         from lightly.transforms import SimCLRTransform
     except ImportError:
         print("lightly is not installed and is left out: pip install lightly", file=sys.stderr)
     else:
-        both = SimCLRTransform(input_size=32, cj_strength=s, cj_hue=hue / s, min_scale=area[0], gaussian_blur=0.0, normalize=None)
+        both = SimCLRTransform(
+            input_size=32, cj_strength=s, cj_hue=hue / s, min_scale=area[0], gaussian_blur=0.0, normalize=None
+        )
         loaders["lightly, in a DataLoader"] = lambda picture: torch.stack(both(picture))  # two views each
     work: dict[str, Callable] = {"sslcourse, batched": lambda: ours(ready)}
     for name, transform in loaders.items():
@@ -195,24 +235,37 @@ def augmentation_table(batch: int = 256, rounds: int = 5) -> list[dict]:
 
 
 def pictures_per_second(n: int = 2048, rounds: int = 3) -> float:
-    """How many 32-pixel pictures the toybox renders in a second, after warm-up, on the profile's device and threads."""
+    """How many 32-pixel pictures the toybox renders in a second, after warm-up, on the profile's device and
+    threads.
+    """
     profile = runtime.profile()
     scene = toybox.factors(n)
-    return n / in_turns({"render": lambda: toybox.render(scene, device=profile.device)}, rounds, profile.device)["render"]
+    return (
+        n
+        / in_turns({"render": lambda: toybox.render(scene, device=profile.device)}, rounds, profile.device)[
+            "render"
+        ]
+    )
 
 
 def films_per_second(n: int = 128, rounds: int = 3) -> float:
-    """How fast the toybox draws films of 16 frames at 32 pixels with two solids, on this machine's CPU profile."""
+    """How fast the toybox draws films of 16 frames at 32 pixels with two solids, on this machine's CPU
+    profile.
+    """
     return n / in_turns({"draw": lambda: toybox.videos(n, 1, 1, cache=False)}, rounds, "cpu")["draw"]
 
 
 def memory_gain(rounds: int = 9) -> float:
-    """How much faster the small network's step is when freed memory is kept (`common.keep_memory`); 1 where it cannot be."""
+    """How much faster the small network's step is when freed memory is kept (`common.keep_memory`); 1 where
+    it cannot be.
+    """
     profile = runtime.profile()
     if profile.device != "cpu" or not runtime.keep_memory():
         return 1.0
     method = runtime.placed(simclr.SimCLR(encoders.small_cnn()), profile).train()
-    alone = _network_alone(method, {"image": torch.rand(256, 3, 32, 32)}, optimizers_of(method, simclr.COURSE), profile)
+    alone = _network_alone(
+        method, {"image": torch.rand(256, 3, 32, 32)}, optimizers_of(method, simclr.COURSE), profile
+    )
     times: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(rounds):
         for keep in (True, False):
@@ -226,11 +279,11 @@ def memory_gain(rounds: int = 9) -> float:
 
 
 def panel_share(epochs: int = 5, images: int = 4000) -> dict[str, float]:
-    """What the live panel costs a real training in a notebook: its share of the time, and the frames it drew for that.
+    """What the live panel costs a real training in a notebook: its share of the time, and the frames it drew
+    for that.
 
-    SimCLR with the course's small network; each epoch hands over a map, filters and scores. The frames are drawn and encoded as for
-    a notebook and then dropped, since there is none to send them to.
-    """
+    SimCLR with the course's small network; each epoch hands over a map, filters and scores. The frames are
+    drawn and encoded as for a notebook and then dropped, since there is none to send them to."""
     from sslcourse import evaluate
     from sslcourse.train import features
     from sslcourse.train.loop import epochs as train
@@ -245,25 +298,41 @@ def panel_share(epochs: int = 5, images: int = 4000) -> dict[str, float]:
     with Unseen(epochs, classes=data.classes, title="bench", backend="notebook") as panel:
         for row in train(method, data.train.unlabelled(), simclr.COURSE.but(epochs=epochs)):
             xy = evaluate.living_map(features.extract(method, data.validation), xy)
-            panel.add({**row, **evaluate.probe(method, data, linear=False, limit=500)}, xy=xy, labels=data.validation.label,
-                      filters=encoders.first_filters(method.f))  # fmt: skip
+            panel.add(
+                {**row, **evaluate.probe(method, data, linear=False, limit=500)},
+                xy=xy,
+                labels=data.validation.label,
+                filters=encoders.first_filters(method.f),
+            )
     return {"share": panel.spent_share, "frames": panel.frames_drawn, "epochs": epochs}
 
 
 def explorer_table(rounds: int = 15) -> list[dict]:
-    """Milliseconds from a moved control to the new picture as PNG, in Python: what the kernel adds to an explorer's answer."""
+    """Milliseconds from a moved control to the new picture as PNG, in Python: what the kernel adds to an
+    explorer's answer.
+    """
     from sslcourse.widgets import augmentations, temperature, toybox as world
 
     x = toybox.images(64, 64, 64).train.image
     g = torch.Generator().manual_seed(0)
     z = torch.randn(16, 64, generator=g)
     rows = []
-    made = {"hue": world(), "colour": augmentations(x), "temperature": temperature(z, z + torch.randn(16, 64, generator=g), x[:16])}
+    made = {
+        "hue": world(),
+        "colour": augmentations(x),
+        "temperature": temperature(z, z + torch.randn(16, 64, generator=g), x[:16]),
+    }
     for control, explorer in made.items():
         low, high, times = explorer.controls[control].low, explorer.controls[control].high, []
         for i in range(rounds + 2):
             start = time.perf_counter()
             explorer.wanted = {**explorer.state, control: low + (high - low) * (i + 1) / (rounds + 3)}
             times.append(1000 * (time.perf_counter() - start))
-        rows.append({"explorer": explorer._name, "median ms": statistics.median(times[2:]), "worst ms": max(times[2:])})
+        rows.append(
+            {
+                "explorer": explorer._name,
+                "median ms": statistics.median(times[2:]),
+                "worst ms": max(times[2:]),
+            }
+        )
     return rows

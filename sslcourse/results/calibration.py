@@ -22,8 +22,11 @@ def trained(kind: str, data: Data, seed: int) -> tuple[torch.nn.Module, float]:
     """A method trained by its COURSE recipe, and how many seconds that took."""
     torch.manual_seed(runtime.step_seed(seed, 0xCA1))
     encoder = encoders.small_cnn()
-    method, module = ((simclr.SimCLR(encoder), simclr) if kind == "SimCLR"
-                      else (supervised.Supervised(encoder, len(data.classes)), supervised))  # fmt: skip
+    method, module = (
+        (simclr.SimCLR(encoder), simclr)
+        if kind == "SimCLR"
+        else (supervised.Supervised(encoder, len(data.classes)), supervised)
+    )
     start = time.perf_counter()
     fit(method, data.train, module.COURSE.but(seed=seed))
     return method, time.perf_counter() - start
@@ -58,4 +61,6 @@ def table(seeds: int = 3, say=print, backgrounds=BACKGROUNDS) -> list[dict]:
             add(f"pixels, background {background:g}", found["pixels"], 0.0)
             add(f"SimCLR, background {background:g}", found["SimCLR"], took)
     order = ["chance", "pixels", "random encoder", "SimCLR", "supervised"]
-    return sorted(rows.values(), key=lambda r: order.index(r["features"]) if r["features"] in order else len(order))
+    return sorted(
+        rows.values(), key=lambda r: order.index(r["features"]) if r["features"] in order else len(order)
+    )

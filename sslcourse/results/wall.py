@@ -1,12 +1,13 @@
-"""The results wall: every method of every chapter, every claim with its verdict, and your own rows, all read from result files.
+"""The results wall: every method of every chapter, every claim with its verdict, and your own rows, all read
+from result files.
 
     sslcourse wall                    the wall as text, and as one page (results/wall.html)
     sslcourse evaluate --all          measure all methods again; writes results/wall/DATA.json
     sslcourse claims --all            run all claims again; writes results/claims-PAPER.json
     wall.add("mine", method, data)    your own row, in results/wall/mine.json
 
-What comes with the course lies in `sslcourse/results/measured`. A file of the same name in your own folder goes before it.
-"""
+What comes with the course lies in `sslcourse/results/measured`. A file of the same name in your own folder
+goes before it."""
 
 from __future__ import annotations
 
@@ -28,28 +29,42 @@ from sslcourse.runtime.errors import CourseError
 from sslcourse.train import checkpoints
 
 FOLDER = Path("results")
-# Which data there are to be judged on: the file's name -> (what `load` calls it, whether the ears are judged, the question).
+# Which data there are to be judged on: the file's name -> (what `load` calls it, whether the ears are judged,
+# the question).
 WORLDS = {
     "toybox": ("toybox", False, "Pictures: which of ten solids is it?"),
     "films": ("toyvideos", False, "Films: which way round do the two solids go?"),
     "seen": ("toyevents", False, "Films with sound, seen: which of six events is it?"),
     "heard": ("toyevents", True, "Films with sound, heard: which of six events is it?"),
 }
-# Tracking is judged otherwise, and measured by its claims (`sslcourse claims colorization`): run -> its name on the wall, and whether it was trained.
+# Tracking is judged otherwise, and measured by its claims (`sslcourse claims colorization`): run -> its name
+# on the wall, and whether it was trained.
 TRACKS = "tracks"
-_QUESTIONS = {**{world: question for world, (_, _, question) in WORLDS.items()}, TRACKS: "Films with masks: where has each solid gone?"}
-_TRACKERS = {"identity": ("copy the first mask", False), "random features": ("random encoder", False), "flow, local": ("flow, local", False),
-             "flow, coarse to fine": ("flow, coarse to fine", False), "single image": ("Single-image colorization", True),
-             "colorization": ("Colorization", True)}  # fmt: skip
+_QUESTIONS = {
+    **{world: question for world, (_, _, question) in WORLDS.items()},
+    TRACKS: "Films with masks: where has each solid gone?",
+}
+_TRACKERS = {
+    "identity": ("copy the first mask", False),
+    "random features": ("random encoder", False),
+    "flow, local": ("flow, local", False),
+    "flow, coarse to fine": ("flow, coarse to fine", False),
+    "single image": ("Single-image colorization", True),
+    "colorization": ("Colorization", True),
+}
 _TRACK_KEYS = {"J": "J (masks)", "F": "F (outlines)", "PCK@0.2": "PCK@0.2 (key-points)"}
 MINE = "mine"
 
 
 def measure(world: str, seeds: int = 3, *, folder: str | Path = FOLDER, say=print) -> dict:
-    """Train every method of the course that learns from this data, three seeds, and write `folder`/wall/WORLD.json; see `compare.run`."""
+    """Train every method of the course that learns from this data, three seeds, and write
+    `folder`/wall/WORLD.json; see `compare.run`.
+    """
     data, hear, _ = _world(world)
     names = [name for name in catalogue.methods_for(data) if not hear or catalogue.hears(name)]
-    found = compare.run(names, data, seeds=seeds, factors=True, hear=hear, folder=Path(folder) / "compare", say=say)
+    found = compare.run(
+        names, data, seeds=seeds, factors=True, hear=hear, folder=Path(folder) / "compare", say=say
+    )
     compare.keep(found, _file(folder, world))
     return found
 
@@ -72,32 +87,57 @@ def _opened(file: Path) -> dict:
         if not isinstance(found, dict):
             raise ValueError("it holds no results")
     except (ValueError, OSError) as error:
-        raise CourseError(f"{str(file)!r} is not a file of results ({error}); delete it, or write it again: sslcourse evaluate --all") from error
+        raise CourseError(
+            f"{str(file)!r} is not a file of results ({error}); delete it, or write it again: sslcourse "
+            "evaluate --all"
+        ) from error
     return found
 
 
 def read(folder: str | Path = FOLDER) -> dict[str, dict]:
-    """World -> what `compare.run` returned for it, the file in `folder` before the one that comes with the course, and your own rows added.
+    """World -> what `compare.run` returned for it, the file in `folder` before the one that comes with the
+    course, and your own rows added.
 
-    A world that nobody has measured is left out. Your own rows have "mine": True. The last world, "tracks", is read from the claims on tracking.
-    """
+    A world that nobody has measured is left out. Your own rows have "mine": True. The last world, "tracks",
+    is read from the claims on tracking."""
     walls: dict[str, dict] = {}
     for world in WORLDS:
-        file = next((f for f in (Path(folder) / "wall" / f"{world}.json", compare.MEASURED / f"{world}.json") if f.exists()), None)
+        file = next(
+            (
+                f
+                for f in (Path(folder) / "wall" / f"{world}.json", compare.MEASURED / f"{world}.json")
+                if f.exists()
+            ),
+            None,
+        )
         if file is not None:
             walls[world] = _opened(file)
     own = Path(folder) / "wall" / f"{MINE}.json"
     for world, rows in (_opened(own) if own.exists() else {}).items():
         if world in walls:
-            walls[world]["rows"] = {**walls[world]["rows"], **{name: {**row, "mine": True} for name, row in rows.items()}}
-            walls[world]["factors"] = {**walls[world].get("factors", {}), **{name: row["factors"] for name, row in rows.items()}}
+            walls[world]["rows"] = {
+                **walls[world]["rows"],
+                **{name: {**row, "mine": True} for name, row in rows.items()},
+            }
+            walls[world]["factors"] = {
+                **walls[world].get("factors", {}),
+                **{name: row["factors"] for name, row in rows.items()},
+            }
     page = _claims_page("colorization", folder)
     if page is not None:
         runs = list(page["runs"].values())
-        rows = {name: {key: [run[tracker][key] for run in runs] for key in _TRACK_KEYS} | {"trained": trained}
-                for tracker, (name, trained) in _TRACKERS.items()}  # fmt: skip
-        walls[TRACKS] = {"data": "toybox tracks", "protocol": "masks and key-points of the first frame, carried on", "seeds": len(runs),
-                         "profile": str(runtime.Profile(**page["profile"])), "versions": page["versions"], "rows": rows}  # fmt: skip
+        rows = {
+            name: {key: [run[tracker][key] for run in runs] for key in _TRACK_KEYS} | {"trained": trained}
+            for tracker, (name, trained) in _TRACKERS.items()
+        }
+        walls[TRACKS] = {
+            "data": "toybox tracks",
+            "protocol": "masks and key-points of the first frame, carried on",
+            "seeds": len(runs),
+            "profile": str(runtime.Profile(**page["profile"])),
+            "versions": page["versions"],
+            "rows": rows,
+        }
     return walls
 
 
@@ -117,16 +157,28 @@ def drawn(world: str, found: Mapping, title: str | None = None) -> show.Picture:
 def table(world: str, found: Mapping) -> list[dict]:
     """One world of `read` as rows for `show.table`, in per cent, mean and standard deviation over the seeds."""
     if world == TRACKS:
-        return [{"features": name, **{title: cell(row[key]) for key, title in _TRACK_KEYS.items()}} for name, row in found["rows"].items()]
+        return [
+            {"features": name, **{title: cell(row[key]) for key, title in _TRACK_KEYS.items()}}
+            for name, row in found["rows"].items()
+        ]
     return compare.table(dict(found))
 
 
-def add(name: str, method: nn.Module, data: Data, *, world: str = "toybox", seconds: float | None = None, folder: str | Path = FOLDER,
-        seed: int = 0) -> dict:  # fmt: skip
+def add(
+    name: str,
+    method: nn.Module,
+    data: Data,
+    *,
+    world: str = "toybox",
+    seconds: float | None = None,
+    folder: str | Path = FOLDER,
+    seed: int = 0,
+) -> dict:
     """Judge a trained method as the wall's own rows were judged, and put it on the wall as yours.
 
     Args:
-        name: of the row. The same name again adds one more value: run it with another seed, and the wall shows the spread.
+        name: of the row. The same name again adds one more value: run it with another seed, and the wall
+            shows the spread.
         method: trained; for the world "heard" its ear.
         data: what it was trained on, all three splits; the test labels are opened once here.
         world: one of `WORLDS`.
@@ -134,13 +186,19 @@ def add(name: str, method: nn.Module, data: Data, *, world: str = "toybox", seco
         folder: where your results are.
 
     Returns:
-        the row with all its values: {"kNN": [...], "linear": [...], "few labels": [...], "seconds": [...], "factors": {...}}.
+        the row with all its values: {"kNN": [...], "linear": [...], "few labels": [...], "seconds": [...],
+            "factors": {...}}.
     """
     hear = _world(world)[1]
     judged = data.heard() if hear else data
     file = _file(folder, MINE)
     own = _opened(file) if file.exists() else {}
-    fresh = {"seconds": [], "factors": {}, "versions": checkpoints.versions(), "profile": str(runtime.profile())}
+    fresh = {
+        "seconds": [],
+        "factors": {},
+        "versions": checkpoints.versions(),
+        "profile": str(runtime.profile()),
+    }
     row = own.setdefault(world, {}).setdefault(name, fresh)
     scores = evaluate.report({name: method}, judged, seed=seed, baselines=False, few=compare.FEW)[name]
     for key in ("kNN", "linear", "few labels"):
@@ -159,23 +217,32 @@ def forget(name: str, folder: str | Path = FOLDER) -> None:
     own = _opened(file) if file.exists() else {}
     if not any(name in rows for rows in own.values()):
         known = sorted({n for rows in own.values() for n in rows})
-        raise CourseError(f"there is no row {name!r} of yours; " + (f"yours are {', '.join(known)}" if known else "you have added none"))
-    compare.keep({world: {n: row for n, row in rows.items() if n != name} for world, rows in own.items()}, file)
+        raise CourseError(
+            f"there is no row {name!r} of yours; "
+            + (f"yours are {', '.join(known)}" if known else "you have added none")
+        )
+    compare.keep(
+        {world: {n: row for n, row in rows.items() if n != name} for world, rows in own.items()}, file
+    )
 
 
 def factors(found: Mapping) -> dict[str, dict[str, float]]:
     """The factor table of one world, means over seeds, for `show.factor_table`."""
-    return {name: {f: statistics.fmean(v) for f, v in row.items()} for name, row in found.get("factors", {}).items()}
+    return {
+        name: {f: statistics.fmean(v) for f, v in row.items()}
+        for name, row in found.get("factors", {}).items()
+    }
 
 
 # ---------------------------------------------------------------------------------------------- claims
 
 
 def verdicts(folder: str | Path = FOLDER) -> list[dict]:
-    """All claims that were measured, in the course's order: paper, claim, text, source, effects (per seed), unit, mean, low, high, verdict.
+    """All claims that were measured, in the course's order: paper, claim, text, source, effects (per seed),
+    unit, mean, low, high, verdict.
 
-    The verdicts are computed here, from the effects of the seeds: what a file says about them is not believed.
-    """
+    The verdicts are computed here, from the effects of the seeds: what a file says about them is not
+    believed."""
     rows = []
     for name in sorted(claims.papers(), key=_chapter):
         page = _claims_page(name, folder)
@@ -183,24 +250,60 @@ def verdicts(folder: str | Path = FOLDER) -> list[dict]:
             continue
         for v in claims.judge(name, {int(seed): runs for seed, runs in page["runs"].items()}):
             low, high = v.interval
-            rows.append({"paper": name, "claim": v.claim, "text": v.text, "source": v.source, "effects": list(v.effects), "unit": v.unit,
-                         "mean": v.mean, "low": low, "high": high, "verdict": v.verdict, "profile": page.get("profile"),
-                         "versions": page.get("versions")})  # fmt: skip
+            rows.append(
+                {
+                    "paper": name,
+                    "claim": v.claim,
+                    "text": v.text,
+                    "source": v.source,
+                    "effects": list(v.effects),
+                    "unit": v.unit,
+                    "mean": v.mean,
+                    "low": low,
+                    "high": high,
+                    "verdict": v.verdict,
+                    "profile": page.get("profile"),
+                    "versions": page.get("versions"),
+                }
+            )
     return rows
 
 
 def _claims_page(name: str, folder: str | Path) -> dict | None:
     """The result file of a paper's claims; None where nobody has run them."""
-    file = next((f for f in (Path(folder) / f"claims-{name}.json", compare.MEASURED / f"claims-{name}.json") if f.exists()), None)
+    file = next(
+        (
+            f
+            for f in (Path(folder) / f"claims-{name}.json", compare.MEASURED / f"claims-{name}.json")
+            if f.exists()
+        ),
+        None,
+    )
     if file is None:
         return None
     page = _opened(file)
     if page.get("paper") != name or not page.get("runs"):
-        raise CourseError(f"{str(file)!r} holds no claims of {name!r}; delete it, or write it again: sslcourse claims {name}")
+        raise CourseError(
+            f"{str(file)!r} holds no claims of {name!r}; delete it, or write it again: sslcourse claims "
+            f"{name}"
+        )
     return page
 
 
-_ORDER = ("simclr", "bigan", "jigsaw", "clusters", "single_image", "byol", "clip", "video_lstm", "colorization", "dpc", "avts", "xdc")
+_ORDER = (
+    "simclr",
+    "bigan",
+    "jigsaw",
+    "clusters",
+    "single_image",
+    "byol",
+    "clip",
+    "video_lstm",
+    "colorization",
+    "dpc",
+    "avts",
+    "xdc",
+)
 
 
 def _chapter(name: str) -> tuple[int, str]:
@@ -213,17 +316,32 @@ def counted(rows: list[dict]) -> list[dict]:
     for name in dict.fromkeys(r["paper"] for r in rows):
         found = [r["verdict"] for r in rows if r["paper"] == name]
         seeds = min(len(r["effects"]) for r in rows if r["paper"] == name)
-        result.append({"paper": name, "claims": len(found), **{v: found.count(v) for v in ("pass", "inconclusive", "fail")}, "seeds": seeds})
+        result.append(
+            {
+                "paper": name,
+                "claims": len(found),
+                **{v: found.count(v) for v in ("pass", "inconclusive", "fail")},
+                "seeds": seeds,
+            }
+        )
     return result
 
 
 def claim_rows(rows: list[dict]) -> list[dict]:
     """For `show.table`: the claims as `sslcourse claims` prints them, with their paper."""
-    return [{"paper": r["paper"], **claims.Verdict(r["claim"], r["text"], r["source"], tuple(r["effects"]), r["unit"]).row()} for r in rows]
+    return [
+        {
+            "paper": r["paper"],
+            **claims.Verdict(r["claim"], r["text"], r["source"], tuple(r["effects"]), r["unit"]).row(),
+        }
+        for r in rows
+    ]
 
 
 def keep(folder: str | Path = FOLDER) -> list[Path]:
-    """Store the results in `folder` as those that come with the course, and return the files: for those who build it."""
+    """Store the results in `folder` as those that come with the course, and return the files: for those who
+    build it.
+    """
     written = []
     for world in WORLDS:
         file = Path(folder) / "wall" / f"{world}.json"
@@ -243,18 +361,39 @@ def keep(folder: str | Path = FOLDER) -> list[Path]:
 
 
 def page(file: str | Path | None = None, folder: str | Path = FOLDER) -> Path:
-    """Write the wall as one HTML page that needs no network: bars of every world, factor tables, all claims. Returns the file."""
+    """Write the wall as one HTML page that needs no network: bars of every world, factor tables, all claims.
+    Returns the file.
+    """
     walls, rows = read(folder), verdicts(folder)
     parts = ["<h1>The results wall</h1>"]
     for world, found in walls.items():
-        note = f"{found['protocol']}; {found['seeds']} seeds, test split; {found['profile']}, torch {found['versions'].get('torch')}"
-        parts += [f"<h2>{html.escape(question(world))}</h2>", _image(drawn(world, found, "")), f"<p>{html.escape(note)}</p>"]
+        note = (
+            f"{found['protocol']}; {found['seeds']} seeds, test split; {found['profile']}, torch "
+            f"{found['versions'].get('torch')}"
+        )
+        parts += [
+            f"<h2>{html.escape(question(world))}</h2>",
+            _image(drawn(world, found, "")),
+            f"<p>{html.escape(note)}</p>",
+        ]
         if found.get("factors"):
-            parts.append(_image(show.factor_table(factors(found), "what each one kept (0 nothing, 1 everything)")))
+            parts.append(
+                _image(show.factor_table(factors(found), "what each one kept (0 nothing, 1 everything)"))
+            )
     if rows:
-        parts += ["<h2>What holds of the papers, at this scale</h2>", _image(show.verdicts(rows)), show.table(claim_rows(rows))._repr_html_()]
-    style = "body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 1em;background:#fff;color:#1F2328}img{max-width:100%}"
-    text = f"<!doctype html><html lang='en'><meta charset='utf-8'><title>The results wall</title><style>{style}</style>{''.join(parts)}</html>\n"
+        parts += [
+            "<h2>What holds of the papers, at this scale</h2>",
+            _image(show.verdicts(rows)),
+            show.table(claim_rows(rows))._repr_html_(),
+        ]
+    style = (
+        "body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 "
+        "1em;background:#fff;color:#1F2328}img{max-width:100%}"
+    )
+    text = (
+        "<!doctype html><html lang='en'><meta charset='utf-8'><title>The results "
+        f"wall</title><style>{style}</style>{''.join(parts)}</html>\n"
+    )
     file = Path(file) if file else Path(folder) / "wall.html"
     file.parent.mkdir(parents=True, exist_ok=True)
     with runtime.atomic(file) as temporary:

@@ -3,7 +3,8 @@
 Nothing here knows about learning. Three rules are kept in this one place:
 
 - **Device**: `profile()` measures for about a second what this machine is good at and says so.
-- **Seeds**: `seed_all` for a notebook, `step_seed` for one training step (the same whatever happened before it).
+- **Seeds**: `seed_all` for a notebook, `step_seed` for one training step (the same whatever happened before
+  it).
 - **Files**: `atomic` writes beside the target and renames, so nothing half-written is ever taken for whole.
 """
 
@@ -49,7 +50,9 @@ class Profile:
 
 
 def laid_out(x: torch.Tensor, profile: Profile) -> torch.Tensor:
-    """A batch in the profile's memory format; anything but images (B, C, H, W) stays in the plain one, which convolutions over time like."""
+    """A batch in the profile's memory format; anything but images (B, C, H, W) stays in the plain one, which
+    convolutions over time like.
+    """
     return x.contiguous(memory_format=profile.memory_format) if x.ndim == 4 else x.contiguous()
 
 
@@ -67,7 +70,9 @@ def best_device() -> str:
     wanted = os.environ.get("SSLCOURSE_DEVICE")
     if wanted:
         if wanted not in ("cpu", "cuda", "mps"):
-            raise CourseError(f"SSLCOURSE_DEVICE={wanted!r} is no device; set it to cpu, cuda or mps, or unset it")
+            raise CourseError(
+                f"SSLCOURSE_DEVICE={wanted!r} is no device; set it to cpu, cuda or mps, or unset it"
+            )
         return wanted
     if torch.cuda.is_available():
         return "cuda"
@@ -92,21 +97,30 @@ def _seconds(network: nn.Module, x: Tensor, profile: Profile, repeats: int = 5) 
 
 
 def measure_profile(device: str | None = None) -> Profile:
-    """Try threads, memory format and precision on a small network for about a second, and keep what is fastest.
+    """Try threads, memory format and precision on a small network for about a second, and keep what is
+    fastest.
 
-    A setting must win by a tenth to replace the plainer one. On a shared machine two threads can be ten times slower
-    than one, so even their number is measured. Environment variables `SSLCOURSE_THREADS` and `SSLCOURSE_PRECISION`
-    fix a choice (`SSLCOURSE_PRECISION=float32` for results that do not depend on the probe).
-    """
+    A setting must win by a tenth to replace the plainer one. On a shared machine two threads can be ten times
+    slower than one, so even their number is measured. Environment variables `SSLCOURSE_THREADS` and
+    `SSLCOURSE_PRECISION` fix a choice (`SSLCOURSE_PRECISION=float32` for results that do not depend on the
+    probe)."""
     device = device or best_device()
     fixed_precision = os.environ.get("SSLCOURSE_PRECISION")
     if fixed_precision not in (None, "float32", "bfloat16"):
-        raise CourseError(f"SSLCOURSE_PRECISION={fixed_precision!r}; set it to float32 or bfloat16, or unset it")
+        raise CourseError(
+            f"SSLCOURSE_PRECISION={fixed_precision!r}; set it to float32 or bfloat16, or unset it"
+        )
     network = nn.Sequential(
-        nn.Conv2d(3, 32, 5, 2, 2), nn.BatchNorm2d(32), nn.ReLU(),
-        nn.Conv2d(32, 64, 3, 2, 1), nn.BatchNorm2d(64), nn.ReLU(),
-        nn.Conv2d(64, 64, 3, 1, 1), nn.BatchNorm2d(64), nn.ReLU(),
-    )  # fmt: skip
+        nn.Conv2d(3, 32, 5, 2, 2),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, 2, 1),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3, 1, 1),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+    )
     x = torch.rand(256 if device == "cuda" else 64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
     before = torch.get_num_threads()
     best = Profile(device, 1 if device == "cpu" else before)
@@ -119,7 +133,9 @@ def measure_profile(device: str | None = None) -> Profile:
             wanted = os.environ.get("SSLCOURSE_THREADS")
             if wanted is not None:
                 if not wanted.isdigit() or not int(wanted):
-                    raise CourseError(f"SSLCOURSE_THREADS={wanted!r}; set it to a whole number from 1 to {cores}")
+                    raise CourseError(
+                        f"SSLCOURSE_THREADS={wanted!r}; set it to a whole number from 1 to {cores}"
+                    )
                 best = Profile(device, int(wanted))
             elif cores > 1:  # last, so that the other two are chosen without the noise that threads bring
                 trials.append(dict(threads=min(4, cores)))
@@ -164,9 +180,9 @@ def use_profile(new: Profile | None) -> None:
 def keep_memory(keep: bool = True) -> bool:
     """Ask the C library to keep freed memory for the next step instead of handing it back to the system.
 
-    A training step frees and takes the same few hundred megabytes again and again, and every fresh page costs a fault;
-    `sslcourse bench` prints what that is worth. Only glibc (Linux) has the switch; True if it was set.
-    """
+    A training step frees and takes the same few hundred megabytes again and again, and every fresh page costs
+    a fault; `sslcourse bench` prints what that is worth. Only glibc (Linux) has the switch; True if it was
+    set."""
     import ctypes
     import platform
 
@@ -174,8 +190,10 @@ def keep_memory(keep: bool = True) -> bool:
         return False
     mmap_threshold, trim_threshold = -3, -1  # numbers of <malloc.h>; glibc starts with 128 KiB for both
     libc = ctypes.CDLL(None)
-    return bool(libc.mallopt(mmap_threshold, 1 << 30 if keep else 1 << 17)
-                and libc.mallopt(trim_threshold, 2**31 - 1 if keep else 1 << 17))  # fmt: skip
+    return bool(
+        libc.mallopt(mmap_threshold, 1 << 30 if keep else 1 << 17)
+        and libc.mallopt(trim_threshold, 2**31 - 1 if keep else 1 << 17)
+    )
 
 
 def synchronize(device: str) -> None:

@@ -1,12 +1,12 @@
 """Several processes as one: PyTorch's engine underneath, and in one process everything here is the identity.
 
-`torchrun --nproc-per-node N -m sslcourse train ...` starts N processes. Each takes its part of every batch; gradients are
-averaged by DistributedDataParallel. What that alone gets wrong is mended here:
+`torchrun --nproc-per-node N -m sslcourse train ...` starts N processes. Each takes its part of every batch;
+gradients are averaged by DistributedDataParallel. What that alone gets wrong is mended here:
 
-- *negatives*: `gather` collects the embeddings of all processes and lets gradients flow back to where they came from. The
-  usual `dist.all_gather` prints the right loss with half the gradient.
-- *batch statistics*: `synchronize_batch_norm` uses those of the whole batch, also on CPUs, where PyTorch's own cannot.
-"""
+- *negatives*: `gather` collects the embeddings of all processes and lets gradients flow back to where they
+  came from. The usual `dist.all_gather` prints the right loss with half the gradient.
+- *batch statistics*: `synchronize_batch_norm` uses those of the whole batch, also on CPUs, where PyTorch's
+own cannot."""
 
 from __future__ import annotations
 
@@ -33,13 +33,14 @@ def start() -> tuple[int, int]:
 def stop() -> None:
     """Leave the group of processes, if there is one, all at the same time.
 
-    The engines go first: what they hold of the group would otherwise outlive it, and a process that ends with the group's
-    threads still running is aborted.
-    """
+    The engines go first: what they hold of the group would otherwise outlive it, and a process that ends with
+    the group's threads still running is aborted."""
     if dist.is_available() and dist.is_initialized():
         _engines.clear()
         gc.collect()
-        if sys.exc_info()[0] is None:  # after an error the others may never come: leave at once, torchrun ends them
+        if (
+            sys.exc_info()[0] is None
+        ):  # after an error the others may never come: leave at once, torchrun ends them
             dist.barrier()
         dist.destroy_process_group()
 
@@ -69,7 +70,9 @@ def from_first(value):
 
 
 class _Gather(torch.autograd.Function):
-    """Forward: every process gets everybody's rows. Backward: every process gets the sum of all gradients on its own rows."""
+    """Forward: every process gets everybody's rows. Backward: every process gets the sum of all gradients on
+    its own rows.
+    """
 
     @staticmethod
     def forward(ctx, x: Tensor) -> Tensor:
@@ -89,9 +92,9 @@ class _Gather(torch.autograd.Function):
 def gather(x: Tensor) -> Tensor:
     """(N, D) on each of W processes to (W N, D) on all, with gradients; x itself in one process.
 
-    Every process must then compute the loss over all rows. Its gradient through `x` is W times its share, which the mean
-    over processes of DistributedDataParallel turns into the gradient of one process holding all the data.
-    """
+    Every process must then compute the loss over all rows. Its gradient through `x` is W times its share,
+    which the mean over processes of DistributedDataParallel turns into the gradient of one process holding
+    all the data."""
     return _Gather.apply(x) if world() > 1 else x
 
 
@@ -112,7 +115,9 @@ class _Sum(torch.autograd.Function):
 
 
 class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
-    """Batch normalisation over the samples of all processes, on any device (PyTorch's SyncBatchNorm needs CUDA)."""
+    """Batch normalisation over the samples of all processes, on any device (PyTorch's SyncBatchNorm needs
+    CUDA).
+    """
 
     def _check_input_dim(self, x: Tensor) -> None:
         if x.ndim < 2:
@@ -150,7 +155,9 @@ def synchronize_batch_norm(network: nn.Module) -> nn.Module:
                 new = SyncedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
                 new.load_state_dict(child.state_dict())
                 if child.affine:
-                    new.requires_grad_(child.weight.requires_grad)  # a momentum encoder's stays out of the gradient's reach
+                    new.requires_grad_(
+                        child.weight.requires_grad
+                    )  # a momentum encoder's stays out of the gradient's reach
                 setattr(parent, name, new.to(child.running_mean.device).train(child.training))
     return network
 
@@ -159,7 +166,9 @@ _engines: weakref.WeakKeyDictionary[nn.Module, nn.Module] = weakref.WeakKeyDicti
 
 
 def parallel(method: nn.Module) -> nn.Module:
-    """The method itself, or PyTorch's data-parallel engine around it, which averages gradients in the backward pass."""
+    """The method itself, or PyTorch's data-parallel engine around it, which averages gradients in the
+    backward pass.
+    """
     if world() == 1:
         return method
     if method not in _engines:

@@ -4,5 +4,6 @@ from __future__ import annotations
 
 
 class CourseError(ValueError):
-    """A mistake that the student can mend. The text says what is wrong, with which value, and what to type next."""
-
+    """A mistake that the student can mend. The text says what is wrong, with which value, and what to type
+    next.
+    """

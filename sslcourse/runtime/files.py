@@ -27,10 +27,11 @@ def data_dir(*parts: str) -> Path:
 
 @contextlib.contextmanager
 def atomic(path: str | Path) -> Iterator[Path]:
-    """Yield a temporary path beside `path`; on success flush it to disk and rename it into place, else remove it.
+    """Yield a temporary path beside `path`; on success flush it to disk and rename it into place, else remove
+    it.
 
-    Readers therefore see the old file or the whole new one, also when the process is killed or two processes write.
-    """
+    Readers therefore see the old file or the whole new one, also when the process is killed or two processes
+    write."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
@@ -46,4 +47,3 @@ def atomic(path: str | Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
-

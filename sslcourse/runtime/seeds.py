@@ -1,4 +1,6 @@
-"""How randomness is seeded: `seed_all` for a notebook, `step_seed` for one training step, whatever happened before it."""
+"""How randomness is seeded: `seed_all` for a notebook, `step_seed` for one training step, whatever happened
+before it.
+"""
 
 from __future__ import annotations
 
@@ -26,4 +28,3 @@ def step_seed(*numbers: int) -> int:
 def generator(*numbers: int, device: str = "cpu") -> torch.Generator:
     """A generator of its own, seeded by `step_seed(*numbers)`: cells that use one can be run in any order."""
     return torch.Generator(device).manual_seed(step_seed(*numbers))
-

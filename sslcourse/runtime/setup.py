@@ -19,5 +19,8 @@ def setup(seed: int = 0, quiet: bool = False) -> device.Profile:
     if not quiet:
         print(f"sslcourse {__version__}, torch {torch.__version__.split('+')[0]}, computing on {profile}")
         if profile.device == "cpu" and "google.colab" in sys.modules:
-            print("No GPU is attached. Everything runs, slowly. For a GPU: Runtime > Change runtime type > T4 GPU.")
+            print(
+                "No GPU is attached. Everything runs, slowly. For a GPU: Runtime > Change runtime type > "
+                "T4 GPU."
+            )
     return profile

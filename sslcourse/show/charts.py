@@ -1,12 +1,11 @@
 """Figures and tables: pure functions from numbers to a picture that displays itself at the end of a cell.
 
-No pyplot anywhere: every figure owns its canvas, so figures can be drawn from a slider's callback (which may run on another
-thread), none stays open, and no backend has to be chosen. `png(figure)` gives the bytes.
+No pyplot anywhere: every figure owns its canvas, so figures can be drawn from a slider's callback (which may
+run on another thread), none stays open, and no backend has to be chosen. `png(figure)` gives the bytes.
 
-All figures share one look: ten class colours that colour-blind readers can tell apart (after Okabe and Ito, and Paul Tol)
-together with ten markers, so that no distinction rests on colour alone; legends outside the data; an opaque white ground,
-which stays legible in a dark notebook.
-"""
+All figures share one look: ten class colours that colour-blind readers can tell apart (after Okabe and Ito,
+and Paul Tol) together with ten markers, so that no distinction rests on colour alone; legends outside the
+data; an opaque white ground, which stays legible in a dark notebook."""
 
 from __future__ import annotations
 
@@ -65,7 +64,9 @@ def _apart(values: Sequence[float], least: float) -> list[float]:
 
 
 @in_course_style
-def history(rows, keys: Sequence = ("loss",), title: str | None = None, baselines: Mapping | None = None) -> Picture:
+def history(
+    rows, keys: Sequence = ("loss",), title: str | None = None, baselines: Mapping | None = None
+) -> Picture:
     """Metrics over epochs, one small chart for each.
 
     Args:
@@ -76,7 +77,9 @@ def history(rows, keys: Sequence = ("loss",), title: str | None = None, baseline
     runs = rows if isinstance(rows, Mapping) else {"": rows}
     runs = {name: list(r) for name, r in runs.items()}
     if not any(runs.values()):
-        raise CourseError("no rows to draw: pass what fit(...) returned, or the rows that epochs(...) yielded")
+        raise CourseError(
+            "no rows to draw: pass what fit(...) returned, or the rows that epochs(...) yielded"
+        )
     keys = [keys] if isinstance(keys, str) else list(keys)
     known = list(dict.fromkeys(k for r in runs.values() for row in r for k in row))
     charts = [(k,) if isinstance(k, str) else tuple(k) for k in keys]
@@ -86,7 +89,9 @@ def history(rows, keys: Sequence = ("loss",), title: str | None = None, baseline
     baselines = baselines or {}
     columns = min(3, len(charts))
     down = math.ceil(len(charts) / columns)
-    figure = Picture(min(WIDTH, 0.8 + 3.6 * columns), down * 2.7 + (0.3 if title else 0), layout="constrained")
+    figure = Picture(
+        min(WIDTH, 0.8 + 3.6 * columns), down * 2.7 + (0.3 if title else 0), layout="constrained"
+    )
     axes = figure.subplots(down, columns, squeeze=False).ravel()
     handles: dict = {}
     for ax, chart in zip(axes, charts):
@@ -95,7 +100,9 @@ def history(rows, keys: Sequence = ("loss",), title: str | None = None, baseline
             for key in chart:
                 x, y = series_of(r, key)
                 label = " ".join(filter(None, (name, key if len(chart) > 1 else "")))
-                (line,) = ax.plot(x, y, marker=MARKERS[n % 10], markersize=3.5 if len(x) > 1 else 6, color=COLOURS[n % 10])
+                (line,) = ax.plot(
+                    x, y, marker=MARKERS[n % 10], markersize=3.5 if len(x) > 1 else 6, color=COLOURS[n % 10]
+                )
                 if label:
                     handles.setdefault(label, line)
                 n += 1
@@ -108,8 +115,15 @@ def history(rows, keys: Sequence = ("loss",), title: str | None = None, baseline
             heights = _apart(list(lines.values()), 0.085 * (high - low))
             for (name, value), at in zip(lines.items(), heights):
                 ax.axhline(value, color=SOFT, linewidth=1.1, linestyle=(0, (4, 2)))
-                ax.annotate(f"{name}  ", (1.01, at), xycoords=("axes fraction", "data"), fontsize=8.5, color=SOFT, va="center",
-                            annotation_clip=False)  # fmt: skip
+                ax.annotate(
+                    f"{name}  ",
+                    (1.01, at),
+                    xycoords=("axes fraction", "data"),
+                    fontsize=8.5,
+                    color=SOFT,
+                    va="center",
+                    annotation_clip=False,
+                )
         ax.set_title(", ".join(chart), fontsize=10)
         ax.set_xlabel("epoch")
         ax.grid(axis="y")
@@ -118,7 +132,9 @@ def history(rows, keys: Sequence = ("loss",), title: str | None = None, baseline
     for ax in axes[len(charts) :]:
         ax.axis("off")
     if handles and (len(handles) > 1 or len(runs) > 1):
-        figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles)))
+        figure.legend(
+            handles.values(), handles.keys(), loc="outside lower center", ncols=min(4, len(handles))
+        )
     if title:
         figure.suptitle(title, fontsize=11.5, x=0.01, ha="left")
     return figure
@@ -149,23 +165,45 @@ def bars(table: Mapping, title: str | None = None, chance: float | None = None, 
     factor = 100.0 if unit == "%" else 1.0
     largest = max(abs(m) for m, _ in pairs.values())
     if unit == "%" and largest > 1.5:
-        raise CourseError(f'a value of {largest:g} is no share; pass shares (0.55 for 55 %), or unit="" for plain numbers')
+        raise CourseError(
+            f'a value of {largest:g} is no share; pass shares (0.55 for 55 %), or unit="" for plain numbers'
+        )
     names = [wrapped(n, 230, 9.5, 2) for n in pairs]
     mean, std = (factor * np.array([p[i] for p in pairs.values()]) for i in (0, 1))
-    figure = Picture(WIDTH * 0.85, 0.55 + 0.36 * len(pairs) + (0.3 if title else 0) + (0.2 if chance is not None else 0),
-                     layout="constrained")  # fmt: skip
+    figure = Picture(
+        WIDTH * 0.85,
+        0.55 + 0.36 * len(pairs) + (0.3 if title else 0) + (0.2 if chance is not None else 0),
+        layout="constrained",
+    )
     ax = figure.subplots()
     at = np.arange(len(pairs))
-    ax.barh(at, mean, 0.66, color=[COLOURS[i % 10] for i in at], xerr=std if std.any() else None,
-            error_kw={"ecolor": INK, "elinewidth": 1.2, "capsize": 3})  # fmt: skip
+    ax.barh(
+        at,
+        mean,
+        0.66,
+        color=[COLOURS[i % 10] for i in at],
+        xerr=std if std.any() else None,
+        error_kw={"ecolor": INK, "elinewidth": 1.2, "capsize": 3},
+    )
     low, high = min(0, (mean - std).min()), max(0, (mean + std).max(), factor * (chance or 0))
     span = (high - low) or 1
     for i in at:
         text = f"{mean[i]:.1f}" if factor == 100 else number_text(float(mean[i]))
-        text += (f" \u00b1 {std[i]:.1f}" if factor == 100 else f" \u00b1 {number_text(float(std[i]))}") if std[i] else ""
+        text += (
+            (f" \u00b1 {std[i]:.1f}" if factor == 100 else f" \u00b1 {number_text(float(std[i]))}")
+            if std[i]
+            else ""
+        )
         end = max(mean[i] + std[i], 0)
-        ax.text(end + 0.012 * span, i, f"{text} {unit}".strip(), va="center", fontsize=9.5, parse_math=False,
-                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6})  # fmt: skip
+        ax.text(
+            end + 0.012 * span,
+            i,
+            f"{text} {unit}".strip(),
+            va="center",
+            fontsize=9.5,
+            parse_math=False,
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
+        )
     ax.set_yticks(at, names, fontsize=9.5)
     ax.set_xlim(low - (0.03 * span if low < 0 else 0), high + (0.21 if std.any() else 0.15) * span)
     ax.set_ylim(len(pairs) - 0.45, -0.55)
@@ -174,8 +212,17 @@ def bars(table: Mapping, title: str | None = None, chance: float | None = None, 
     ax.axvline(0, color="#8C959F", linewidth=1)
     if chance is not None:
         ax.axvline(factor * chance, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
-        ax.annotate(f"chance {factor * chance:.1f} {unit}".strip(), (factor * chance, 1.0), xycoords=("data", "axes fraction"),
-                    xytext=(0, 2), textcoords="offset points", ha="left", va="bottom", fontsize=8.5, color=INK)  # fmt: skip
+        ax.annotate(
+            f"chance {factor * chance:.1f} {unit}".strip(),
+            (factor * chance, 1.0),
+            xycoords=("data", "axes fraction"),
+            xytext=(0, 2),
+            textcoords="offset points",
+            ha="left",
+            va="bottom",
+            fontsize=8.5,
+            color=INK,
+        )
     if title:
         ax.set_title(title, pad=18 if chance is not None else 6)
     return figure
@@ -187,16 +234,31 @@ def scatter(ax, xy: np.ndarray, labels: np.ndarray, names: Sequence[str], size: 
     for c in range(len(names)):
         members = labels == c
         if members.any():
-            handles.append(ax.scatter(*xy[members].T, s=size, c=COLOURS[c % 10], marker=MARKERS[c % 10], linewidths=0, alpha=0.8,
-                                      label=names[c]))  # fmt: skip
+            handles.append(
+                ax.scatter(
+                    *xy[members].T,
+                    s=size,
+                    c=COLOURS[c % 10],
+                    marker=MARKERS[c % 10],
+                    linewidths=0,
+                    alpha=0.8,
+                    label=names[c],
+                )
+            )
     unknown = labels < 0
     if unknown.any():
-        handles.append(ax.scatter(*xy[unknown].T, s=size * 0.7, c="#B8C0C8", marker=".", linewidths=0, label="unlabelled"))
+        handles.append(
+            ax.scatter(
+                *xy[unknown].T, s=size * 0.7, c="#B8C0C8", marker=".", linewidths=0, label="unlabelled"
+            )
+        )
     return handles
 
 
 def _thumbnails(ax, xy: np.ndarray, images: np.ndarray, labels: np.ndarray, across: int = 11) -> None:
-    """Pictures at some of the points, framed in their class's colour: one in each cell of a grid over the map."""
+    """Pictures at some of the points, framed in their class's colour: one in each cell of a grid over the
+    map.
+    """
     from matplotlib.offsetbox import AnnotationBbox, OffsetImage
 
     low, high = xy.min(0), xy.max(0)
@@ -206,13 +268,24 @@ def _thumbnails(ax, xy: np.ndarray, images: np.ndarray, labels: np.ndarray, acro
     for i in np.argsort(((xy - centre) ** 2).sum(1)):
         if tuple(cell[i]) not in taken:
             taken.add(tuple(cell[i]))
-            picture = OffsetImage(images[i], zoom=24 / max(images.shape[1:3]) * 72 / DPI * 1.1, interpolation="nearest")
+            picture = OffsetImage(
+                images[i], zoom=24 / max(images.shape[1:3]) * 72 / DPI * 1.1, interpolation="nearest"
+            )
             colour = COLOURS[labels[i] % 10] if labels[i] >= 0 else "#B8C0C8"
-            ax.add_artist(AnnotationBbox(picture, xy[i], pad=0.09, bboxprops={"edgecolor": colour, "facecolor": colour, "linewidth": 0}))
+            ax.add_artist(
+                AnnotationBbox(
+                    picture,
+                    xy[i],
+                    pad=0.09,
+                    bboxprops={"edgecolor": colour, "facecolor": colour, "linewidth": 0},
+                )
+            )
 
 
 @in_course_style
-def embedding(xy, labels, classes: Sequence[str] | None = None, images=None, title: str | None = None) -> Picture:
+def embedding(
+    xy, labels, classes: Sequence[str] | None = None, images=None, title: str | None = None
+) -> Picture:
     """A map of features in two dimensions, coloured by class.
 
     Args:
@@ -251,8 +324,14 @@ def embedding(xy, labels, classes: Sequence[str] | None = None, images=None, tit
     for ax in axes[len(panels) :]:
         ax.axis("off")
     order = [name for name in [*names, "unlabelled"] if name in handles]
-    legend = figure.legend([handles[k] for k in order], order, loc="outside right upper", handletextpad=0.2, borderaxespad=0.2,
-                           labelspacing=0.45)  # fmt: skip
+    legend = figure.legend(
+        [handles[k] for k in order],
+        order,
+        loc="outside right upper",
+        handletextpad=0.2,
+        borderaxespad=0.2,
+        labelspacing=0.45,
+    )
     for handle in legend.legend_handles:
         handle.set_sizes([36])
         handle.set_alpha(1)
@@ -263,7 +342,8 @@ def embedding(xy, labels, classes: Sequence[str] | None = None, images=None, tit
 
 @in_course_style
 def factor_table(table: Mapping[str, Mapping[str, float]], title: str | None = None) -> Picture:
-    """What each representation kept: one row per method, one column per factor, dark where nothing can be read out.
+    """What each representation kept: one row per method, one column per factor, dark where nothing can be
+    read out.
 
     Args:
         table: {method name: {factor: score}}, scores from 0 (chance) to 1 (read out perfectly), as
@@ -281,9 +361,20 @@ def factor_table(table: Mapping[str, Mapping[str, float]], title: str | None = N
     size = 9.5 if len(factors) <= 12 else 8
     for (i, j), v in np.ndenumerate(scores):
         if math.isfinite(v):
-            ax.text(j, i, f"{v:.2f}".replace("-0.00", "0.00"), ha="center", va="center", fontsize=size,
-                    color=ink_on(colour(min(max(v, 0), 1))))  # fmt: skip
-    ax.set_xticks(range(len(factors)), [str(f).replace("_", "\n") for f in factors], fontsize=9 if len(factors) <= 12 else 8)
+            ax.text(
+                j,
+                i,
+                f"{v:.2f}".replace("-0.00", "0.00"),
+                ha="center",
+                va="center",
+                fontsize=size,
+                color=ink_on(colour(min(max(v, 0), 1))),
+            )
+    ax.set_xticks(
+        range(len(factors)),
+        [str(f).replace("_", "\n") for f in factors],
+        fontsize=9 if len(factors) <= 12 else 8,
+    )
     ax.xaxis.tick_top()
     ax.set_yticks(range(len(names)), names, fontsize=9.5)
     ax.tick_params(length=0)
@@ -303,10 +394,13 @@ def factor_table(table: Mapping[str, Mapping[str, float]], title: str | None = N
 
 @in_course_style
 def similarity(z1, z2, temperature: float, names: Sequence | None = None) -> Picture:
-    """A contrastive loss looked at pair by pair: cosine similarities, and how the softmax shares out attention.
+    """A contrastive loss looked at pair by pair: cosine similarities, and how the softmax shares out
+    attention.
 
-    Left: everybody against everybody, partners outlined, nobody compared with itself. Right: the softmax of each row at
-    this temperature: the outlined cell pulls the anchor (by what is missing to 1), every other pushes by its share.
+    Left: everybody against everybody, partners outlined, nobody compared with itself. Right: the softmax of
+        each row at
+    this temperature: the outlined cell pulls the anchor (by what is missing to 1), every other pushes by its
+        share.
 
     Args:
         z1, z2: (n, d) projections of two views of the same n images, 2 to 12 of them.
@@ -345,19 +439,39 @@ def similarity(z1, z2, temperature: float, names: Sequence | None = None) -> Pic
         shown = ax.imshow(np.ma.masked_invalid(values), cmap=colour, vmin=low, vmax=1)
         ax.set_facecolor("#D0D7DE")
         for i in range(2 * n):
-            ax.add_patch(Rectangle((partner[i] - 0.5, i - 0.5), 1, 1, fill=False, linewidth=1.8,
-                                   edgecolor="black" if ax is left else "#FF6B35"))  # fmt: skip
+            ax.add_patch(
+                Rectangle(
+                    (partner[i] - 0.5, i - 0.5),
+                    1,
+                    1,
+                    fill=False,
+                    linewidth=1.8,
+                    edgecolor="black" if ax is left else "#FF6B35",
+                )
+            )
             if n <= 4:
                 for j in range(2 * n):
                     if i != j:
                         rgb = matplotlib.colormaps[colour]((values[i, j] - low) / (1 - low))
-                        ax.text(j, i, f"{values[i, j]:.2f}", ha="center", va="center", fontsize=7.5, color=ink_on(rgb))
+                        ax.text(
+                            j,
+                            i,
+                            f"{values[i, j]:.2f}",
+                            ha="center",
+                            va="center",
+                            fontsize=7.5,
+                            color=ink_on(rgb),
+                        )
         size = 8.5 if n <= 8 else 7
-        ax.set_xticks(range(2 * n), ticks, fontsize=size, rotation=90 if max(map(len, ticks)) > 3 or n > 6 else 0)
+        ax.set_xticks(
+            range(2 * n), ticks, fontsize=size, rotation=90 if max(map(len, ticks)) > 3 or n > 6 else 0
+        )
         ax.set_yticks(range(2 * n), ticks, fontsize=size)
         ax.tick_params(length=0)
         ax.set_title(heading, fontsize=10)
-        bar = figure.colorbar(shown, ax=ax, orientation="horizontal", fraction=0.045, pad=0.02, ticks=[low, (low + 1) / 2, 1])
+        bar = figure.colorbar(
+            shown, ax=ax, orientation="horizontal", fraction=0.045, pad=0.02, ticks=[low, (low + 1) / 2, 1]
+        )
         bar.outline.set_visible(False)
         for spine in ax.spines.values():
             spine.set_visible(False)
@@ -366,7 +480,9 @@ def similarity(z1, z2, temperature: float, names: Sequence | None = None) -> Pic
 
 
 def gauge(ax, name: str, value: float, low: float, high: float, size: float = 9.5) -> bool:
-    """One horizontal gauge: the healthy range as a band, the value as a mark and a number. Returns whether it is healthy."""
+    """One horizontal gauge: the healthy range as a band, the value as a mark and a number. Returns whether it
+    is healthy.
+    """
     healthy = low <= value <= high
     finite = value if math.isfinite(value) else high
     start, stop = min(low, finite), max(high, finite)
@@ -375,33 +491,63 @@ def gauge(ax, name: str, value: float, low: float, high: float, size: float = 9.
     ax.axhspan(-0.32, 0.32, color="#E8ECF0", linewidth=0)
     ax.fill_betweenx([-0.32, 0.32], low, high, color="#BFE3D5", linewidth=0)
     colour = RIGHT if healthy else WRONG
-    ax.plot([finite], [0], marker="o" if healthy else "X", markersize=10, color=colour, markeredgecolor="white", clip_on=False)
+    ax.plot(
+        [finite],
+        [0],
+        marker="o" if healthy else "X",
+        markersize=10,
+        color=colour,
+        markeredgecolor="white",
+        clip_on=False,
+    )
     ax.set_xticks([low, high], [f"{low:g}", f"{high:g}"], fontsize=8)
     ax.tick_params(length=2, pad=1)
     for spine in ax.spines.values():
         spine.set_visible(False)
-    ax.text(-0.02, 0.5, name, transform=ax.transAxes, ha="right", va="center", fontsize=size, parse_math=False)
-    ax.text(1.02, 0.5, f"{number_text(value)}  {'ok' if healthy else 'LOOK'}", transform=ax.transAxes, va="center", fontsize=size,
-            color=colour, fontweight="normal" if healthy else "bold")  # fmt: skip
+    ax.text(
+        -0.02, 0.5, name, transform=ax.transAxes, ha="right", va="center", fontsize=size, parse_math=False
+    )
+    ax.text(
+        1.02,
+        0.5,
+        f"{number_text(value)}  {'ok' if healthy else 'LOOK'}",
+        transform=ax.transAxes,
+        va="center",
+        fontsize=size,
+        color=colour,
+        fontweight="normal" if healthy else "bold",
+    )
     return healthy
 
 
 @in_course_style
 def health(report: Mapping[str, tuple]) -> Picture:
-    """Gauges: the healthy range as a band, the value as a dot inside it, or a cross outside with what that means.
+    """Gauges: the healthy range as a band, the value as a dot inside it, or a cross outside with what that
+    means.
 
     Args:
-        report: {name: (value, healthy from, healthy to, text)}, as `health.diagnose(...).gauges()` returns it.
+        report: {name: (value, healthy from, healthy to, text)}, as `health.diagnose(...).gauges()` returns
+            it.
     """
     if not report:
         raise CourseError("nothing to draw: pass {name: (value, healthy from, healthy to, text)}")
     rows = []
     for name, entry in report.items():
         if len(entry) != 4:
-            raise CourseError(f"{name!r} has {len(entry)} entries; pass (value, healthy from, healthy to, text)")
+            raise CourseError(
+                f"{name!r} has {len(entry)} entries; pass (value, healthy from, healthy to, text)"
+            )
         value, low, high, text = entry
         unhealthy = not low <= value <= high
-        rows.append((str(name), float(value), float(low), float(high), wrapped(text, 760, 8.5, 3) if unhealthy else ""))
+        rows.append(
+            (
+                str(name),
+                float(value),
+                float(low),
+                float(high),
+                wrapped(text, 760, 8.5, 3) if unhealthy else "",
+            )
+        )
     heights = [46 + (r[4].count("\n") + 1) * 8.5 * LINE_HEIGHT * bool(r[4]) for r in rows]
     total = sum(heights) + 8
     figure = Picture(WIDTH, total / DPI)
@@ -416,7 +562,14 @@ def health(report: Mapping[str, tuple]) -> Picture:
 
 
 @in_course_style
-def curve(x: Sequence, ys: Mapping[str, Sequence], xlabel: str, ylabel: str, log: bool = False, title: str | None = None) -> Picture:
+def curve(
+    x: Sequence,
+    ys: Mapping[str, Sequence],
+    xlabel: str,
+    ylabel: str,
+    log: bool = False,
+    title: str | None = None,
+) -> Picture:
     """Curves over a common axis, with a band of one standard deviation where it is given.
 
     Args:
@@ -430,7 +583,9 @@ def curve(x: Sequence, ys: Mapping[str, Sequence], xlabel: str, ylabel: str, log
     words = any(isinstance(v, str) for v in x)
     at = np.arange(len(x)) if words else np.array([float(v) for v in x])
     if log and (words or (at <= 0).any()):
-        raise CourseError(f"x={x[:5]} cannot stand on a logarithmic axis; all must be numbers above 0, or pass log=False")
+        raise CourseError(
+            f"x={x[:5]} cannot stand on a logarithmic axis; all must be numbers above 0, or pass log=False"
+        )
     figure = Picture(WIDTH * 0.85, 3.4 + (0.2 if title else 0), layout="constrained")
     ax = figure.subplots()
     for n, (name, values) in enumerate(ys.items()):

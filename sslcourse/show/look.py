@@ -17,24 +17,59 @@ from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
 
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#332288", "#999933", "#882255", "#555555")
+COLOURS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#D55E00",
+    "#56B4E9",
+    "#332288",
+    "#999933",
+    "#882255",
+    "#555555",
+)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
 RIGHT, WRONG, INK, SOFT = "#00795A", "#C4441C", "#1F2328", "#6A737D"
 DPI = 90
 WIDTH = 9.0  # inches: 810 pixels, what fits beside JupyterLab's prompt on a small screen
 MOST_BYTES = 30_000  # of a PNG in true colour: a lesson holds a dozen of them, and their sum counts
 
-# The look is set around every drawing call, whatever style the notebook has chosen for its own plots. The lock makes the
-# figures safe to draw from two threads: neither these settings nor matplotlib's font cache are.
+# The look is set around every drawing call, whatever style the notebook has chosen for its own plots. The
+# lock makes the figures safe to draw from two threads: neither these settings nor matplotlib's font cache
+# are.
 STYLE = {
-    "figure.facecolor": "white", "axes.facecolor": "white", "savefig.facecolor": "white", "text.color": INK,
-    "axes.labelcolor": INK, "axes.edgecolor": "#8C959F", "axes.titlecolor": INK, "xtick.color": "#57606A",
-    "ytick.color": "#57606A", "xtick.labelcolor": INK, "ytick.labelcolor": INK, "font.family": ["DejaVu Sans"],
-    "font.size": 10, "axes.titlesize": 11, "axes.labelsize": 10, "xtick.labelsize": 9, "ytick.labelsize": 9,
-    "legend.fontsize": 9, "axes.spines.top": False, "axes.spines.right": False, "axes.grid": False, "grid.color": "#E4E8EC",
-    "axes.axisbelow": True, "legend.frameon": False, "lines.linewidth": 1.8, "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
-    "text.usetex": False, "path.simplify": True, "axes.titlelocation": "left", "image.interpolation": "nearest",
-}  # fmt: skip
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#8C959F",
+    "axes.titlecolor": INK,
+    "xtick.color": "#57606A",
+    "ytick.color": "#57606A",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "grid.color": "#E4E8EC",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "text.usetex": False,
+    "path.simplify": True,
+    "axes.titlelocation": "left",
+    "image.interpolation": "nearest",
+}
 DRAWING = threading.RLock()
 
 
@@ -55,7 +90,9 @@ class Picture(Figure):
 
 
 def _register() -> None:
-    """Inside IPython: our PNG also after pyplot has claimed all figures, which would crop them and drop their palette."""
+    """Inside IPython: our PNG also after pyplot has claimed all figures, which would crop them and drop their
+    palette.
+    """
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None:
         shell.display_formatter.formatters["image/png"].for_type(Picture, png)
@@ -73,7 +110,9 @@ def in_course_style(function):
 
 
 def png(figure: Figure) -> bytes:
-    """The figure as the bytes of a PNG file, 256 colours where that is enough or where true colour would be large."""
+    """The figure as the bytes of a PNG file, 256 colours where that is enough or where true colour would be
+    large.
+    """
     from PIL import Image
 
     with DRAWING, matplotlib.rc_context(STYLE):
@@ -94,7 +133,8 @@ def encode_png(picture, colours: int | None = 256) -> bytes:
         data = png_bytes(picture)
         if len(data) <= MOST_BYTES:
             return data
-        # Photographs need a palette made for them, and dithering to hide its steps would cost twice the bytes.
+        # Photographs need a palette made for them, and dithering to hide its steps would cost twice the
+        # bytes.
         return png_bytes(picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
     return png_bytes(picture.quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
 
@@ -114,7 +154,9 @@ def to_uint8(images) -> np.ndarray:
     if x.ndim == 3 and x.shape[0] in (1, 3):
         x = x[None]
     if x.ndim != 4 or x.shape[1] not in (1, 3):
-        raise CourseError(f"images of shape {tuple(x.shape)}; expected (N, 3, H, W), uint8 (0 to 255) or float (0 to 1)")
+        raise CourseError(
+            f"images of shape {tuple(x.shape)}; expected (N, 3, H, W), uint8 (0 to 255) or float (0 to 1)"
+        )
     if x.shape[1] == 1:
         x = x.expand(-1, 3, -1, -1)
     if x.dtype != torch.uint8:
@@ -145,7 +187,9 @@ def class_names_of(classes, labels: np.ndarray) -> list[str]:
 
 
 def enlarge(tile: np.ndarray, side: int) -> np.ndarray:
-    """(h, w, 3) to about `side` pixels along its longer side: whole multiples, each pixel a square; never blurred."""
+    """(h, w, 3) to about `side` pixels along its longer side: whole multiples, each pixel a square; never
+    blurred.
+    """
     h, w = tile.shape[:2]
     if max(h, w) > side:  # too large: every so many-th pixel
         rows, columns = (np.arange(round(s * side / max(h, w))) * max(h, w) // side for s in (h, w))
@@ -159,7 +203,11 @@ LINE_HEIGHT = 1.25 * DPI / 72  # height of a line
 
 
 def wrapped(text, pixels: float, size: float = 9, most: int = 3) -> str:
-    lines = [w for part in str(text).split("\n") for w in textwrap.wrap(part, max(4, int(pixels / (LETTER_WIDTH * size)))) or [""]]
+    lines = [
+        w
+        for part in str(text).split("\n")
+        for w in textwrap.wrap(part, max(4, int(pixels / (LETTER_WIDTH * size)))) or [""]
+    ]
     if len(lines) > most:
         lines = [*lines[: most - 1], lines[most - 1][:-1] + "\u2026"]
     return "\n".join(lines)
@@ -181,4 +229,3 @@ def ink_on(colour) -> str:
     """Black or white, whichever reads better on this colour."""
     r, g, b = colour[:3]
     return "white" if 0.299 * r + 0.587 * g + 0.114 * b < 0.55 else INK
-

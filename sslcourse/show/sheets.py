@@ -28,7 +28,8 @@ from sslcourse.show.look import (
     wrapped,
 )
 
-# ---------------------------------------------------------------------------------------------- sheets of images
+# ---------------------------------------------------------------------------------------------- sheets of
+# images
 
 
 class Sheet:
@@ -52,31 +53,64 @@ class Sheet:
         self.axes.text(x, y, text, fontsize=size, **kwargs)
 
     def frame(self, x: float, y: float, side: tuple[int, int], kind: str) -> None:
-        """An outline round a tile; "right" and "wrong" carry a symbol too, for readers who do not see the colour."""
+        """An outline round a tile; "right" and "wrong" carry a symbol too, for readers who do not see the
+        colour.
+        """
         from matplotlib.patches import Rectangle
 
         colour = {"right": RIGHT, "wrong": WRONG, "query": INK}.get(kind, kind)
-        self.axes.add_patch(Rectangle((x - 1.5, y - 1.5), side[1] + 3, side[0] + 3, fill=False, edgecolor=colour, linewidth=2.4,
-                                      linestyle=(0, (3, 1.5)) if kind == "wrong" else "-"))  # fmt: skip
+        self.axes.add_patch(
+            Rectangle(
+                (x - 1.5, y - 1.5),
+                side[1] + 3,
+                side[0] + 3,
+                fill=False,
+                edgecolor=colour,
+                linewidth=2.4,
+                linestyle=(0, (3, 1.5)) if kind == "wrong" else "-",
+            )
+        )
         if kind in ("right", "wrong"):
-            self.axes.text(x + side[1] - 1, y + side[0] - 1, "\u2713" if kind == "right" else "\u2717", fontsize=9, color="white",
-                           ha="right", va="bottom", fontweight="bold",
-                           bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2})  # fmt: skip
+            self.axes.text(
+                x + side[1] - 1,
+                y + side[0] - 1,
+                "\u2713" if kind == "right" else "\u2717",
+                fontsize=9,
+                color="white",
+                ha="right",
+                va="bottom",
+                fontweight="bold",
+                bbox={"facecolor": colour, "edgecolor": "none", "pad": 1.2},
+            )
 
     def done(self, exact: bool = False) -> Picture:
-        """The finished figure; `exact` pastes the canvas as it is, faster, for pictures that are only ever drawn at this size."""
+        """The finished figure; `exact` pastes the canvas as it is, faster, for pictures that are only ever
+        drawn at this size.
+        """
         if exact:
             self.figure.figimage(self.canvas, origin="upper", zorder=-1)
             self.axes.patch.set_visible(False)
             return self.figure
-        self.axes.imshow(self.canvas, extent=(0, self.width, self.height, 0), interpolation="nearest", aspect="auto", zorder=-1)
+        self.axes.imshow(
+            self.canvas,
+            extent=(0, self.width, self.height, 0),
+            interpolation="nearest",
+            aspect="auto",
+            zorder=-1,
+        )
         self.axes.set(xlim=(0, self.width), ylim=(self.height, 0))
         return self.figure
 
 
 @in_course_style
-def grid(images, titles: Sequence | None = None, columns: int = 8, scale: float = 2, frame: Sequence | None = None,
-         title: str | None = None) -> Picture:  # fmt: skip
+def grid(
+    images,
+    titles: Sequence | None = None,
+    columns: int = 8,
+    scale: float = 2,
+    frame: Sequence | None = None,
+    title: str | None = None,
+) -> Picture:
     """Images as enlarged tiles, each pixel a square.
 
     Args:
@@ -84,7 +118,8 @@ def grid(images, titles: Sequence | None = None, columns: int = 8, scale: float 
         titles: one text per image, written below it.
         columns: tiles in a row, fewer where they would not fit.
         scale: side of a tile, in multiples of the image's.
-        frame: per image "right" (green and a tick), "wrong" (red, dashed and a cross), any colour name, or None.
+        frame: per image "right" (green and a tick), "wrong" (red, dashed and a cross), any colour name, or
+            None.
     """
     x = to_uint8(images)
     n = len(x)
@@ -130,7 +165,9 @@ def _batch(samples, n: int) -> dict[str, Tensor]:
 
 
 def _mosaic(view: Tensor) -> Tensor | None:
-    """One picture per sample from whatever a method is shown: images, patches (B, P, 3, h, w), films (B, 3, T, h, w)."""
+    """One picture per sample from whatever a method is shown: images, patches (B, P, 3, h, w), films (B, 3,
+    T, h, w).
+    """
     if view.ndim == 4 and view.shape[1] in (1, 3):
         return view if view.shape[1] == 3 else view.expand(-1, 3, -1, -1)
     if view.ndim != 5:
@@ -143,7 +180,11 @@ def _mosaic(view: Tensor) -> Tensor | None:
     b, p, c, h, w = view.shape
     across = math.ceil(math.sqrt(p))
     down = math.ceil(p / across)
-    page = torch.full((b, c, down * (h + 1) - 1, across * (w + 1) - 1), 255 if view.dtype == torch.uint8 else 1.0, dtype=view.dtype)
+    page = torch.full(
+        (b, c, down * (h + 1) - 1, across * (w + 1) - 1),
+        255 if view.dtype == torch.uint8 else 1.0,
+        dtype=view.dtype,
+    )
     for i in range(p):
         y, x = i // across * (h + 1), i % across * (w + 1)
         page[:, :, y : y + h, x : x + w] = view[:, i].cpu()
@@ -181,7 +222,9 @@ def views(method, samples, n: int = 6, draws: int = 4, seed: int = 0) -> Picture
                     found.append((name, to_uint8(part)))
             if not found:
                 shapes = ", ".join(f"{k} {tuple(v.shape)}" for k, v in drawn.items() if isinstance(v, Tensor))
-                raise CourseError(f"{type(method).__name__}.views gives nothing that looks like images: {shapes}")
+                raise CourseError(
+                    f"{type(method).__name__}.views gives nothing that looks like images: {shapes}"
+                )
             columns += found
     columns = columns[: 1 + draws]
     gap, apart = 8, 14
@@ -200,14 +243,17 @@ def views(method, samples, n: int = 6, draws: int = 4, seed: int = 0) -> Picture
 
 
 @in_course_style
-def neighbours(features, images, query, k: int = 8, labels=None, classes: Sequence[str] | None = None) -> Picture:
+def neighbours(
+    features, images, query, k: int = 8, labels=None, classes: Sequence[str] | None = None
+) -> Picture:
     """Each query and its k nearest images by cosine similarity of their features.
 
     Args:
         features: (N, D), or {encoder name: features} for one block each.
         images: (N, 3, H, W) of the same N.
         query: position of the image to look for, or several.
-        labels: (N,); with them a neighbour of the query's class is framed and ticked, any other dashed and crossed.
+        labels: (N,); with them a neighbour of the query's class is framed and ticked, any other dashed and
+            crossed.
     """
     blocks = features if isinstance(features, Mapping) else {"": features}
     x = to_uint8(images)
@@ -252,18 +298,30 @@ def neighbours(features, images, query, k: int = 8, labels=None, classes: Sequen
                     sheet.frame(left, y, tile.shape[:2], "right" if same else "wrong")
                 if names:
                     text = names[labels[i]] if labels[i] >= 0 else "?"
-                    text = text if len(text) <= pitch / (LETTER_WIDTH * 7.5) else text[: int(pitch / (LETTER_WIDTH * 7.5)) - 1] + "."
+                    text = (
+                        text
+                        if len(text) <= pitch / (LETTER_WIDTH * 7.5)
+                        else text[: int(pitch / (LETTER_WIDTH * 7.5)) - 1] + "."
+                    )
                     sheet.text(left + tile.shape[1] / 2, y + tile.shape[0] + 3, text, 7.5)
             y += row_height
         if labels is not None:
-            sheet.text(sheet.width - gap, y - head - len(queries) * row_height + 6, f"{hits} of {total} share the query's class",
-                       9, ha="right", color=SOFT)  # fmt: skip
+            sheet.text(
+                sheet.width - gap,
+                y - head - len(queries) * row_height + 6,
+                f"{hits} of {total} share the query's class",
+                9,
+                ha="right",
+                color=SOFT,
+            )
     return sheet.done()
 
 
 @in_course_style
 def filters(encoder, title: str | None = None) -> Picture:
-    """The kernels of the first convolution, each scaled to its own range. Also takes the kernels, (N, 3, k, k) in 0..1."""
+    """The kernels of the first convolution, each scaled to its own range. Also takes the kernels, (N, 3, k,
+    k) in 0..1.
+    """
     if not isinstance(encoder, Tensor):
         from sslcourse.encoders.images import first_filters
 
@@ -273,10 +331,12 @@ def filters(encoder, title: str | None = None) -> Picture:
     size = tiles[0].shape[0]
     columns = min(16, len(tiles), int(WIDTH * DPI // (size + 6)))
     top = 28 if title else 6
-    sheet = Sheet(max(6 + columns * (size + 6), len(title or "") * 11 * LETTER_WIDTH), top + math.ceil(len(tiles) / columns) * (size + 6))
+    sheet = Sheet(
+        max(6 + columns * (size + 6), len(title or "") * 11 * LETTER_WIDTH),
+        top + math.ceil(len(tiles) / columns) * (size + 6),
+    )
     if title:
         sheet.text(6, 5, title, 11, ha="left")
     for i, tile in enumerate(tiles):
         sheet.paste(tile, 6 + i % columns * (size + 6), top + i // columns * (size + 6))
     return sheet.done()
-

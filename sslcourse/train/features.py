@@ -22,8 +22,8 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
     """The network in eval mode and without gradients, and proof that nothing in it was changed meanwhile.
 
     Raises:
-        CourseError: when a weight or a buffer (such as a batch statistic) differs afterwards: then the features were not
-            those of the encoder that was to be judged.
+        CourseError: when a weight or a buffer (such as a batch statistic) differs afterwards: then the
+            features were not those of the encoder that was to be judged.
     """
     before = {k: v.clone() for k, v in network.state_dict().items()}
     modes = {m: m.training for m in network.modules()}
@@ -34,14 +34,25 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
     finally:
         for module, mode in modes.items():
             module.training = mode
-    # A weight that is not a number has not changed: what a diverged training did is for those to say who read the features.
-    changed = [k for k, v in network.state_dict().items() if not bool(((v == before[k]) | ((v != v) & (before[k] != before[k]))).all())]
+    # A weight that is not a number has not changed: what a diverged training did is for those to say who read
+    # the features.
+    changed = [
+        k
+        for k, v in network.state_dict().items()
+        if not bool(((v == before[k]) | ((v != v) & (before[k] != before[k]))).all())
+    ]
     if changed:
-        raise CourseError(f"{changed[0]!r} changed while features were read; the encoder must stay frozen and in eval mode")
+        raise CourseError(
+            f"{changed[0]!r} changed while features were read; the encoder must stay frozen and in eval mode"
+        )
 
 
-def map_batches(method: nn.Module, samples: Samples, encode: Callable[[dict[str, Tensor]], Any], batch_size: int = 512) -> list[Any]:
-    """What `encode` gives for each batch, on the method's device: one pass over all samples, in order, frozen, in the profile's precision."""
+def map_batches(
+    method: nn.Module, samples: Samples, encode: Callable[[dict[str, Tensor]], Any], batch_size: int = 512
+) -> list[Any]:
+    """What `encode` gives for each batch, on the method's device: one pass over all samples, in order,
+    frozen, in the profile's precision.
+    """
     first = next(method.parameters(), None)
     device = first.device if first is not None else torch.device("cpu")
     profile = runtime.profile()
@@ -54,11 +65,14 @@ def map_batches(method: nn.Module, samples: Samples, encode: Callable[[dict[str,
     return rows
 
 
-def extract(method: nn.Module, samples: Samples, *, encode: Encode | None = None, batch_size: int = 512) -> Tensor:
+def extract(
+    method: nn.Module, samples: Samples, *, encode: Encode | None = None, batch_size: int = 512
+) -> Tensor:
     """Features (N, D) float32 on the CPU of all samples, in their order.
 
     Args:
-        method: its `encode` is used (or `encode`, a function of a batch, if given); put into eval mode meanwhile.
+        method: its `encode` is used (or `encode`, a function of a batch, if given); put into eval mode
+            meanwhile.
         samples: any split; labels are not read.
         batch_size: chunk; has no influence on the result.
     """
@@ -66,7 +80,10 @@ def extract(method: nn.Module, samples: Samples, *, encode: Encode | None = None
     features = torch.cat(map_batches(method, samples, lambda batch: encode(batch).float().cpu(), batch_size))
     if not torch.isfinite(features).all():
         bad = int((~torch.isfinite(features)).any(1).sum())
-        raise CourseError(f"{bad} of {len(features)} feature vectors hold NaN or infinity; the training has diverged: lower lr")
+        raise CourseError(
+            f"{bad} of {len(features)} feature vectors hold NaN or infinity; the training has diverged: "
+            "lower lr"
+        )
     return features
 
 
@@ -83,7 +100,9 @@ def after(encoder: nn.Module, layer: str, size: int = 2) -> Encode:
 
     def encode(batch: dict[str, Tensor]) -> Tensor:
         caught: list[Tensor] = []
-        hook = encoder.layers[layer].register_forward_hook(lambda module, inputs, output: caught.append(output))
+        hook = encoder.layers[layer].register_forward_hook(
+            lambda module, inputs, output: caught.append(output)
+        )
         try:
             x = batch["image"]
             encoder(x if x.is_floating_point() else x.float() / 255)
@@ -95,8 +114,9 @@ def after(encoder: nn.Module, layer: str, size: int = 2) -> Encode:
 
 
 def pixels(samples: Samples) -> Tensor:
-    """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network. Of videos all frames one after another,
-    each averaged down to 8 x 8 places, (N, 3 T 64): whole ones would be more numbers than a probe can read. Of sounds alone the log-mel
+    """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network. Of videos
+    all frames one after another, each averaged down to 8 x 8 places, (N, 3 T 64): whole ones would be more
+    numbers than a probe can read. Of sounds alone the log-mel
     spectrogram, (N, M T)."""
     if samples.kind == "audio":
         return sounds.log_mel(samples.audio.cpu(), samples.rate).flatten(1)
@@ -106,13 +126,15 @@ def pixels(samples: Samples) -> Tensor:
     return torch.cat([nn.functional.adaptive_avg_pool3d(x, (x.shape[2], 8, 8)).flatten(1) for x in rows])
 
 
-# ---------------------------------------------------------------------------------------------- what a unit looks at
+# ---------------------------------------------------------------------------------------------- what a unit
+# looks at
 
 
 def receptive_field(encoder: nn.Module, layer: str) -> int:
     """Side in pixels of what one place after a named layer can see, for stages that follow one another.
 
-    Each convolution or pooling of kernel k adds (k - 1) times the strides before it. Kernels of one pixel (ResNet's shortcuts) add
+    Each convolution or pooling of kernel k adds (k - 1) times the strides before it. Kernels of one pixel
+    (ResNet's shortcuts) add
     nothing and are left out, their strides too: the path beside them has the same.
     """
     if layer not in encoder.layers:
@@ -121,7 +143,9 @@ def receptive_field(encoder: nn.Module, layer: str) -> int:
     for name, stage in encoder.layers.items():
         for module in stage.modules():
             if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
-                kernel, stride = (v if isinstance(v, int) else v[0] for v in (module.kernel_size, module.stride))
+                kernel, stride = (
+                    v if isinstance(v, int) else v[0] for v in (module.kernel_size, module.stride)
+                )
                 if kernel > 1:
                     size, jump = size + (kernel - 1) * jump, jump * stride
         if name == layer:
@@ -130,16 +154,18 @@ def receptive_field(encoder: nn.Module, layer: str) -> int:
 
 
 def excitations(encoder: nn.Module, samples: Samples, layer: str, top: int = 9) -> dict[str, Tensor]:
-    """Which images excite each unit of a layer most, and where (Zeiler and Fergus, Visualizing and understanding CNNs, 2014, section 4).
+    """Which images excite each unit of a layer most, and where (Zeiler and Fergus, Visualizing and
+    understanding CNNs, 2014, section 4).
 
     Args:
         encoder: has `.layers`; is read in eval mode and left as it was.
         samples: labels are not read.
         layer: the name of one of its layers, whose output is (B, C, h, w).
-        top: images for each unit, the strongest first; of every image only its strongest place counts, so that one does not fill the row.
+        top: images for each unit, the strongest first; of every image only its strongest place counts, so
+            that one does not fill the row.
 
-    Returns:
-        "value" (C, top) activations, "image" (C, top) positions in `samples`, "y" and "x" (C, top) the centre in pixels.
+    Returns: "value" (C, top) activations, "image" (C, top) positions in `samples`, "y" and "x" (C, top) the
+        centre in pixels.
     """
     if layer not in encoder.layers:
         raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
@@ -162,4 +188,9 @@ def excitations(encoder: nn.Module, samples: Samples, layer: str, top: int = 9) 
     h, w = maps.shape[2:]
     value, image = torch.cat(values).T.topk(top, dim=1)  # (C, top)
     place = torch.cat(places).T.gather(1, image)
-    return {"value": value, "image": image, "y": ((place // w) + 0.5) * height / h, "x": ((place % w) + 0.5) * width / w}
+    return {
+        "value": value,
+        "image": image,
+        "y": ((place // w) + 0.5) * height / h,
+        "x": ((place % w) + 0.5) * width / w,
+    }

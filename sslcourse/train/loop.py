@@ -3,9 +3,9 @@
     for row in epochs(method, data.train, recipe):     # training is a generator: the loop belongs to the reader
         print(row["loss"])                             # plotting, probing, stopping: plain code, no callbacks
 
-Step number s of a run draws all its randomness from a seed made of (recipe.seed, s, process). Nothing that happens between
-two steps can change it, so a run that was killed and resumed gives the very numbers of one that was not.
-"""
+Step number s of a run draws all its randomness from a seed made of (recipe.seed, s, process). Nothing that
+happens between two steps can change it, so a run that was killed and resumed gives the very numbers of one
+that was not."""
 
 from __future__ import annotations
 
@@ -28,25 +28,35 @@ from sslcourse.train import checkpoints
 from sslcourse.train.recipe import SCHEDULES, Recipe, optimizers_of
 
 
-def epochs(method: nn.Module, dataset, recipe: Recipe, *, checkpoint: str | os.PathLike | None = None,
-           profile: runtime.Profile | None = None) -> Iterator[dict[str, float]]:  # fmt: skip
-    """Train, yielding one row after each epoch: its number, the mean of every metric, seconds, samples per second.
+def epochs(
+    method: nn.Module,
+    dataset,
+    recipe: Recipe,
+    *,
+    checkpoint: str | os.PathLike | None = None,
+    profile: runtime.Profile | None = None,
+) -> Iterator[dict[str, float]]:
+    """Train, yielding one row after each epoch: its number, the mean of every metric, seconds, samples per
+    second.
 
     Args:
         method: a `Method`; moved to the profile's device, in eval mode whenever a row is yielded.
         dataset: what to train on, usually `data.train`. A test split is refused.
-        checkpoint: a file to write after every epoch and to go on from when it is there; then the first rows are those
-            that it recorded. A damaged file is named, set aside and training starts anew.
-        profile: where and how to compute; by default what this machine is best at, or what the checkpoint was made with.
+        checkpoint: a file to write after every epoch and to go on from when it is there; then the first rows
+            are those that it recorded. A damaged file is named, set aside and training starts anew.
+        profile: where and how to compute; by default what this machine is best at, or what the checkpoint was
+            made with.
 
     Ctrl-C (or "interrupt kernel") ends the run after the step in progress: the row so far is yielded with
-    `interrupted=1`, the weights are whole, and with a checkpoint nothing is lost. In CI the interrupt is raised.
-    """
+    `interrupted=1`, the weights are whole, and with a checkpoint nothing is lost. In CI the interrupt is
+    raised."""
     if getattr(dataset, "split", "train") == "test":
         raise CourseError(f"{dataset.name!r} (test) is for reporting only; train on data.train")
     world = distributed.world()
     if recipe.batch_size % world:
-        raise CourseError(f"batch_size={recipe.batch_size} cannot be shared by {world} processes; use a multiple of {world}")
+        raise CourseError(
+            f"batch_size={recipe.batch_size} cannot be shared by {world} processes; use a multiple of {world}"
+        )
     state = checkpoints.resume(checkpoint, recipe) if checkpoint else None
     # Each process would measure on its own, and might choose otherwise.
     profile = distributed.from_first(profile or (state and state.profile) or runtime.profile())
@@ -59,7 +69,10 @@ def epochs(method: nn.Module, dataset, recipe: Recipe, *, checkpoint: str | os.P
     optimizers = optimizers_of(method, recipe)
     steps = len(dataset) // recipe.batch_size
     if not steps:
-        raise CourseError(f"batch_size={recipe.batch_size} is larger than the {len(dataset)} samples; take at most {len(dataset)}")
+        raise CourseError(
+            f"batch_size={recipe.batch_size} is larger than the {len(dataset)} samples; take at most "
+            f"{len(dataset)}"
+        )
     steps = min(steps, recipe.max_steps or steps)
     history, done, totals = [], 0, {}
     if state is not None:
@@ -80,7 +93,9 @@ def epochs(method: nn.Module, dataset, recipe: Recipe, *, checkpoint: str | os.P
             method.train()
             order = torch.Generator().manual_seed(runtime.step_seed(recipe.seed, epoch, 2))
             start, before = time.perf_counter(), done
-            batches = dataset.batches(recipe.batch_size, order, rank=distributed.rank(), world=world, first=first)
+            batches = dataset.batches(
+                recipe.batch_size, order, rank=distributed.rank(), world=world, first=first
+            )
             with _interruptible() as stop:
                 for number, batch in zip(range(first, steps), batches):
                     lr = recipe.lr * schedule((epoch + number / steps) / recipe.epochs)
@@ -98,8 +113,13 @@ def epochs(method: nn.Module, dataset, recipe: Recipe, *, checkpoint: str | os.P
             method.eval()
             seconds = time.perf_counter() - start
             counted = done - epoch * steps
-            row = {"epoch": epoch + 1, **{k: float(_mean_over_processes(v)) / counted for k, v in totals.items()},
-                   "lr": lr, "seconds": seconds, "samples/s": (done - before) * recipe.batch_size / seconds}  # fmt: skip
+            row = {
+                "epoch": epoch + 1,
+                **{k: float(_mean_over_processes(v)) / counted for k, v in totals.items()},
+                "lr": lr,
+                "seconds": seconds,
+                "samples/s": (done - before) * recipe.batch_size / seconds,
+            }
             _check_finite(row)
             whole = counted == steps
             if whole:
@@ -107,14 +127,24 @@ def epochs(method: nn.Module, dataset, recipe: Recipe, *, checkpoint: str | os.P
             else:
                 row["interrupted"] = 1
             if checkpoint and distributed.rank() == 0:
-                checkpoints.save(checkpoint, method, recipe, optimizers=optimizers, history=history, step=done,
-                                 totals={} if whole else totals, profile=profile)  # fmt: skip
+                checkpoints.save(
+                    checkpoint,
+                    method,
+                    recipe,
+                    optimizers=optimizers,
+                    history=history,
+                    step=done,
+                    totals={} if whole else totals,
+                    profile=profile,
+                )
             yield row
             if stop.is_set():
                 return
 
 
-def fit(method: nn.Module, dataset, recipe: Recipe, *, verbose: bool = False, **kwargs) -> list[dict[str, float]]:
+def fit(
+    method: nn.Module, dataset, recipe: Recipe, *, verbose: bool = False, **kwargs
+) -> list[dict[str, float]]:
     """Train to the end and return all rows; `verbose` prints one line per epoch. Arguments as for `epochs`."""
     rows = []
     for row in epochs(method, dataset, recipe, **kwargs):
@@ -143,20 +173,23 @@ def _check_finite(row: dict[str, float]) -> None:
     bad = [k for k, v in row.items() if not math.isfinite(v)]
     if bad:
         raise CourseError(
-            f"{', '.join(bad)} became {row[bad[0]]} in epoch {row['epoch']}. Lower the learning rate (lr={row['lr']:.2g} at "
+            f"{', '.join(bad)} became {row[bad[0]]} in epoch {row['epoch']}. Lower the learning rate "
+            f"(lr={row['lr']:.2g} at "
             "the end of the epoch), or look for a division by zero or a logarithm of zero in the loss."
         )
 
 
 @contextlib.contextmanager
 def _interruptible():
-    """Yields an event. The first Ctrl-C sets it (the loop then ends at a step boundary), the second one raises.
+    """Yields an event. The first Ctrl-C sets it (the loop then ends at a step boundary), the second one
+    raises.
 
-    In CI, and off the main thread, where Python allows no handler, interrupts stay as they are: a training that caught
-    them would turn a test's timeout into a pass.
-    """
+    In CI, and off the main thread, where Python allows no handler, interrupts stay as they are: a training
+    that caught them would turn a test's timeout into a pass."""
     flag = threading.Event()
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN  # a job in the background: Ctrl-C is meant for somebody else
+    ignored = (
+        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    )  # a job in the background: Ctrl-C is meant for somebody else
     if threading.current_thread() is not threading.main_thread() or os.environ.get("CI") or ignored:
         yield flag
         return

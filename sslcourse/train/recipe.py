@@ -80,7 +80,9 @@ class Recipe:
 
 
 def optimizers_of(method: nn.Module, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
-    """One optimizer per entry of `method.trainable()`; weight decay only where a parameter has two axes or more."""
+    """One optimizer per entry of `method.trainable()`; weight decay only where a parameter has two axes or
+    more.
+    """
     result = {}
     for name, parameters in method.trainable().items():
         groups = [
@@ -95,4 +97,3 @@ def optimizers_of(method: nn.Module, recipe: Recipe) -> dict[str, torch.optim.Op
 def settings(recipe: Recipe) -> dict:
     """A recipe as a plain dict, for tables and files."""
     return asdict(recipe)
-

@@ -1,13 +1,14 @@
 """Random augmentations of a whole batch at once, every sample with parameters of its own.
 
-torchvision's transforms draw one set of parameters and give it to all images of a batch tensor, which silently weakens
-every method that learns from views (pytorch/vision issues 2929 and 8484). Here the parameters are tensors with one entry
-per sample. Each operation comes in two parts: `crop(x, box)` does what it is told and is checked per sample against
-torchvision's functional form; `simclr_view(...)` draws the parameters and strings operations together.
+torchvision's transforms draw one set of parameters and give it to all images of a batch tensor, which
+silently weakens every method that learns from views (pytorch/vision issues 2929 and 8484). Here the
+parameters are tensors with one entry
+per sample. Each operation comes in two parts: `crop(x, box)` does what it is told and is checked per sample
+against torchvision's functional form; `simclr_view(...)` draws the parameters and strings operations
+together.
 
-Images are floats (B, 3, H, W) from 0 to 1. Random numbers come from PyTorch's global generator, which `sslcourse.train`
-seeds before every step.
-"""
+Images are floats (B, 3, H, W) from 0 to 1. Random numbers come from PyTorch's global generator, which
+`sslcourse.train` seeds before every step."""
 
 from __future__ import annotations
 
@@ -28,7 +29,9 @@ _GREY = (0.2989, 0.587, 0.114)  # ITU-R 601, the weights that torchvision and PI
 def as_float(image: Tensor) -> Tensor:
     """(B, 3, H, W) uint8 to float, 0 to 1; floats pass. Raises CourseError for anything else."""
     if image.ndim != 4 or image.shape[1] != 3:
-        raise CourseError(f"images of shape {tuple(image.shape)}; expected (B, 3, H, W): for one image write x[None]")
+        raise CourseError(
+            f"images of shape {tuple(image.shape)}; expected (B, 3, H, W): for one image write x[None]"
+        )
     if image.dtype == torch.uint8:
         return image.float().mul_(1 / 255)
     if image.is_floating_point():
@@ -36,7 +39,8 @@ def as_float(image: Tensor) -> Tensor:
     raise CourseError(f"images of type {image.dtype}; expected uint8 (0 to 255) or float (0 to 1)")
 
 
-# ---------------------------------------------------------------------------------- operations, told what to do
+# ---------------------------------------------------------------------------------- operations, told what to
+# do
 
 
 def crop(image: Tensor, box: Tensor, size: int | None = None, flip: Tensor | None = None) -> Tensor:
@@ -92,12 +96,17 @@ def hue(image: Tensor, shift: Tensor) -> Tensor:
     r, g, b = image.unbind(1)
     value = torch.maximum(torch.maximum(r, g), b)
     spread = value - torch.minimum(torch.minimum(r, g), b)
-    # Where on the wheel a pixel lies depends on which channel is the greatest: red at 0, green at 1/3, blue at 2/3 of a turn.
+    # Where on the wheel a pixel lies depends on which channel is the greatest: red at 0, green at 1/3, blue
+    # at 2/3 of a turn.
     red, green = r == value, g == value
     at = torch.where(red, g - b, torch.where(green, b - r, r - g)).div_(spread.clamp_min(1e-12))
-    at.add_(green.to(image.dtype).mul_(-2).add_(4).masked_fill_(red, 0)).mul_(1 / 6).add_(shift.to(image.dtype).view(-1, 1, 1))
+    at.add_(green.to(image.dtype).mul_(-2).add_(4).masked_fill_(red, 0)).mul_(1 / 6).add_(
+        shift.to(image.dtype).view(-1, 1, 1)
+    )
     out = torch.empty_like(image)
-    for channel, opposite in enumerate((1 / 2, 1 / 6, -1 / 6)):  # a channel is darkest half a turn from its own colour
+    for channel, opposite in enumerate(
+        (1 / 2, 1 / 6, -1 / 6)
+    ):  # a channel is darkest half a turn from its own colour
         away = at + opposite
         away = away.sub_(away.round()).abs_()  # turns from there, 0 to 1/2
         torch.sub(value, away.mul_(-6).add_(2).clamp_(0, 1).mul_(spread), out=out[:, channel])
@@ -123,12 +132,14 @@ def _uniform(n: int, low: float, high: float, device) -> Tensor:
     return torch.rand(n, device=device) * (high - low) + low
 
 
-def random_boxes(n: int, height: int, width: int, area: Sequence[float], aspect: Sequence[float], device) -> Tensor:
+def random_boxes(
+    n: int, height: int, width: int, area: Sequence[float], aspect: Sequence[float], device
+) -> Tensor:
     """(n, 4) boxes of a random share of the area and a log-uniform aspect ratio, inside the image.
 
-    The distribution of torchvision's RandomResizedCrop, which tries up to ten times for a box that fits: here all ten are
-    drawn at once and the first that fits is taken (where none does: the largest central box of an allowed aspect).
-    """
+    The distribution of torchvision's RandomResizedCrop, which tries up to ten times for a box that fits: here
+    all ten are drawn at once and the first that fits is taken (where none does: the largest central box of an
+    allowed aspect)."""
     tries = 10
     share = _uniform(n * tries, *area, device).view(n, tries) * height * width
     ratio = _uniform(n * tries, math.log(aspect[0]), math.log(aspect[1]), device).exp_().view(n, tries)
@@ -146,14 +157,24 @@ def random_boxes(n: int, height: int, width: int, area: Sequence[float], aspect:
     return torch.stack([torch.where(none, middle_left, left), torch.where(none, middle_top, top), w, h], 1)
 
 
-def colour_jitter(image: Tensor, brightness_by: float, contrast_by: float, saturation_by: float, hue_by: float,
-                  p: float = 0.8) -> Tensor:  # fmt: skip
-    """With probability p per sample: brightness, contrast and saturation by factors in [1-s, 1+s], hue by a shift in
-    [-h, h]. Strengths are drawn per sample; the order of the four is drawn once per call (torchvision: per image)."""
+def colour_jitter(
+    image: Tensor,
+    brightness_by: float,
+    contrast_by: float,
+    saturation_by: float,
+    hue_by: float,
+    p: float = 0.8,
+) -> Tensor:
+    """With probability p per sample: brightness, contrast and saturation by factors in [1-s, 1+s], hue by a
+    shift in [-h, h]. Strengths are drawn per sample; the order of the four is drawn once per call
+    (torchvision: per image).
+    """
     return _jitter_(image.clone(), brightness_by, contrast_by, saturation_by, hue_by, p)
 
 
-def _jitter_(image: Tensor, brightness_by: float, contrast_by: float, saturation_by: float, hue_by: float, p: float) -> Tensor:
+def _jitter_(
+    image: Tensor, brightness_by: float, contrast_by: float, saturation_by: float, hue_by: float, p: float
+) -> Tensor:
     """`colour_jitter` that writes into its input, for pipelines that own it."""
     n, device = len(image), image.device
     chosen = (torch.rand(n, device=device) < p).nonzero().squeeze(1)
@@ -198,7 +219,9 @@ def random_blur(image: Tensor, p: float = 0.5, sigma: Sequence[float] = (0.1, 2.
 
 # ---------------------------------------------------------------------------------- whole pipelines
 
-_BLOCK = 128  # samples worked on at once on a CPU: a dozen passes over more of them would run from main memory
+_BLOCK = (
+    128  # samples worked on at once on a CPU: a dozen passes over more of them would run from main memory
+)
 
 
 def in_blocks(view: View) -> View:
@@ -212,14 +235,24 @@ def in_blocks(view: View) -> View:
     return blocks
 
 
-def simclr_view(area: Sequence[float] = (0.08, 1.0), strength: float = 0.5, flip: float = 0.5, jitter: float = 0.8,
-                greyscale: float = 0.2, blurred: float = 0.0, hue_by: float | None = None, size: int | None = None) -> View:  # fmt: skip
+def simclr_view(
+    area: Sequence[float] = (0.08, 1.0),
+    strength: float = 0.5,
+    flip: float = 0.5,
+    jitter: float = 0.8,
+    greyscale: float = 0.2,
+    blurred: float = 0.0,
+    hue_by: float | None = None,
+    size: int | None = None,
+) -> View:
     """The random view of SimCLR's appendix A: crop and resize, flip, colour jitter, grey, blur.
 
     Args:
         area: range of the crop's share of the image; (1, 1) for no crop.
-        strength: s of the paper: brightness, contrast and saturation by 0.8 s, hue by 0.2 s (1 on ImageNet, 0.5 on CIFAR).
-        flip, jitter, greyscale, blurred: probability of each, per sample. Blur is left out on small images (appendix B.9).
+        strength: s of the paper: brightness, contrast and saturation by 0.8 s, hue by 0.2 s (1 on ImageNet,
+            0.5 on CIFAR).
+        flip, jitter, greyscale, blurred: probability of each, per sample. Blur is left out on small images
+            (appendix B.9).
         hue_by: hue shift if it should not be 0.2 s.
         size: side of the output in pixels, the input's by default.
 
@@ -244,7 +277,9 @@ def simclr_view(area: Sequence[float] = (0.08, 1.0), strength: float = 0.5, flip
             boxes = torch.tensor([[0.0, 0.0, w, h]], device=x.device).expand(n, 4)
         x = crop(x, boxes, size, mirrored)
         if strength or hue_by:
-            x = _jitter_(x, 0.8 * strength, 0.8 * strength, 0.8 * strength, hue_by, jitter)  # x is the crop's own
+            x = _jitter_(
+                x, 0.8 * strength, 0.8 * strength, 0.8 * strength, hue_by, jitter
+            )  # x is the crop's own
         if greyscale:
             x = _grey_(x, greyscale)
         if blurred:
@@ -254,9 +289,10 @@ def simclr_view(area: Sequence[float] = (0.08, 1.0), strength: float = 0.5, flip
     return in_blocks(view)
 
 
-# What the contrastive lessons show their networks. On CIFAR-10 as in SimCLR's appendix B.9, but for the smallest crop: .08 of 32 pixels is
-# 9 pixels wide. On the toybox smaller crops often miss the solid, and hue is shifted further than the paper's 0.1 (0.2 s at s = 0.5), by a fifth
-# of the wheel, because colours fill the whole wheel there.
+# What the contrastive lessons show their networks. On CIFAR-10 as in SimCLR's appendix B.9, but for the
+# smallest crop: .08 of 32 pixels is 9 pixels wide. On the toybox smaller crops often miss the solid, and hue
+# is shifted further than the paper's 0.1 (0.2 s at s = 0.5), by a fifth of the wheel, because colours fill
+# the whole wheel there.
 CIFAR_VIEW = dict(area=(0.2, 1.0), strength=0.5)
 COURSE_VIEW = dict(area=(0.3, 1.0), strength=0.5, hue_by=0.2)
 
@@ -282,19 +318,30 @@ def channel_copy(image: Tensor, p: float) -> Tensor:
     return torch.where((torch.rand(n, device=device) < p).view(-1, 1, 1, 1), one, image)
 
 
-def film_view(area: Sequence[float] = (0.5, 1.0), flip: float = 0.0, strength: float = 0.5, hue_by: float = 0.25, jitter: float = 1.0,
-              copied: float = 0.5, per_frame: bool = True) -> View:  # fmt: skip
-    """The random view of a film in Dense Predictive Coding: one crop for the whole film, and colours of its own for every frame.
+def film_view(
+    area: Sequence[float] = (0.5, 1.0),
+    flip: float = 0.0,
+    strength: float = 0.5,
+    hue_by: float = 0.25,
+    jitter: float = 1.0,
+    copied: float = 0.5,
+    per_frame: bool = True,
+) -> View:
+    """The random view of a film in Dense Predictive Coding: one crop for the whole film, and colours of its
+    own for every frame.
 
     Args:
         area: range of the crop's share of a frame, the same crop in all frames of a film; (1, 1) for no crop.
-        flip: probability that the whole film is mirrored. A mirror turns clockwise into counter-clockwise: leave it at 0 where labels
-            depend on that, as those of the moving toybox do. (DPC itself never pairs a film with its mirror, so there a flip is only
-            more data; what is trained with labels would be told that both ways of turning are the same class.)
+        flip: probability that the whole film is mirrored. A mirror turns clockwise into counter-clockwise:
+            leave it at 0 where labels depend on that, as those of the moving toybox do. (DPC itself never
+            pairs a film with its mirror, so there a flip is only more data; what is trained with labels would
+            be told that both ways of turning are the same class.)
         strength: brightness, contrast and saturation by factors in [1 - s, 1 + s].
         hue_by: largest hue shift in turns, up to 0.5.
-        jitter, copied: probabilities of the colour jitter and of one channel in place of all three, drawn for each frame.
-        per_frame: False draws the colours once for each film. Colours then tell which frames belong together: a shortcut.
+        jitter, copied: probabilities of the colour jitter and of one channel in place of all three, drawn for
+            each frame.
+        per_frame: False draws the colours once for each film. Colours then tell which frames belong together:
+            a shortcut.
 
     Returns:
         A function from films (B, 3, T, H, W), uint8 or float 0..1, to films of the same shape, float 0..1.
@@ -305,29 +352,50 @@ def film_view(area: Sequence[float] = (0.5, 1.0), flip: float = 0.0, strength: f
         if not 0 <= value <= 1:
             raise CourseError(f"{name}={value}; use a probability, from 0 to 1")
     if strength < 0 or not 0 <= hue_by <= 0.5:
-        raise CourseError(f"strength={strength}, hue_by={hue_by}; a strength from 0 on, and a hue shift of at most half a turn (0.5)")
+        raise CourseError(
+            f"strength={strength}, hue_by={hue_by}; a strength from 0 on, and a hue shift of at most "
+            "half "
+            "a turn (0.5)"
+        )
 
     def some(films: Tensor) -> Tensor:
         b, _, t, h, w = films.shape
-        x = as_float(films.transpose(1, 2).flatten(0, 1))  # (B T, 3, H, W), the frames of a film one after another
+        x = as_float(
+            films.transpose(1, 2).flatten(0, 1)
+        )  # (B T, 3, H, W), the frames of a film one after another
         if area[0] < 1 or flip:
-            box = random_boxes(b, h, w, area, (3 / 4, 4 / 3), x.device) if area[0] < 1 else x.new_tensor([[0.0, 0.0, w, h]]).expand(b, 4)
+            box = (
+                random_boxes(b, h, w, area, (3 / 4, 4 / 3), x.device)
+                if area[0] < 1
+                else x.new_tensor([[0.0, 0.0, w, h]]).expand(b, 4)
+            )
             mirrored = torch.rand(b, device=x.device) < flip
             x = crop(x, box.repeat_interleave(t, 0), None, mirrored.repeat_interleave(t))
         if per_frame:
             x = colours(x)
         else:
-            x = colours(x.view(b, t, 3, h, w).transpose(1, 2).reshape(b, 3, t * h, w)).view(b, 3, t, h, w).transpose(1, 2).flatten(0, 1)
+            x = (
+                colours(x.view(b, t, 3, h, w).transpose(1, 2).reshape(b, 3, t * h, w))
+                .view(b, 3, t, h, w)
+                .transpose(1, 2)
+                .flatten(0, 1)
+            )
         return x.view(b, t, 3, h, w).transpose(1, 2)
 
     def colours(x: Tensor) -> Tensor:
         if copied:
             x = channel_copy(x, copied)
-        return colour_jitter(x, strength, strength, strength, hue_by, jitter) if jitter and (strength or hue_by) else x
+        return (
+            colour_jitter(x, strength, strength, strength, hue_by, jitter)
+            if jitter and (strength or hue_by)
+            else x
+        )
 
     def view(films: Tensor) -> Tensor:
         if films.ndim != 5 or films.shape[1] != 3:
-            raise CourseError(f"films of shape {tuple(films.shape)}; expected (B, 3, T, H, W): for one film write x[None]")
+            raise CourseError(
+                f"films of shape {tuple(films.shape)}; expected (B, 3, T, H, W): for one film write x[None]"
+            )
         if films.device.type != "cpu":
             return some(films)
         return torch.cat([some(part) for part in films.split(max(1, _BLOCK // films.shape[2]))])

@@ -1,4 +1,6 @@
-"""One frame of the panel as a figure: charts, gauges, a map, filters, rows of pictures. Panel and replay both draw by it."""
+"""One frame of the panel as a figure: charts, gauges, a map, filters, rows of pictures. Panel and replay both
+draw by it.
+"""
 
 from __future__ import annotations
 
@@ -8,8 +10,13 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-HEALTH = {"spread": (0.3, 1.05), "effective rank": (4.0, math.inf), "alignment": (0.0, 1.4), "uniformity": (-4.2, -1.5),
-          "loss / log(2n-1)": (0.05, 0.95)}  # as in sslcourse.health, for a value that comes without its range  # fmt: skip
+HEALTH = {
+    "spread": (0.3, 1.05),
+    "effective rank": (4.0, math.inf),
+    "alignment": (0.0, 1.4),
+    "uniformity": (-4.2, -1.5),
+    "loss / log(2n-1)": (0.05, 0.95),
+}  # as in sslcourse.health, for a value that comes without its range
 
 
 def is_probe(name: str) -> bool:
@@ -21,24 +28,45 @@ def is_health(name: str) -> bool:
     return name in HEALTH
 
 
-def draw(rows: Sequence[Mapping[str, float]], names: Sequence[str], epochs: int, title: str, xy, labels, classes, filters,
-         reach: float, pictures: Mapping[str, np.ndarray] | None = None):  # fmt: skip
-    """One frame of the panel as a figure: charts and gauges on the left, the map, beside it the legend and the filters, below rows of pictures.
+def draw(
+    rows: Sequence[Mapping[str, float]],
+    names: Sequence[str],
+    epochs: int,
+    title: str,
+    xy,
+    labels,
+    classes,
+    filters,
+    reach: float,
+    pictures: Mapping[str, np.ndarray] | None = None,
+):
+    """One frame of the panel as a figure: charts and gauges on the left, the map, beside it the legend and
+    the filters, below rows of pictures.
 
-    Everything stands on one page in pixels. Axes objects of matplotlib's own, with their ticks and spines, took half of a
-    frame's time (131 ms of processor time against 70); without them twice as many frames fit in the budget.
-    """
+    Everything stands on one page in pixels. Axes objects of matplotlib's own, with their ticks and spines,
+    took half of a frame's time (131 ms of processor time against 70); without them twice as many frames fit
+    in the budget."""
     from sslcourse import show
     from sslcourse.show import look, sheets
 
-    first = [n for n in names if n == "loss"] or [n for n in names if not is_probe(n) and not is_health(n)][:1]
+    first = [n for n in names if n == "loss"] or [n for n in names if not is_probe(n) and not is_health(n)][
+        :1
+    ]
     probes = [n for n in names if is_probe(n)]
     vital = [n for n in names if is_health(n)][:4]
     others = [n for n in names if n not in first and not is_probe(n) and not is_health(n)]
     # Only what has a similar size shares a chart: a queue's age beside an accuracy would flatten it.
-    size = {n: max((abs(row[n]) for row in rows if n in row and math.isfinite(row[n])), default=0.0) for n in others}
+    size = {
+        n: max((abs(row[n]) for row in rows if n in row and math.isfinite(row[n])), default=0.0)
+        for n in others
+    }
     like = 1.5 if probes else 10 * size[others[0]] if others else 0.0
-    second = probes + [n for n in others if size[n] <= like and (probes or size[n] >= like / 100)][: max(0, 3 - len(probes))]
+    second = (
+        probes
+        + [n for n in others if size[n] <= like and (probes or size[n] >= like / 100)][
+            : max(0, 3 - len(probes))
+        ]
+    )
     wide, aside = xy is not None, filters is not None and xy is None
     height = 334 if vital and wide else 298
     below = [(name, [show.enlarge(tile, 46) for tile in row]) for name, row in (pictures or {}).items()]
@@ -63,7 +91,11 @@ def draw(rows: Sequence[Mapping[str, float]], names: Sequence[str], epochs: int,
         _map(sheet, xy, labels, 396, (height - side) // 2, side, reach, show)
         x = 396 + side + 10
         present = sorted({int(c) for c in labels})
-        legend = _legend(tuple((c, look.class_names_of(classes, labels)[c] if c >= 0 else "unlabelled") for c in present[:12]))
+        legend = _legend(
+            tuple(
+                (c, look.class_names_of(classes, labels)[c] if c >= 0 else "unlabelled") for c in present[:12]
+            )
+        )
         if len(present) <= 12:
             sheet.paste(legend, x, 8)
             y = 8 + legend.shape[0] + 12
@@ -124,7 +156,13 @@ def _chart(sheet, box, rows, keys, epochs: int, shift: int, empty: str, show, la
             text = key  # the number must go, or the curve: one without a name says nothing
             if at + width(text) > right + 20:
                 continue
-        sheet.axes.plot([at_x(e) for e in x], [at_y(v) for v in y], markersize=3.4 if len(x) < 60 else 0, linewidth=1.6, **mark)
+        sheet.axes.plot(
+            [at_x(e) for e in x],
+            [at_y(v) for v in y],
+            markersize=3.4 if len(x) < 60 else 0,
+            linewidth=1.6,
+            **mark,
+        )
         sheet.axes.plot([at + 5], [top - 12], markersize=5, **mark)
         sheet.text(at + 13, top - 12, text, 8.5, ha="left", va="center")
         at += width(text)
@@ -145,10 +183,25 @@ def _gauge(sheet, name: str, value: float, y: int, show) -> None:
     sheet.canvas[y : y + 9, round(at(low)) : round(at(top))] = (191, 227, 213)
     healthy = low <= value <= high
     colour = show.RIGHT if healthy else show.WRONG
-    sheet.axes.plot([at(value)], [y + 4.5], marker="o" if healthy else "X", color=colour, markersize=7, markeredgecolor="white")
+    sheet.axes.plot(
+        [at(value)],
+        [y + 4.5],
+        marker="o" if healthy else "X",
+        color=colour,
+        markersize=7,
+        markeredgecolor="white",
+    )
     sheet.text(114, y + 4, name, 8.5, ha="right", va="center")
-    sheet.text(280, y + 4, f"{tables.number_text(value)} {'ok' if healthy else 'LOOK'}", 8.5, ha="left", va="center", color=colour,
-               fontweight="normal" if healthy else "bold")  # fmt: skip
+    sheet.text(
+        280,
+        y + 4,
+        f"{tables.number_text(value)} {'ok' if healthy else 'LOOK'}",
+        8.5,
+        ha="left",
+        va="center",
+        color=colour,
+        fontweight="normal" if healthy else "bold",
+    )
 
 
 def _map(sheet, xy, labels, left: int, top: int, side: int, reach: float, show) -> None:
@@ -159,8 +212,14 @@ def _map(sheet, xy, labels, left: int, top: int, side: int, reach: float, show) 
     size = max(2.2, min(4.2, 60 / max(1, len(xy)) ** 0.42))
     for c in sorted({int(c) for c in labels}):
         one = labels == c
-        mark = {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]} if c >= 0 else {"marker": ".", "color": "#B8C0C8"}
-        sheet.axes.plot(x[one], y[one], linestyle="none", markersize=size, markeredgewidth=0, alpha=0.8, **mark)
+        mark = (
+            {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]}
+            if c >= 0
+            else {"marker": ".", "color": "#B8C0C8"}
+        )
+        sheet.axes.plot(
+            x[one], y[one], linestyle="none", markersize=size, markeredgewidth=0, alpha=0.8, **mark
+        )
 
 
 @functools.lru_cache(8)
@@ -172,7 +231,11 @@ def _legend(entries: tuple[tuple[int, str], ...]) -> np.ndarray:
     longest = max((len(name) for _, name in entries), default=1)
     sheet = sheets.Sheet(min(22 + 1.25 * longest * 8.5 * look.LETTER_WIDTH, 140), 17 * len(entries) + 2)
     for i, (c, name) in enumerate(entries):
-        mark = {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]} if c >= 0 else {"marker": ".", "color": "#B8C0C8"}
+        mark = (
+            {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]}
+            if c >= 0
+            else {"marker": ".", "color": "#B8C0C8"}
+        )
         sheet.axes.plot([7], [17 * i + 9], markersize=6, markeredgewidth=0, **mark)
         sheet.text(17, 17 * i + 9, name, 8.5, ha="left", va="center_baseline")
     figure = sheet.done(exact=True)
@@ -186,7 +249,9 @@ def _filter_sheet(sheet, filters, left: int, top: int, width: int, height: int) 
         return
     n, k = filters.shape[:2]
     # The number of columns that gives the largest tiles.
-    scale, columns = max((min((width + 2) // c - 2, (height + 2) // math.ceil(n / c) - 2) / k, c) for c in range(1, n + 1))
+    scale, columns = max(
+        (min((width + 2) // c - 2, (height + 2) // math.ceil(n / c) - 2) / k, c) for c in range(1, n + 1)
+    )
     side = max(2, int(scale) * k if scale >= 1 else int(scale * k))
     at = np.arange(side) * k // side
     for i, tile in enumerate(filters):

@@ -5,10 +5,9 @@
         panel.add(row)                                     # plain code: the loop belongs to the reader
     panel.close()
 
-Frames are matplotlib pictures sent as PNG through a display handle: one output, replaced in place, so that the notebook
-keeps exactly the last frame. Between frames rows are only remembered; what is remembered can be played again with
-`panel.replay`.
-"""
+Frames are matplotlib pictures sent as PNG through a display handle: one output, replaced in place, so that
+the notebook keeps exactly the last frame. Between frames rows are only remembered; what is remembered can be
+played again with `panel.replay`."""
 
 from __future__ import annotations
 
@@ -50,20 +49,24 @@ def choose_backend() -> str:
 def _points(xy, name: str = "xy") -> np.ndarray:
     xy = xy.detach().float().cpu().numpy() if isinstance(xy, Tensor) else np.asarray(xy, np.float32)
     if xy.ndim != 2 or xy.shape[1] != 2:
-        raise CourseError(f"{name} has shape {xy.shape}; expected (N, 2): map2d(features) makes two coordinates of many")
+        raise CourseError(
+            f"{name} has shape {xy.shape}; expected (N, 2): map2d(features) makes two coordinates of many"
+        )
     return xy.astype(np.float32)
 
 
 def align(xy, previous) -> Tensor:
-    """Turn, mirror and shift `xy` (N, 2) so that it lies on `previous` (N, 2) as well as it can; nothing is stretched.
+    """Turn, mirror and shift `xy` (N, 2) so that it lies on `previous` (N, 2) as well as it can; nothing is
+    stretched.
 
-    Orthogonal Procrustes: with centred A and B, the rotation U V' of the singular value decomposition A'B = U S V' brings
-    A nearest to B. The axes of a principal component analysis may swap or change sign from one epoch to the next; this
-    undoes it, so that clusters move instead of jumping.
-    """
+    Orthogonal Procrustes: with centred A and B, the rotation U V' of the singular value decomposition A'B = U
+    S V' brings A nearest to B. The axes of a principal component analysis may swap or change sign from one
+    epoch to the next; this undoes it, so that clusters move instead of jumping."""
     a, b = torch.from_numpy(_points(xy)).double(), torch.from_numpy(_points(previous, "previous")).double()
     if a.shape != b.shape:
-        raise CourseError(f"xy is {tuple(a.shape)} and previous is {tuple(b.shape)}; map the same samples in the same order")
+        raise CourseError(
+            f"xy is {tuple(a.shape)} and previous is {tuple(b.shape)}; map the same samples in the same order"
+        )
     centre_a, centre_b = a.mean(0), b.mean(0)
     u, _, vh = torch.linalg.svd((a - centre_a).T @ (b - centre_b))
     return ((a - centre_a) @ (u @ vh) + centre_b).float()
@@ -72,18 +75,22 @@ def align(xy, previous) -> Tensor:
 def map2d(features, previous=None) -> Tensor:
     """The two directions along which the features differ most: (N, D) to (N, 2).
 
-    Features are normalised to length 1 first (only their direction counts for a cosine) and centred; nothing is rescaled,
-    so a representation that collapses shrinks to a point on the map. With `previous`, the map of the same samples an epoch
-    ago, the new one is turned to lie on it.
-    """
+    Features are normalised to length 1 first (only their direction counts for a cosine) and centred; nothing
+    is rescaled, so a representation that collapses shrinks to a point on the map. With `previous`, the map of
+    the same samples an epoch ago, the new one is turned to lie on it."""
     x = torch.as_tensor(features).detach().float().cpu()
     if x.ndim != 2 or len(x) < 3 or x.shape[1] < 2:
-        raise CourseError(f"features of shape {tuple(x.shape)}; expected (N, D) with at least 3 samples and 2 dimensions")
+        raise CourseError(
+            f"features of shape {tuple(x.shape)}; expected (N, D) with at least 3 samples and 2 dimensions"
+        )
     if not torch.isfinite(x).all():
-        raise CourseError("the features hold NaN or infinity: the training has diverged; start again with a lower lr")
+        raise CourseError(
+            "the features hold NaN or infinity: the training has diverged; start again with a lower lr"
+        )
     x = torch.nn.functional.normalize(x, dim=1)
     x = x - x.mean(0)
-    # Eigenvectors of the (D, D) covariance: 40 times faster than a singular value decomposition of all samples.
+    # Eigenvectors of the (D, D) covariance: 40 times faster than a singular value decomposition of all
+    # samples.
     if x.shape[1] > len(x):
         _, _, basis = torch.linalg.svd(x, full_matrices=False)
         basis = basis[:2].T
@@ -106,16 +113,25 @@ class Panel:
         classes: names of the classes, for the map's legend.
         title: written above.
         budget: share of the time since the start that drawing may take.
-        samples: a few labelled samples (at most 24 are kept) whose predictions `add(..., predicted=...)` will hand over, for the replay.
-        backend: "notebook", "terminal" or "silent"; by default `SSLCOURSE_DISPLAY`, else what the front end can show.
+        samples: a few labelled samples (at most 24 are kept) whose predictions `add(..., predicted=...)` will
+            hand over, for the replay.
+        backend: "notebook", "terminal" or "silent"; by default `SSLCOURSE_DISPLAY`, else what the front end
+            can show.
 
-    A frame is drawn only when the budget has room for it, and always at the last epoch and at `close()`, so what stays in
-    the notebook is the end of the training. The first, empty frame is drawn before the clock starts, because it pays for
-    fonts and caches. Works as a context manager; running the cell again makes a new picture.
-    """
+    A frame is drawn only when the budget has room for it, and always at the last epoch and at `close()`, so
+    what stays in the notebook is the end of the training. The first, empty frame is drawn before the clock
+    starts, because it pays for fonts and caches. Works as a context manager; running the cell again makes a
+    new picture."""
 
-    def __init__(self, recipe_epochs, classes: Sequence[str] = (), title: str = "", budget: float = 0.02,
-                 backend: str | None = None, samples=None):  # fmt: skip
+    def __init__(
+        self,
+        recipe_epochs,
+        classes: Sequence[str] = (),
+        title: str = "",
+        budget: float = 0.02,
+        backend: str | None = None,
+        samples=None,
+    ):
         self.epochs = int(getattr(recipe_epochs, "epochs", recipe_epochs))
         if self.epochs < 1:
             raise CourseError(f"recipe_epochs={recipe_epochs!r}; pass recipe.epochs, a whole number from 1")
@@ -128,18 +144,26 @@ class Panel:
         self.rows: list[dict[str, float]] = []
         self.frames_drawn = 0
         self._xy = self._labels = self._filters = self._strips = None
-        self._pictures, self._truth = (None, None) if samples is None else (samples.pictures[:24], samples.label[:24].cpu().numpy())
+        self._pictures, self._truth = (
+            (None, None) if samples is None else (samples.pictures[:24], samples.label[:24].cpu().numpy())
+        )
         self._reach = NEAREST
         self._snapshots: list[dict] = []
-        self._lock = threading.RLock()  # a second thread (a widget's callback) may ask for a frame while one is drawn
+        self._lock = (
+            threading.RLock()
+        )  # a second thread (a widget's callback) may ask for a frame while one is drawn
         self._handle, self._closed, self._stale, self._last_png = None, False, False, b""
         self._spent, self._cost, self._next, self._line = 0.0, 0.0, 0.0, 0
         self._stopped = None
         if self.backend == "notebook":
             self._show(self._render())
-            start = time.perf_counter()  # a second one: the first also filled font caches, which says nothing on the next
+            start = (
+                time.perf_counter()
+            )  # a second one: the first also filled font caches, which says nothing on the next
             self._render()
-            self._cost = 1.6 * (time.perf_counter() - start)  # a full frame is about so much more work than an empty one
+            self._cost = 1.6 * (
+                time.perf_counter() - start
+            )  # a full frame is about so much more work than an empty one
         self._start = time.perf_counter()
 
     # ------------------------------------------------------------------ what comes in
@@ -148,9 +172,15 @@ class Panel:
         """The clusters as they are now: positions (N, 2) and class numbers (N,). Shown with the next row."""
         with self._spending():
             xy = _points(xy)
-            labels = np.full(len(xy), -1) if labels is None else np.asarray(torch.as_tensor(labels).cpu()).astype(int)
+            labels = (
+                np.full(len(xy), -1)
+                if labels is None
+                else np.asarray(torch.as_tensor(labels).cpu()).astype(int)
+            )
             if labels.shape != (len(xy),):
-                raise CourseError(f"{len(xy)} points but labels of shape {labels.shape}; pass one number per point")
+                raise CourseError(
+                    f"{len(xy)} points but labels of shape {labels.shape}; pass one number per point"
+                )
             self._xy, self._labels = xy[:MOST_POINTS], labels[:MOST_POINTS]
             if len(xy):
                 self._reach = max(self._reach, float(np.nan_to_num(np.abs(xy)).max()) * 1.05)
@@ -166,14 +196,27 @@ class Panel:
                 tensor = first_filters(tensor)
             x = torch.as_tensor(tensor).detach().cpu()
             if x.ndim != 4:
-                raise CourseError(f"filters of shape {tuple(x.shape)}; expected (n, 3, k, k), as encoders.first_filters gives")
+                raise CourseError(
+                    f"filters of shape {tuple(x.shape)}; expected (n, 3, k, k), as "
+                    "encoders.first_filters "
+                    "gives"
+                )
             x = x if x.shape[1] == 3 else x.float().mean(1, keepdim=True).expand(-1, 3, -1, -1)
             x = x if x.dtype == torch.uint8 else (x.float().clamp(0, 1) * 255).round().to(torch.uint8)
             self._filters = x[:64].permute(0, 2, 3, 1).contiguous().numpy()  # (n, k, k, 3)
             self._stale = True
         return self
 
-    def add(self, row: Mapping[str, float], xy=None, labels=None, filters=None, assigned=None, predicted=None, pictures=None) -> Panel:
+    def add(
+        self,
+        row: Mapping[str, float],
+        xy=None,
+        labels=None,
+        filters=None,
+        assigned=None,
+        predicted=None,
+        pictures=None,
+    ) -> Panel:
         """One row of numbers, with what else is known of this moment; drawn if the budget has room.
 
         Args:
@@ -181,12 +224,15 @@ class Panel:
             filters: as for `filters`.
             assigned: (N,) the cluster of each mapped sample; for the replay, which colours by it on request.
             predicted: (M,) what each of the panel's `samples` is taken for now; for the replay.
-            pictures: {name: (n, 3, h, w)}, rows of small pictures that stand below, such as what a generator draws now: at most
-                4 rows of 12, the same names and numbers every time. One that never changes is stored once.
+            pictures: {name: (n, 3, h, w)}, rows of small pictures that stand below, such as what a generator
+                draws now: at most 4 rows of 12, the same names and numbers every time. One that never changes
+                is stored once.
         """
         with self._lock:
             if self._closed:
-                raise CourseError("this panel is closed; make a new one with Panel(recipe.epochs) for another training")
+                raise CourseError(
+                    "this panel is closed; make a new one with Panel(recipe.epochs) for another training"
+                )
             if xy is not None:
                 self.map(xy, labels)
             if filters is not None:
@@ -197,22 +243,30 @@ class Panel:
             with self._spending():
                 self.record(row, assigned, predicted)
             last = self.rows[-1]
-            self._update(force=last.get("epoch", len(self.rows)) >= self.epochs or bool(last.get("interrupted")))
+            self._update(
+                force=last.get("epoch", len(self.rows)) >= self.epochs or bool(last.get("interrupted"))
+            )
         return self
 
     def record(self, row: Mapping[str, float], assigned=None, predicted=None) -> None:
-        """Remember a row, with the map and filters as they are, for the charts and for `replay`; draw nothing."""
+        """Remember a row, with the map and filters as they are, for the charts and for `replay`; draw
+        nothing.
+        """
         kept = {}
         for name, value in row.items():
             try:
                 kept[str(name)] = float(value)
             except (TypeError, ValueError):
-                raise CourseError(f"row[{name!r}] is {value!r}; a row holds plain numbers, {{'loss': 1.5}}") from None
+                raise CourseError(
+                    f"row[{name!r}] is {value!r}; a row holds plain numbers, {{'loss': 1.5}}"
+                ) from None
         with self._lock:
             self.rows.append(kept)
             snapshot: dict = {"row": kept}
             if self._xy is not None:
-                snapshot["xy"] = self._xy.astype(np.float16) if np.abs(self._xy).max(initial=0) < 6e4 else self._xy
+                snapshot["xy"] = (
+                    self._xy.astype(np.float16) if np.abs(self._xy).max(initial=0) < 6e4 else self._xy
+                )
                 snapshot["labels"] = self._labels
             if self._filters is not None:
                 snapshot["filters"] = self._filters
@@ -230,7 +284,13 @@ class Panel:
         from sslcourse.widgets.replay import Replay
 
         with self._lock:
-            return Replay(list(self._snapshots), classes=self.classes, title=self.title, pictures=self._pictures, truth=self._truth)
+            return Replay(
+                list(self._snapshots),
+                classes=self.classes,
+                title=self.title,
+                pictures=self._pictures,
+                truth=self._truth,
+            )
 
     @property
     def last_map(self):
@@ -238,7 +298,9 @@ class Panel:
         return None if self._xy is None else torch.from_numpy(np.asarray(self._xy, np.float32))
 
     def resume(self, replay, epoch: float) -> Panel:
-        """Take over the frames of a recorded replay up to an epoch: a training that goes on there goes on in its record."""
+        """Take over the frames of a recorded replay up to an epoch: a training that goes on there goes on in
+        its record.
+        """
         with self._lock:
             self._snapshots = [f for f in replay.frames() if f["row"]["epoch"] <= epoch]
             self.rows = [f["row"] for f in self._snapshots]
@@ -280,7 +342,9 @@ class Panel:
         self._stale = False
 
     def close(self) -> None:
-        """Draw the final state, whatever the budget says, and take no more rows. Calling it again does nothing."""
+        """Draw the final state, whatever the budget says, and take no more rows. Calling it again does
+        nothing.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -318,7 +382,10 @@ class Panel:
     def _print_line(self) -> None:
         row = self.rows[-1] if self.rows else {}
         metrics = "  ".join(f"{k} {v:.3f}" for k, v in row.items() if k not in PLAIN)
-        text = f"{self.title + ': ' if self.title else ''}epoch {row.get('epoch', len(self.rows)):>3.0f}/{self.epochs}  {metrics}"
+        text = (
+            f"{self.title + ': ' if self.title else ''}epoch "
+            f"{row.get('epoch', len(self.rows)):>3.0f}/{self.epochs}  {metrics}"
+        )
         print("\r" + text[:150].ljust(self._line), end="", file=sys.stderr, flush=True)
         self._line = len(text[:150])
 
@@ -328,6 +395,16 @@ class Panel:
 
         names = list(dict.fromkeys(k for row in self.rows for k in row if k not in PLAIN))
         with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
-            figure = draw(self.rows, names, self.epochs, self.title, self._xy, self._labels, self.classes, self._filters, self._reach,
-                          self._strips)  # fmt: skip
+            figure = draw(
+                self.rows,
+                names,
+                self.epochs,
+                self.title,
+                self._xy,
+                self._labels,
+                self.classes,
+                self._filters,
+                self._reach,
+                self._strips,
+            )
             return show.png(figure)

@@ -3,24 +3,26 @@
     outcome = apart.ask(read, limits)                     run our own code on somebody else's bytes, and get plain data back
     outcome = apart.question(load, examine, limits)       call somebody else's function from a third process
 
-Three processes take part in a question. The *watcher* (the caller) starts the other two, computes nothing, reads the clock and
-the memory, and ends everything in time. The *worker* builds somebody else's function and runs it. The *examiner* asks: it
-holds a `Remote`, a callable that sends arguments to the worker and gets values back, gradients included, so that whatever
-checks a function can check it from outside. Between them travel numbers, texts, containers and tensors as plain bytes: the
-examiner unpickles nothing that a worker wrote.
+Three processes take part in a question. The *watcher* (the caller) starts the other two, computes nothing,
+reads the clock and the memory, and ends everything in time. The *worker* builds somebody else's function and
+runs it. The *examiner* asks: it holds a `Remote`, a callable that sends arguments to the worker and gets
+values back, gradients included, so that whatever
+checks a function can check it from outside. Between them travel numbers, texts, containers and tensors as
+plain bytes: the examiner unpickles nothing that a worker wrote.
 
-Time and memory are held twice. The kernel refuses a worker address space beyond an idle worker's and the limit, and ends it a
-few seconds after its processor time; the watcher adds up, fifty times a second, what the worker and everything that it started
-have really used, and ends them all together. (`RLIMIT_AS` alone would count libraries that are mapped and never touched, and
-each process for itself; the sums alone would come too late for one large allocation.)
+Time and memory are held twice. The kernel refuses a worker address space beyond an idle worker's and the
+limit, and ends it a few seconds after its processor time; the watcher adds up, fifty times a second, what the
+worker and everything that it started have really used, and ends them all together. (`RLIMIT_AS` alone would
+count libraries that are mapped and never touched, and each process for itself; the sums alone would come too
+late for one large allocation.)
 
-What this is worth. A worker can print what it likes, patch every module, search its memory, and end itself: the verdict is
-formed in another process, from values that it returned for inputs that it had not seen, and it never holds the values
-that are expected. Where Linux permits new namespaces to us (`isolation()` says so), a worker has no network, sees no other
-process, and may write to nothing but an empty folder in memory. Elsewhere it runs with the user's own rights: it can then
-delete the user's files and end the user's processes, as every program can that one starts. It is no virtual machine: somebody
-who knows a hole in the kernel is not kept in.
-"""
+What this is worth. A worker can print what it likes, patch every module, search its memory, and end itself:
+the verdict is formed in another process, from values that it returned for inputs that it had not seen, and it
+never holds the values that are expected. Where Linux permits new namespaces to us (`isolation()` says so), a
+worker has no network, sees no other process, and may write to nothing but an empty folder in memory.
+Elsewhere it runs with the user's own rights: it can then delete the user's files and end the user's
+processes, as every program can that one starts. It is no virtual machine: somebody who knows a hole in the
+kernel is not kept in."""
 
 from __future__ import annotations
 
@@ -43,14 +45,35 @@ from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.check.engine import AnswerError, described, is_blank, is_stub
-from sslcourse.check.grading.sandbox import Child, isolate, memory_of, process_family, set_limits, visible_to_others, way
-from sslcourse.check.grading.wire import LARGEST, Channel, Gone, Limits, Outcome, OutOfMemory, Unaskable, packed, unpacked
+from sslcourse.check.grading.sandbox import (
+    Child,
+    isolate,
+    memory_of,
+    process_family,
+    set_limits,
+    visible_to_others,
+    way,
+)
+from sslcourse.check.grading.wire import (
+    LARGEST,
+    Channel,
+    Gone,
+    Limits,
+    Outcome,
+    OutOfMemory,
+    Unaskable,
+    packed,
+    unpacked,
+)
 
-# ---------------------------------------------------------------------------------------------- the examiner's end
+# ---------------------------------------------------------------------------------------------- the
+# examiner's end
 
 
 class _Link(torch.autograd.Function):
-    """Joins the gradients of two processes: what flows back here is sent to the worker, and comes back for the inputs."""
+    """Joins the gradients of two processes: what flows back here is sent to the worker, and comes back for
+    the inputs.
+    """
 
     @staticmethod
     def forward(ctx, remote, handle, outputs, *inputs):
@@ -63,7 +86,9 @@ class _Link(torch.autograd.Function):
 
 
 class Remote:
-    """Somebody else's function, called in its worker. What it does to modules and tensors that it is given is done to ours too."""
+    """Somebody else's function, called in its worker. What it does to modules and tensors that it is given is
+    done to ours too.
+    """
 
     def __init__(self, channel: Channel):
         self.channel = channel
@@ -76,26 +101,40 @@ class Remote:
         try:
             data = pickle.dumps(sent)
         except (pickle.PicklingError, TypeError, AttributeError) as error:
-            raise Unaskable(f"an input of this exercise cannot be handed to another process: {error}") from None
+            raise Unaskable(
+                f"an input of this exercise cannot be handed to another process: {error}"
+            ) from None
         self.channel.send({"do": "call", "seed": seed}, [data])
         message, buffers = self._reply()
         try:
             (value, after), learned = unpacked(message["value"], buffers)
             self._repeat(arguments, after)
-        except (ValueError, KeyError, TypeError, IndexError, RuntimeError, AttributeError, OverflowError) as error:
+        except (
+            ValueError,
+            KeyError,
+            TypeError,
+            IndexError,
+            RuntimeError,
+            AttributeError,
+            OverflowError,
+        ) as error:
             raise AnswerError(f"it returned what cannot be read ({type(error).__name__})") from None
         if learning and learned:
             linked = _Link.apply(self, message["handle"], learned, *learning)
             value = _replaced(value, {id(raw): new for raw, new in zip(learned, linked)})
         return value
 
-    def backward(self, handle: int, gradients: Sequence[Tensor], shapes: Sequence[torch.Size]) -> list[Tensor | None]:
+    def backward(
+        self, handle: int, gradients: Sequence[Tensor], shapes: Sequence[torch.Size]
+    ) -> list[Tensor | None]:
         values, buffers, _ = packed([g.detach() for g in gradients])
         self.channel.send({"do": "backward", "handle": handle, "gradients": values}, buffers)
         message, buffers = self._reply()
         try:
             found, _ = unpacked(message["value"], buffers)
-            if [None if g is None else g.shape for g in found] != [s if g is not None else None for g, s in zip(found, shapes)]:
+            if [None if g is None else g.shape for g in found] != [
+                s if g is not None else None for g, s in zip(found, shapes)
+            ]:
                 raise ValueError
             return list(found)
         except (ValueError, KeyError, TypeError, IndexError, RuntimeError, AttributeError, OverflowError):
@@ -126,7 +165,9 @@ class Remote:
 
 
 def _error_like(name: object, text: str) -> AnswerError:
-    """An AnswerError that is also of Python's own type of this name, for exercises whose answers are to raise something."""
+    """An AnswerError that is also of Python's own type of this name, for exercises whose answers are to raise
+    something.
+    """
     kind = getattr(builtins, name, None) if isinstance(name, str) else None
     if isinstance(kind, type) and issubclass(kind, Exception):
         with contextlib.suppress(TypeError):  # some types do not go together with another
@@ -144,12 +185,15 @@ def _replaced(value: object, new: dict[int, Tensor]) -> object:
     return value
 
 
-# ---------------------------------------------------------------------------------------------- the worker's end
+# ---------------------------------------------------------------------------------------------- the worker's
+# end
 
 
 def is_refused_memory(error: BaseException) -> bool:
     """Whether an error is Python's or torch's for memory that the system does not give."""
-    return isinstance(error, MemoryError) or (isinstance(error, RuntimeError) and "allocate memory" in str(error))
+    return isinstance(error, MemoryError) or (
+        isinstance(error, RuntimeError) and "allocate memory" in str(error)
+    )
 
 
 def serve(channel: Channel, answer: Callable) -> None:
@@ -175,7 +219,12 @@ def serve(channel: Channel, answer: Callable) -> None:
             after |= {i: dict(x.state_dict()) for i, x in enumerate(arguments) if isinstance(x, nn.Module)}
             known, sent, outputs = packed((value, after))
             if sum(map(len, sent)) > LARGEST:
-                channel.send({"kind": "error", "text": f"it returned {sum(map(len, sent)):,} bytes; at most {LARGEST:,} are read"})
+                channel.send(
+                    {
+                        "kind": "error",
+                        "text": f"it returned {sum(map(len, sent)):,} bytes; at most {LARGEST:,} are read",
+                    }
+                )
                 continue
             handle = len(kept)
             kept[handle] = outputs, inputs
@@ -188,7 +237,9 @@ def serve(channel: Channel, answer: Callable) -> None:
             elif is_stub(error, answer):
                 channel.send({"kind": "stub"})
             else:
-                channel.send({"kind": "error", "type": type(error).__name__, "text": described(error, answer)[:1000]})
+                channel.send(
+                    {"kind": "error", "type": type(error).__name__, "text": described(error, answer)[:1000]}
+                )
 
 
 # ---------------------------------------------------------------------------------------------- asking
@@ -215,21 +266,34 @@ def ask(read: Callable[[], dict], limits: Limits, hidden: Sequence[str] = ()) ->
     return _together(work, examine, limits, hidden)
 
 
-def question(load: Callable[[], tuple[Callable | None, dict]], examine: Callable[[object, dict], dict], limits: Limits,
-             hidden: Sequence[str] = ()) -> Outcome:  # fmt: skip
+def question(
+    load: Callable[[], tuple[Callable | None, dict]],
+    examine: Callable[[object, dict], dict],
+    limits: Limits,
+    hidden: Sequence[str] = (),
+) -> Outcome:
     """Examine somebody else's function.
 
     Args:
-        load: runs in the worker: builds the function (or None) and says plain things about it; what it raises is told to `examine`.
-        examine: runs in the examiner, with a `Remote` of the function (None if there is none, `...` if it has no body) and what
-            `load` said; returns plain data.
+        load: runs in the worker: builds the function (or None) and says plain things about it; what it raises
+            is told to `examine`.
+        examine: runs in the examiner, with a `Remote` of the function (None if there is none, `...` if it has
+            no body) and what `load` said; returns plain data.
         hidden: folders that the worker sees empty, where the machine can do that.
     """
 
     def work(channel: Channel) -> None:
         try:
             answer, said = load()
-            state = "missing" if answer is None else "blank" if is_blank(answer) else "ready" if callable(answer) else "no function"
+            state = (
+                "missing"
+                if answer is None
+                else "blank"
+                if is_blank(answer)
+                else "ready"
+                if callable(answer)
+                else "no function"
+            )
         except BaseException as error:
             if is_refused_memory(error):
                 channel.send({"kind": "memory"})
@@ -251,7 +315,9 @@ def question(load: Callable[[], tuple[Callable | None, dict]], examine: Callable
     return _together(work, examined, limits, hidden)
 
 
-def _together(work: Callable[[Channel], None], examine: Callable[[Channel], dict], limits: Limits, hidden: Sequence[str]) -> Outcome:
+def _together(
+    work: Callable[[Channel], None], examine: Callable[[Channel], dict], limits: Limits, hidden: Sequence[str]
+) -> Outcome:
     own_namespaces = way()  # found out before the fork
     folder = tempfile.mkdtemp(prefix="sslcourse-")
     ours, theirs = socket.socketpair()
@@ -265,8 +331,18 @@ def _together(work: Callable[[Channel], None], examine: Callable[[Channel], dict
         os.chdir(folder)
         kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL")}
         os.environ.clear()
-        os.environ.update(kept, HOME=folder, TMPDIR=folder, SSLCOURSE_CACHE=os.path.join(folder, "cache"), SSLCOURSE_DEVICE="cpu",
-                          SSLCOURSE_THREADS="1", OMP_NUM_THREADS="1", SSLCOURSE_DISPLAY="silent", MPLBACKEND="agg", CI="1")  # fmt: skip
+        os.environ.update(
+            kept,
+            HOME=folder,
+            TMPDIR=folder,
+            SSLCOURSE_CACHE=os.path.join(folder, "cache"),
+            SSLCOURSE_DEVICE="cpu",
+            SSLCOURSE_THREADS="1",
+            OMP_NUM_THREADS="1",
+            SSLCOURSE_DISPLAY="silent",
+            MPLBACKEND="agg",
+            CI="1",
+        )
         tempfile.tempdir = folder
         set_limits(limits, size)
         work(Channel(theirs))
@@ -301,7 +377,9 @@ def _together(work: Callable[[Channel], None], examine: Callable[[Channel], dict
 
 def _watch(worker: Child, told: int, limits: Limits, base: int) -> Outcome:
     """Wait for what the examiner tells; end the worker when it takes too much."""
-    own = 3 if "process" in way() else 2  # of the worker's processes those that are ours, and the first of its own
+    own = (
+        3 if "process" in way() else 2
+    )  # of the worker's processes those that are ours, and the first of its own
     start, peak, used, text, stopped = time.monotonic(), 0, 0.0, b"", None
     while True:
         waited = time.monotonic() - start
@@ -316,7 +394,8 @@ def _watch(worker: Child, told: int, limits: Limits, base: int) -> Outcome:
             continue
         family = process_family(worker.pid)
         used = max(used, sum(family.values()))
-        # Pages that a fork shares with its parent are counted for both; an idle worker has as many as we have.
+        # Pages that a fork shares with its parent are counted for both; an idle worker has as many as we
+        # have.
         peak = max(peak, sum(max(0, memory_of(pid)[0] - base) for pid in family))
         if used > limits.seconds:
             stopped = Outcome("out of time", {}, f"stopped after {limits.seconds:g} s of processor time")
@@ -358,5 +437,3 @@ def _how(code: int | None) -> str:
 def settings(limits: Limits) -> dict:
     """Limits as plain data, for another process."""
     return asdict(limits)
-
-

@@ -11,7 +11,8 @@ from dataclasses import dataclass
 
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- statements by name
+# ---------------------------------------------------------------------------------------------- statements by
+# name
 
 
 def code_cells(data: bytes) -> list[str]:
@@ -36,7 +37,11 @@ def plain(cell: str) -> str:
         lines[lines.index(next(line for line in lines if line.strip()))] = ""
     for i, line in enumerate(lines):
         bare = line.strip()
-        if bare.startswith(("%", "!", "?")) or re.fullmatch(r"[\w.]+\?{1,2}", bare) or re.match(r"\s*[\w, ]+=\s*[%!]", line):
+        if (
+            bare.startswith(("%", "!", "?"))
+            or re.fullmatch(r"[\w.]+\?{1,2}", bare)
+            or re.match(r"\s*[\w, ]+=\s*[%!]", line)
+        ):
             lines[i] = line[: len(line) - len(line.lstrip())] + "pass"
     return "\n".join(lines)
 
@@ -57,9 +62,16 @@ def statements(cells: Sequence[str]) -> tuple[list[Statement], dict[int, str]]:
     for i, cell in enumerate(cells):
         try:
             tree = ast.parse(plain(cell))
-            found += [Statement(i, node, *_names_and_needs(node)) for line in tree.body for node in _one_by_one(line)]
+            found += [
+                Statement(i, node, *_names_and_needs(node))
+                for line in tree.body
+                for node in _one_by_one(line)
+            ]
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-            broken[i] = f"code cell {i + 1}, line {getattr(error, 'lineno', None) or '?'}: {getattr(error, 'msg', None) or error}"
+            broken[i] = (
+                f"code cell {i + 1}, line {getattr(error, 'lineno', None) or '?'}: "
+                f"{getattr(error, 'msg', None) or error}"
+            )
     return found, broken
 
 
@@ -73,12 +85,15 @@ def _one_by_one(node: ast.stmt) -> list[ast.stmt]:
 
 
 def _names_and_needs(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
-    """What a statement gives a value at the top level, and which global names it reads, also from inside functions.
+    """What a statement gives a value at the top level, and which global names it reads, also from inside
+    functions.
 
     Python's own symbol table tells a function's variables from the globals of the same name.
     """
     top = symtable.symtable(ast.unparse(node), "statement", "exec")
-    names = {s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
+    names = {
+        s.get_name() for s in top.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()
+    }
     needs = {s.get_name() for s in top.get_symbols() if s.is_referenced()}
     inside = list(top.get_children())
     while inside:
@@ -91,7 +106,9 @@ def _names_and_needs(node: ast.stmt) -> tuple[frozenset[str], frozenset[str]]:
 
 
 def _changed(node: ast.AST) -> Iterator[str]:
-    """What a statement writes into at the top level: `table` in table["key"] = 1, `module` in module.name = 2."""
+    """What a statement writes into at the top level: `table` in table["key"] = 1, `module` in module.name =
+    2.
+    """
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
         return
     if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store):
@@ -107,12 +124,15 @@ def _changed(node: ast.AST) -> Iterator[str]:
 def needed(all_of_them: Sequence[Statement], function: str) -> list[Statement]:
     """The statements without which a function is not what it is in its notebook, in their order.
 
-    A statement counts where it names something that is needed; `from x import *` may name anything. Assignments to parts of
-    imported modules name the module and not the function, and a call that stands alone names nothing: neither runs.
-    """
+    A statement counts where it names something that is needed; `from x import *` may name anything.
+    Assignments to parts of
+    imported modules name the module and not the function, and a call that stands alone names nothing: neither
+    runs."""
     is_import = lambda s: isinstance(s.node, (ast.Import, ast.ImportFrom))
     modules = {name for s in all_of_them if is_import(s) for name in s.names}
-    gives = {id(s): s.names if is_import(s) else s.names - (set(_changed(s.node)) & modules) for s in all_of_them}
+    gives = {
+        id(s): s.names if is_import(s) else s.names - (set(_changed(s.node)) & modules) for s in all_of_them
+    }
     wanted, chosen, before = {function, "*"}, set(), -1
     while len(chosen) > before:
         before = len(chosen)
@@ -120,15 +140,20 @@ def needed(all_of_them: Sequence[Statement], function: str) -> list[Statement]:
             if id(s) not in chosen and gives[id(s)] & wanted:
                 chosen.add(id(s))
                 wanted |= s.needs
-    return [s for s in all_of_them if id(s) in chosen] if any(function in s.names for s in all_of_them) else []
+    return (
+        [s for s in all_of_them if id(s) in chosen] if any(function in s.names for s in all_of_them) else []
+    )
 
 
 def texts(all_of_them: Sequence[Statement], variables: Sequence[str]) -> dict[str, str]:
     """Written answers: the last text that each variable is given, as it stands there."""
     found = dict.fromkeys(variables, "")
     for s in all_of_them:
-        if isinstance(s.node, ast.Assign) and isinstance(s.node.value, ast.Constant) and isinstance(s.node.value.value, str):
+        if (
+            isinstance(s.node, ast.Assign)
+            and isinstance(s.node.value, ast.Constant)
+            and isinstance(s.node.value.value, str)
+        ):
             for name in s.names & set(variables):
                 found[name] = s.node.value.value.strip()
     return found
-

@@ -19,10 +19,23 @@ from collections.abc import Callable, Sequence
 
 from sslcourse.check.grading.wire import Gone, Limits
 
-# ---------------------------------------------------------------------------------------------- keeping a process to itself
+# ---------------------------------------------------------------------------------------------- keeping a
+# process to itself
 
-_UNSHARE = {"user": 0x10000000, "mount": 0x00020000, "network": 0x40000000, "process": 0x20000000, "ipc": 0x08000000}
-_WAYS = (("user", "mount", "network", "process", "ipc"), ("mount", "network", "process", "ipc"), ("user", "network"), ("network",), ())
+_UNSHARE = {
+    "user": 0x10000000,
+    "mount": 0x00020000,
+    "network": 0x40000000,
+    "process": 0x20000000,
+    "ipc": 0x08000000,
+}
+_WAYS = (
+    ("user", "mount", "network", "process", "ipc"),
+    ("mount", "network", "process", "ipc"),
+    ("user", "network"),
+    ("network",),
+    (),
+)
 
 
 def _libc():
@@ -34,8 +47,13 @@ def _must(result: int, what: str) -> None:
         raise OSError(ctypes.get_errno(), what)
 
 
-def _mount(kind: str, target: str, options: str = "", flags: int = 2 | 4) -> None:  # no set-uid programs, no devices
-    _must(_libc().mount(kind.encode(), target.encode(), kind.encode(), flags, options.encode()), f"mount {kind} on {target}")
+def _mount(
+    kind: str, target: str, options: str = "", flags: int = 2 | 4
+) -> None:  # no set-uid programs, no devices
+    _must(
+        _libc().mount(kind.encode(), target.encode(), kind.encode(), flags, options.encode()),
+        f"mount {kind} on {target}",
+    )
 
 
 def _read_only() -> None:
@@ -47,7 +65,9 @@ def _read_only() -> None:
 def _drop_privileges() -> None:
     libc = _libc()
     for capability in range(64):
-        libc.prctl(24, capability, 0, 0, 0)  # out of the bounding set; beyond the last one this fails, harmlessly
+        libc.prctl(
+            24, capability, 0, 0, 0
+        )  # out of the bounding set; beyond the last one this fails, harmlessly
     _must(libc.prctl(38, 1, 0, 0, 0), "no_new_privs")
     _must(libc.capset(struct.pack("<Ii", 0x20080522, 0), struct.pack("<6I", *[0] * 6)), "capset")
 
@@ -58,7 +78,9 @@ def _end_with_parent() -> None:
 
 
 def visible_to_others(seen: bool) -> None:
-    """Whether processes of the same user may read this one's memory. Forks inherit it; who may not be seen cannot map its user either."""
+    """Whether processes of the same user may read this one's memory. Forks inherit it; who may not be seen
+    cannot map its user either.
+    """
     if sys.platform == "linux":
         _libc().prctl(4, int(seen), 0, 0, 0)
 
@@ -85,13 +107,19 @@ def _mirror(child: int) -> None:
 
 
 def isolate(way: Sequence[str], folder: str, hidden: Sequence[str], files: int) -> None:
-    """Give this process namespaces of its own. Only the innermost process returns; the others guard it, and end as it ends."""
+    """Give this process namespaces of its own. Only the innermost process returns; the others guard it, and
+    end as it ends.
+    """
     user, group = os.getuid(), os.getgid()
     visible_to_others(True)
     if way:
         _must(_libc().unshare(sum(_UNSHARE[w] for w in way)), "unshare")
     if "user" in way:
-        for name, text in (("setgroups", "deny"), ("uid_map", f"{user} {user} 1"), ("gid_map", f"{group} {group} 1")):
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{user} {user} 1"),
+            ("gid_map", f"{group} {group} 1"),
+        ):
             with open(f"/proc/self/{name}", "w") as file:
                 file.write(text)
     _adopt_orphans()
@@ -103,7 +131,10 @@ def isolate(way: Sequence[str], folder: str, hidden: Sequence[str], files: int) 
     if "process" in way:
         visible_to_others(False)
         _must(_libc().mount(None, b"/", None, 0x4000 | 0x40000, None), "private mounts")
-        for path in (*hidden, *[p for p in ("/run",) if os.path.isdir(p) and not os.path.islink(p)]):  # sockets of services live in /run
+        for path in (
+            *hidden,
+            *[p for p in ("/run",) if os.path.isdir(p) and not os.path.islink(p)],
+        ):  # sockets of services live in /run
             _mount("tmpfs", path, "size=4k,mode=755")
         _read_only()
         _mount("tmpfs", folder, f"size={files},mode=700")
@@ -111,7 +142,9 @@ def isolate(way: Sequence[str], folder: str, hidden: Sequence[str], files: int) 
             _mount("proc", "/proc")
             with open("/proc/sys/user/max_user_namespaces", "w") as file:
                 file.write("0")
-        except OSError:  # a container that masks parts of /proc allows no new one: then none is better than ours
+        except (
+            OSError
+        ):  # a container that masks parts of /proc allows no new one: then none is better than ours
             _mount("tmpfs", "/proc", "size=4k,mode=755")
         inner = os.fork()  # the first process of a namespace does not feel most signals: a worker should
         if inner:
@@ -124,7 +157,12 @@ def isolate(way: Sequence[str], folder: str, hidden: Sequence[str], files: int) 
 
 def set_limits(limits: Limits, size: int) -> None:
     """Rules that the kernel keeps. `size`: bytes of the address space of an idle worker."""
-    caps = {"RLIMIT_CORE": 0, "RLIMIT_FSIZE": limits.files, "RLIMIT_NOFILE": 256, "RLIMIT_CPU": math.ceil(limits.seconds) + 5}
+    caps = {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_FSIZE": limits.files,
+        "RLIMIT_NOFILE": 256,
+        "RLIMIT_CPU": math.ceil(limits.seconds) + 5,
+    }
     if size:
         caps["RLIMIT_AS"] = size + limits.memory
     for name, most in caps.items():
@@ -143,7 +181,9 @@ def memory_of(pid: int | str) -> tuple[int, int]:
 
 
 def process_family(root: int) -> dict[int, float]:
-    """A process and its descendants, with the processor seconds that each has used, its ended children's included."""
+    """A process and its descendants, with the processor seconds that each has used, its ended children's
+    included.
+    """
     children, seconds, tick = {}, {}, os.sysconf("SC_CLK_TCK")
     for name in os.listdir("/proc") if sys.platform == "linux" else ():
         if name.isdigit():
@@ -206,7 +246,9 @@ class Child:
         return self.code is not None
 
     def end(self) -> None:
-        """End it with its whole family, however fast that grows, and see it gone. Its first process goes last: orphans come to it."""
+        """End it with its whole family, however fast that grows, and see it gone. Its first process goes
+        last: orphans come to it.
+        """
         while not self.has_ended():
             descendants = set(process_family(self.pid)) - {self.pid}
             for pid in descendants or {self.pid}:
@@ -230,7 +272,9 @@ def way() -> tuple[str, ...]:
 
 
 def isolation() -> dict[str, bool]:
-    """What keeps workers apart on this machine, found out by trying once: no network, no writing to files, no sight of other processes."""
+    """What keeps workers apart on this machine, found out by trying once: no network, no writing to files, no
+    sight of other processes.
+    """
     return {"network": "network" in way(), "files": "mount" in way(), "processes": "process" in way()}
 
 
@@ -252,4 +296,3 @@ def _works(way: Sequence[str]) -> bool:
         child.wait(10)
         child.end()
         return child.code == 0
-

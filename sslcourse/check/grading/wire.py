@@ -17,8 +17,21 @@ import torch
 from torch import Tensor
 
 LARGEST = 64 << 20  # bytes of one answer
-KINDS = {str(t).removeprefix("torch."): t for t in (torch.float64, torch.float32, torch.float16, torch.bfloat16, torch.int64, torch.int32,
-                                                      torch.int16, torch.int8, torch.uint8, torch.bool)}  # fmt: skip
+KINDS = {
+    str(t).removeprefix("torch."): t
+    for t in (
+        torch.float64,
+        torch.float32,
+        torch.float16,
+        torch.bfloat16,
+        torch.int64,
+        torch.int32,
+        torch.int16,
+        torch.int8,
+        torch.uint8,
+        torch.bool,
+    )
+}
 
 
 @dataclass(frozen=True)
@@ -26,7 +39,8 @@ class Limits:
     """What a worker may use.
 
     Args:
-        seconds: of processor time, of all its processes together; waiting ends after three times as long and ten seconds.
+        seconds: of processor time, of all its processes together; waiting ends after three times as long and
+            ten seconds.
         memory: bytes beyond what an idle worker has; its files, which live in memory, count apart.
         files: bytes of its files.
         processes: how many it may start.
@@ -53,7 +67,9 @@ class Outcome:
 
 
 class Gone(BaseException):
-    """The worker has ended. Not an Exception: nobody who catches what an answer may raise should take this for it."""
+    """The worker has ended. Not an Exception: nobody who catches what an answer may raise should take this
+    for it.
+    """
 
 
 class OutOfMemory(BaseException):
@@ -68,7 +84,9 @@ class Unaskable(BaseException):
 
 
 def packed(value: object) -> tuple[object, list[bytes], list[Tensor]]:
-    """A value as JSON, the bytes of its tensors, and those tensors that know a gradient. What cannot travel becomes its type's name."""
+    """A value as JSON, the bytes of its tensors, and those tensors that know a gradient. What cannot travel
+    becomes its type's name.
+    """
     buffers, learning = [], []
 
     def pack(x: object, depth: int = 0) -> object:
@@ -78,13 +96,22 @@ def packed(value: object) -> tuple[object, list[bytes], list[Tensor]]:
             return int(x) if abs(int(x)) < 2**63 else {"other": "int"}
         if isinstance(x, (float, np.floating)):
             return {"float": repr(float(x))}
-        plain = isinstance(x, Tensor) and x.layout == torch.strided and x.device.type == "cpu" and not x.is_quantized
+        plain = (
+            isinstance(x, Tensor)
+            and x.layout == torch.strided
+            and x.device.type == "cpu"
+            and not x.is_quantized
+        )
         if plain and str(x.dtype).removeprefix("torch.") in KINDS:
             flat = x.detach().contiguous().reshape(-1)
             buffers.append(flat.view(torch.uint8).numpy().tobytes())
             if x.requires_grad:
                 learning.append(x)
-            return {"tensor": str(x.dtype).removeprefix("torch."), "shape": list(x.shape), "learns": x.requires_grad}
+            return {
+                "tensor": str(x.dtype).removeprefix("torch."),
+                "shape": list(x.shape),
+                "learns": x.requires_grad,
+            }
         if isinstance(x, np.ndarray) and x.dtype.kind in "fiub":
             return {"array": pack(torch.from_numpy(np.array(x)), depth)}
         if depth < 8 and isinstance(x, (list, tuple)):
@@ -97,7 +124,9 @@ def packed(value: object) -> tuple[object, list[bytes], list[Tensor]]:
 
 
 def unpacked(packed_value: object, buffers: Sequence[bytes]) -> tuple[object, list[Tensor]]:
-    """The value again, and those of its tensors that know a gradient, in their order. Raises ValueError for anything malformed."""
+    """The value again, and those of its tensors that know a gradient, in their order. Raises ValueError for
+    anything malformed.
+    """
     left, learning = list(buffers), []
 
     def unpack(x: object, depth: int = 0) -> object:
@@ -111,7 +140,11 @@ def unpacked(packed_value: object, buffers: Sequence[bytes]) -> tuple[object, li
             kind, shape, data = KINDS[x["tensor"]], [int(s) for s in x["shape"]], left.pop(0)
             if any(s < 0 for s in shape) or math.prod(shape) * kind.itemsize != len(data):
                 raise ValueError("malformed")
-            tensor = torch.frombuffer(bytearray(data), dtype=torch.uint8).view(kind).reshape(shape) if data else torch.empty(shape, dtype=kind)
+            tensor = (
+                torch.frombuffer(bytearray(data), dtype=torch.uint8).view(kind).reshape(shape)
+                if data
+                else torch.empty(shape, dtype=kind)
+            )
             if x.get("learns"):
                 learning.append(tensor)
             return tensor
@@ -167,4 +200,3 @@ class Channel:
             parts.append(part)
             count -= len(part)
         return b"".join(parts)
-

@@ -10,14 +10,17 @@ from torch import Tensor
 from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import exercise_of, general_mistakes, misses, rejects
 
-# ---------------------------------------------------------------------------------------------- 10. empty clusters
+# ---------------------------------------------------------------------------------------------- 10. empty
+# clusters
 
 
 def _nearest(x: Tensor, centres: Tensor) -> Tensor:
     return torch.cdist(x, centres).argmin(1)
 
 
-def _lloyd(x: Tensor, start: Tensor, repair: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], rounds: int = 60) -> tuple[Tensor, Tensor]:
+def _lloyd(
+    x: Tensor, start: Tensor, repair: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor], rounds: int = 60
+) -> tuple[Tensor, Tensor]:
     """k-means; `repair(centres, empty, x, labels)` gives the centres when some clusters have no member."""
     centres = start.clone()
     for _ in range(rounds):
@@ -101,20 +104,28 @@ CLUSTERS = Exhibit(
 
 
 def test_clusters(kmeans: Callable) -> None:
-    """With more points than centres every centre is finite and has a member, however many of them start in the middle of nowhere."""
+    """With more points than centres every centre is finite and has a member, however many of them start in
+    the middle of nowhere.
+    """
     heaps = [torch.randn(20, 2) * 0.3 + torch.tensor(at) for at in ((3.0, 3.0), (8.0, 3.0), (3.0, 8.0))]
     x = torch.cat(heaps)
     for lost in (0, 1, 2, 3):
         nowhere = torch.tensor([[60.0, 60.0], [-70.0, 80.0], [90.0, -50.0]])[:lost]
         start = torch.cat([x[[0, 20, 40]], nowhere])
         centres, labels = kmeans(x, start)
-        assert torch.isfinite(centres).all(), f"with {lost} lost centres {int((~torch.isfinite(centres)).any(1).sum())} are not finite"
+        assert torch.isfinite(centres).all(), (
+            f"with {lost} lost centres {int((~torch.isfinite(centres)).any(1).sum())} are not finite"
+        )
         members = torch.bincount(labels, minlength=len(start))
-        assert len(members) == len(start) and members.min() > 0, f"with {lost} lost centres {int((members == 0).sum())} clusters are empty"
+        assert len(members) == len(start) and members.min() > 0, (
+            f"with {lost} lost centres {int((members == 0).sum())} clusters are empty"
+        )
 
 
 def _heaps() -> Tensor:
-    return torch.cat([torch.randn(20, 2) * 0.3 + torch.tensor(at) for at in ((3.0, 3.0), (8.0, 3.0), (3.0, 8.0))])
+    return torch.cat(
+        [torch.randn(20, 2) * 0.3 + torch.tensor(at) for at in ((3.0, 3.0), (8.0, 3.0), (3.0, 8.0))]
+    )
 
 
 def _lost(x: Tensor, count: int) -> Tensor:
@@ -145,17 +156,25 @@ def _same_centres(kmeans: Callable) -> None:
 
 _CLUSTERS_MISTAKES = {
     "demands one repair": (
-        "It rejects a k-means that leaves no cluster empty, because its centres lie elsewhere. Some move a dead centre to the farthest point, some "
+        "It rejects a k-means that leaves no cluster empty, because its centres lie elsewhere. Some move a "
+        "dead centre to the farthest point, some "
         "split the largest cluster, some draw a point. Count members instead.",
-        rejects(), _same_centres),
+        rejects(),
+        _same_centres,
+    ),
     "asks only for finite numbers": (
-        "The centres are finite, and some have no member: a dead centre stays where it was, goes to the origin, or sits exactly on another one. "
+        "The centres are finite, and some have no member: a dead centre stays where it was, goes to the "
+        "origin, or sits exactly on another one. "
         "Count the members of each cluster: torch.bincount(labels, minlength=k).",
-        misses("a dead centre stays", "a dead centre goes to the origin", "an exact copy of the largest"), _finite),
+        misses("a dead centre stays", "a dead centre goes to the origin", "an exact copy of the largest"),
+        _finite,
+    ),
     "knows only one empty cluster": (
         "One lost centre is repaired, a second one is not. Start with none, one, two and three.",
-        misses("one repair and no more"), _one_lost),
-}  # fmt: skip
+        misses("one repair and no more"),
+        _one_lost,
+    ),
+}
 
 CLUSTERS_EXERCISE = exercise_of(
     CLUSTERS,
@@ -168,8 +187,13 @@ CLUSTERS_EXERCISE = exercise_of(
     _CLUSTERS_MISTAKES,
     (
         "When is a cluster empty? Choose points and starting centres so that it must happen.",
-        "Put a few heaps of points somewhere away from the origin, most starting centres into them, and one, two, three far outside.",
-        "Assert torch.isfinite(centres).all() and torch.bincount(labels, minlength=len(start)).min() > 0 for 0, 1, 2 and 3 lost centres.",
+        (
+            "Put a few heaps of points somewhere away from the origin, most starting centres into them, and "
+            "one, two, three far outside."
+        ),
+        (
+            "Assert torch.isfinite(centres).all() and torch.bincount(labels, minlength=len(start)).min() > 0 "
+            "for 0, 1, 2 and 3 lost centres."
+        ),
     ),
 )
-

@@ -4,9 +4,11 @@
     matrix({"museum.partner": test_partner})            which of the planted bugs it caught, as a picture
     catches(test_partner, some_loss)                    what a test says of one implementation
 
-An exhibit holds several right implementations, written in different ways, and several forms of one bug. A test receives an
-implementation and raises AssertionError, or returns False, where its property does not hold. Each form of a bug that a test
-lets through, and each right implementation that it rejects, says what the test does not look at: that is its mistake's name.
+An exhibit holds several right implementations, written in different ways, and several forms of one bug. A
+test receives an implementation and raises AssertionError, or returns False, where its property does not hold.
+Each form of a bug that a test
+lets through, and each right implementation that it rejects, says what the test does not look at: that is its
+    mistake's name.
 
 Every bug is written here in our own lines; the notebook names the public cases that they stand for.
 """
@@ -25,7 +27,8 @@ from sslcourse.runtime.errors import CourseError
 DRAWS = 3  # a test is run so often on each implementation, every time with other random numbers
 
 
-# ---------------------------------------------------------------------------------------------- what a test says
+# ---------------------------------------------------------------------------------------------- what a test
+# says
 
 
 @dataclass(frozen=True)
@@ -77,12 +80,16 @@ def _say(test: Callable, arguments: tuple) -> tuple[str, str, Exception | None]:
 
 
 def catches(test: Callable, *arguments: object) -> bool:
-    """Whether a test fails on an implementation. An error other than an assertion is no verdict and is raised."""
+    """Whether a test fails on an implementation. An error other than an assertion is no verdict and is
+    raised.
+    """
     said, text, error = _say(test, arguments)
     if error is not None:
         raise error
     if said == "no verdict":
-        raise CourseError(f"the test returned {text}; it should raise AssertionError, or return True or False")
+        raise CourseError(
+            f"the test returned {text}; it should raise AssertionError, or return True or False"
+        )
     return said == "fails"
 
 
@@ -140,13 +147,16 @@ def _changed(before: Mapping[str, object], after: Mapping[str, object], modes: t
         return f"torch's default type is {torch.get_default_dtype()} afterwards"
     for what, value in before.items():
         now = after[what]
-        same = torch.equal(value, now) if isinstance(value, Tensor) and isinstance(now, Tensor) else value == now
+        same = (
+            torch.equal(value, now) if isinstance(value, Tensor) and isinstance(now, Tensor) else value == now
+        )
         if not same:
             return f"{what} is another afterwards"
     return ""
 
 
-# ---------------------------------------------------------------------------------------------- what a test gets wrong
+# ---------------------------------------------------------------------------------------------- what a test
+# gets wrong
 
 Fault = Callable[[Sequence[Outcome]], bool]
 
@@ -172,7 +182,9 @@ def always_fails(outcomes: Sequence[Outcome]) -> bool:
 
 
 def trusts_luck(outcomes: Sequence[Outcome]) -> bool:
-    return any(o.lucky for o in outcomes) and not rejected(outcomes)  # too strict a test may be so by chance, too
+    return any(o.lucky for o in outcomes) and not rejected(
+        outcomes
+    )  # too strict a test may be so by chance, too
 
 
 def breaks_on_bugs(outcomes: Sequence[Outcome]) -> bool:

@@ -13,11 +13,18 @@ from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import exercise_of, general_mistakes, misses, rejects
 from sslcourse.train.features import frozen
 
-# ---------------------------------------------------------------------------------------------- 3. a probe on a frozen encoder
+# ---------------------------------------------------------------------------------------------- 3. a probe on
+# a frozen encoder
 
 
-def _fit_head(features: Callable[[Tensor], Tensor], x: Tensor, y: Tensor, others: Sequence[Tensor] = (), each_epoch: Callable = lambda: None,
-              steps: int = 6) -> float:  # fmt: skip
+def _fit_head(
+    features: Callable[[Tensor], Tensor],
+    x: Tensor,
+    y: Tensor,
+    others: Sequence[Tensor] = (),
+    each_epoch: Callable = lambda: None,
+    steps: int = 6,
+) -> float:
     """Train a linear head on features(x), and `others` along with it; the accuracy on the same samples."""
     head = nn.Linear(features(x[:2]).shape[1], int(y.max()) + 1)
     optimizer = torch.optim.SGD([*head.parameters(), *others], lr=0.1)
@@ -110,9 +117,13 @@ FROZEN = Exhibit(
 
 
 def test_frozen(probe: Callable) -> None:
-    """A probe changes no weight and no buffer of the encoder, and sees it only as it will be used: in eval mode."""
+    """A probe changes no weight and no buffer of the encoder, and sees it only as it will be used: in eval
+    mode.
+    """
     encoder = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5)).train()
-    before = {name: value.clone() for name, value in encoder.state_dict().items()}  # state_dict itself would change along
+    before = {
+        name: value.clone() for name, value in encoder.state_dict().items()
+    }  # state_dict itself would change along
     modes = []
     encoder[3].register_forward_hook(lambda module, inputs, output: modes.append(module.training))
     x, y = torch.randn(40, 6) + 2, torch.arange(40) % 3  # far from the running mean, which starts at 0
@@ -159,27 +170,48 @@ def _parameters(encoder: nn.Module) -> dict[str, Tensor]:
 
 
 def _first_layer_and_statistics(encoder: nn.Module) -> dict[str, Tensor]:
-    return {name: value for name, value in encoder.state_dict().items() if name.startswith("0.") or "running" in name}
+    return {
+        name: value
+        for name, value in encoder.state_dict().items()
+        if name.startswith("0.") or "running" in name
+    }
 
 
 _FROZEN_MISTAKES = {
     "demands more than frozen": (
-        "It rejects a probe that leaves the encoder alone. Features read without gradients need no requires_grad=False, and a probe may leave the "
+        "It rejects a probe that leaves the encoder alone. Features read without gradients need no "
+        "requires_grad=False, and a probe may leave the "
         "encoder in eval mode. What counts is the encoder's state before and after.",
-        rejects(), _asks_requires_grad, _asks_for_the_mode),
+        rejects(),
+        _asks_requires_grad,
+        _asks_for_the_mode,
+    ),
     "does not see the batch statistics": (
-        "Weights are not all that a network learns: batch normalisation keeps a running mean and variance, which move at every forward pass in train "
-        "mode, without any gradient. Give the test an encoder with batch norm, data far from its statistics, and compare the whole state_dict.",
-        misses("batch statistics drift"), _encoder_watched(_parameters, nn.BatchNorm1d(8), nn.ReLU()),
-        _encoder_watched(nn.Module.state_dict, nn.ReLU())),
+        "Weights are not all that a network learns: batch normalisation keeps a running mean and variance, "
+        "which move at every forward pass in train "
+        "mode, without any gradient. Give the test an encoder with batch norm, data far from its "
+        "statistics, and compare the whole state_dict.",
+        misses("batch statistics drift"),
+        _encoder_watched(_parameters, nn.BatchNorm1d(8), nn.ReLU()),
+        _encoder_watched(nn.Module.state_dict, nn.ReLU()),
+    ),
     "compares some of the weights": (
-        "The first layer, or the large matrices, are frozen; the scales and shifts of batch norm are not. Compare every entry of the state_dict.",
-        misses("batch norm's weights learn"), _encoder_watched(_first_layer_and_statistics, nn.BatchNorm1d(8), nn.ReLU())),
+        (
+            "The first layer, or the large matrices, are frozen; the scales and shifts of batch norm are "
+            "not. "
+            "Compare every entry of the state_dict."
+        ),
+        misses("batch norm's weights learn"),
+        _encoder_watched(_first_layer_and_statistics, nn.BatchNorm1d(8), nn.ReLU()),
+    ),
     "sees the state, not the mode": (
-        "No weight and no buffer changes, and the probe still sees another network than the one that will be used: dropout goes on. Let the encoder "
+        "No weight and no buffer changes, and the probe still sees another network than the one that will "
+        "be used: dropout goes on. Let the encoder "
         "tell you in which mode it was called: a forward hook that notes module.training.",
-        misses("dropout goes on"), _encoder_watched(nn.Module.state_dict, nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5))),
-}  # fmt: skip
+        misses("dropout goes on"),
+        _encoder_watched(nn.Module.state_dict, nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5)),
+    ),
+}
 
 FROZEN_EXERCISE = exercise_of(
     FROZEN,
@@ -187,15 +219,23 @@ FROZEN_EXERCISE = exercise_of(
     general_mistakes(
         test_frozen,
         never=(_state_compared_with_itself,),
-        never_because="A state_dict holds the tensors themselves, not copies: kept before and compared after, it is compared with itself. Clone each "
-                      "value. And give the encoder something that can change.",
-    ),  # fmt: skip
+        never_because="A state_dict holds the tensors themselves, not copies: kept before and compared after, it "
+        "is compared with itself. Clone each "
+        "value. And give the encoder something that can change.",
+    ),
     _FROZEN_MISTAKES,
     (
-        "What of an encoder can change although no parameter of it is in an optimizer? List its state_dict().",
-        "Build a small encoder with BatchNorm1d and Dropout, clone every value of its state_dict, call the probe, compare.",
-        "Put it into train mode first, give inputs far from 0, compare all entries with torch.equal, and let a forward hook on the dropout layer "
+        (
+            "What of an encoder can change although no parameter of it is in an optimizer? List its "
+            "state_dict()."
+        ),
+        (
+            "Build a small encoder with BatchNorm1d and Dropout, clone every value of its state_dict, call "
+            "the "
+            "probe, compare."
+        ),
+        "Put it into train mode first, give inputs far from 0, compare all entries with torch.equal, and "
+        "let a forward hook on the dropout layer "
         "collect module.training: all must be False.",
     ),
 )
-

@@ -11,7 +11,8 @@ from torch import Tensor
 from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import assert_true, exercise_of, general_mistakes, misses, rejects
 
-# ---------------------------------------------------------------------------------------------- 2. gradients through a gather
+# ---------------------------------------------------------------------------------------------- 2. gradients
+# through a gather
 
 
 def _gather(parts: Sequence[Tensor], rank: int) -> Tensor:
@@ -87,18 +88,24 @@ GATHER = Exhibit(
 
 
 def test_gather(gather: Callable) -> None:
-    """In every process the rows of all, in order, and the whole gradient back to each of them, for two processes and for three."""
+    """In every process the rows of all, in order, and the whole gradient back to each of them, for two
+    processes and for three.
+    """
     for world in (2, 3):
         parts = [torch.randn(4, 5, requires_grad=True) for _ in range(world)]
         for rank in range(world):
             everybody = gather(parts, rank)
-            assert torch.equal(everybody, torch.cat(parts)), f"process {rank} of {world} does not see the rows of all, in order"
+            assert torch.equal(everybody, torch.cat(parts)), (
+                f"process {rank} of {world} does not see the rows of all, in order"
+            )
             assert everybody.requires_grad, f"no gradient leaves process {rank} of {world}"
             weight = torch.randn_like(everybody)  # what a loss would send back: another number to each entry
             came = torch.autograd.grad((everybody * weight).sum(), parts, allow_unused=True)
             for i, (gradient, sent) in enumerate(zip(came, weight.chunk(world))):
                 assert gradient is not None, f"process {i} of {world} gets no gradient from process {rank}"
-                assert torch.allclose(gradient, sent), f"process {i} of {world} gets another gradient than process {rank} sent"
+                assert torch.allclose(gradient, sent), (
+                    f"process {i} of {world} gets another gradient than process {rank} sent"
+                )
 
 
 def _gather_values(gather: Callable) -> None:
@@ -107,9 +114,12 @@ def _gather_values(gather: Callable) -> None:
         assert torch.equal(gather(parts, rank), torch.cat(parts)), "not the rows of all"
 
 
-def _gather_gradients(world: Sequence[int] = (2, 3), ranks: Callable[[int], Sequence[int]] = range,
-                      whose: Callable[[int, int], Sequence[int]] = lambda world, rank: range(world),
-                      enough: Callable[[Tensor, Tensor], bool] = torch.allclose) -> Callable:  # fmt: skip
+def _gather_gradients(
+    world: Sequence[int] = (2, 3),
+    ranks: Callable[[int], Sequence[int]] = range,
+    whose: Callable[[int, int], Sequence[int]] = lambda world, rank: range(world),
+    enough: Callable[[Tensor, Tensor], bool] = torch.allclose,
+) -> Callable:
     """The reference with parts left out."""
 
     def test(gather: Callable) -> None:
@@ -121,7 +131,9 @@ def _gather_gradients(world: Sequence[int] = (2, 3), ranks: Callable[[int], Sequ
                 weight = torch.rand_like(everybody) + 0.5
                 came = torch.autograd.grad((everybody * weight).sum(), parts, allow_unused=True)
                 for i in whose(w, rank):
-                    assert came[i] is not None and enough(came[i], weight.chunk(w)[i]), "the gradient is wrong"
+                    assert came[i] is not None and enough(came[i], weight.chunk(w)[i]), (
+                        "the gradient is wrong"
+                    )
 
     return test
 
@@ -152,28 +164,48 @@ def _gather_assuming_a_gradient(gather: Callable) -> None:
 
 _GATHER_MISTAKES = {
     "demands one way to write it": (
-        "It rejects a gather that does its work, because it is written in another way. What may a caller rely on: how it is done, or what comes "
+        "It rejects a gather that does its work, because it is written in another way. What may a caller "
+        "rely on: how it is done, or what comes "
         "out and what flows back?",
-        rejects(), _gather_by_name),
+        rejects(),
+        _gather_by_name,
+    ),
     "looks at the value, not the gradient": (
-        "Every process gets the right rows, so the loss is right to the last digit; the gradient is not. Send something back through the gathered "
+        "Every process gets the right rows, so the loss is right to the last digit; the gradient is not. "
+        "Send something back through the gathered "
         "rows and see where it arrives.",
-        misses("no gradient"), _gather_values),
+        misses("no gradient"),
+        _gather_values,
+    ),
     "looks at a process's own rows only": (
-        "It asks whether some gradient arrives, or whether a process's *own* rows get theirs. That is how this bug is usually half mended: the "
+        "It asks whether some gradient arrives, or whether a process's *own* rows get theirs. That is how "
+        "this bug is usually half mended: the "
         "own rows are put back, the rows of the others stay cut off. Ask for each part.",
-        misses("own rows put back"), _gather_some_gradient, _gather_gradients(whose=lambda world, rank: [rank])),
+        misses("own rows put back"),
+        _gather_some_gradient,
+        _gather_gradients(whose=lambda world, rank: [rank]),
+    ),
     "knows only two processes": (
         "With two processes the next one is also the last one. Test with three.",
-        misses("only to the next process"), _gather_gradients(world=(2,))),
+        misses("only to the next process"),
+        _gather_gradients(world=(2,)),
+    ),
     "looks from the first process only": (
-        "It calls the gather as process 0 alone. Every process computes a loss and sends its gradient back: try each rank.",
-        misses("only in the first process"), _gather_gradients(ranks=lambda world: [0])),
+        (
+            "It calls the gather as process 0 alone. Every process computes a loss and sends its gradient "
+            "back: try each rank."
+        ),
+        misses("only in the first process"),
+        _gather_gradients(ranks=lambda world: [0]),
+    ),
     "asks whether, not how much": (
-        "It is content with a gradient that is not zero. Divided by the number of processes it is not zero either, and the learning rate is "
+        "It is content with a gradient that is not zero. Divided by the number of processes it is not zero "
+        "either, and the learning rate is "
         "silently another. Compare with what was sent.",
-        misses("divided by the processes"), _gather_gradients(enough=lambda came, sent: bool(came.abs().sum() > 0))),
-}  # fmt: skip
+        misses("divided by the processes"),
+        _gather_gradients(enough=lambda came, sent: bool(came.abs().sum() > 0)),
+    ),
+}
 
 GATHER_EXERCISE = exercise_of(
     GATHER,
@@ -187,9 +219,12 @@ GATHER_EXERCISE = exercise_of(
     _GATHER_MISTAKES,
     (
         "The loss is the same with and without the bug. What else does training take from it?",
-        "Make the parts with requires_grad=True, gather, multiply by random weights and sum: what should come back to part i?",
-        "torch.autograd.grad((everybody * weight).sum(), parts, allow_unused=True) must be weight.chunk(world), for every rank, with 2 and 3 parts; "
+        (
+            "Make the parts with requires_grad=True, gather, multiply by random weights and sum: what should "
+            "come back to part i?"
+        ),
+        "torch.autograd.grad((everybody * weight).sum(), parts, allow_unused=True) must be "
+        "weight.chunk(world), for every rank, with 2 and 3 parts; "
         "first assert everybody.requires_grad.",
     ),
 )
-

@@ -12,7 +12,8 @@ from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import assert_true, exercise_of, general_mistakes, misses, rejects
 from sslcourse.methods.simclr import nt_xent
 
-# ---------------------------------------------------------------------------------------------- 1. who is whose partner
+# ---------------------------------------------------------------------------------------------- 1. who is
+# whose partner
 
 
 def _by_loops(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
@@ -25,7 +26,9 @@ def _by_loops(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def _interleaved(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    z = F.normalize(torch.stack([z1, z2], 1).flatten(0, 1), dim=1)  # view 1 of image 0, view 2 of image 0, view 1 of image 1, ...
+    z = F.normalize(
+        torch.stack([z1, z2], 1).flatten(0, 1), dim=1
+    )  # view 1 of image 0, view 2 of image 0, view 1 of image 1, ...
     s = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
     return F.cross_entropy(s, torch.arange(len(z)) ^ 1)
 
@@ -40,8 +43,12 @@ def _other_view_only(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     return (F.cross_entropy(s, at) + F.cross_entropy(s.T, at)) / 2
 
 
-def _with_partner(partner: Callable[[int], Tensor], masked: Callable[[int], Tensor] | None = None) -> Callable:
-    """NT-Xent with the partner of each of the 2n rows as told, and one entry of each row left out (itself by default)."""
+def _with_partner(
+    partner: Callable[[int], Tensor], masked: Callable[[int], Tensor] | None = None
+) -> Callable:
+    """NT-Xent with the partner of each of the 2n rows as told, and one entry of each row left out (itself by
+    default).
+    """
 
     def loss(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
         z = F.normalize(torch.cat([z1, z2]), dim=1)
@@ -64,7 +71,9 @@ def _second_view_with_itself(z1: Tensor, z2: Tensor, temperature: float) -> Tens
     z = F.normalize(torch.cat([z1, z2]), dim=1)
     s = z @ z.T / temperature
     s = s.index_put((torch.arange(n), torch.arange(n)), torch.full_like(s.diagonal()[:n], float("-inf")))
-    return F.cross_entropy(s, torch.arange(2 * n) % n + n)  # right for the first n rows, itself for the others
+    return F.cross_entropy(
+        s, torch.arange(2 * n) % n + n
+    )  # right for the first n rows, itself for the others
 
 
 def _restarting(n: int) -> Tensor:
@@ -87,7 +96,9 @@ PARTNER = Exhibit(
     },
     bugs={
         "itself": _paired_with_itself,
-        "itself, partner masked": _with_partner(lambda n: torch.arange(2 * n), lambda n: torch.arange(2 * n).roll(n)),
+        "itself, partner masked": _with_partner(
+            lambda n: torch.arange(2 * n), lambda n: torch.arange(2 * n).roll(n)
+        ),
         "interleaved, rows stacked": _with_partner(lambda n: torch.arange(2 * n) ^ 1),
         "the next image": _with_partner(lambda n: torch.arange(2 * n).roll(n - 1)),
         "itself, in view two only": _second_view_with_itself,
@@ -97,12 +108,16 @@ PARTNER = Exhibit(
 
 
 def test_partner(loss: Callable) -> None:
-    """Views that agree with their partner cost nothing, views that agree with a stranger cost a lot, for few images and for many."""
+    """Views that agree with their partner cost nothing, views that agree with a stranger cost a lot, for few
+    images and for many.
+    """
     for n in (2, 5, 20):
         z = torch.eye(n)  # n images that have nothing in common
         assert loss(z, z, 0.05) < 0.01, f"{n} perfect pairs cost {float(loss(z, z, 0.05)):.2f}"
         strangers = z.roll(1, 0)
-        assert loss(z, strangers, 0.05) > 2, f"{n} pairs of strangers cost only {float(loss(z, strangers, 0.05)):.2f}"
+        assert loss(z, strangers, 0.05) > 2, (
+            f"{n} pairs of strangers cost only {float(loss(z, strangers, 0.05)):.2f}"
+        )
 
 
 def _falls(loss: Callable) -> None:
@@ -119,7 +134,9 @@ def _falls(loss: Callable) -> None:
 
 def _nearer_is_cheaper(loss: Callable) -> None:
     z = torch.eye(6)
-    assert loss(z, z, 0.5) < loss(z, z.roll(1, 0), 0.5) - 1e-3, "perfect pairs should cost less than strangers"
+    assert loss(z, z, 0.5) < loss(z, z.roll(1, 0), 0.5) - 1e-3, (
+        "perfect pairs should cost less than strangers"
+    )
 
 
 def _perfect_pairs_only(loss: Callable, sizes: Sequence[int] = (2, 5, 20)) -> None:
@@ -145,22 +162,37 @@ def _golden(loss: Callable) -> None:
 
 _PARTNER_MISTAKES = {
     "demands a value": (
-        "It rejects a loss whose pairs are right. Right losses differ in scale (some add the two directions) and in their candidates (some "
-        "leave out the own view), so a number, or the value of another implementation, is no property. Ask who is whose partner.",
-        rejects(), _equals_the_library, _golden),
+        "It rejects a loss whose pairs are right. Right losses differ in scale (some add the two "
+        "directions) and in their candidates (some "
+        "leave out the own view), so a number, or the value of another implementation, is no property. Ask "
+        "who is whose partner.",
+        rejects(),
+        _equals_the_library,
+        _golden,
+    ),
     "only compares two sums": (
-        "It asks only whether good pairs cost less than bad ones. Where half of the rows look for the right partner, they do. Which value does a "
+        "It asks only whether good pairs cost less than bad ones. Where half of the rows look for the "
+        "right partner, they do. Which value does a "
         "loss take at a low temperature when *every* row finds its partner?",
-        misses("itself, in view two only"), _nearer_is_cheaper),
+        misses("itself, in view two only"),
+        _nearer_is_cheaper,
+    ),
     "knows only small batches": (
-        "It catches the bug in a batch of a few images and lets through one that shows only in a larger batch. Try several sizes, from 2 images to "
+        "It catches the bug in a batch of a few images and lets through one that shows only in a larger "
+        "batch. Try several sizes, from 2 images to "
         "more than 8.",
-        misses("counted anew every 16 rows"), _small_pairs_and_strangers, lambda loss: _perfect_pairs_only(loss, (3,))),
+        misses("counted anew every 16 rows"),
+        _small_pairs_and_strangers,
+        lambda loss: _perfect_pairs_only(loss, (3,)),
+    ),
     "looks at perfect pairs only": (
-        "It asks that perfect pairs cost nothing, and they do where every row looks for itself and its partner is masked. Ask also that "
+        "It asks that perfect pairs cost nothing, and they do where every row looks for itself and its "
+        "partner is masked. Ask also that "
         "strangers cost a lot.",
-        misses("itself, partner masked"), _perfect_pairs_only),
-}  # fmt: skip
+        misses("itself, partner masked"),
+        _perfect_pairs_only,
+    ),
+}
 
 PARTNER_EXERCISE = exercise_of(
     PARTNER,
@@ -168,12 +200,26 @@ PARTNER_EXERCISE = exercise_of(
     general_mistakes(
         test_partner,
         never=(_falls, lambda loss: assert_true(loss(torch.randn(4, 3), torch.randn(4, 3), 0.5) > 0)),
-        never_because="That a loss is finite, positive or falls during training says nothing about *who* is pulled to whom.",
+        never_because=(
+            "That a loss is finite, positive or falls during training says nothing about *who* is "
+            "pulled to whom."
+        ),
     ),
     _PARTNER_MISTAKES,
     (
-        "You choose z1 and z2. For which inputs do you know, without computing, whether the loss must be small or large?",
-        "torch.eye(n) is a batch of n images that have nothing in common. Give it as both views; then give the second view in another order.",
-        "At temperature 0.05: loss(z, z, 0.05) must be almost 0 and loss(z, z.roll(1, 0), 0.05) large, for n = 2, 5 and 20.",
+        (
+            "You choose z1 and z2. For which inputs do you know, without computing, whether the loss must be "
+            "small or large?"
+        ),
+        (
+            "torch.eye(n) is a batch of n images that have nothing in common. Give it as both views; then "
+            "give "
+            "the second view in another order."
+        ),
+        (
+            "At temperature 0.05: loss(z, z, 0.05) must be almost 0 and loss(z, z.roll(1, 0), 0.05) large, "
+            "for "
+            "n = 2, 5 and 20."
+        ),
     ),
 )

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import exercise_of, general_mistakes, misses, rejects
 
-# ---------------------------------------------------------------------------------------------- 7. a queue that is not saved
+# ---------------------------------------------------------------------------------------------- 7. a queue
+# that is not saved
 
 
 class _Ring(nn.Module):
@@ -146,7 +147,10 @@ QUEUE = Exhibit(
         "saved as it was in the beginning": _StaleBuffer,
     },
     arguments=_queue_in_use,
-    kept=lambda arguments: {"the queue's content": arguments[0].negatives(), "the queue's mode": arguments[0].training},
+    kept=lambda arguments: {
+        "the queue's content": arguments[0].negatives(),
+        "the queue's mode": arguments[0].training,
+    },
 )
 
 
@@ -156,7 +160,9 @@ def test_queue(queue: nn.Module, fresh: Callable) -> None:
     restored = fresh()
     restored.load_state_dict(copy.deepcopy(queue.state_dict()))
     for step in range(4):
-        assert torch.equal(running.negatives(), restored.negatives()), f"{step} pushes after the checkpoint the queues differ"
+        assert torch.equal(running.negatives(), restored.negatives()), (
+            f"{step} pushes after the checkpoint the queues differ"
+        )
         keys = torch.randn(5, queue.negatives().shape[1])
         running.push(keys)
         restored.push(keys)
@@ -218,21 +224,35 @@ def _queue_left_in_eval_mode(queue: nn.Module, fresh: Callable) -> None:
 
 
 def _queue_entry_by_name(queue: nn.Module, fresh: Callable) -> None:
-    name = "memory" if hasattr(queue, "memory") else "_extra_state" if hasattr(queue, "rows") and queue.state_dict() else "keys"
+    name = (
+        "memory"
+        if hasattr(queue, "memory")
+        else "_extra_state"
+        if hasattr(queue, "rows") and queue.state_dict()
+        else "keys"
+    )
     saved = queue.state_dict()[name]
     assert torch.equal(saved["rows"] if name == "_extra_state" else saved, queue.negatives())
 
 
 _QUEUE_MISTAKES = {
     "looks into the file": (
-        "It rejects a queue that comes back whole, because its entry in the checkpoint has another name or form than expected. Restore it, and ask "
+        "It rejects a queue that comes back whole, because its entry in the checkpoint has another name or "
+        "form than expected. Restore it, and ask "
         "the restored one.",
-        rejects(), _queue_key_named, _queue_some_entry),
+        rejects(),
+        _queue_key_named,
+        _queue_some_entry,
+    ),
     "looks only right after loading": (
-        "The keys come back, the place where the next one goes does not: the restored queue overwrites other keys than the running one. Push the "
+        "The keys come back, the place where the next one goes does not: the restored queue overwrites "
+        "other keys than the running one. Push the "
         "same keys into both and compare again.",
-        misses("the pointer is not saved"), _queue_content, _queue_content_whole_rounds),
-}  # fmt: skip
+        misses("the pointer is not saved"),
+        _queue_content,
+        _queue_content_whole_rounds,
+    ),
+}
 
 QUEUE_EXERCISE = exercise_of(
     QUEUE,
@@ -240,17 +260,21 @@ QUEUE_EXERCISE = exercise_of(
     general_mistakes(
         test_queue,
         never=(_queue_of_itself, _queue_copied, _queue_shape),
-        never_because="Nothing is lost while the object lives: loading a queue into itself, or copying it, never passes through a checkpoint. Load "
-                      "its state_dict into a fresh one.",
+        never_because="Nothing is lost while the object lives: loading a queue into itself, or copying it, never "
+        "passes through a checkpoint. Load "
+        "its state_dict into a fresh one.",
         breaks=(_queue_entry_by_name,),
         traces=(_queue_pushed_into, _queue_left_in_eval_mode),
-    ),  # fmt: skip
+    ),
     _QUEUE_MISTAKES,
     (
         "What does a resumed training have that the killed one had? Only what went through state_dict().",
-        "restored = fresh(); restored.load_state_dict(queue.state_dict()). Then let both go on side by side, a copy in place of the queue itself.",
-        "running = copy.deepcopy(queue); four times: compare running.negatives() with restored.negatives(), then push the same torch.randn(5, 4) "
+        (
+            "restored = fresh(); restored.load_state_dict(queue.state_dict()). Then let both go on side by "
+            "side, a copy in place of the queue itself."
+        ),
+        "running = copy.deepcopy(queue); four times: compare running.negatives() with "
+        "restored.negatives(), then push the same torch.randn(5, 4) "
         "into both.",
     ),
 )
-

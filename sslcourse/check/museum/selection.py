@@ -10,7 +10,8 @@ from torch import Tensor
 from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import assert_true, exercise_of, general_mistakes, misses, rejects
 
-# ---------------------------------------------------------------------------------------------- 4. selection on test
+# ---------------------------------------------------------------------------------------------- 4. selection
+# on test
 
 
 def _report_best(validation: Tensor, test: Tensor) -> tuple[int, float]:
@@ -96,7 +97,9 @@ def test_selection(report: Callable) -> None:
         for test in torch.rand(4, 12):
             epoch, score = report(validation, test)
             chosen.add(int(epoch))
-            assert abs(float(score) - float(test[epoch])) < 1e-6, f"epoch {epoch} scored {float(test[epoch]):.3f}, reported is {float(score):.3f}"
+            assert abs(float(score) - float(test[epoch])) < 1e-6, (
+                f"epoch {epoch} scored {float(test[epoch]):.3f}, reported is {float(score):.3f}"
+            )
         assert len(chosen) == 1, f"with other test scores another epoch is chosen: {sorted(chosen)}"
 
 
@@ -120,7 +123,9 @@ def _own_score(report: Callable) -> None:
 def _no_ties(report: Callable) -> None:
     for validation, first, second in _tables(ties=False):
         (one, score), (two, _) = report(validation, first), report(validation, second)
-        assert one == two and abs(score - float(first[one])) < 1e-6, "another choice, or another epoch's score"
+        assert one == two and abs(score - float(first[one])) < 1e-6, (
+            "another choice, or another epoch's score"
+        )
 
 
 def _best_on_validation(report: Callable) -> None:
@@ -130,31 +135,54 @@ def _best_on_validation(report: Callable) -> None:
 
 def _one_table(report: Callable) -> None:
     validation = torch.tensor([0.1, 0.7, 0.5, 0.4, 0.3, 0.7])
-    first, second = torch.tensor([0.9, 0.65, 0.8, 0.2, 0.1, 0.1]), torch.tensor([0.1, 0.2, 0.8, 0.2, 0.1, 0.65])
+    first, second = (
+        torch.tensor([0.9, 0.65, 0.8, 0.2, 0.1, 0.1]),
+        torch.tensor([0.1, 0.2, 0.8, 0.2, 0.1, 0.65]),
+    )
     (one, score), (two, _) = report(validation, first), report(validation, second)
     assert one == two and abs(score - float(first[one])) < 1e-6, "another choice, or another epoch's score"
 
 
 _SELECTION_MISTAKES = {
     "demands one way to choose": (
-        "It rejects a choice that never looks at the test split. Some take the best epoch, some the last of several equal ones, some stop early, "
-        "some smooth, some do not choose at all. They share one property: what the test scores are makes no difference to *which* epoch is taken.",
-        rejects(), _best_on_validation),
+        "It rejects a choice that never looks at the test split. Some take the best epoch, some the last "
+        "of several equal ones, some stop early, "
+        "some smooth, some do not choose at all. They share one property: what the test scores are makes "
+        "no difference to *which* epoch is taken.",
+        rejects(),
+        _best_on_validation,
+    ),
     "checks the score, not the choice": (
-        "The reported score is that of the chosen epoch. But who chose? Change the test scores and see whether the choice moves.",
-        misses("the best on test"), _own_score),
+        (
+            "The reported score is that of the chosen epoch. But who chose? Change the test scores and see "
+            "whether the choice moves."
+        ),
+        misses("the best on test"),
+        _own_score,
+    ),
     "checks the choice, not the score": (
-        "The choice never depends on the test split, yet the number that is reported is another epoch's. Compare it with test[epoch].",
-        misses("the highest test score"), _same_choice),
+        (
+            "The choice never depends on the test split, yet the number that is reported is another epoch's. "
+            "Compare it with test[epoch]."
+        ),
+        misses("the highest test score"),
+        _same_choice,
+    ),
     "has no ties": (
-        "Accuracies are shares of a few hundred pictures: two epochs are often equal, and then this bug asks the test split. Make validation scores "
+        "Accuracies are shares of a few hundred pictures: two epochs are often equal, and then this bug "
+        "asks the test split. Make validation scores "
         "with ties.",
-        misses("ties broken by test"), _no_ties),
+        misses("ties broken by test"),
+        _no_ties,
+    ),
     "tries too few tables": (
-        "In the tables that you tried the test split was not asked, or its answer made no difference. Draw many tables, and for each of them "
+        "In the tables that you tried the test split was not asked, or its answer made no difference. Draw "
+        "many tables, and for each of them "
         "several test splits.",
-        misses("test decides among three", "the best on both"), _one_table),
-}  # fmt: skip
+        misses("test decides among three", "the best on both"),
+        _one_table,
+    ),
+}
 
 SELECTION_EXERCISE = exercise_of(
     SELECTION,
@@ -162,13 +190,23 @@ SELECTION_EXERCISE = exercise_of(
     general_mistakes(
         test_selection,
         never=(lambda report: assert_true(0 <= report(torch.rand(9), torch.rand(9))[1] <= 1),),
-        never_because="That the score is a share, and the epoch one of them, holds for a score that was chosen by the test split too.",
+        never_because=(
+            "That the score is a share, and the epoch one of them, holds for a score that was chosen "
+            "by the test split too."
+        ),
     ),
     _SELECTION_MISTAKES,
     (
         "You hold both lists in your hand. What may depend on the second one, and what may not?",
-        "Call report(validation, test) with one validation list and several random test lists. Compare the epochs, and the score with test[epoch].",
-        "torch.randint(0, 5, (12,)) / 5 has ties; thirty such lists, four torch.rand(12) for each; the set of chosen epochs has one member.",
+        (
+            "Call report(validation, test) with one validation list and several random test lists. Compare "
+            "the "
+            "epochs, and the score with test[epoch]."
+        ),
+        (
+            "torch.randint(0, 5, (12,)) / 5 has ties; thirty such lists, four torch.rand(12) for each; the "
+            "set "
+            "of chosen epochs has one member."
+        ),
     ),
 )
-

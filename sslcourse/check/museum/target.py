@@ -11,7 +11,8 @@ from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import exercise_of, general_mistakes, misses, rejects
 from sslcourse.check.museum.mean import mean_of_distances
 
-# ---------------------------------------------------------------------------------------------- 9. a target that learns
+# ---------------------------------------------------------------------------------------------- 9. a target
+# that learns
 
 
 def _small_network() -> nn.Sequential:
@@ -19,7 +20,9 @@ def _small_network() -> nn.Sequential:
 
 
 class _Learner(nn.Module):
-    """BYOL without pictures: online predicts the target's output of the other view; the target follows slowly."""
+    """BYOL without pictures: online predicts the target's output of the other view; the target follows
+    slowly.
+    """
 
     def __init__(self):
         super().__init__()
@@ -61,7 +64,9 @@ class _NothingRequired(_Learner):
 
 
 class _OtherStart(_Learner):
-    """The authors' code draws the two networks' first weights independently; and here the loss is half as large."""
+    """The authors' code draws the two networks' first weights independently; and here the loss is half as
+    large.
+    """
 
     def __init__(self):
         super().__init__()
@@ -78,7 +83,9 @@ class _GradientFlows(_Learner):
 
 class _OneDirection(_Learner):
     def loss(self, first: Tensor, second: Tensor) -> Tensor:
-        return self.distance(first, second) + mean_of_distances(self.predictor(self.online(second)), self.target(first))
+        return self.distance(first, second) + mean_of_distances(
+            self.predictor(self.online(second)), self.target(first)
+        )
 
 
 class _TargetIsOnline(_Learner):
@@ -127,7 +134,9 @@ TARGET = Exhibit(
 
 
 def test_target(learner: nn.Module) -> None:
-    """A step of the optimizer moves the online network and not the target; an update moves the target by 1 - momentum of the way."""
+    """A step of the optimizer moves the online network and not the target; an update moves the target by 1 -
+    momentum of the way.
+    """
     weights = lambda network: [p.detach().clone() for p in network.parameters()]
     optimizer = torch.optim.SGD(learner.parameters(), lr=0.1)
     for momentum in (0.75, 1.0, 0.0):
@@ -135,12 +144,18 @@ def test_target(learner: nn.Module) -> None:
         optimizer.zero_grad()
         learner.loss(torch.randn(16, 6), torch.randn(16, 6)).backward()
         optimizer.step()
-        assert any(not torch.equal(a, b) for a, b in zip(online, weights(learner.online))), "the online network does not learn"
-        assert all(torch.equal(a, b) for a, b in zip(target, weights(learner.target))), "the optimizer has moved the target"
+        assert any(not torch.equal(a, b) for a, b in zip(online, weights(learner.online))), (
+            "the online network does not learn"
+        )
+        assert all(torch.equal(a, b) for a, b in zip(target, weights(learner.target))), (
+            "the optimizer has moved the target"
+        )
         online = weights(learner.online)
         learner.update(momentum)
         for t, o, now in zip(target, online, weights(learner.target)):
-            assert torch.allclose(now, momentum * t + (1 - momentum) * o, atol=1e-6), f"update({momentum}) leads elsewhere"
+            assert torch.allclose(now, momentum * t + (1 - momentum) * o, atol=1e-6), (
+                f"update({momentum}) leads elsewhere"
+            )
 
 
 def _target_moved(learner: nn.Module, momentum: float, parts: slice = slice(None)) -> bool:
@@ -152,14 +167,18 @@ def _target_moved(learner: nn.Module, momentum: float, parts: slice = slice(None
     new = [p.detach().clone() for p in learner.online[parts].parameters()]
     is_online = learner.target is learner.online  # then what was old has moved too
     learner.update(momentum)
-    return all(is_online or torch.allclose(p, momentum * a + (1 - momentum) * b, atol=1e-6)
-               for p, a, b in zip(learner.target[parts].parameters(), old, new))  # fmt: skip
+    return all(
+        is_online or torch.allclose(p, momentum * a + (1 - momentum) * b, atol=1e-6)
+        for p, a, b in zip(learner.target[parts].parameters(), old, new)
+    )
 
 
 def _no_gradient_in_target(learner: nn.Module) -> None:
     learner.loss(torch.randn(16, 6), torch.randn(16, 6)).backward()
     assert any(p.grad is not None for p in learner.online.parameters()), "the online network gets no gradient"
-    assert all(p.grad is None or not p.grad.any() for p in learner.target.parameters()), "the target gets a gradient"
+    assert all(p.grad is None or not p.grad.any() for p in learner.target.parameters()), (
+        "the target gets a gradient"
+    )
 
 
 def _update_only(learner: nn.Module) -> None:
@@ -176,7 +195,9 @@ def _moves_at_all(learner: nn.Module) -> None:
     torch.optim.SGD(learner.online.parameters(), lr=0.1).step()
     before = [p.detach().clone() for p in learner.target.parameters()]
     learner.update(0.9)
-    assert any(not torch.equal(a, b) for a, b in zip(before, learner.target.parameters())), "the target stands still"
+    assert any(not torch.equal(a, b) for a, b in zip(before, learner.target.parameters())), (
+        "the target stands still"
+    )
 
 
 def _first_layer(learner: nn.Module) -> None:
@@ -185,34 +206,54 @@ def _first_layer(learner: nn.Module) -> None:
 
 
 def _nothing_required(learner: nn.Module) -> None:
-    assert not any(p.requires_grad for p in learner.target.parameters()), "the target's weights require gradients"
+    assert not any(p.requires_grad for p in learner.target.parameters()), (
+        "the target's weights require gradients"
+    )
 
 
 def _loss_in_range(learner: nn.Module) -> None:
-    assert 0 <= learner.loss(torch.randn(16, 6), torch.randn(16, 6)) <= 8, "a sum of two squared distances of unit vectors"
+    assert 0 <= learner.loss(torch.randn(16, 6), torch.randn(16, 6)) <= 8, (
+        "a sum of two squared distances of unit vectors"
+    )
 
 
 _TARGET_MISTAKES = {
     "demands one way to stop the gradient": (
-        "It rejects a target that gets no gradient, because its weights *could*. detach, no_grad and requires_grad_(False) all do. Run backward, or "
+        "It rejects a target that gets no gradient, because its weights *could*. detach, no_grad and "
+        "requires_grad_(False) all do. Run backward, or "
         "a step of the optimizer, and see whether the target has moved.",
-        rejects(), _nothing_required),
+        rejects(),
+        _nothing_required,
+    ),
     "checks the update, not the gradient": (
-        "update() does what it should, and the loss sends its gradient into the target all the same: both networks run towards each other, and the "
-        "shortest way is collapse. Take a step of an optimizer over learner.parameters() and look at the target.",
-        misses("the gradient flows into it", "in one direction it flows"), _update_only),
+        "update() does what it should, and the loss sends its gradient into the target all the same: both "
+        "networks run towards each other, and the "
+        "shortest way is collapse. Take a step of an optimizer over learner.parameters() and look at the "
+        "target.",
+        misses("the gradient flows into it", "in one direction it flows"),
+        _update_only,
+    ),
     "checks the gradient, not the update": (
-        "The target gets no gradient, and nothing else either: update() has no effect. After a step it must lie at momentum * target + "
+        "The target gets no gradient, and nothing else either: update() has no effect. After a step it "
+        "must lie at momentum * target + "
         "(1 - momentum) * online.",
-        misses("the update changes nothing"), _no_gradient_in_target),
+        misses("the update changes nothing"),
+        _no_gradient_in_target,
+    ),
     "takes a momentum that hides the mistake": (
-        "The momentum is turned round: the target jumps to the online network instead of following slowly. Halfway both are the same, and that it "
+        "The momentum is turned round: the target jumps to the online network instead of following slowly. "
+        "Halfway both are the same, and that it "
         "moves says nothing about how far. Try 0.75, 1 and 0, and compute where it should be.",
-        misses("the momentum turned round"), _halfway, _moves_at_all),
+        misses("the momentum turned round"),
+        _halfway,
+        _moves_at_all,
+    ),
     "looks at some of the weights": (
         "The first layers follow, the last one is forgotten. Compare all parameters.",
-        misses("the head is forgotten"), _first_layer),
-}  # fmt: skip
+        misses("the head is forgotten"),
+        _first_layer,
+    ),
+}
 
 TARGET_EXERCISE = exercise_of(
     TARGET,
@@ -220,14 +261,20 @@ TARGET_EXERCISE = exercise_of(
     general_mistakes(
         test_target,
         never=(_loss_in_range, lambda learner: learner.update(0.99)),
-        never_because="The loss is in its range for a collapsed pair of networks too. Who moves, when, and how far?",
+        never_because=(
+            "The loss is in its range for a collapsed pair of networks too. Who moves, when, and how far?"
+        ),
     ),
     _TARGET_MISTAKES,
     (
         "Two things move weights: the optimizer's step and update(). Which of them may move which network?",
-        "Clone the weights of both networks, take a step of torch.optim.SGD(learner.parameters(), lr=0.1), compare; call update(0.75), compare.",
-        "After the step: online differs, target equals its clone. After the update: momentum * target + (1 - momentum) * online, for momentum 0.75, "
+        (
+            "Clone the weights of both networks, take a step of torch.optim.SGD(learner.parameters(), "
+            "lr=0.1), "
+            "compare; call update(0.75), compare."
+        ),
+        "After the step: online differs, target equals its clone. After the update: momentum * target + (1 "
+        "- momentum) * online, for momentum 0.75, "
         "1.0 and 0.0, for all parameters.",
     ),
 )
-

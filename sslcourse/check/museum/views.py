@@ -10,9 +10,18 @@ from torch import Tensor
 
 from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import assert_true, exercise_of, general_mistakes, misses, rejects
-from sslcourse.transforms.augment import as_float, brightness, colour_jitter, crop, crop_and_flip, random_boxes, simclr_view
+from sslcourse.transforms.augment import (
+    as_float,
+    brightness,
+    colour_jitter,
+    crop,
+    crop_and_flip,
+    random_boxes,
+    simclr_view,
+)
 
-# ---------------------------------------------------------------------------------------------- 8. one augmentation for a whole batch
+# ---------------------------------------------------------------------------------------------- 8. one
+# augmentation for a whole batch
 
 
 def _view_per_image(image: Tensor) -> Tensor:
@@ -61,16 +70,22 @@ VIEWS = Exhibit(
 
 
 def test_views(view: Callable) -> None:
-    """No two images of a batch always get the same view, on a picture that shows the crop and on one that shows only colours."""
+    """No two images of a batch always get the same view, on a picture that shows the crop and on one that
+    shows only colours.
+    """
     layout = torch.rand(3, 16, 16)
     flat = torch.tensor([0.7, 0.4, 0.2]).view(3, 1, 1).expand(3, 16, 16)
     for name, picture in {"layout": layout, "colours": flat}.items():
-        calls = torch.stack([view(picture.repeat(8, 1, 1, 1)) for _ in range(24)])  # (24, 8, 3, 16, 16): the same picture throughout
+        calls = torch.stack(
+            [view(picture.repeat(8, 1, 1, 1)) for _ in range(24)]
+        )  # (24, 8, 3, 16, 16): the same picture throughout
         if not ((calls - calls[0]).abs() > 1e-3).any():
             continue  # nothing is drawn that this picture shows
         for i in range(8):
             for j in range(i):
-                assert ((calls[:, i] - calls[:, j]).abs() > 1e-3).any(), f"images {j} and {i} of a batch always share their {name}"
+                assert ((calls[:, i] - calls[:, j]).abs() > 1e-3).any(), (
+                    f"images {j} and {i} of a batch always share their {name}"
+                )
 
 
 def _differs_from_call_to_call(view: Callable) -> None:
@@ -84,10 +99,14 @@ def _all_views_differ(view: Callable) -> None:
     assert (torch.cdist(out, out) + torch.eye(8) > 1e-3).all(), "two images of a batch have the same view"
 
 
-def _not_all_like_the_first(view: Callable, pairs: Sequence[tuple[int, int]] = tuple((0, i) for i in (1, 2, 3, 5, 6, 7))) -> None:
+def _not_all_like_the_first(
+    view: Callable, pairs: Sequence[tuple[int, int]] = tuple((0, i) for i in (1, 2, 3, 5, 6, 7))
+) -> None:
     calls = torch.stack([view(torch.rand(3, 16, 16).repeat(8, 1, 1, 1)) for _ in range(24)])
     for i, j in pairs:
-        assert ((calls[:, i] - calls[:, j]).abs() > 1e-3).any(), f"images {i} and {j} always have the same view"
+        assert ((calls[:, i] - calls[:, j]).abs() > 1e-3).any(), (
+            f"images {i} and {j} always have the same view"
+        )
 
 
 def _neighbours_differ(view: Callable) -> None:
@@ -105,32 +124,54 @@ def _layout_only(view: Callable) -> None:
 
 _VIEWS_MISTAKES = {
     "demands that all views differ": (
-        "It rejects views that are drawn for each image. Where the only choice is to mirror or not, two images of eight must agree; what they must "
+        "It rejects views that are drawn for each image. Where the only choice is to mirror or not, two "
+        "images of eight must agree; what they must "
         "not do is agree *always*. Call the view many times.",
-        rejects(), _all_views_differ),
+        rejects(),
+        _all_views_differ,
+    ),
     "compares too few pairs": (
-        "It compares some images of the batch, and those differ. Half of the batch has the parameters of the other half. Compare every pair.",
-        misses("drawn for half, then repeated"), _not_all_like_the_first, _neighbours_differ, _some_differ),
+        (
+            "It compares some images of the batch, and those differ. Half of the batch has the parameters of "
+            "the other half. Compare every pair."
+        ),
+        misses("drawn for half, then repeated"),
+        _not_all_like_the_first,
+        _neighbours_differ,
+        _some_differ,
+    ),
     "looks at one picture only": (
-        "Crops make all views differ, and hide that the colours are the same for all. On a picture of one colour a crop does not show: try that too, "
+        "Crops make all views differ, and hide that the colours are the same for all. On a picture of one "
+        "colour a crop does not show: try that too, "
         "and skip it for views that change nothing there.",
-        misses("colours drawn once"), _layout_only),
-}  # fmt: skip
+        misses("colours drawn once"),
+        _layout_only,
+    ),
+}
 
 VIEWS_EXERCISE = exercise_of(
     VIEWS,
     test_views,
     general_mistakes(
         test_views,
-        never=(_differs_from_call_to_call, lambda view: assert_true(view(torch.rand(4, 3, 16, 16)).shape == (4, 3, 16, 16))),
-        never_because="With one draw for the whole batch, two calls still differ. It is within a batch that nothing does.",
+        never=(
+            _differs_from_call_to_call,
+            lambda view: assert_true(view(torch.rand(4, 3, 16, 16)).shape == (4, 3, 16, 16)),
+        ),
+        never_because=(
+            "With one draw for the whole batch, two calls still differ. It is within a batch that "
+            "nothing does."
+        ),
     ),
     _VIEWS_MISTAKES,
     (
         "Make a batch of one picture, repeated. What may the view do to its copies, and what must it not do?",
-        "Call it two dozen times: calls[c, i]. Images i and j share their parameters if calls[:, i] and calls[:, j] are equal in *every* call.",
-        "Do that for a random picture and for one of a single colour (tolerance 1e-3: resizing rounds); skip a picture on which no call differs from "
+        (
+            "Call it two dozen times: calls[c, i]. Images i and j share their parameters if calls[:, i] and "
+            "calls[:, j] are equal in *every* call."
+        ),
+        "Do that for a random picture and for one of a single colour (tolerance 1e-3: resizing rounds); "
+        "skip a picture on which no call differs from "
         "the first; compare all pairs i, j.",
     ),
 )
-

@@ -5,11 +5,12 @@
     decoded(video, ...)     the frames of one video, upright, scaled and cut
     sound_of(video, ...)    what is heard while these frames are on screen
 
-A folder of prepared clips holds `frames-0000.npy` and so on, (F, 3, H, W) uint8, many videos one after another, and `index.json`,
-which says where each video begins and is written last: a folder with an index is complete. With sound, `sound-0000.npy` beside it holds
-(F, S) int16: row f are the S samples from the moment of frame f to that of the next. While `prepare` is under way, `prepare.jsonl`
-notes every video that is safely on disk, and the next call goes on behind the last one.
-"""
+A folder of prepared clips holds `frames-0000.npy` and so on, (F, 3, H, W) uint8, many videos one after
+another, and `index.json`,
+which says where each video begins and is written last: a folder with an index is complete. With sound,
+`sound-0000.npy` beside it holds (F, S) int16: row f are the S samples from the moment of frame f to that of
+the next. While `prepare` is under way, `prepare.jsonl` notes every video that is safely on disk, and the next
+call goes on behind the last one."""
 
 from __future__ import annotations
 
@@ -31,7 +32,8 @@ from sslcourse.data.clips.decode import Unusable, decoded, fingerprint, import_a
 from sslcourse.data.clips.source import Video, as_videos
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- a folder of prepared clips
+# ---------------------------------------------------------------------------------------------- a folder of
+# prepared clips
 
 FORMAT = "sslcourse clips 1"
 SETTINGS = ("size", "fps", "rate")  # of an index; the last only with sound
@@ -39,18 +41,31 @@ HEADER = 128  # bytes before the frames of a shard, and before its sound
 SHARD = 1 << 28  # bytes of frames after which a new file is begun: what is rebuilt when one is damaged
 
 
-def prepare(source: str | Path | Iterable, out: str | Path, *, size: int | tuple[int, int] = 64, fps: float | None = 8, sound: bool = False,
-            rate: int = 8000, name: str | None = None, classes: Sequence[str] | None = None, again: str | None = None, shard: int = SHARD,
-            quiet: bool = False) -> dict:  # fmt: skip
+def prepare(
+    source: str | Path | Iterable,
+    out: str | Path,
+    *,
+    size: int | tuple[int, int] = 64,
+    fps: float | None = 8,
+    sound: bool = False,
+    rate: int = 8000,
+    name: str | None = None,
+    classes: Sequence[str] | None = None,
+    again: str | None = None,
+    shard: int = SHARD,
+    quiet: bool = False,
+) -> dict:
     """Decode videos once into a folder that `open` reads, and go on where an earlier call was broken off.
 
-    Call it again at any time: it verifies the checksums of what is there, decodes what is new, what has changed and what is damaged, and
-    is done quickly when nothing is. A video that cannot be read is named, noted in the index and left out.
+    Call it again at any time: it verifies the checksums of what is there, decodes what is new, what has
+    changed and what is damaged, and is done quickly when nothing is. A video that cannot be read is named,
+    noted in the index and left out.
 
     Args:
         source: a folder (see `videos_in`), or a list of `Video`, or of (file, class, split).
         out: the folder to write; its parts appear whole or not at all.
-        size: side in pixels of the square that is cut from the centre, or (height, width): with the aspect of the videos, all is kept.
+        size: side in pixels of the square that is cut from the centre, or (height, width): with the aspect of
+            the videos, all is kept.
         fps: frames per second, or None for every frame. Folders of frames are taken whole.
         sound: also keep the sound of the same moments (see `sound_of`); videos that have none are left out.
         rate: samples of it per second; `fps` must divide it.
@@ -64,7 +79,8 @@ def prepare(source: str | Path | Iterable, out: str | Path, *, size: int | tuple
         The index: name, size, fps, classes, shards, videos, left_out.
 
     Raises:
-        CourseError: nothing can be used, PyAV is missing, the disk is full, or the folder was begun with another size or fps.
+        CourseError: nothing can be used, PyAV is missing, the disk is full, or the folder was begun with
+            another size or fps.
     """
     height, width = (size, size) if isinstance(size, int) else size
     if not all(isinstance(s, int) and 4 <= s <= 4096 for s in (height, width)):
@@ -72,34 +88,55 @@ def prepare(source: str | Path | Iterable, out: str | Path, *, size: int | tuple
     if fps is not None and not 0 < fps <= 1000:
         raise CourseError(f"fps={fps}; pass frames per second above 0, or None for every frame")
     if sound and (fps is None or not isinstance(rate, int) or not 1000 <= rate <= 192_000 or rate % fps):
-        raise CourseError(f"rate={rate!r} and fps={fps}; sound needs a rate of 1000 to 192000 samples a second that is a multiple of the frames "
-                          "per second, such as rate=8000 and fps=16")  # fmt: skip
+        raise CourseError(
+            f"rate={rate!r} and fps={fps}; sound needs a rate of 1000 to 192000 samples a second that is a "
+            "multiple of the frames "
+            "per second, such as rate=8000 and fps=16"
+        )
     videos, out = as_videos(source), Path(out).expanduser()
     if any(not v.file.is_dir() for v in videos):
         import_av()  # better now than after the first hundred folders
     known = sorted({v.label for v in videos if v.label}) if classes is None else list(classes)
     if unknown := sorted({v.label for v in videos if v.label} - set(known)):
         raise CourseError(f"{', '.join(unknown[:5])} is none of the {len(known)} classes")
-    about = dict(name=name or (Path(source).expanduser().resolve().name if isinstance(source, (str, Path)) else out.name),
-                 size=[height, width], fps=fps, **(dict(rate=rate) if sound else {}), classes=known, again=again)  # fmt: skip
+    about = dict(
+        name=name
+        or (Path(source).expanduser().resolve().name if isinstance(source, (str, Path)) else out.name),
+        size=[height, width],
+        fps=fps,
+        **(dict(rate=rate) if sound else {}),
+        classes=known,
+        again=again,
+    )
     say = (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
     with download.alone(out):
         store = _Workshop(out, {key: about[key] for key in SETTINGS if key in about}, shard, say)
         todo = [v for v in videos if not store.has(v)]
         index = read_index(out)
-        if not todo and index is not None and _contents(videos, store, about) == {k: index[k] for k in index if k != "checksum"}:
+        if (
+            not todo
+            and index is not None
+            and _contents(videos, store, about) == {k: index[k] for k in index if k != "checksum"}
+        ):
             return index
         (out / "index.json").unlink(missing_ok=True)  # from here until the end the folder is incomplete
         store.begin()
         progress = _Progress(about["name"], len(todo), quiet)
         for video in todo:
-            reason = store.add(video, fingerprint(video), lambda video=video: decoded(video, height, width, fps),
-                               lambda count, video=video: sound_of(video, count, fps, rate))  # fmt: skip
+            reason = store.add(
+                video,
+                fingerprint(video),
+                lambda video=video: decoded(video, height, width, fps),
+                lambda count, video=video: sound_of(video, count, fps, rate),
+            )
             progress.step(f"{video.name} is left out: {reason}" if reason else None)
         store.close()
         index = _contents(videos, store, about)
         if not index["videos"]["name"]:
-            raise CourseError(f"none of the {len(videos)} videos can be used; the first: {': '.join(index['left_out'][0][:2])}")
+            raise CourseError(
+                f"none of the {len(videos)} videos can be used; the first: "
+                f"{': '.join(index['left_out'][0][:2])}"
+            )
         progress.end(len(index["videos"]["name"]), index["left_out"])
         index["checksum"] = _digest(index)
         download.sweep(out / "index.json")
@@ -111,7 +148,9 @@ def prepare(source: str | Path | Iterable, out: str | Path, *, size: int | tuple
 
 
 def _contents(videos: Sequence[Video], store: _Workshop, about: dict) -> dict:
-    """The index, without its checksum. Videos stand in the order of the source, whatever order they were decoded in."""
+    """The index, without its checksum. Videos stand in the order of the source, whatever order they were
+    decoded in.
+    """
     kept, left_out = [], []
     for video in videos:
         record = store.records.get(video.name)
@@ -119,18 +158,27 @@ def _contents(videos: Sequence[Video], store: _Workshop, about: dict) -> dict:
             left_out.append([video.name, record["left_out"], record["stamp"]])
         elif record is not None:
             kept.append((video, record))
-    folds = sorted({fold for video, _ in kept if isinstance(video.split, Mapping) for fold in video.split}) or [""]
+    folds = sorted(
+        {fold for video, _ in kept if isinstance(video.split, Mapping) for fold in video.split}
+    ) or [""]
     number = {label: i for i, label in enumerate(about["classes"])}
-    columns: dict = {key: [record[key] for _, record in kept] for key in ("name", "stamp", "shard", "start", "count")}
+    columns: dict = {
+        key: [record[key] for _, record in kept] for key in ("name", "stamp", "shard", "start", "count")
+    }
     columns["class"] = [number.get(video.label, -1) for video, _ in kept]
     columns["group"] = [video.group for video, _ in kept]
-    columns["split"] = {fold: [v.split.get(fold, "") if isinstance(v.split, Mapping) else v.split for v, _ in kept] for fold in folds}
+    columns["split"] = {
+        fold: [v.split.get(fold, "") if isinstance(v.split, Mapping) else v.split for v, _ in kept]
+        for fold in folds
+    }
     shards = {str(k): entry for k, entry in sorted(store.shards.items())}
     return dict(format=FORMAT, **about, shards=shards, videos=columns, left_out=left_out)
 
 
 def _digest(index: dict) -> str:
-    return hashlib.sha256(json.dumps({k: v for k, v in index.items() if k != "checksum"}, sort_keys=True).encode()).hexdigest()
+    return hashlib.sha256(
+        json.dumps({k: v for k, v in index.items() if k != "checksum"}, sort_keys=True).encode()
+    ).hexdigest()
 
 
 def read_index(folder: str | Path) -> dict | None:
@@ -148,7 +196,9 @@ def is_prepared(folder: str | Path) -> bool:
 
 
 def damaged(folder: str | Path, index: dict, *, thorough: bool = False) -> dict[str, str]:
-    """Which files of a folder of prepared clips are damaged, and why. thorough: also compare checksums, which reads everything."""
+    """Which files of a folder of prepared clips are damaged, and why. thorough: also compare checksums, which
+    reads everything.
+    """
     found = {}
     for number, entry in index["shards"].items():
         for file, wrong in _wrong_with(Path(folder), int(number), entry, index, thorough).items():
@@ -162,9 +212,13 @@ def shard_file(folder: Path, number: int, track: str = "frames") -> Path:
 
 
 def _tracks(settings: Mapping) -> dict[str, tuple[int, ...]]:
-    """Height and width of the "frames", and samples of "sound" that belong to one, of an index or of its settings."""
+    """Height and width of the "frames", and samples of "sound" that belong to one, of an index or of its
+    settings.
+    """
     tracks = {"frames": tuple(settings["size"])}
-    return tracks | {"sound": (round(settings["rate"] / settings["fps"]),)} if settings.get("rate") else tracks
+    return (
+        tracks | {"sound": (round(settings["rate"] / settings["fps"]),)} if settings.get("rate") else tracks
+    )
 
 
 def _bytes(track: str, size: Sequence[int]) -> int:
@@ -185,16 +239,24 @@ def _wrong_with(folder: Path, number: int, entry: dict, settings: Mapping, thoro
             with file.open("rb") as stream:
                 if stream.read(HEADER) != _header(entry["frames"], size, name):
                     found[file.name] = "its header has changed"
-            if file.name not in found and thorough and download.checksum(file) != entry["sha256" if name == "frames" else name]:
+            if (
+                file.name not in found
+                and thorough
+                and download.checksum(file) != entry["sha256" if name == "frames" else name]
+            ):
                 found[file.name] = "its checksum has changed"
     return found
 
 
 def _header(frames: int, size: Sequence[int], track: str = "frames") -> bytes:
-    """The header of a .npy file, always of the same length: it is written anew when the number of frames is known."""
+    """The header of a .npy file, always of the same length: it is written anew when the number of frames is
+    known.
+    """
     kind, shape = ("|u1", (frames, 3, *size)) if track == "frames" else ("<i2", (frames, *size))
     text = str({"descr": kind, "fortran_order": False, "shape": shape})
-    return b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.encode().ljust(HEADER - 11) + b"\n"
+    return (
+        b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.encode().ljust(HEADER - 11) + b"\n"
+    )
 
 
 class _Workshop:
@@ -206,7 +268,11 @@ class _Workshop:
         self.frame = sum(_bytes(*track) for track in self.tracks.items())
         self.records: dict[str, dict] = {}  # name -> where a video is, or why it is left out
         self.shards: dict[int, dict] = {}  # finished files
-        self.files, self.number, self.at = {}, -1, 0  # the files that are being written, by track, and how many frames they have
+        self.files, self.number, self.at = (
+            {},
+            -1,
+            0,
+        )  # the files that are being written, by track, and how many frames they have
         self._recall()
         self._verify()
 
@@ -237,10 +303,16 @@ class _Workshop:
                         self.records[entry["name"]] = entry
         if settings is not None and settings != self.settings:
             there, here = ({k: s[k] for k in s} for s in (settings, self.settings))
-            raise CourseError(f"{self.folder} was prepared with {there}, now it would be {here}; name another folder, or delete this one")
+            raise CourseError(
+                f"{self.folder} was prepared with {there}, now it would be {here}; name another "
+                "folder, or "
+                "delete this one"
+            )
 
     def _verify(self) -> None:
-        """Forget what is damaged, so that it is made again; bring the file that was being written back to its last whole video."""
+        """Forget what is damaged, so that it is made again; bring the file that was being written back to its
+        last whole video.
+        """
         used = sorted({r["shard"] for r in self.records.values() if "shard" in r})
         self.shards = {number: self.shards[number] for number in used if number in self.shards}
         if sum(entry["frames"] for entry in self.shards.values()) * self.frame > 1 << 30:
@@ -293,14 +365,22 @@ class _Workshop:
         """Write down what holds, and remove files that nothing refers to."""
         used = set(self.shards) | {self.number}
         for file in [*self.folder.glob("frames-*.npy*"), *self.folder.glob("sound-*.npy*")]:
-            if (number := int(file.name.partition("-")[2][:4])) not in used or (file.suffix == ".part" and number in self.shards):
+            if (number := int(file.name.partition("-")[2][:4])) not in used or (
+                file.suffix == ".part" and number in self.shards
+            ):
                 file.unlink()
         download.sweep(self.journal)
         with runtime.atomic(self.journal) as temporary:
-            lines = [dict(settings=self.settings), *self.records.values(), *(dict(file=k, **entry) for k, entry in self.shards.items())]
+            lines = [
+                dict(settings=self.settings),
+                *self.records.values(),
+                *(dict(file=k, **entry) for k, entry in self.shards.items()),
+            ]
             temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
         if self.number >= 0:
-            self.files = {name: self._part(self.number, name).open("r+b", buffering=0) for name in self.tracks}
+            self.files = {
+                name: self._part(self.number, name).open("r+b", buffering=0) for name in self.tracks
+            }
             self._back()
 
     def _back(self) -> None:
@@ -313,7 +393,13 @@ class _Workshop:
         with self.journal.open("a") as journal:
             journal.write(json.dumps(entry) + "\n")
 
-    def add(self, video: Video, stamp: int, blocks: Callable[[], Iterator[np.ndarray]], sound: Callable[[int], np.ndarray]) -> str | None:
+    def add(
+        self,
+        video: Video,
+        stamp: int,
+        blocks: Callable[[], Iterator[np.ndarray]],
+        sound: Callable[[int], np.ndarray],
+    ) -> str | None:
         """Write one video behind the last one. Returns why it is left out, or None.
 
         Args:
@@ -321,7 +407,9 @@ class _Workshop:
         """
         if not self.files:
             self.number, self.at = max([-1, *self.shards]) + 1, 0
-            self.files = {name: self._part(self.number, name).open("w+b", buffering=0) for name in self.tracks}
+            self.files = {
+                name: self._part(self.number, name).open("w+b", buffering=0) for name in self.tracks
+            }
             for name, file in self.files.items():
                 file.write(_header(0, self.tracks[name], name))
         count = 0
@@ -353,7 +441,9 @@ class _Workshop:
         try:
             _write_all(self.files[track], memoryview(np.ascontiguousarray(block)).cast("B"))
         except OSError as error:
-            raise CourseError(f"cannot write {self.files[track].name}: {error.strerror}; make room and call again") from None
+            raise CourseError(
+                f"cannot write {self.files[track].name}: {error.strerror}; make room and call again"
+            ) from None
 
     def close(self) -> None:
         """Finish the files that are being written: they get their headers and their names."""
@@ -401,9 +491,17 @@ class _Progress:
             return
         self.shown, rate = now, self.done / max(now - self.began, 1e-6)
         left = (self.total - self.done) / rate
-        text = f"{self.name}  {self.done:,} of {self.total:,} videos  {rate:.1f} a second  {left // 60:.0f}:{left % 60:02.0f} left"
-        self._say(f"\r{text:<79}" if self.live else text, end="" if self.live and self.done < self.total else "\n")
+        text = (
+            f"{self.name}  {self.done:,} of {self.total:,} videos  {rate:.1f} a second  "
+            f"{left // 60:.0f}:{left % 60:02.0f} left"
+        )
+        self._say(
+            f"\r{text:<79}" if self.live else text, end="" if self.live and self.done < self.total else "\n"
+        )
 
     def end(self, kept: int, left_out: Sequence) -> None:
         if left_out:
-            self._say(f"{self.name}: {kept:,} videos are prepared, {len(left_out):,} left out (see left_out in index.json)")
+            self._say(
+                f"{self.name}: {kept:,} videos are prepared, {len(left_out):,} left out (see left_out in "
+                "index.json)"
+            )

@@ -12,19 +12,31 @@ from sslcourse.data.clips.source import SUFFIXES
 from sslcourse.data.datasets import SPLITS
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- what data scripts share
+# ---------------------------------------------------------------------------------------------- what data
+# scripts share
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The arguments of a script that prepares videos."""
-    parser.add_argument("--size", type=int, metavar="PIXELS", help="side of the square that is cut from the centre (default: 64)")
-    parser.add_argument("--fps", type=float, metavar="N", help="frames that are kept of each second (default: 8)")
+    parser.add_argument(
+        "--size",
+        type=int,
+        metavar="PIXELS",
+        help="side of the square that is cut from the centre (default: 64)",
+    )
+    parser.add_argument(
+        "--fps", type=float, metavar="N", help="frames that are kept of each second (default: 8)"
+    )
 
 
 def command(script: str, folder: str | Path, **options) -> str:
     """What to type to prepare this folder again: the script with what differs from its defaults."""
     home = "" if Path(folder) == runtime.data_dir(script.removesuffix(".py")) else f" --to {folder}"
-    return f"python data_scripts/{script}" + home + "".join(f" --{name} {value}" for name, value in options.items())
+    return (
+        f"python data_scripts/{script}"
+        + home
+        + "".join(f" --{name} {value}" for name, value in options.items())
+    )
 
 
 def finished(folder: str | Path, size: int | tuple[int, int], fps: float | None) -> dict | None:
@@ -37,8 +49,12 @@ def finished(folder: str | Path, size: int | tuple[int, int], fps: float | None)
 def summary(index: dict, folder: str | Path) -> dict:
     """What a data script prints: counts of videos and frames, and of every split of every fold."""
     videos = index["videos"]
-    arrays: dict = {"videos": (len(videos["name"]),), "left out": (len(index["left_out"]),), "classes": (len(index["classes"]),),
-                    "frames": (sum(videos["count"]), 3, *index["size"])}  # fmt: skip
+    arrays: dict = {
+        "videos": (len(videos["name"]),),
+        "left out": (len(index["left_out"]),),
+        "classes": (len(index["classes"]),),
+        "frames": (sum(videos["count"]), 3, *index["size"]),
+    }
     for fold, parts in videos["split"].items():
         for part in SPLITS:
             if part in parts:
@@ -47,7 +63,8 @@ def summary(index: dict, folder: str | Path) -> dict:
 
 
 def by_file_name(names: Iterable[str], where: str, wanted: Collection[str]) -> dict[str, str]:
-    """{file name in small letters: path} of the videos among the paths; lists and archives do not agree about capitals.
+    """{file name in small letters: path} of the videos among the paths; lists and archives do not agree about
+    capitals.
 
     Raises:
         CourseError: a video stands there twice, or one of those wanted is not there.
@@ -61,6 +78,9 @@ def by_file_name(names: Iterable[str], where: str, wanted: Collection[str]) -> d
             raise CourseError(f"{where} holds {base!r} twice; is it the published one?")
         found[base] = name
     if missing := [base for base in wanted if base not in found]:
-        raise CourseError(f"{len(missing):,} of the {len(wanted):,} videos are missing, such as {missing[0]}; is {where} whole?")
+        raise CourseError(
+            f"{len(missing):,} of the {len(wanted):,} videos are missing, such as {missing[0]}; is "
+            f"{where} "
+            "whole?"
+        )
     return found
-

@@ -18,17 +18,26 @@ from sslcourse.runtime.errors import CourseError
 
 UNPACK_LIMIT = 20 * 10**9  # bytes; the largest data set of the course unpacks to 3.2 GB
 MEMBER_LIMIT = 1_000_000  # files in one archive
-BROKEN_ARCHIVE = (tarfile.TarError, zipfile.BadZipFile, gzip.BadGzipFile, zlib.error, EOFError, RuntimeError,
-                  NotImplementedError)  # fmt: skip
+BROKEN_ARCHIVE = (
+    tarfile.TarError,
+    zipfile.BadZipFile,
+    gzip.BadGzipFile,
+    zlib.error,
+    EOFError,
+    RuntimeError,
+    NotImplementedError,
+)
 
 
 # ---------------------------------------------------------------------------------------------- archives
 
 
 def members(archive: str | Path, wanted: Collection[str]) -> Iterator[tuple[str, int, BinaryIO]]:
-    """The wanted regular files of a tar(.gz, .bz2, .xz) or zip archive, as (name, size in bytes, stream), in its order.
+    """The wanted regular files of a tar(.gz, .bz2, .xz) or zip archive, as (name, size in bytes, stream), in
+    its order.
 
-    Nothing is written to disk, so no archive can write where it should not. Read a stream before asking for the next.
+    Nothing is written to disk, so no archive can write where it should not. Read a stream before asking for
+    the next.
 
     Args:
         wanted: names without folders. All of them must come, each once.
@@ -50,13 +59,16 @@ def members(archive: str | Path, wanted: Collection[str]) -> Iterator[tuple[str,
 
 
 def unpack(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT) -> Path:
-    """Unpack a tar(.gz, .bz2, .xz), a zip or a single gz file into a new folder, which appears once it is complete.
+    """Unpack a tar(.gz, .bz2, .xz), a zip or a single gz file into a new folder, which appears once it is
+    complete.
 
-    Only plain files and folders are written, with plain permissions. A member that is absolute, has `..`, is a device
-    or a link (of whatever aim: chains of links are how archives break out) stops the unpacking, and nothing remains.
+    Only plain files and folders are written, with plain permissions. A member that is absolute, has `..`, is
+    a device or a link (of whatever aim: chains of links are how archives break out) stops the unpacking, and
+    nothing remains.
 
     Args:
-        folder: must not exist yet, or be empty. An existing one is complete, so callers can ask `folder.is_dir()`.
+        folder: must not exist yet, or be empty. An existing one is complete, so callers can ask
+            `folder.is_dir()`.
         limit: bytes that the unpacked files may have together.
 
     Returns:
@@ -67,7 +79,9 @@ def unpack(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT
     """
     archive, folder = Path(archive), Path(folder)
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CourseError(f"{folder} exists already; delete it to unpack {archive.name} again, or name another folder")
+        raise CourseError(
+            f"{folder} exists already; delete it to unpack {archive.name} again, or name another folder"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
@@ -83,7 +97,9 @@ def unpack(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT
 
 
 def sweep(path: str | Path) -> None:
-    """Remove what a killed process left beside `path` (`.NAME.*.part`). For callers that are alone in the folder."""
+    """Remove what a killed process left beside `path` (`.NAME.*.part`). For callers that are alone in the
+    folder.
+    """
     path = Path(path)
     for leftover in path.parent.glob(f".{path.name}.*.part"):
         if leftover.is_dir():
@@ -106,9 +122,13 @@ def _unpack_into(archive: Path, folder: Path, limit: int) -> None:
         with file:
             before = written
             while block := _read(archive, stream, 1 << 20):
-                written += len(block)  # counted as it comes: what an archive claims about itself proves nothing
+                written += len(
+                    block
+                )  # counted as it comes: what an archive claims about itself proves nothing
                 if written > limit:
-                    raise CourseError(f"{archive} unpacks to more than {limit:,} bytes; if it should, pass limit=...")
+                    raise CourseError(
+                        f"{archive} unpacks to more than {limit:,} bytes; if it should, pass limit=..."
+                    )
                 file.write(block)
         if size >= 0 and written - before != size:
             raise CourseError(f"{archive} is damaged: {name!r} is cut short; delete it and fetch it again")
@@ -117,10 +137,13 @@ def _unpack_into(archive: Path, folder: Path, limit: int) -> None:
 def safe_parts(archive: Path, name: str) -> list[str]:
     """The parts of a member's name; CourseError when it would leave its folder."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    absolute = name.startswith(("/", "\\")) or (parts and ":" in parts[0])  # C:\ and alternate streams of Windows
+    absolute = name.startswith(("/", "\\")) or (
+        parts and ":" in parts[0]
+    )  # C:\ and alternate streams of Windows
     if absolute or ".." in parts or "\0" in name or not parts:
         raise CourseError(
-            f"{archive} is unsafe: its member {name!r} would be written outside of its folder. Nothing was unpacked; "
+            f"{archive} is unsafe: its member {name!r} would be written outside of its folder. Nothing was "
+            "unpacked; "
             "fetch the archive from its authors"
         )
     return parts
@@ -137,12 +160,15 @@ def read_exactly(stream: BinaryIO, size: int, name: str) -> bytes:
     """`size` bytes of a stream of `members`. CourseError when it ends early or is damaged."""
     data = _read(Path(name), stream, size)
     if len(data) != size:
-        raise CourseError(f"{name} ends {size - len(data):,} bytes early; delete its archive and fetch it again")
+        raise CourseError(
+            f"{name} ends {size - len(data):,} bytes early; delete its archive and fetch it again"
+        )
     return data
 
 
 def _regular_files(archive: Path, skip_others: bool = False) -> Iterator[tuple[str, int, BinaryIO]]:
-    """(name, size, stream) of each regular file; size -1 where the archive does not say. Folders are passed over; links
+    """(name, size, stream) of each regular file; size -1 where the archive does not say. Folders are passed
+    over; links
     and devices too with `skip_others`, else they are refused."""
     if not archive.is_file():
         raise CourseError(f"there is no file {archive}")
@@ -202,7 +228,7 @@ def _zip_files(archive: Path, skip_others: bool) -> Iterator[tuple[str, int, Bin
 
 def not_plain(archive: Path, name: str, aim: str) -> CourseError:
     return CourseError(
-        f"{archive} is unsafe: its member {name!r} is a link{aim} or a device. Nothing was unpacked; fetch the archive "
+        f"{archive} is unsafe: its member {name!r} is a link{aim} or a device. Nothing was unpacked; fetch "
+        "the archive "
         "from its authors"
     )
-

@@ -1,4 +1,5 @@
-"""Files from the network or from the student's disk: never half a file, never a changed one, none outside its folder.
+"""Files from the network or from the student's disk: never half a file, never a changed one, none outside its
+folder.
 
     download            a file from one of several mirrors; goes on where it stopped; renamed into place once verified
     local_or_download   the same, or a file that the student already has, held to the same checksum
@@ -8,9 +9,9 @@
     download_unsigned   for the rare file that nobody publishes a checksum of: resumed, examined, and noted
     run_script          the command line that all of `data_scripts/` share
 
-While a download is under way `NAME.part` holds its bytes and `NAME.part.json` the server's version of the file. Both
-survive a crash, and the next call goes on from there. `NAME` itself exists only when its checksum has been verified.
-"""
+While a download is under way `NAME.part` holds its bytes and `NAME.part.json` the server's version of the
+file. Both survive a crash, and the next call goes on from there. `NAME` itself exists only when its checksum
+has been verified."""
 
 from __future__ import annotations
 
@@ -39,7 +40,9 @@ FRESH_STARTS = 2  # how often one mirror may send a file with a wrong checksum b
 
 @dataclass(frozen=True)
 class Remote:
-    """A file as its authors published it: name, size in bytes, and a checksum (one of the two, as hexadecimal text)."""
+    """A file as its authors published it: name, size in bytes, and a checksum (one of the two, as hexadecimal
+    text).
+    """
 
     name: str
     size: int | None = None
@@ -74,13 +77,17 @@ def mismatch(path: str | Path, *, sha256: str | None = None, md5: str | None = N
     for kind, wanted in (("sha256", sha256), ("md5", md5)):
         found = checksum(path, kind) if wanted else None
         if wanted and found != wanted.lower():
-            return f"its {kind} is {found} and should be {wanted.lower()} ({Path(path).stat().st_size:,} bytes)"
+            return (
+                f"its {kind} is {found} and should be {wanted.lower()} ({Path(path).stat().st_size:,} bytes)"
+            )
     return None
 
 
 def _need_checksum(path: str | Path, sha256: str | None, md5: str | None) -> None:
     if not (sha256 or md5):
-        raise CourseError(f"no checksum for {Path(path).name}; pass sha256=... or md5=..., else nothing is verified")
+        raise CourseError(
+            f"no checksum for {Path(path).name}; pass sha256=... or md5=..., else nothing is verified"
+        )
 
 
 # ---------------------------------------------------------------------------------------------- download
@@ -94,12 +101,24 @@ class _Hopeless(Exception):
     """This mirror will not do better."""
 
 
-def download(urls: str | Sequence[str], path: str | Path, *, sha256: str | None = None, md5: str | None = None,
-             size: int | None = None, chunk: int = 1 << 18, timeout: float = 30.0, attempts: int = 5,
-             pause: float = 1.0, quiet: bool = False) -> Path:  # fmt: skip
-    """Fetch a file, or go on with a fetch that was interrupted, and put it into place once its checksum is right.
+def download(
+    urls: str | Sequence[str],
+    path: str | Path,
+    *,
+    sha256: str | None = None,
+    md5: str | None = None,
+    size: int | None = None,
+    chunk: int = 1 << 18,
+    timeout: float = 30.0,
+    attempts: int = 5,
+    pause: float = 1.0,
+    quiet: bool = False,
+) -> Path:
+    """Fetch a file, or go on with a fetch that was interrupted, and put it into place once its checksum is
+    right.
 
-    A file that already stands at `path` is verified and kept. A second process that wants the same folder waits.
+    A file that already stands at `path` is verified and kept. A second process that wants the same folder
+    waits.
 
     Args:
         urls: one address or several mirrors (http or https), tried in this order.
@@ -116,13 +135,16 @@ def download(urls: str | Sequence[str], path: str | Path, *, sha256: str | None 
         The path.
 
     Raises:
-        CourseError: no mirror gave the right file, the disk is full or not writable, or an address is not http(s).
+        CourseError: no mirror gave the right file, the disk is full or not writable, or an address is not
+            http(s).
     """
     urls, path = [urls] if isinstance(urls, str) else list(urls), Path(path)
     _need_checksum(path, sha256, md5)
     for url in urls:
         if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-            raise CourseError(f"{url!r} is no http(s) address; for a file on this computer pass it as the local file")
+            raise CourseError(
+                f"{url!r} is no http(s) address; for a file on this computer pass it as the local file"
+            )
     with alone(path.parent):
         say = _teller(quiet)
         if path.exists():
@@ -142,19 +164,26 @@ def download(urls: str | Sequence[str], path: str | Path, *, sha256: str | None 
                 continue
             part.finish()
             return path
-    again = f"The {part.have:,} bytes that arrived are kept: do the same again to go on." if part.have else "Try later."
+    again = (
+        f"The {part.have:,} bytes that arrived are kept: do the same again to go on."
+        if part.have
+        else "Try later."
+    )
     raise CourseError(
-        f"could not download {path.name}:\n" + "\n".join(reasons) + f"\n{again} Or fetch {path.name} with a browser "
+        f"could not download {path.name}:\n"
+        + "\n".join(reasons)
+        + f"\n{again} Or fetch {path.name} with a browser "
         "and pass it as the local file (--from FILE for a data script)"
     )
 
 
 @contextlib.contextmanager
 def alone(folder: str | Path) -> Iterator[None]:
-    """One process at a time in this folder; the others wait. The lock dies with its process and leaves no file.
+    """One process at a time in this folder; the others wait. The lock dies with its process and leaves no
+    file.
 
-    Where the system has no such locks (Windows, some network folders) nobody waits; checksums still guard the result.
-    """
+    Where the system has no such locks (Windows, some network folders) nobody waits; checksums still guard the
+    result."""
     folder = Path(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -212,8 +241,16 @@ class _Part:
         self.note_path.unlink(missing_ok=True)
 
 
-def _from_mirror(url: str, part: _Part, is_right: Callable[[], bool], chunk: int, timeout: float, attempts: int,
-                 pause: float, say: Callable[[str], None]) -> None:  # fmt: skip
+def _from_mirror(
+    url: str,
+    part: _Part,
+    is_right: Callable[[], bool],
+    chunk: int,
+    timeout: float,
+    attempts: int,
+    pause: float,
+    say: Callable[[str], None],
+) -> None:
     """Bring `part` to a whole and right file, or raise `_Hopeless`."""
     failures, fresh_starts, farthest = 0, 0, part.have
     while True:
@@ -237,7 +274,9 @@ def _from_mirror(url: str, part: _Part, is_right: Callable[[], bool], chunk: int
         part.clear()
         fresh_starts += 1
         if fresh_starts >= FRESH_STARTS:
-            raise _Hopeless(f"a wrong checksum, {fresh_starts} times; the server or the network changes the file")
+            raise _Hopeless(
+                f"a wrong checksum, {fresh_starts} times; the server or the network changes the file"
+            )
         say("wrong checksum; fetching it again from the start")
         failures, farthest = 0, 0
 
@@ -250,8 +289,8 @@ def _transfer(url: str, part: _Part, chunk: int, timeout: float, say: Callable[[
     headers = {"User-Agent": "sslcourse", "Accept-Encoding": "identity"}
     if start:
         headers["Range"] = f"bytes={start}-"
-        # "Send the rest if this is still your file, else all of it." Only the mirror that it came from can answer that;
-        # another mirror is asked for the rest without condition, and the checksum judges.
+        # "Send the rest if this is still your file, else all of it." Only the mirror that it came from can
+        # answer that; another mirror is asked for the rest without condition, and the checksum judges.
         if part.note.get("validator") and part.note.get("url") == url:
             headers["If-Range"] = part.note["validator"]
     try:
@@ -286,7 +325,8 @@ def _past_the_end(headers, part: _Part) -> None:
 
 
 def _prepare_part(url: str, response, part: _Part, start: int) -> tuple[int | None, bool]:
-    """Make the part fit the answer. Returns the position at which the body ends (None: unknown), and whether a body of
+    """Make the part fit the answer. Returns the position at which the body ends (None: unknown), and whether
+    a body of
     unknown length may be taken for whole when the connection closes."""
     tag, length = response.headers.get("ETag"), response.headers.get("Content-Length", "")
     validator = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
@@ -294,7 +334,9 @@ def _prepare_part(url: str, response, part: _Part, start: int) -> tuple[int | No
     if response.status == 206:
         first, total = _content_range(response.headers.get("Content-Range", ""))
         same_mirror = part.note.get("url") == url
-        changed = same_mirror and part.note.get("validator") and validator and part.note["validator"] != validator
+        changed = (
+            same_mirror and part.note.get("validator") and validator and part.note["validator"] != validator
+        )
         if first != start or changed or (part.total and total and total != part.total):
             part.clear()
             raise _Broken("the server sent another part, or another version of the file")
@@ -308,11 +350,13 @@ def _prepare_part(url: str, response, part: _Part, start: int) -> tuple[int | No
 
 
 def _content_range(text: str) -> tuple[int | None, int | None]:
-    """"bytes 100-199/200" -> (100, 200); None where the server says nothing or nonsense."""
+    """ "bytes 100-199/200" -> (100, 200); None where the server says nothing or nonsense."""
     unit, _, rest = text.strip().partition(" ")
     span, _, total = rest.partition("/")
     first = span.partition("-")[0]
-    return (int(first) if unit == "bytes" and first.isdigit() else None), (int(total) if total.isdigit() else None)
+    return (int(first) if unit == "bytes" and first.isdigit() else None), (
+        int(total) if total.isdigit() else None
+    )
 
 
 def _append(response, part: _Part, end: int | None, chunk: int, say: Callable[[str], None]) -> None:
@@ -333,7 +377,9 @@ def _append(response, part: _Part, end: int | None, chunk: int, say: Callable[[s
             try:
                 at += file.write(block)
             except OSError as error:
-                raise CourseError(f"cannot write {part.path}: {error.strerror}; make room and call again") from None
+                raise CourseError(
+                    f"cannot write {part.path}: {error.strerror}; make room and call again"
+                ) from None
             progress.show(at)
             if part.size and at > part.size:
                 break  # more than the whole file: the checksum will refuse it
@@ -345,7 +391,8 @@ def need_space(folder: Path, size: int) -> None:
     free = shutil.disk_usage(folder).free
     if size > free:
         raise CourseError(
-            f"{folder} needs {size / 1e6:,.0f} MB more and has {free / 1e6:,.0f} MB free; make room there, or name "
+            f"{folder} needs {size / 1e6:,.0f} MB more and has {free / 1e6:,.0f} MB free; make room there, "
+            "or name "
             "another folder (--to FOLDER, or the environment variable SSLCOURSE_DATA)"
         )
 
@@ -380,7 +427,10 @@ class _Progress:
         text = f"\r{self.name}  {at / 1e6:.1f}"
         if self.total:
             left = max(0, self.total - at) / max(rate, 1.0)
-            text += f" of {self.total / 1e6:.1f} MB  {rate / 1e6:.1f} MB/s  {left // 60:.0f}:{left % 60:02.0f} left"
+            text += (
+                f" of {self.total / 1e6:.1f} MB  {rate / 1e6:.1f} MB/s  "
+                f"{left // 60:.0f}:{left % 60:02.0f} left"
+            )
         else:
             text += f" MB  {rate / 1e6:.1f} MB/s"
         self.say(f"{text:<79}", end=end)
@@ -389,12 +439,20 @@ class _Progress:
         self.show(at, end="\n")
 
 
-# ---------------------------------------------------------------------------------------------- the student's own file
+# ---------------------------------------------------------------------------------------------- the student's
+# own file
 
 
-def local_or_download(local: str | Path | None, urls: str | Sequence[str], path: str | Path, *,
-                      sha256: str | None = None, md5: str | None = None, size: int | None = None,
-                      **options) -> Path:  # fmt: skip
+def local_or_download(
+    local: str | Path | None,
+    urls: str | Sequence[str],
+    path: str | Path,
+    *,
+    sha256: str | None = None,
+    md5: str | None = None,
+    size: int | None = None,
+    **options,
+) -> Path:
     """The student's file where there is one, verified and left where it is; else `download(urls, path, ...)`.
 
     Args:
@@ -411,25 +469,39 @@ def local_or_download(local: str | Path | None, urls: str | Sequence[str], path:
     file = local / path.name if local.is_dir() else local
     source = urls if isinstance(urls, str) else urls[0]
     if not file.is_file():
-        raise CourseError(f"there is no file {file}; fetch {path.name} from {source} and pass that file or its folder")
+        raise CourseError(
+            f"there is no file {file}; fetch {path.name} from {source} and pass that file or its folder"
+        )
     if wrong := mismatch(file, sha256=sha256, md5=md5):
         expected = f", of {size:,} bytes" if size else ""
         raise CourseError(
-            f"{file} is not the file that was published: {wrong}. It may be incomplete or another version. Fetch "
+            f"{file} is not the file that was published: {wrong}. It may be incomplete or another version. "
+            "Fetch "
             f"{path.name}{expected} again from {source}, or leave the local file out to download it"
         )
     return file
 
 
-# ---------------------------------------------------------------------------------------------- files without a published checksum
+# ---------------------------------------------------------------------------------------------- files without
+# a published checksum
 
 
-def download_unsigned(urls: str | Sequence[str], path: str | Path, examine: Callable[[Path], str | None], *, chunk: int = 1 << 18,
-                      timeout: float = 30.0, attempts: int = 5, pause: float = 1.0, quiet: bool = False) -> Path:  # fmt: skip
+def download_unsigned(
+    urls: str | Sequence[str],
+    path: str | Path,
+    examine: Callable[[Path], str | None],
+    *,
+    chunk: int = 1 << 18,
+    timeout: float = 30.0,
+    attempts: int = 5,
+    pause: float = 1.0,
+    quiet: bool = False,
+) -> Path:
     """Fetch a file as `download` does, resumed too, although nobody publishes its checksum.
 
-    All that can be known is that the server sent as much as it announced and that `examine` finds nothing wrong. What arrived is noted
-    in `NAME.note.json` (address, bytes, sha256), and from then on the file is held to that note.
+    All that can be known is that the server sent as much as it announced and that `examine` finds nothing
+    wrong. What arrived is noted in `NAME.note.json` (address, bytes, sha256), and from then on the file is
+    held to that note.
 
     Args:
         examine: path of the file -> what is wrong with it in half a sentence, or None.
@@ -450,18 +522,29 @@ def download_unsigned(urls: str | Sequence[str], path: str | Path, examine: Call
         part, reasons = _Part(path, None), []
         for url in urls:
             try:
-                _from_mirror(url, part, lambda: examine(part.path) is None, chunk, timeout, attempts, pause, say)
+                _from_mirror(
+                    url, part, lambda: examine(part.path) is None, chunk, timeout, attempts, pause, say
+                )
             except _Hopeless as error:
                 reasons.append(f"  {url}: {error}")
                 say(reasons[-1].strip())
                 continue
-            found = dict(url=url, bytes=part.have, sha256=checksum(part.path), note="nobody publishes a checksum of this file: this is what arrived")
+            found = dict(
+                url=url,
+                bytes=part.have,
+                sha256=checksum(part.path),
+                note="nobody publishes a checksum of this file: this is what arrived",
+            )
             with runtime.atomic(note) as temporary:
                 temporary.write_text(json.dumps(found, indent=1))
             part.finish()
             return path
-    raise CourseError(f"could not download {path.name}:\n" + "\n".join(reasons) + f"\nDo the same again to go on, or fetch {path.name} with a "
-                      "browser and pass it as the local file (--from FILE for a data script)")  # fmt: skip
+    raise CourseError(
+        f"could not download {path.name}:\n"
+        + "\n".join(reasons)
+        + f"\nDo the same again to go on, or fetch {path.name} with a "
+        "browser and pass it as the local file (--from FILE for a data script)"
+    )
 
 
 def _differs_from_note(path: Path, note: Path) -> str | None:

@@ -23,7 +23,8 @@ from sslcourse.runtime.errors import CourseError
 
 
 def rar_programs() -> list[str]:
-    """Paths of the installed programs that read .rar, the most faithful first: the format is closed, and Python cannot read it.
+    """Paths of the installed programs that read .rar, the most faithful first: the format is closed, and
+    Python cannot read it.
 
     Raises:
         CourseError: there is none; the message says what to install.
@@ -31,11 +32,20 @@ def rar_programs() -> list[str]:
     found = [path for path in map(shutil.which, ("unrar", "unar", "bsdtar")) if path]
     if (tar := shutil.which("tar")) and not found:  # on macOS and Windows `tar` is bsdtar
         with contextlib.suppress(OSError):
-            if "bsdtar" in subprocess.run([tar, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL).stdout:
+            if (
+                "bsdtar"
+                in subprocess.run(
+                    [tar, "--version"], capture_output=True, text=True, stdin=subprocess.DEVNULL
+                ).stdout
+            ):
                 found.append(tar)
     if not found:
-        raise CourseError("no program here unpacks .rar archives; install one of unrar, unar and bsdtar, such as: sudo apt install "
-                          "libarchive-tools (Debian, Ubuntu, Colab: it has bsdtar), brew install unar (macOS), conda install libarchive")  # fmt: skip
+        raise CourseError(
+            "no program here unpacks .rar archives; install one of unrar, unar and bsdtar, such as: sudo "
+            "apt install "
+            "libarchive-tools (Debian, Ubuntu, Colab: it has bsdtar), brew install unar (macOS), conda "
+            "install libarchive"
+        )
     return found
 
 
@@ -43,20 +53,32 @@ def _rar_commands(program: str, archive: Path, folder: Path) -> tuple[list[str],
     """How to list an archive, how to unpack it, and how many lines of the list are no names."""
     kind = Path(program).stem
     if kind == "unrar":
-        return [program, "lb", "-p-", "--", str(archive)], [program, "x", "-p-", "-o-", "-idq", "--", str(archive), f"{folder}{os.sep}"], 0
+        return (
+            [program, "lb", "-p-", "--", str(archive)],
+            [program, "x", "-p-", "-o-", "-idq", "--", str(archive), f"{folder}{os.sep}"],
+            0,
+        )
     if kind == "unar":
         lister = shutil.which("lsar") or str(Path(program).with_name("lsar"))
-        return [lister, "-p", "", str(archive)], [program, "-q", "-D", "-s", "-p", "", "-o", str(folder), str(archive)], 1
+        return (
+            [lister, "-p", "", str(archive)],
+            [program, "-q", "-D", "-s", "-p", "", "-o", str(folder), str(archive)],
+            1,
+        )
     return [program, "-tf", str(archive)], [program, "-xf", str(archive), "-C", str(folder)], 0
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess:
     environment = {**os.environ, "LC_ALL": "C.UTF-8"}  # names beyond ASCII
-    return subprocess.run(command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, env=environment)
+    return subprocess.run(
+        command, capture_output=True, text=True, errors="replace", stdin=subprocess.DEVNULL, env=environment
+    )
 
 
 def examine_rar(archive: Path) -> str | None:
-    """What is wrong with a .rar archive as far as its beginning and its table of contents tell; None if nothing is."""
+    """What is wrong with a .rar archive as far as its beginning and its table of contents tell; None if
+    nothing is.
+    """
     with open(archive, "rb") as file:
         if file.read(6) != b"Rar!\x1a\x07":
             return "it does not begin like a .rar archive"
@@ -68,11 +90,11 @@ def examine_rar(archive: Path) -> str | None:
 
 
 def rar_table(archive: str | Path) -> list[tuple[int, int | None]] | None:
-    """(bytes, CRC-32 or None) of every file in a .rar archive of version 4 or 5, from its headers; None where they cannot be followed
-    (encrypted, in several volumes, cut short).
+    """(bytes, CRC-32 or None) of every file in a .rar archive of version 4 or 5, from its headers; None where
+    they cannot be followed (encrypted, in several volumes, cut short).
 
-    Unpacking needs a program, but programs differ: libarchive does not compare the checksums of files that are stored uncompressed.
-    """
+    Unpacking needs a program, but programs differ: libarchive does not compare the checksums of files that
+    are stored uncompressed."""
     archive = Path(archive)
     try:
         with open(archive, "rb") as file:
@@ -86,7 +108,9 @@ def rar_table(archive: str | Path) -> list[tuple[int, int | None]] | None:
 
 
 def _rar4_table(file: BinaryIO, end: int) -> list[tuple[int, int | None]] | None:
-    """Blocks of: checksum, kind, flags, size of the header, then in a file's header packed and unpacked size, system, CRC, and so on."""
+    """Blocks of: checksum, kind, flags, size of the header, then in a file's header packed and unpacked size,
+    system, CRC, and so on.
+    """
     found = []
     while True:
         at = file.tell()
@@ -172,23 +196,27 @@ def _not_the_table(folder: Path, table: Sequence[tuple[int, int | None]]) -> str
 
 
 def unrar(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT) -> Path:
-    """Unpack a .rar archive into a new folder, which appears once it is complete and has the sizes and CRC-32 that the archive lists.
+    """Unpack a .rar archive into a new folder, which appears once it is complete and has the sizes and CRC-32
+    that the archive lists.
 
-    As for `unpack`, nothing may leave the folder and only plain files and folders are accepted: names are read before anything is
-    written, and what was written is examined before the folder gets its name.
+    As for `unpack`, nothing may leave the folder and only plain files and folders are accepted: names are
+    read before anything is written, and what was written is examined before the folder gets its name.
 
     Args:
         folder: must not exist yet, or be empty.
         limit: bytes that the unpacked files may have together.
 
     Raises:
-        CourseError: no program is there, the archive is damaged, unsafe or too large, or the folder is not empty.
+        CourseError: no program is there, the archive is damaged, unsafe or too large, or the folder is not
+            empty.
     """
     archive, folder = Path(archive), Path(folder)
     if not archive.is_file():
         raise CourseError(f"there is no file {archive}")
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
-        raise CourseError(f"{folder} exists already; delete it to unpack {archive.name} again, or name another folder")
+        raise CourseError(
+            f"{folder} exists already; delete it to unpack {archive.name} again, or name another folder"
+        )
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder)
     reasons = []
@@ -206,7 +234,10 @@ def unrar(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT)
             return folder
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    raise CourseError(f"{archive} is damaged, or of a kind that no program here can read ({'; '.join(reasons)}); fetch it again, or install unrar")
+    raise CourseError(
+        f"{archive} is damaged, or of a kind that no program here can read ({'; '.join(reasons)}); fetch "
+        "it again, or install unrar"
+    )
 
 
 def _unrar_into(program: str, archive: Path, folder: Path, limit: int) -> str | None:
@@ -234,4 +265,3 @@ def _unrar_into(program: str, archive: Path, folder: Path, limit: int) -> str | 
         raise CourseError(f"{archive} unpacks to more than {limit:,} bytes; if it should, pass limit=...")
     table = rar_table(archive)
     return _not_the_table(folder, table) if table else None if written else "nothing came out of it"
-

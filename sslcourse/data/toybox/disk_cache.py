@@ -1,8 +1,8 @@
-"""What the toybox has drawn, kept on disk: written whole or not at all, checked when it is read, and drawn again where it is damaged.
+"""What the toybox has drawn, kept on disk: written whole or not at all, checked when it is read, and drawn
+again where it is damaged.
 
-The folder's name holds a digest of the code that draws. A number that somebody must remember to raise would be forgotten, and then
-results would be measured on pictures and sounds that this code no longer makes.
-"""
+The folder's name holds a digest of the code that draws. A number that somebody must remember to raise would
+be forgotten, and then results would be measured on pictures and sounds that this code no longer makes."""
 
 from __future__ import annotations
 
@@ -33,13 +33,16 @@ def place(kind: str, name: str) -> Path:
     return runtime.cache_dir("toybox", f"{kind}-{drawn_by()}", f"{name}.npz")
 
 
-def arrays(path: Path, shapes: Mapping[str, Sequence[int]], make: Callable[[], Arrays], cache: bool = True) -> dict[str, np.ndarray]:
+def arrays(
+    path: Path, shapes: Mapping[str, Sequence[int]], make: Callable[[], Arrays], cache: bool = True
+) -> dict[str, np.ndarray]:
     """Arrays by name, from the file or made anew.
 
     Args:
         path: a .npz file, which checks its own bytes; see `place`.
         shapes: what must be in the file, and how large it must be; further arrays may stand beside.
-        make: called where there is no such file, where it is damaged (which is said on standard error), or without `cache`.
+        make: called where there is no such file, where it is damaged (which is said on standard error), or
+            without `cache`.
         cache: read and write the file. A disk that is full or closed is told, and does not end the lesson.
     """
     if cache and path.exists():
@@ -58,5 +61,8 @@ def arrays(path: Path, shapes: Mapping[str, Sequence[int]], make: Callable[[], A
             with runtime.atomic(path) as temporary, open(temporary, "wb") as file:
                 np.savez(file, **made)
         except OSError as error:
-            print(f"what was drawn could not be cached in {path.parent} ({error}); going on without", file=sys.stderr)
+            print(
+                f"what was drawn could not be cached in {path.parent} ({error}); going on without",
+                file=sys.stderr,
+            )
     return made

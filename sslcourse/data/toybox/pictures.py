@@ -15,9 +15,8 @@ What the default pictures are worth, as `sslcourse evaluate --calibration` print
     pixels, background 1      0.208 ± 0.008  0.161 ± 0.011        -
     SimCLR, background 1      0.421 ± 0.017  0.486 ± 0.016       34
 
-Test split of 2,000 pictures, 6,000 to train on; mean and standard deviation over three seeds, each with a world, weights and views of its own; most
-seconds of training on one CPU thread (bf16, channels_last).
-"""
+Test split of 2,000 pictures, 6,000 to train on; mean and standard deviation over three seeds, each with a
+world, weights and views of its own; most seconds of training on one CPU thread (bf16, channels_last)."""
 
 from __future__ import annotations
 
@@ -33,8 +32,16 @@ from sslcourse.runtime.errors import CourseError
 FACTORS = ("shape", *[n for n in world.RANGES if n != "ground"], "pattern", "ground")
 
 
-def images(train: int = 6000, validation: int = 1000, test: int = 2000, *, size: int = 32, background: float = 0.1,
-           seed: int = 0, cache: bool = True) -> Data:  # fmt: skip
+def images(
+    train: int = 6000,
+    validation: int = 1000,
+    test: int = 2000,
+    *,
+    size: int = 32,
+    background: float = 0.1,
+    seed: int = 0,
+    cache: bool = True,
+) -> Data:
     """Pictures of the toybox's ten solids, in three splits that share no scene.
 
     Args:
@@ -44,9 +51,9 @@ def images(train: int = 6000, validation: int = 1000, test: int = 2000, *, size:
         seed: of the world: another seed, other scenes.
         cache: keep the rendered pictures on disk (`SSLCOURSE_CACHE`).
 
-    Returns:
-        `Data` whose samples carry the class (`label`, the solid's shape), all factors, and in each batch `mask` (H, W) and, but for the
-        test split, `caption` (8, 16): several captions as tokens, see `sslcourse.data.captions`.
+    Returns: `Data` whose samples carry the class (`label`, the solid's shape), all factors, and in each batch
+        `mask` (H, W) and, but for the test split, `caption` (8, 16): several captions as tokens, see
+        `sslcourse.data.captions`.
     """
     from sslcourse.data import captions  # which are made of the words of this module
 
@@ -58,13 +65,25 @@ def images(train: int = 6000, validation: int = 1000, test: int = 2000, *, size:
         extra = {"mask": mask}
         if split != "test":  # a caption names the class, and the labels of the test split are sealed
             extra["caption"] = captions.draw(columns, seed=seed)
-        parts.append(Samples(image, scene["shape"], classes=world.SHAPES, factors=columns, factor_names=kinds(),
-                             extra=extra, split=split, name=_name(background)))  # fmt: skip
+        parts.append(
+            Samples(
+                image,
+                scene["shape"],
+                classes=world.SHAPES,
+                factors=columns,
+                factor_names=kinds(),
+                extra=extra,
+                split=split,
+                name=_name(background),
+            )
+        )
     return Data(*parts)
 
 
 def kinds() -> dict[str, tuple[str, ...] | float]:
-    """What kind of factor each one is: names of its values, a full turn (an angle), or nothing (a plain number)."""
+    """What kind of factor each one is: names of its values, a full turn (an angle), or nothing (a plain
+    number).
+    """
     return {**world.CATEGORIES, **world.ANGLES}
 
 
@@ -78,7 +97,9 @@ def _rendered(scene, n, seed, split, size, background, cache) -> tuple[Tensor, T
         return {"image": image.numpy(), "mask": np.packbits(mask.numpy())}
 
     path = disk_cache.place("pictures", f"{split}-{n}-seed{seed}-{size}px-bg{background:g}")
-    found = disk_cache.arrays(path, {"image": (n, 3, size, size), "mask": (-(-n * size * size // 8),)}, draw, cache)
+    found = disk_cache.arrays(
+        path, {"image": (n, 3, size, size), "mask": (-(-n * size * size // 8),)}, draw, cache
+    )
     mask = np.unpackbits(found["mask"], count=n * size * size).reshape(n, size, size).astype(bool)
     return torch.from_numpy(found["image"]), torch.from_numpy(mask)
 
@@ -92,7 +113,9 @@ def caption(scene: dict[str, Tensor], i: int, leave_out: tuple[str, ...] = ()) -
     """
     unknown = set(leave_out) - {"size", "hue", "shape", "pattern", "place"}
     if unknown:
-        raise CourseError(f"a caption has no part {sorted(unknown)[0]!r}; it has size, hue, shape, pattern and place")
+        raise CourseError(
+            f"a caption has no part {sorted(unknown)[0]!r}; it has size, hue, shape, pattern and place"
+        )
     words = ["a"]
     if "size" not in leave_out:
         low, high = world.RANGES["size"]

@@ -1,9 +1,10 @@
-"""What Audio-Visual Temporal Synchronization (arXiv:1807.00230) claims, and six trainings a seed to decide it.
+"""What Audio-Visual Temporal Synchronization (arXiv:1807.00230) claims, and six trainings a seed to decide
+it.
 
-All have the same networks and the same number of steps on scenes of the toybox. Pairs are judged by balanced accuracy on films of the test split,
-the threshold from the other half, one kind of negative at a time (chance 1/2); features by a linear SVM on crops of frozen features, event class,
-200 test films. The paper fine-tunes on UCF101 and HMDB51 and has its SVM on ESC-50 and DCASE.
-"""
+All have the same networks and the same number of steps on scenes of the toybox. Pairs are judged by balanced
+accuracy on films of the test split, the threshold from the other half, one kind of negative at a time (chance
+1/2); features by a linear SVM on crops of frozen features, event class, 200 test films. The paper fine-tunes
+on UCF101 and HMDB51 and has its SVM on ESC-50 and DCASE."""
 
 from __future__ import annotations
 
@@ -39,15 +40,16 @@ def scenes(seed: int = 0) -> Data:
 
 
 def trained(variants: dict[str, dict], seed: int, data: Data, recipe: Recipe, say, features=FEATURES) -> Runs:
-    """Train each variant, judge its pairs on test films (which takes no labels), and the features of some in one opening of the test labels.
+    """Train each variant, judge its pairs on test films (which takes no labels), and the features of some in
+    one opening of the test labels.
 
     Args:
-        variants: name -> arguments of `avts.AVTS`; "films" among them is the share of the training films that is used, in as many steps;
-            "encoder" a function that makes the video network.
+        variants: name -> arguments of `avts.AVTS`; "films" among them is the share of the training films that
+            is used, in as many steps; "encoder" a function that makes the video network.
         features: names of those whose features are judged; "random" is always among them.
 
-    Returns:
-        name -> "easy", "hard", "super-hard", "offset error" (seconds), "eye", "ear", "seconds", "loss", as far as they were measured.
+    Returns: name -> "easy", "hard", "super-hard", "offset error" (seconds), "eye", "ear", "seconds", "loss",
+        as far as they were measured.
     """
     results, methods = {}, {}
     for name, arguments in variants.items():
@@ -66,13 +68,21 @@ def trained(variants: dict[str, dict], seed: int, data: Data, recipe: Recipe, sa
         found["offset error"] = synchrony.offset_error(method, data.test) / data.test.fps
         results[name] = {"loss": row["loss"], **found, "seconds": seconds}
         methods[name] = method
-        say(f"  seed {seed}  {name:<24} " + "  ".join(f"{k} {v:.3f}" for k, v in found.items()) + f"  {seconds:.0f} s")
+        say(
+            f"  seed {seed}  {name:<24} "
+            + "  ".join(f"{k} {v:.3f}" for k, v in found.items())
+            + f"  {seconds:.0f} s"
+        )
     first = next(iter(methods.values()))
     judged = {name: methods[name] for name in features if name in methods}
     judged["random"] = evaluate.random_like(first, data.train, seed)
     ears = {name: method.ear for name, method in judged.items()}
     ears["random"] = evaluate.random_like(first.ear, data.train, seed)
-    scores = synchrony.svm({**{("eye", n): m for n, m in judged.items()}, **{("ear", n): m for n, m in ears.items()}}, data, on="test")
+    scores = synchrony.svm(
+        {**{("eye", n): m for n, m in judged.items()}, **{("ear", n): m for n, m in ears.items()}},
+        data,
+        on="test",
+    )
     for (part, name), score in scores.items():
         results.setdefault(name, {})[part] = score
     for name in judged:
@@ -91,21 +101,71 @@ def above(better: str, worse: str, *keys: str):
 
 
 CLAIMS = (
-    Claim("curriculum easy", "the curriculum beats easy negatives only, on easy pairs", "section 4.1", above("curriculum", "easy only", "easy")),
-    Claim("curriculum hard", "the curriculum beats easy negatives only, on hard pairs", "section 4.1", above("curriculum", "easy only", "hard")),
-    Claim("hard first easy", "the curriculum beats hard negatives only, on easy pairs", "section 4.1", above("curriculum", "hard only", "easy")),
-    Claim("hard first hard", "the curriculum beats hard negatives only, on hard pairs", "section 4.1", above("curriculum", "hard only", "hard")),
-    Claim("eye", "its video features beat random ones", "action recognition", above("curriculum", "random", "eye")),
-    Claim("ear", "its audio features beat random ones under the same SVM", "sound classification; asked for by a reviewer",
-          above("curriculum", "random", "ear")),
-    Claim("meaning", "the curriculum's video features say more of the event than those from hard negatives only", "section 4.1",
-          above("curriculum", "hard only", "eye")),
-    Claim("timing", "synchronised beats correspondence, on hard pairs", "against Look, Listen and Learn",
-          above("curriculum", "correspondence", "hard")),
-    Claim("offset", "synchronised finds how late a sound is with less error than correspondence", "against Look, Listen and Learn",
-          above("correspondence", "curriculum", "offset error"), "seconds"),
-    Claim("margin", "the margin loss beats cross-entropy on both embeddings, on easy and hard pairs", "choice of the loss",
-          above("curriculum", "cross-entropy", "easy", "hard")),
-    Claim("films", "four times as many films are better at as many steps, on easy and hard pairs", "Kinetics against AudioSet",
-          above("curriculum", "a quarter of the films", "easy", "hard")),
-)  # fmt: skip
+    Claim(
+        "curriculum easy",
+        "the curriculum beats easy negatives only, on easy pairs",
+        "section 4.1",
+        above("curriculum", "easy only", "easy"),
+    ),
+    Claim(
+        "curriculum hard",
+        "the curriculum beats easy negatives only, on hard pairs",
+        "section 4.1",
+        above("curriculum", "easy only", "hard"),
+    ),
+    Claim(
+        "hard first easy",
+        "the curriculum beats hard negatives only, on easy pairs",
+        "section 4.1",
+        above("curriculum", "hard only", "easy"),
+    ),
+    Claim(
+        "hard first hard",
+        "the curriculum beats hard negatives only, on hard pairs",
+        "section 4.1",
+        above("curriculum", "hard only", "hard"),
+    ),
+    Claim(
+        "eye",
+        "its video features beat random ones",
+        "action recognition",
+        above("curriculum", "random", "eye"),
+    ),
+    Claim(
+        "ear",
+        "its audio features beat random ones under the same SVM",
+        "sound classification; asked for by a reviewer",
+        above("curriculum", "random", "ear"),
+    ),
+    Claim(
+        "meaning",
+        "the curriculum's video features say more of the event than those from hard negatives only",
+        "section 4.1",
+        above("curriculum", "hard only", "eye"),
+    ),
+    Claim(
+        "timing",
+        "synchronised beats correspondence, on hard pairs",
+        "against Look, Listen and Learn",
+        above("curriculum", "correspondence", "hard"),
+    ),
+    Claim(
+        "offset",
+        "synchronised finds how late a sound is with less error than correspondence",
+        "against Look, Listen and Learn",
+        above("correspondence", "curriculum", "offset error"),
+        "seconds",
+    ),
+    Claim(
+        "margin",
+        "the margin loss beats cross-entropy on both embeddings, on easy and hard pairs",
+        "choice of the loss",
+        above("curriculum", "cross-entropy", "easy", "hard"),
+    ),
+    Claim(
+        "films",
+        "four times as many films are better at as many steps, on easy and hard pairs",
+        "Kinetics against AudioSet",
+        above("curriculum", "a quarter of the films", "easy", "hard"),
+    ),
+)

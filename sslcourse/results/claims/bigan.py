@@ -1,8 +1,8 @@
 """What BiGAN claims of its features (arXiv:1605.09782), and six networks a seed to decide it.
 
-The equivalence is claimed within a margin that was fixed before the first run: level means that the mean of the baselines is at most so far
-away. The paper trains for days what is trained here for seconds; the game is the slowest of all to begin.
-"""
+The equivalence is claimed within a margin that was fixed before the first run: level means that the mean of
+the baselines is at most so far away. The paper trains for days what is trained here for seconds; the game is
+the slowest of all to begin."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ from sslcourse.transforms import augment
 
 RECIPE = bigan.COURSE.but(epochs=4)
 PICTURES = 3000
-MARGIN = 0.03  # of accuracy: the paper's own rows on MNIST lie within half a hundredth, those on photographs within one of each other
+# of accuracy: the paper's own rows on MNIST lie within half a hundredth, those on photographs within one of
+# each other
+MARGIN = 0.03
 BASELINES = ("D", "latent regressor", "joint latent regressor", "autoencoder, l2", "autoencoder, l1")
 
 
@@ -72,10 +74,25 @@ def _level(r: Runs) -> float:
 CLAIMS = (
     Claim("beats_pixels", "BiGAN's features beat the pixels", "section 4", gain("BiGAN", "pixels")),
     Claim("beats_random", "BiGAN's features beat a random encoder", "section 4", gain("BiGAN", "random")),
-    Claim("level", f"BiGAN stands level with the mean of the five baselines (within {MARGIN:g}, fixed beforehand)", "section 4.2, table 1", _level,
-          "margin left"),
-    Claim("inverts", "G(E(x)) is nearer to x than to another picture, though no loss asks for it", "section 3, figure 2",
-          lambda r: r["BiGAN"]["other"] - r["BiGAN"]["own"], "distance"),
-    Claim("pixelwise", "an autoencoder reconstructs the pixels better", "section 4.2",
-          lambda r: r["BiGAN"]["own"] - r["autoencoder, l1"]["own"], "distance"),
-)  # fmt: skip
+    Claim(
+        "level",
+        f"BiGAN stands level with the mean of the five baselines (within {MARGIN:g}, fixed beforehand)",
+        "section 4.2, table 1",
+        _level,
+        "margin left",
+    ),
+    Claim(
+        "inverts",
+        "G(E(x)) is nearer to x than to another picture, though no loss asks for it",
+        "section 3, figure 2",
+        lambda r: r["BiGAN"]["other"] - r["BiGAN"]["own"],
+        "distance",
+    ),
+    Claim(
+        "pixelwise",
+        "an autoencoder reconstructs the pixels better",
+        "section 4.2",
+        lambda r: r["BiGAN"]["own"] - r["autoencoder, l1"]["own"],
+        "distance",
+    ),
+)

@@ -1,7 +1,8 @@
-"""From the effects of a paper's claims, one per seed, to verdicts; and the runs that several papers' claims need.
+"""From the effects of a paper's claims, one per seed, to verdicts; and the runs that several papers' claims
+need.
 
-Each module beside this one holds one paper: `runs(seed)` trains what the claims compare, `CLAIMS` says what is claimed.
-"""
+Each module beside this one holds one paper: `runs(seed)` trains what the claims compare, `CLAIMS` says what
+is claimed."""
 
 from __future__ import annotations
 
@@ -27,8 +28,8 @@ Runs = dict[str, dict[str, float]]  # the results of one seed: name of a run -> 
 class Claim:
     """What a paper says, where, and the effect that decides it.
 
-    `effect` takes the results of one seed (name of a run -> its numbers) and returns a number in units of `unit`.
-    """
+    `effect` takes the results of one seed (name of a run -> its numbers) and returns a number in units of
+    `unit`."""
 
     name: str
     text: str
@@ -73,9 +74,14 @@ class Verdict:
     def row(self) -> dict:
         """For a table: claim, effect with its spread and interval, verdict."""
         low, high = self.interval
-        return {"claim": self.text, "source": self.source, "effect": f"{self.mean:+.3f} ± {self.spread:.3f}",
-                "95 % interval": f"{low:+.3f} to {high:+.3f}" if len(self.effects) > 1 else "one seed", "seeds": len(self.effects),
-                "verdict": self.verdict}  # fmt: skip
+        return {
+            "claim": self.text,
+            "source": self.source,
+            "effect": f"{self.mean:+.3f} ± {self.spread:.3f}",
+            "95 % interval": f"{low:+.3f} to {high:+.3f}" if len(self.effects) > 1 else "one seed",
+            "seeds": len(self.effects),
+            "verdict": self.verdict,
+        }
 
 
 def gain(better: str, *others: str, key: str = "linear") -> Callable[[Runs], float]:
@@ -83,7 +89,9 @@ def gain(better: str, *others: str, key: str = "linear") -> Callable[[Runs], flo
     return lambda r: r[better][key] - max(r[o][key] for o in others)
 
 
-def scored(methods: Mapping[str, nn.Module | tuple[nn.Module, features.Encode]], data: Data, reader: str) -> Runs:
+def scored(
+    methods: Mapping[str, nn.Module | tuple[nn.Module, features.Encode]], data: Data, reader: str
+) -> Runs:
     """kNN and linear probe of several trained methods on the test split, in one opening of its labels.
 
     Args:
@@ -104,7 +112,9 @@ def scored(methods: Mapping[str, nn.Module | tuple[nn.Module, features.Encode]],
 
 def papers() -> tuple[str, ...]:
     """The papers whose claims are written down: the modules of this folder."""
-    return tuple(sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name != "engine"))
+    return tuple(
+        sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name != "engine")
+    )
 
 
 def paper(name: str):
@@ -116,11 +126,15 @@ def paper(name: str):
 
 def judge(name: str, results: dict[int, Runs]) -> list[Verdict]:
     """Verdicts of all claims of a paper from the results of its seeds."""
-    return [Verdict(c.name, c.text, c.source, tuple(c.effect(results[s]) for s in sorted(results)), c.unit)
-            for c in paper(name).CLAIMS]  # fmt: skip
+    return [
+        Verdict(c.name, c.text, c.source, tuple(c.effect(results[s]) for s in sorted(results)), c.unit)
+        for c in paper(name).CLAIMS
+    ]
 
 
-def run(name: str, seeds: int = 5, *, file: str | Path | None = None, say=print, **kwargs) -> Iterator[list[Verdict]]:
+def run(
+    name: str, seeds: int = 5, *, file: str | Path | None = None, say=print, **kwargs
+) -> Iterator[list[Verdict]]:
     """Run a paper's claims, yielding the verdicts so far after each seed.
 
     Args:
@@ -137,16 +151,23 @@ def run(name: str, seeds: int = 5, *, file: str | Path | None = None, say=print,
             page = json.loads(Path(file).read_text())
             page["runs"]
         except (ValueError, KeyError, TypeError) as error:
-            raise CourseError(f"{str(file)!r} is not a file of results ({error}); delete it or name another") from error
+            raise CourseError(
+                f"{str(file)!r} is not a file of results ({error}); delete it or name another"
+            ) from error
         if page.get("paper") != name:
-            raise CourseError(f"{str(file)!r} holds results of {page.get('paper')!r}, not of {name!r}; name another file")
+            raise CourseError(
+                f"{str(file)!r} holds results of {page.get('paper')!r}, not of {name!r}; name another file"
+            )
     results = {int(s): r for s, r in page["runs"].items() if int(s) < seeds}
     for seed in range(seeds):
         if seed not in results:
             results[seed] = train(seed, say=say, **kwargs)
             page["runs"][str(seed)] = results[seed]
-            page.update(versions=checkpoints.versions(), profile=asdict(runtime.profile()),
-                        verdicts=[{**asdict(v), "verdict": v.verdict} for v in judge(name, results)])  # fmt: skip
+            page.update(
+                versions=checkpoints.versions(),
+                profile=asdict(runtime.profile()),
+                verdicts=[{**asdict(v), "verdict": v.verdict} for v in judge(name, results)],
+            )
             if file:
                 with runtime.atomic(file) as temporary:
                     temporary.write_text(json.dumps(page, indent=1) + "\n")

@@ -24,11 +24,13 @@ _VIEW = simclr.COURSE_VIEW
 def in_groups(loss, images: int):
     """The same loss within groups of so many images of a batch: fewer negatives, everything else alike.
 
-    Batch, updates, learning rate and batch statistics stay what they are, so only the number of negatives differs.
-    """
+    Batch, updates, learning rate and batch statistics stay what they are, so only the number of negatives
+    differs."""
 
     def grouped(z1, z2, temperature):
-        return torch.stack([loss(a, b, temperature) for a, b in zip(z1.split(images), z2.split(images))]).mean()
+        return torch.stack(
+            [loss(a, b, temperature) for a, b in zip(z1.split(images), z2.split(images))]
+        ).mean()
 
     return grouped
 
@@ -39,7 +41,9 @@ def _rotations(samples_image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]
 
 
 def _turn_accuracy(method, encode, data: Data) -> float:
-    """How well a linear probe tells by how much a picture was turned (0, 90, 180, 270 degrees): table 3 of the paper."""
+    """How well a linear probe tells by how much a picture was turned (0, 90, 180, 270 degrees): table 3 of
+    the paper.
+    """
     from sslcourse.data.datasets import Samples
 
     parts = []
@@ -52,7 +56,9 @@ def _turn_accuracy(method, encode, data: Data) -> float:
 
 
 def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print) -> Runs:
-    """Train all variants that the claims of SimCLR compare. About half a minute each on one thread, nine of them."""
+    """Train all variants that the claims of SimCLR compare. About half a minute each on one thread, nine of
+    them.
+    """
     data = data or toybox.images()
     label, train_label = open_labels(data.test, "claims.simclr")[0], data.train.label
     view = augment.simclr_view
@@ -65,8 +71,11 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
         "temperature 0.02": (dict(temperature=0.02), recipe),
         "temperature 2": (dict(temperature=2.0), recipe),
         "30 negatives": (dict(loss=in_groups(simclr.nt_xent, 16)), recipe),
-        "batch 32": ({}, recipe.but(batch_size=recipe.batch_size // 4, lr=recipe.lr / 2)),  # square-root scaling, appendix B.1
-    }  # fmt: skip
+        "batch 32": (
+            {},
+            recipe.but(batch_size=recipe.batch_size // 4, lr=recipe.lr / 2),
+        ),  # square-root scaling, appendix B.1
+    }
     results: Runs = {}
     for name, (arguments, how) in variants.items():
         start = time.perf_counter()
@@ -75,7 +84,10 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
         row = fit(method, data.train, how.but(seed=seed))[-1]
 
         def judge(encode, method=method):
-            x = features.extract(method, data.train, encode=encode), features.extract(method, data.test, encode=encode)
+            x = (
+                features.extract(method, data.train, encode=encode),
+                features.extract(method, data.test, encode=encode),
+            )
             return evaluate.score(x[0], train_label, x[1], label, classes=len(data.classes))
 
         results[name] = {**judge(method.encode), "partner found": row["partner found"], "loss": row["loss"]}
@@ -85,25 +97,68 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
             results["z"]["turn"] = _turn_accuracy(method, z, data)
             results[name]["turn"] = _turn_accuracy(method, method.encode, data)
         results[name]["seconds"] = time.perf_counter() - start
-        say(f"  seed {seed}  {name:<18} linear {results[name]['linear']:.3f}  kNN {results[name]['kNN']:.3f}  "
-            f"partner found {row['partner found']:.3f}  {results[name]['seconds']:.0f} s")  # fmt: skip
+        say(
+            f"  seed {seed}  {name:<18} linear {results[name]['linear']:.3f}  kNN "
+            f"{results[name]['kNN']:.3f}  "
+            f"partner found {row['partner found']:.3f}  {results[name]['seconds']:.0f} s"
+        )
     return results
 
 
 CLAIMS = (
-    Claim("crop_and_colour", "crop with colour beats crop alone and colour alone", "section 3.1, figure 5",
-          gain("crop + colour", "crop", "colour")),
-    Claim("pretext_is_not_quality", "crop alone finds its partner more often, and represents worse", "sections 3.1 and 5, table 5",
-          lambda r: min(r["crop"]["partner found"] - r["crop + colour"]["partner found"],
-                        r["crop + colour"]["linear"] - r["crop"]["linear"]), "the smaller of both gaps"),
-    Claim("nonlinear_head", "a non-linear projector beats a linear one", "section 4.2, figure 8", gain("crop + colour", "linear head")),
-    Claim("linear_head", "a linear projector beats none", "section 4.2, figure 8", gain("linear head", "no head")),
-    Claim("h_beats_z", "h, before the projector, beats z after it", "section 4.2", gain("crop + colour", "z")),
-    Claim("head_forgets", "the projector forgets by how much a picture was turned: h tells, z tells less", "section 4.2, table 3",
-          lambda r: r["crop + colour"]["turn"] - r["z"]["turn"]),
-    Claim("temperature", "temperature has an optimum: 0.2 beats 0.02 and 2", "section 5.1, table 5",
-          gain("crop + colour", "temperature 0.02", "temperature 2")),
-    Claim("more_negatives", "254 negatives beat 30 in a short training", "section 5.2, figure 9", gain("crop + colour", "30 negatives")),
-    Claim("bigger_batch", "batch 128 beats batch 32 at equal epochs in a short training", "section 5.2, figure 9",
-          gain("crop + colour", "batch 32")),
-)  # fmt: skip
+    Claim(
+        "crop_and_colour",
+        "crop with colour beats crop alone and colour alone",
+        "section 3.1, figure 5",
+        gain("crop + colour", "crop", "colour"),
+    ),
+    Claim(
+        "pretext_is_not_quality",
+        "crop alone finds its partner more often, and represents worse",
+        "sections 3.1 and 5, table 5",
+        lambda r: min(
+            r["crop"]["partner found"] - r["crop + colour"]["partner found"],
+            r["crop + colour"]["linear"] - r["crop"]["linear"],
+        ),
+        "the smaller of both gaps",
+    ),
+    Claim(
+        "nonlinear_head",
+        "a non-linear projector beats a linear one",
+        "section 4.2, figure 8",
+        gain("crop + colour", "linear head"),
+    ),
+    Claim(
+        "linear_head",
+        "a linear projector beats none",
+        "section 4.2, figure 8",
+        gain("linear head", "no head"),
+    ),
+    Claim(
+        "h_beats_z", "h, before the projector, beats z after it", "section 4.2", gain("crop + colour", "z")
+    ),
+    Claim(
+        "head_forgets",
+        "the projector forgets by how much a picture was turned: h tells, z tells less",
+        "section 4.2, table 3",
+        lambda r: r["crop + colour"]["turn"] - r["z"]["turn"],
+    ),
+    Claim(
+        "temperature",
+        "temperature has an optimum: 0.2 beats 0.02 and 2",
+        "section 5.1, table 5",
+        gain("crop + colour", "temperature 0.02", "temperature 2"),
+    ),
+    Claim(
+        "more_negatives",
+        "254 negatives beat 30 in a short training",
+        "section 5.2, figure 9",
+        gain("crop + colour", "30 negatives"),
+    ),
+    Claim(
+        "bigger_batch",
+        "batch 128 beats batch 32 at equal epochs in a short training",
+        "section 5.2, figure 9",
+        gain("crop + colour", "batch 32"),
+    ),
+)

@@ -1,10 +1,11 @@
-"""What "Unsupervised learning of video representations using LSTMs" (arXiv:1502.04681) claims, and nine encoders a seed to decide it.
+"""What "Unsupervised learning of video representations using LSTMs" (arXiv:1502.04681) claims, and nine
+encoders a seed to decide it.
 
-Representation: all six models of the paper's table are trained on the toybox's films without labels; then each encoder, and one that was
-not trained, becomes a classifier of the motion class by fine-tuning on a few labelled films. Prediction: three models on moving digits,
-whose errors are read where the paper reads them, with nothing but the model's own frames to go on, and also with the true frame of the
-step before, as in training. Errors are nats per frame; an effect is how much the error falls.
-"""
+Representation: all six models of the paper's table are trained on the toybox's films without labels; then
+each encoder, and one that was not trained, becomes a classifier of the motion class by fine-tuning on a few
+labelled films. Prediction: three models on moving digits, whose errors are read where the paper reads them,
+with nothing but the model's own frames to go on, and also with the true frame of the step before, as in
+training. Errors are nats per frame; an effect is how much the error falls."""
 
 from __future__ import annotations
 
@@ -52,19 +53,33 @@ def judged(encoder, data: Data, per_class: int, seed: int, label, recipe: Recipe
 
 
 def prediction_errors(method: video_lstm.VideoLSTM, samples) -> dict[str, float]:
-    """Nats per frame of the future: "error" with its own frames only, "error, true frames fed" as in training."""
+    """Nats per frame of the future: "error" with its own frames only, "error, true frames fed" as in
+    training.
+    """
     with features.frozen(method):
         video = samples.video.float() / 255
         views = method.views({"video": video})
         fed = method.forward_decoder(method.state(views["seen"].flatten(0, 1)), views["future"].flatten(0, 1))
         own = method.predict({"video": video})
-        return {"error": float(video_lstm.errors(own, views["future"]).mean()),
-                "error, true frames fed": float(video_lstm.errors(fed.sigmoid()[:, None], views["future"]).mean())}  # fmt: skip
+        return {
+            "error": float(video_lstm.errors(own, views["future"]).mean()),
+            "error, true frames fed": float(
+                video_lstm.errors(fed.sigmoid()[:, None], views["future"]).mean()
+            ),
+        }
 
 
-def runs(seed: int, data: Data | None = None, digits: Data | None = None, pretrain: Recipe = PRETRAIN, predict: Recipe = PREDICT,
-         say=print) -> Runs:  # fmt: skip
-    """Train what the claims compare: six encoders on the toybox's films and three on moving digits, about a minute on one thread."""
+def runs(
+    seed: int,
+    data: Data | None = None,
+    digits: Data | None = None,
+    pretrain: Recipe = PRETRAIN,
+    predict: Recipe = PREDICT,
+    say=print,
+) -> Runs:
+    """Train what the claims compare: six encoders on the toybox's films and three on moving digits, about a
+    minute on one thread.
+    """
     data, digits = data or toybox.videos(), digits or moving_digits.videos()
     results: Runs = {"baseline LSTM": {}}
     encoded = {"baseline LSTM": untrained(seed).f}
@@ -81,8 +96,10 @@ def runs(seed: int, data: Data | None = None, digits: Data | None = None, pretra
         method = untrained(seed, **video_lstm.MODELS[name])
         fit(method, digits.train.unlabelled(), predict.but(seed=seed))
         results[name] |= prediction_errors(method, digits.test)
-        say(f"  seed {seed}  {name:<30} digits: {results[name]['error']:.1f} nats per frame, "
-            f"{results[name]['error, true frames fed']:.1f} when fed the true frames")  # fmt: skip
+        say(
+            f"  seed {seed}  {name:<30} digits: {results[name]['error']:.1f} nats per frame, "
+            f"{results[name]['error, true frames fed']:.1f} when fed the true frames"
+        )
     return results
 
 
@@ -97,20 +114,61 @@ def _saved(better: str, worse: str, key: str = "error"):
 TRANSFER, FUTURE = "the table of pretraining methods", "the table of future prediction"
 
 CLAIMS = (
-    Claim("over_baseline", "few labels: the composite encoder beats an LSTM that starts from nothing", TRANSFER,
-          _above("composite", "baseline LSTM")),
-    Claim("every_one", "so does each of the six unsupervised models", TRANSFER,
-          lambda r: min(r[name]["few labels"] for name in video_lstm.MODELS) - r["baseline LSTM"]["few labels"]),
-    Claim("over_autoencoder", "few labels: composite above autoencoder", TRANSFER, _above("composite", "autoencoder")),
-    Claim("over_predictor", "few labels: composite above future predictor", TRANSFER, _above("composite", "future predictor")),
-    Claim("better_prediction", "the composite model predicts the future better than the future predictor", FUTURE,
-          _saved("composite", "future predictor"), "nats per frame"),
-    Claim("condition_fed", "conditioning lowers the pixel error while the true frames are fed", FUTURE,
-          _saved("conditional future predictor", "future predictor", "error, true frames fed"), "nats per frame"),
-    Claim("condition_free", "and where the model is fed its own frames", FUTURE,
-          _saved("conditional future predictor", "future predictor"), "nats per frame"),
-    Claim("not_the_autoencoder", "few labels: the autoencoder is above the conditional one", TRANSFER,
-          _above("autoencoder", "conditional autoencoder")),
-    Claim("not_the_predictor", "few labels: the future predictor is above the conditional one", TRANSFER,
-          _above("future predictor", "conditional future predictor")),
-)  # fmt: skip
+    Claim(
+        "over_baseline",
+        "few labels: the composite encoder beats an LSTM that starts from nothing",
+        TRANSFER,
+        _above("composite", "baseline LSTM"),
+    ),
+    Claim(
+        "every_one",
+        "so does each of the six unsupervised models",
+        TRANSFER,
+        lambda r: min(r[name]["few labels"] for name in video_lstm.MODELS) - r["baseline LSTM"]["few labels"],
+    ),
+    Claim(
+        "over_autoencoder",
+        "few labels: composite above autoencoder",
+        TRANSFER,
+        _above("composite", "autoencoder"),
+    ),
+    Claim(
+        "over_predictor",
+        "few labels: composite above future predictor",
+        TRANSFER,
+        _above("composite", "future predictor"),
+    ),
+    Claim(
+        "better_prediction",
+        "the composite model predicts the future better than the future predictor",
+        FUTURE,
+        _saved("composite", "future predictor"),
+        "nats per frame",
+    ),
+    Claim(
+        "condition_fed",
+        "conditioning lowers the pixel error while the true frames are fed",
+        FUTURE,
+        _saved("conditional future predictor", "future predictor", "error, true frames fed"),
+        "nats per frame",
+    ),
+    Claim(
+        "condition_free",
+        "and where the model is fed its own frames",
+        FUTURE,
+        _saved("conditional future predictor", "future predictor"),
+        "nats per frame",
+    ),
+    Claim(
+        "not_the_autoencoder",
+        "few labels: the autoencoder is above the conditional one",
+        TRANSFER,
+        _above("autoencoder", "conditional autoencoder"),
+    ),
+    Claim(
+        "not_the_predictor",
+        "few labels: the future predictor is above the conditional one",
+        TRANSFER,
+        _above("future predictor", "conditional future predictor"),
+    ),
+)

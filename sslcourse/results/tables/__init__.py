@@ -1,8 +1,8 @@
 """The papers' tables, made again: `sslcourse table NAME` trains every row and prints it with its spread.
 
-Each module here is one table. It holds `TITLE` (one line), `table(seeds, say, ...)` which returns rows for `show.table`, and its docstring
-says what differs from the paper. Keyword arguments of `table` beyond these two are set by `--set key=value`.
-"""
+Each module here is one table. It holds `TITLE` (one line), `table(seeds, say, ...)` which returns rows for
+`show.table`, and its docstring says what differs from the paper. Keyword arguments of `table` beyond these
+two are set by `--set key=value`."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def module(name: str):
     return importlib.import_module(f"sslcourse.results.tables.{name}")
 
 
-def make(name: str, seeds: int = 3, settings: Iterable[str] = (), say: Callable[[str], object] = print) -> list[dict]:
+def make(
+    name: str, seeds: int = 3, settings: Iterable[str] = (), say: Callable[[str], object] = print
+) -> list[dict]:
     """Make a table.
 
     Args:
@@ -40,12 +42,16 @@ def make(name: str, seeds: int = 3, settings: Iterable[str] = (), say: Callable[
     if seeds < 1:
         raise CourseError(f"seeds={seeds}; use at least 1")
     function = module(name).table
-    known = {k: p.default for k, p in inspect.signature(function).parameters.items() if k not in ("seeds", "say")}
+    known = {
+        k: p.default for k, p in inspect.signature(function).parameters.items() if k not in ("seeds", "say")
+    }
     return function(seeds=seeds, say=say, **runtime.override(known, settings, f"the table {name!r}"))
 
 
 def cell(values: Sequence[float], digits: int = 1) -> str:
-    """Shares from 0 to 1, one per seed, as per cent: mean ± standard deviation, or the one number; a dash where there are none."""
+    """Shares from 0 to 1, one per seed, as per cent: mean ± standard deviation, or the one number; a dash
+    where there are none.
+    """
     if not values:
         return "–"
     spread = f" ± {100 * statistics.stdev(values):.{digits}f}" if len(values) > 1 else ""

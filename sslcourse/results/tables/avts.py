@@ -1,13 +1,15 @@
-"""Audio-visual synchronisation (arXiv:1807.00230) and what its reviewers asked: negatives, loss, time, data; and what needs no network.
+"""Audio-visual synchronisation (arXiv:1807.00230) and what its reviewers asked: negatives, loss, time, data;
+and what needs no network.
 
     sslcourse table avts --seeds 3
 
-Departures: scenes of the toybox in place of Kinetics and AudioSet; frozen features under a linear SVM on crops (the ESC protocol), event class of
-200 test films, in place of fine-tuning on UCF101 and of ESC-50. Pairs: balanced accuracy on test films in per cent, the threshold from the other
-half, chance 50. Offset: mean error in frames (16 a second) of finding by how much a film of two seconds is out of step, up to half a second.
-"Energy" correlates how much moves with how loud it is. "Plain heads" have no batch normalisation (the paper's, as far as is known), "all that is
-seen" a video network that is also shown what stands still.
-"""
+Departures: scenes of the toybox in place of Kinetics and AudioSet; frozen features under a linear SVM on
+crops (the ESC protocol), event class of 200 test films, in place of fine-tuning on UCF101 and of ESC-50.
+Pairs: balanced accuracy on test films in per cent, the threshold from the other
+half, chance 50. Offset: mean error in frames (16 a second) of finding by how much a film of two seconds is
+out of step, up to half a second. "Energy" correlates how much moves with how loud it is. "Plain heads" have
+no batch normalisation (the paper's, as far as is known), "all that is seen" a video network that is also
+shown what stands still."""
 
 from __future__ import annotations
 
@@ -47,15 +49,33 @@ def table(seeds: int = 3, say=print, epochs: int = 6) -> list[dict]:
         epochs: of each training; the trainings on fewer films have as many steps.
     """
     data = scenes()
-    found = [trained(ROWS, seed, data, RECIPE.but(epochs=epochs), say, features=tuple(ROWS)) for seed in range(seeds)]
+    found = [
+        trained(ROWS, seed, data, RECIPE.but(epochs=epochs), say, features=tuple(ROWS))
+        for seed in range(seeds)
+    ]
     for seed, results in enumerate(found):
-        results["energy"] = {kind: synchrony.accuracy(synchrony.Energy(), data.test, kind, each=2, seed=seed) for kind in synchrony.KINDS}
-        results["energy"]["offset error"] = synchrony.offset_error(synchrony.Energy(), data.test, seed=seed) / data.test.fps
+        results["energy"] = {
+            kind: synchrony.accuracy(synchrony.Energy(), data.test, kind, each=2, seed=seed)
+            for kind in synchrony.KINDS
+        }
+        results["energy"]["offset error"] = (
+            synchrony.offset_error(synchrony.Energy(), data.test, seed=seed) / data.test.fps
+        )
     rows = []
     for name in ("energy", "random", *ROWS):
-        values = {key: [r[name][key] for r in found if key in r[name]] for key in (*synchrony.KINDS, "offset error", "eye", "ear")}
+        values = {
+            key: [r[name][key] for r in found if key in r[name]]
+            for key in (*synchrony.KINDS, "offset error", "eye", "ear")
+        }
         offset = [v * data.test.fps for v in values.pop("offset error")]
         scores = {key: cell(v) for key, v in values.items()}
-        rows.append({"": name, **{key: scores[key] for key in synchrony.KINDS}, "offset": f"{statistics.fmean(offset):.1f}" if offset else "–",
-                     "eye": scores["eye"], "ear": scores["ear"]})  # fmt: skip
+        rows.append(
+            {
+                "": name,
+                **{key: scores[key] for key in synchrony.KINDS},
+                "offset": f"{statistics.fmean(offset):.1f}" if offset else "–",
+                "eye": scores["eye"],
+                "ear": scores["ear"],
+            }
+        )
     return rows

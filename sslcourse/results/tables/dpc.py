@@ -1,12 +1,13 @@
-"""The parts of Dense Predictive Coding (arXiv:1909.04656), taken away one at a time: horizon, feedback, negatives, colours, border.
+"""The parts of Dense Predictive Coding (arXiv:1909.04656), taken away one at a time: horizon, feedback,
+negatives, colours, border.
 
     sslcourse table dpc --seeds 3
 
-Departures: the paper fine-tunes 3D-ResNets on UCF101 and HMDB51; here frozen features are judged on the toybox's films by nearest neighbours
-and by a linear probe, four motion classes, test split. "Pooled" predicts one vector for each block, the average over its places. The
-columns of errors say what is picked in place of the right cell on validation films, in batches of 32; they have a meaning of their own in each
-row, because a row's own horizon and places decide how many candidates there are.
-"""
+Departures: the paper fine-tunes 3D-ResNets on UCF101 and HMDB51; here frozen features are judged on the
+toybox's films by nearest neighbours and by a linear probe, four motion classes, test split. "Pooled" predicts
+one vector for each block, the average over its places. The columns of errors say what is picked in place of
+the right cell on validation films, in batches of 32; they have a meaning of their own in each row, because a
+row's own horizon and places decide how many candidates there are."""
 
 from __future__ import annotations
 
@@ -40,7 +41,9 @@ ROWS = {
     "pooled prediction": dict(loss=pooled),
     "no negatives of other times": dict(loss=functools.partial(dpc.dense_nce, without=("other time",))),
     "no negatives of other places": dict(loss=functools.partial(dpc.dense_nce, without=("other place",))),
-    "no negatives of the same film": dict(loss=functools.partial(dpc.dense_nce, without=("other time", "other place"))),
+    "no negatives of the same film": dict(
+        loss=functools.partial(dpc.dense_nce, without=("other time", "other place"))
+    ),
     "one colour jitter a film": dict(view=film_view(AREA, per_frame=False)),
     "border of zeros": dict(encoder=functools.partial(encoders.small_3d, border="zeros")),
     "shuffled blocks": dict(order="shuffled"),
@@ -60,7 +63,15 @@ def table(seeds: int = 3, say=print, films: int = 1200, epochs: int = 3) -> list
     rows = []
     for name in ("random", *ROWS):
         scores = lambda key, name=name: cell([r[name][key] for r in found if key in r[name]])
-        rows.append({"": name, "kNN": scores("kNN"), "linear": scores("linear"),
-                     **{key: scores(key) for key in ("cell found", *dpc.KINDS[1:])},
-                     "seconds": f"{statistics.fmean(r[name]['seconds'] for r in found):.0f}" if name != "random" else "–"})  # fmt: skip
+        rows.append(
+            {
+                "": name,
+                "kNN": scores("kNN"),
+                "linear": scores("linear"),
+                **{key: scores(key) for key in ("cell found", *dpc.KINDS[1:])},
+                "seconds": f"{statistics.fmean(r[name]['seconds'] for r in found):.0f}"
+                if name != "random"
+                else "–",
+            }
+        )
     return rows
