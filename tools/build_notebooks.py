@@ -19,8 +19,8 @@ comments:
 Students see `raise NotImplementedError` in its place, or what follows the colon of
 `# BEGIN SOLUTION: answer = ""`. Solutions end with a cell that insists on every exercise being correct. They
 and the homework are stored without outputs, so that they can be compared with their sources byte for byte and
-a teacher sees only what ran on the teacher's own machine. Cell ids are positions, so that two builds are equal
-to the byte.
+a teacher sees only what ran on the teacher's own machine. Cell ids are positions, so that two builds are
+equal to the byte.
 
 A cell with the tag nbval-check-output prints the same on every machine; `make nbval` compares it. What is
 executed is also kept in build/lessons, with the states of the views, for the course's pages.
@@ -100,7 +100,8 @@ def build(source: Path, solution: bool = False) -> nbformat.NotebookNode:
         sys.exit(f"{source.name}: {left[0].strip()!r} has no partner of the same indent")
     notebook = jupytext.reads(text, fmt="py:percent")
     if solution:
-        note = "**Solutions, for the teacher.** The notebook that students get stands without them in the folder above."
+        note = "**Solutions, for the teacher.** "
+            "The notebook that students get stands without them in the folder above."
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(note))
         notebook.cells.append(nbformat.v4.new_code_cell(CLOSING.format(name=name_of(source))))
     for i, cell in enumerate(notebook.cells):

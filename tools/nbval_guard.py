@@ -66,8 +66,8 @@ def _late(*_):
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_setup(item):
     """Kernels start one at a time. Each asks for free ports and opens them a moment later: two workers that
-    ask at the same moment can be given the same ones, one kernel then dies while it starts, and old clients wait
-    for it for ever. One that does not start is an error after three minutes."""
+    ask at the same moment can be given the same ones, one kernel then dies while it starts, and old clients
+    wait for it for ever. One that does not start is an error after three minutes."""
     if fcntl is None or not _is_cell(item) or getattr(item.parent, "kernel", None) is not None:
         return (yield)
     with open(Path(tempfile.gettempdir()) / f"sslcourse-kernels-{os.getuid()}.lock", "w") as lock:
