@@ -71,11 +71,11 @@ def test_each_mistake_is_named(name, mistake):
         )
 
 
+@pytest.mark.parametrize("seed", [7, pytest.param(0, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("name, mistake, k", cases(OTHERS))
-def test_each_mistake_is_named_however_it_is_written(name, mistake, k):
-    for seed in (7,) if name in (TRAINS, "simclr.frozen_probe") else (0, 7):  # these two take long
-        result = check.examine(name, WRITTEN_OTHERWISE[name][mistake][k], seed)
-        assert (result.verdict, result.mistake) == ("not yet", mistake), result
+def test_each_mistake_is_named_however_it_is_written(name, mistake, k, seed):
+    result = check.examine(name, WRITTEN_OTHERWISE[name][mistake][k], seed)
+    assert (result.verdict, result.mistake) == ("not yet", mistake), result
 
 
 @pytest.mark.parametrize("name", WRITTEN_OTHERWISE)

@@ -363,6 +363,7 @@ def test_settings_are_changed_by_name_and_wrong_names_are_answered():
         catalogue.build({"method": "simclr", "encoder": "small_cnn"})
 
 
+@pytest.mark.slow
 def test_compare_trains_scores_and_goes_on(tmp_path, capsys, monkeypatch):
     from sslcourse.data import toybox
     from sslcourse.results import compare

@@ -101,7 +101,7 @@ def build(source: Path, solution: bool = False) -> nbformat.NotebookNode:
     notebook = jupytext.reads(text, fmt="py:percent")
     if solution:
         note = "**Solutions, for the teacher.** "
-            "The notebook that students get stands without them in the folder above."
+        note += "The notebook that students get stands without them in the folder above."
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(note))
         notebook.cells.append(nbformat.v4.new_code_cell(CLOSING.format(name=name_of(source))))
     for i, cell in enumerate(notebook.cells):
