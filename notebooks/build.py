@@ -34,6 +34,8 @@ from pathlib import Path
 import jupytext
 import nbformat
 
+from sslcourse.commands import colab
+
 HERE = Path(__file__).resolve().parent
 SOURCES = HERE / "source"
 LIMIT = 450_000  # bytes of a stored notebook
@@ -60,12 +62,6 @@ def name_of(source: Path) -> str:
     return f"homework_{source.stem}" if is_homework(source) else source.stem
 
 
-def repository() -> str:
-    """What pip installs the course from: the project URL in pyproject.toml, its only place."""
-    address = re.search(r'^Repository = "(.+)"$', (HERE.parent / "pyproject.toml").read_text(), re.M).group(1)
-    return f"git+{address}"
-
-
 def for_student(text: str) -> str:
     """The text of a source with a stub in place of every answer."""
     return REGION.sub(lambda m: m["indent"] + (m["stub"] or "raise NotImplementedError"), text)
@@ -84,12 +80,14 @@ assert set(verdicts("{name}").values()) == {{"correct"}}, verdicts("{name}")"""
 
 def build(source: Path, solution: bool = False) -> nbformat.NotebookNode:
     """The notebook of a source, not executed: the student's, or the teacher's with the answers."""
-    text = source.read_text(encoding="utf-8").replace("{{repository}}", repository())
+    text = source.read_text(encoding="utf-8").replace("# {{first cell}}", colab.first_cell(colab.address()))
     text = for_teacher(text) if solution else for_student(text)
     left = re.search(r"^.*# (?:BEGIN|END) SOLUTION.*$", text, re.M)
     if left:
         sys.exit(f"{source.name}: {left[0].strip()!r} has no partner of the same indent")
     notebook = jupytext.reads(text, fmt="py:percent")
+    if badge := "" if solution or is_homework(source) else colab.badge(f"{source.stem}.ipynb"):
+        notebook.cells[0].source = f"{badge}\n\n{notebook.cells[0].source}"
     if solution:
         note = "**Solutions, for the teacher.** The notebook that students get stands without them in the folder above."
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(note))

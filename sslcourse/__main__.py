@@ -9,6 +9,7 @@ import sys
 import time
 from pathlib import Path
 
+from sslcourse.commands import colab, lab
 from sslcourse.common import CourseError
 
 # Written out, so that --help need not wait for torch; a test compares them with `methods.catalogue`.
@@ -20,6 +21,8 @@ ENCODERS = ("small_cnn", "resnet18", "dense_cnn", "dense_resnet18", "small_3d", 
 TOP = """\
 A hands-on course on self-supervised learning.
 
+  sslcourse lab                               put the lessons into a folder and open JupyterLab there
+  sslcourse colab --out kit                   the lessons for Colab, with a wheel of the course beside them
   sslcourse doctor                            is everything installed? what does this machine compute on?
   sslcourse train simclr                      train on the toybox, about half a minute on a laptop
   sslcourse evaluate results/simclr.safetensors
@@ -133,7 +136,14 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("--encoder", choices=ENCODERS, help="default: small_cnn on a CPU, resnet18 on a GPU")
 
     command("doctor", doctor, "say what is installed, what is wrong, and what to type")
-    options = parser.parse_args(arguments)
+
+    lab.arguments(command("lab", lab.lab, "put the lessons into a folder and open JupyterLab there", lab.LAB))
+    colab.arguments(command("colab", colab.colab, "write a folder of notebooks and a wheel for Colab", colab.COLAB))
+
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    words, passed_on = lab.divided(words)
+    options = parser.parse_args(words)
+    options.passed_on = passed_on
     try:
         return options.does(options)
     except CourseError as error:

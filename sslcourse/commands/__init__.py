@@ -1,0 +1,1 @@
+"""What is typed after `sslcourse`: one module for each group of commands."""
