@@ -13,7 +13,7 @@ import pytest
 
 from sslcourse.__main__ import main
 from sslcourse.commands import colab, lessons
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NAME = "sslcourse-0.1.0-py3-none-any.whl"

@@ -15,7 +15,8 @@ import pytest
 
 from sslcourse.__main__ import main
 from sslcourse.commands import lab, lessons
-from sslcourse.common import CourseError
+from sslcourse.commands.parser import divided
+from sslcourse.runtime.errors import CourseError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 OLD = {"01_a.ipynb": b"one\r\nold\n", "homework/b.ipynb": b"two\n"}
@@ -260,7 +261,7 @@ def test_what_follows_two_dashes_goes_to_jupyterlab(words, folder, more, tmp_pat
 
 
 def test_two_dashes_of_other_commands_are_left_alone():
-    assert lab.divided(["grade", "--", "x"]) == (["grade", "--", "x"], [])
+    assert divided(["grade", "--", "x"]) == (["grade", "--", "x"], [])
 
 
 def test_interrupts_are_the_programs_affair(tmp_path):

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 from urllib.parse import urlsplit
 
 from sslcourse.commands import lessons
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 
 COLAB = """\
 Writes the lessons, the homework and a wheel of the course into FOLDER. Upload the folder to Google Drive (or a notebook and the
@@ -200,7 +200,7 @@ def wheel_of(file: str | Path) -> tuple[str, bytes]:
 # ---------------------------------------------------------------------------------------------- the command
 
 
-def arguments(sub) -> None:
+def add_options(sub) -> None:
     sub.add_argument("--out", required=True, metavar="FOLDER", help="the folder to write")
     sub.add_argument("--wheel", metavar="FILE", help="a wheel of the course that you have, instead of one made of this installation")
 

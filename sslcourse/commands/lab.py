@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sslcourse.commands import lessons
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 
 FOLDER = "sslcourse-lessons"
 
@@ -28,19 +28,11 @@ is, and a new version of it is set beside it, as 01_simclr.new.ipynb. To begin a
 """
 
 
-def arguments(sub) -> None:
+def add_options(sub) -> None:
     sub.add_argument("folder", nargs="?", default=FOLDER, metavar="FOLDER", help="(default: %(default)s)")
     sub.add_argument("--port", type=int, help="of JupyterLab's server (default: 8888, or the next that is free)")
     sub.add_argument("--no-browser", action="store_true", help="start JupyterLab and print its address, but open no browser")
     sub.add_argument("--no-open", action="store_true", help="only put the lessons into the folder")
-
-
-def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What is typed after `sslcourse`, at the first -- of the command lab: ours and JupyterLab's. Of other commands all is ours."""
-    if list(words[:1]) != ["lab"] or "--" not in words:
-        return list(words), []
-    at = list(words).index("--")
-    return list(words[:at]), list(words[at + 1 :])
 
 
 def lab(options) -> int:

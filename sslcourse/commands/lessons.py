@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import sslcourse
-from sslcourse.common import CourseError, atomic
+from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.files import atomic
 
 MANIFEST = ".sslcourse.json"  # in the student's folder: what we wrote there
 START = "00_start.ipynb"
