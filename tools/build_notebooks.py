@@ -39,6 +39,8 @@ import jupytext
 import nbformat
 from lesson_runs import COLLECT, RECORDED, SECONDS, processor_seconds
 
+from sslcourse.commands import colab
+
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 SOURCES = NOTEBOOKS / "source"
@@ -69,12 +71,6 @@ def name_of(source: Path) -> str:
     return f"homework_{source.stem}" if is_homework(source) else source.stem
 
 
-def repository() -> str:
-    """What pip installs the course from: the project URL in pyproject.toml, its only place."""
-    address = re.search(r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M).group(1)
-    return f"git+{address}"
-
-
 def for_student(text: str) -> str:
     """The text of a source with a stub in place of every answer."""
     return REGION.sub(lambda m: m["indent"] + (m["stub"] or "raise NotImplementedError"), text)
@@ -93,12 +89,14 @@ assert set(verdicts("{name}").values()) == {{"correct"}}, verdicts("{name}")"""
 
 def build(source: Path, solution: bool = False) -> nbformat.NotebookNode:
     """The notebook of a source, not executed: the student's, or the teacher's with the answers."""
-    text = source.read_text(encoding="utf-8").replace("{{repository}}", repository())
+    text = source.read_text(encoding="utf-8").replace("# {{first cell}}", colab.first_cell(colab.address()))
     text = for_teacher(text) if solution else for_student(text)
     left = re.search(r"^.*# (?:BEGIN|END) SOLUTION.*$", text, re.M)
     if left:
         sys.exit(f"{source.name}: {left[0].strip()!r} has no partner of the same indent")
     notebook = jupytext.reads(text, fmt="py:percent")
+    if badge := "" if solution or is_homework(source) else colab.badge(f"{source.stem}.ipynb"):
+        notebook.cells[0].source = f"{badge}\n\n{notebook.cells[0].source}"
     if solution:
         note = "**Solutions, for the teacher.** "
         note += "The notebook that students get stands without them in the folder above."
