@@ -18,11 +18,19 @@ const LOOK = `
 function render({ model, el }) {
   const { texts, words, kinds, filler, cut, count, dim, start, title } = model.get("about");
   const view = open({ model, el }, "ssl-captions", title || "captions and pictures", LOOK);
-  const { root, listen, ink } = view, SHOWN = 10, TILE = 64;
-  const images = new Int8Array(bytes(model.get("images")).buffer), vectors = new Int8Array(bytes(model.get("captions")).buffer);
+  const { root, listen, ink } = view,
+    SHOWN = 10,
+    TILE = 64;
+  const images = new Int8Array(bytes(model.get("images")).buffer),
+    vectors = new Int8Array(bytes(model.get("captions")).buffer);
   if (title) make("div", "title", root, { textContent: title });
   const bar = make("div", "bar", root);
-  const box = make("input", "", make("label", "bar", bar, { textContent: "caption " }), { type: "text", value: start, spellcheck: false, autocomplete: "off" });
+  const box = make("input", "", make("label", "bar", bar, { textContent: "caption " }), {
+    type: "text",
+    value: start,
+    spellcheck: false,
+    autocomplete: "off",
+  });
   box.parentNode.style.cssText = "flex: 1 1 320px; margin: 0";
   const list = make("datalist", "", root, { id: "ssl-captions-" + Math.random().toString(36).slice(2) });
   for (const text of texts) make("option", "", list, { value: text });
@@ -31,7 +39,9 @@ function render({ model, el }) {
   note.setAttribute("aria-live", "polite");
   make("div", "note", root, { textContent: "nearest pictures, with their cosine to these words" });
   const tiles = make("div", "tiles", root);
-  const body = make("div", "body", root), side = make("div", "side", body), said = make("div", "said", body);
+  const body = make("div", "body", root),
+    side = make("div", "side", body),
+    said = make("div", "said", body);
   const [big, bigCtx] = sheet(side, "", 128, 128);
   const below = make("div", "note", side);
   const buttons = Array.from({ length: Math.min(SHOWN, count) }, () => {
@@ -43,30 +53,54 @@ function render({ model, el }) {
     const button = make("button", "", said, { type: "button" });
     return { button, text: make("span", "", button), value: make("output", "", button), at: 0 };
   });
-  let sprites = null, asked = 0, answers = 0, pictureAt = model.get("chosen"), query = null;
+  let sprites = null,
+    asked = 0,
+    answers = 0,
+    pictureAt = model.get("chosen"),
+    query = null;
 
   const row = (table, i) => Float32Array.from(table.subarray(i * dim, (i + 1) * dim));
   const cosines = (table, n, q) => {
     const length = Math.hypot(...q) || 1;
     return Array.from({ length: n }, (_, i) => {
-      let dot = 0, own = 0;
-      for (let k = 0; k < dim; k++) { const v = table[i * dim + k]; dot += v * q[k]; own += v * v; }
+      let dot = 0,
+        own = 0;
+      for (let k = 0; k < dim; k++) {
+        const v = table[i * dim + k];
+        dot += v * q[k];
+        own += v * v;
+      }
       return dot / (length * (Math.sqrt(own) || 1));
     });
   };
-  const best = (values, n) => values.map((v, i) => [v, i]).sort((a, b) => b[0] - a[0] || a[1] - b[1]).slice(0, n);
+  const best = (values, n) =>
+    values
+      .map((v, i) => [v, i])
+      .sort((a, b) => b[0] - a[0] || a[1] - b[1])
+      .slice(0, n);
   const tile = (ctx, i, size) => {
     ctx.clearRect(0, 0, size, size);
     if (!sprites) return;
     ctx.imageSmoothingEnabled = false;
-    ctx.drawImage(sprites, (i % cut.across) * cut.tile, Math.floor(i / cut.across) * cut.tile, cut.tile, cut.tile, 0, 0, size, size);
+    ctx.drawImage(
+      sprites,
+      (i % cut.across) * cut.tile,
+      Math.floor(i / cut.across) * cut.tile,
+      cut.tile,
+      cut.tile,
+      0,
+      0,
+      size,
+      size,
+    );
   };
 
   const drawPictures = () => {
     if (!query) return;
     best(cosines(images, count, query), buttons.length).forEach(([value, i], k) => {
       const b = buttons[k];
-      b.at = i; b.text.textContent = short(value);
+      b.at = i;
+      b.text.textContent = short(value);
       b.button.setAttribute("aria-pressed", i === pictureAt);
       b.button.setAttribute("aria-label", `picture ${i}, cosine ${short(value)}`);
       tile(b.ctx, i, TILE);
@@ -76,38 +110,59 @@ function render({ model, el }) {
   const drawCaptions = () => {
     best(cosines(vectors, texts.length, row(images, pictureAt)), lines.length).forEach(([value, i], k) => {
       const l = lines[k];
-      l.at = i; l.text.textContent = texts[i]; l.value.textContent = short(value);
+      l.at = i;
+      l.text.textContent = texts[i];
+      l.value.textContent = short(value);
     });
     tile(bigCtx, pictureAt, 128);
     below.textContent = `picture ${pictureAt}, and what it is nearest to`;
     Object.assign(root.dataset, { picture: pictureAt, caption: texts[lines[0].at] });
   };
-  const draw = () => { drawPictures(); drawCaptions(); };
+  const draw = () => {
+    drawPictures();
+    drawCaptions();
+  };
 
   // What was typed, in words that are known: at most one of each kind makes one of the captions that were sent.
   const read = (text) => {
     const found = text.toLowerCase().match(/[a-z0-9]+(?:-[a-z0-9]+)*/g) || [];
-    const unknown = found.filter((w) => !words.includes(w)), picked = {}, rest = [];
+    const unknown = found.filter((w) => !words.includes(w)),
+      picked = {},
+      rest = [];
     for (const w of found) {
       const kind = Object.keys(kinds).find((k) => kinds[k].includes(w));
-      if (kind && !(kind in picked)) picked[kind] = w; else if (!filler.includes(w) && !unknown.includes(w)) rest.push(w);
+      if (kind && !(kind in picked)) picked[kind] = w;
+      else if (!filler.includes(w) && !unknown.includes(w)) rest.push(w);
     }
     const core = [picked.size, picked.hue, picked.shape || "thing"].filter(Boolean).join(" ");
     const at = texts.findIndex((t) => t.replace(/^an? /, "") === core);
     return { empty: !found.length, unknown, rest, at };
   };
-  const say = (text, strange) => { note.textContent = text; note.classList.toggle("strange", !!strange); };
+  const say = (text, strange) => {
+    note.textContent = text;
+    note.classList.toggle("strange", !!strange);
+  };
   const ask = () => {
     const { empty, unknown, rest, at } = read(box.value);
     root.dataset.unknown = unknown.join(" ");
-    if (empty) { say("Type a few words, such as: a small red cube."); return; }
+    if (empty) {
+      say("Type a few words, such as: a small red cube.");
+      return;
+    }
     if (unknown.length) {
-      say(`No caption of the training holds ${unknown.map((w) => `"${w}"`).join(" or ")}, so there is no vector for it. Known are: ${words.join(", ")}.`, true);
+      say(
+        `No caption of the training holds ${unknown.map((w) => `"${w}"`).join(" or ")}, so there is no vector for it. Known are: ${words.join(", ")}.`,
+        true,
+      );
       return;
     }
     query = row(vectors, at);
     Object.assign(root.dataset, { text: texts[at], source: "here" });
-    say(model.alone && rest.length ? `Without a running kernel this is read as "${texts[at]}": left out: ${rest.join(", ")}.` : `read as "${texts[at]}"`);
+    say(
+      model.alone && rest.length
+        ? `Without a running kernel this is read as "${texts[at]}": left out: ${rest.join(", ")}.`
+        : `read as "${texts[at]}"`,
+    );
     drawPictures();
     if (model.alone) return;
     model.set("wanted", { text: box.value, turn: ++asked });
@@ -116,23 +171,46 @@ function render({ model, el }) {
   const answered = () => {
     const reply = model.get("reply");
     if (reply.turn !== asked) return; // something else has been typed meanwhile
-    if (reply.error) { say(reply.error, true); return; }
+    if (reply.error) {
+      say(reply.error, true);
+      return;
+    }
     query = new Float32Array(bytes(model.get("answer")).buffer);
     say(`read word for word: "${reply.text}"`);
     Object.assign(root.dataset, { text: reply.text, source: "kernel", answers: ++answers });
     drawPictures();
   };
   listen(box, "input", ask);
-  for (const b of buttons) listen(b.button, "click", () => { pictureAt = b.at; draw(); model.set("chosen", pictureAt); model.save_changes(); });
-  for (const l of lines) listen(l.button, "click", () => { box.value = texts[l.at]; ask(); });
+  for (const b of buttons)
+    listen(b.button, "click", () => {
+      pictureAt = b.at;
+      draw();
+      model.set("chosen", pictureAt);
+      model.save_changes();
+    });
+  for (const l of lines)
+    listen(l.button, "click", () => {
+      box.value = texts[l.at];
+      ask();
+    });
   view.follow("reply", answered);
-  view.follow("chosen", () => { pictureAt = Math.max(0, Math.min(count - 1, model.get("chosen"))); draw(); });
+  view.follow("chosen", () => {
+    pictureAt = Math.max(0, Math.min(count - 1, model.get("chosen")));
+    draw();
+  });
   view.themed(draw);
   root.dataset.answers = 0;
   const first = read(box.value);
-  if (first.at >= 0) { query = row(vectors, first.at); Object.assign(root.dataset, { text: texts[first.at], source: "here" }); }
+  if (first.at >= 0) {
+    query = row(vectors, first.at);
+    Object.assign(root.dataset, { text: texts[first.at], source: "here" });
+  }
   draw();
-  picture(model.get("pictures"), cut.type).then((s) => { sprites = s; root.dataset.pictures = "ready"; draw(); });
+  picture(model.get("pictures"), cut.type).then((s) => {
+    sprites = s;
+    root.dataset.pictures = "ready";
+    draw();
+  });
   return view.close;
 }
 

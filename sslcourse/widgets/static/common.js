@@ -4,8 +4,13 @@
 const MARKS = ["circle", "square", "up", "diamond", "down", "plus", "cross", "star", "left", "right"];
 const NOBODY = "#b8c0c8"; // points without a label
 
-const bytes = (b) => (b instanceof DataView ? new Uint8Array(b.buffer, b.byteOffset, b.byteLength)
-  : b instanceof ArrayBuffer ? new Uint8Array(b) : new Uint8Array(b || 0)).slice();
+const bytes = (b) =>
+  (b instanceof DataView
+    ? new Uint8Array(b.buffer, b.byteOffset, b.byteLength)
+    : b instanceof ArrayBuffer
+      ? new Uint8Array(b)
+      : new Uint8Array(b || 0)
+  ).slice();
 
 const STYLE = `
 .ssl-view { color: var(--jp-ui-font-color1, var(--vscode-editor-foreground, CanvasText)); max-width: 860px; padding: 8px; outline: none;
@@ -32,20 +37,93 @@ const STYLE = `
 
 // A shape drawn into the current path: `mark` fills one, a map with thousands of points collects many and fills once.
 function outline(ctx, kind, x, y, r) {
-  const poly = (points) => { points.forEach(([a, b], i) => (i ? ctx.lineTo(x + a * r, y + b * r) : ctx.moveTo(x + a * r, y + b * r))); ctx.closePath(); };
+  const poly = (points) => {
+    points.forEach(([a, b], i) => (i ? ctx.lineTo(x + a * r, y + b * r) : ctx.moveTo(x + a * r, y + b * r)));
+    ctx.closePath();
+  };
   switch (kind) {
-    case "circle": ctx.moveTo(x + r, y); ctx.arc(x, y, r, 0, 7); break;
-    case "square": ctx.rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8); break;
-    case "up": poly([[0, -1.15], [1.1, 0.9], [-1.1, 0.9]]); break;
-    case "down": poly([[0, 1.15], [1.1, -0.9], [-1.1, -0.9]]); break;
-    case "left": poly([[-1.15, 0], [0.9, -1.1], [0.9, 1.1]]); break;
-    case "right": poly([[1.15, 0], [-0.9, -1.1], [-0.9, 1.1]]); break;
-    case "diamond": poly([[0, -1.25], [1.1, 0], [0, 1.25], [-1.1, 0]]); break;
-    case "plus": poly([[-.4, -1.15], [.4, -1.15], [.4, -.4], [1.15, -.4], [1.15, .4], [.4, .4], [.4, 1.15], [-.4, 1.15], [-.4, .4], [-1.15, .4],
-      [-1.15, -.4], [-.4, -.4]]); break;
-    case "cross": poly([[-1.1, -0.6], [-0.6, -1.1], [0, -0.5], [0.6, -1.1], [1.1, -0.6], [0.5, 0], [1.1, 0.6], [0.6, 1.1], [0, 0.5],
-      [-0.6, 1.1], [-1.1, 0.6], [-0.5, 0]]); break;
-    default: poly(Array.from({ length: 10 }, (_, i) => [Math.sin(i * Math.PI / 5) * (i % 2 ? 0.5 : 1.3), -Math.cos(i * Math.PI / 5) * (i % 2 ? 0.5 : 1.3)]));
+    case "circle":
+      ctx.moveTo(x + r, y);
+      ctx.arc(x, y, r, 0, 7);
+      break;
+    case "square":
+      ctx.rect(x - r * 0.9, y - r * 0.9, r * 1.8, r * 1.8);
+      break;
+    case "up":
+      poly([
+        [0, -1.15],
+        [1.1, 0.9],
+        [-1.1, 0.9],
+      ]);
+      break;
+    case "down":
+      poly([
+        [0, 1.15],
+        [1.1, -0.9],
+        [-1.1, -0.9],
+      ]);
+      break;
+    case "left":
+      poly([
+        [-1.15, 0],
+        [0.9, -1.1],
+        [0.9, 1.1],
+      ]);
+      break;
+    case "right":
+      poly([
+        [1.15, 0],
+        [-0.9, -1.1],
+        [-0.9, 1.1],
+      ]);
+      break;
+    case "diamond":
+      poly([
+        [0, -1.25],
+        [1.1, 0],
+        [0, 1.25],
+        [-1.1, 0],
+      ]);
+      break;
+    case "plus":
+      poly([
+        [-0.4, -1.15],
+        [0.4, -1.15],
+        [0.4, -0.4],
+        [1.15, -0.4],
+        [1.15, 0.4],
+        [0.4, 0.4],
+        [0.4, 1.15],
+        [-0.4, 1.15],
+        [-0.4, 0.4],
+        [-1.15, 0.4],
+        [-1.15, -0.4],
+        [-0.4, -0.4],
+      ]);
+      break;
+    case "cross":
+      poly([
+        [-1.1, -0.6],
+        [-0.6, -1.1],
+        [0, -0.5],
+        [0.6, -1.1],
+        [1.1, -0.6],
+        [0.5, 0],
+        [1.1, 0.6],
+        [0.6, 1.1],
+        [0, 0.5],
+        [-0.6, 1.1],
+        [-1.1, 0.6],
+        [-0.5, 0],
+      ]);
+      break;
+    default:
+      poly(
+        Array.from({ length: 10 }, (_, i) => [
+          Math.sin((i * Math.PI) / 5) * (i % 2 ? 0.5 : 1.3),
+          -Math.cos((i * Math.PI) / 5) * (i % 2 ? 0.5 : 1.3),
+        ]),
+      );
   }
 }
 
@@ -55,7 +133,16 @@ function mark(ctx, kind, x, y, r) {
   ctx.fill();
 }
 
-const short = (v) => (!Number.isFinite(v) ? "" : Math.abs(v) >= 100 ? v.toFixed(0) : Math.abs(v) >= 10 ? v.toFixed(1) : Math.abs(v) >= 1 ? v.toFixed(2) : v.toFixed(3));
+const short = (v) =>
+  !Number.isFinite(v)
+    ? ""
+    : Math.abs(v) >= 100
+      ? v.toFixed(0)
+      : Math.abs(v) >= 10
+        ? v.toFixed(1)
+        : Math.abs(v) >= 1
+          ? v.toFixed(2)
+          : v.toFixed(3);
 
 const make = (tag, name, parent, attributes = {}) => {
   const node = Object.assign(document.createElement(tag), attributes);
@@ -67,8 +154,12 @@ const make = (tag, name, parent, attributes = {}) => {
 // A canvas of w x h page pixels, drawn at the screen's own resolution, or text would be blurred on dense screens.
 const dense = Math.max(1, Math.min(3, window.devicePixelRatio || 1));
 const sheet = (parent, name, w, h) => {
-  const canvas = make("canvas", name, parent, { width: Math.round(w * dense), height: Math.round(h * dense) });
-  canvas.style.width = w + "px"; canvas.style.height = h + "px";
+  const canvas = make("canvas", name, parent, {
+    width: Math.round(w * dense),
+    height: Math.round(h * dense),
+  });
+  canvas.style.width = w + "px";
+  canvas.style.height = h + "px";
   const ctx = canvas.getContext("2d");
   ctx.scale(dense, dense);
   return [canvas, ctx];
@@ -77,7 +168,10 @@ const sheet = (parent, name, w, h) => {
 // Where a mouse event fell on a canvas, in the page pixels with which `sheet` was made.
 const pointer = (e, canvas) => {
   const box = canvas.getBoundingClientRect();
-  return [(e.clientX - box.left) * parseFloat(canvas.style.width) / box.width, (e.clientY - box.top) * parseFloat(canvas.style.height) / box.height];
+  return [
+    ((e.clientX - box.left) * parseFloat(canvas.style.width)) / box.width,
+    ((e.clientY - box.top) * parseFloat(canvas.style.height)) / box.height,
+  ];
 };
 
 const faded = (colour, a) => {
@@ -89,13 +183,15 @@ const faded = (colour, a) => {
 const bright = (hex, ink) => {
   const [r, g, b] = (ink.match(/[\d.]+/g) || [0, 0, 0]).map(Number);
   if (0.3 * r + 0.6 * g + 0.1 * b < 128) return hex;
-  const c = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)), light = 0.3 * c[0] + 0.6 * c[1] + 0.1 * c[2];
+  const c = [1, 3, 5].map((i) => parseInt(hex.slice(i, i + 2), 16)),
+    light = 0.3 * c[0] + 0.6 * c[1] + 0.1 * c[2];
   const t = light < 140 ? (140 - light) / 200 : 0;
   return `rgb(${c.map((v) => Math.round(v + (255 - v) * t)).join(",")})`;
 };
 
 // A picture (PNG or JPEG bytes of a trait) as something to draw from; resolves to null where there is none.
-const picture = async (data, type) => (data.byteLength ? createImageBitmap(new Blob([bytes(data)], { type })) : null);
+const picture = async (data, type) =>
+  data.byteLength ? createImageBitmap(new Blob([bytes(data)], { type })) : null;
 
 // The root of a view and its housekeeping: every listener and timer is kept, so that the clean-up takes away exactly what was added
 // (a re-run cell makes a new view; what stays behind of the old one would go on working for nobody).
@@ -107,7 +203,10 @@ function open({ model, el }, name, label, style = "") {
   const undo = [() => root.remove()];
   // The notebook around us has shortcuts of its own (JupyterLab's arrow keys fold headings, and a slider would not move):
   // plain keys that were pressed in a view belong to the view.
-  const own = (e) => { if (!e.ctrlKey && !e.metaKey && !e.altKey && e.key !== "Tab" && !(e.key === "Enter" && e.shiftKey)) e.stopPropagation(); };
+  const own = (e) => {
+    if (!e.ctrlKey && !e.metaKey && !e.altKey && e.key !== "Tab" && !(e.key === "Enter" && e.shiftKey))
+      e.stopPropagation();
+  };
   root.addEventListener("keydown", own);
   undo.push(() => root.removeEventListener("keydown", own));
   return {
@@ -117,19 +216,31 @@ function open({ model, el }, name, label, style = "") {
       target.addEventListener(type, handler, options);
       undo.push(() => target.removeEventListener(type, handler, options));
     },
-    follow(trait, handler) { // a trait that Python (or another view of the same model) changes
+    follow(trait, handler) {
+      // a trait that Python (or another view of the same model) changes
       model.on("change:" + trait, handler);
       undo.push(() => model.off("change:" + trait, handler));
     },
-    later(handler) { undo.push(handler); },
+    later(handler) {
+      undo.push(handler);
+    },
     // Draw now, once more when the element stands in the page and has its colours, and whenever the theme changes.
     themed(draw) {
       const theme = new MutationObserver(() => draw());
-      for (const node of [document.documentElement, document.body]) theme.observe(node, { attributes: true, attributeFilter: ["class", "data-jp-theme-light", "data-theme", "style"] });
+      for (const node of [document.documentElement, document.body])
+        theme.observe(node, {
+          attributes: true,
+          attributeFilter: ["class", "data-jp-theme-light", "data-theme", "style"],
+        });
       const settled = requestAnimationFrame(() => draw());
-      undo.push(() => { theme.disconnect(); cancelAnimationFrame(settled); });
+      undo.push(() => {
+        theme.disconnect();
+        cancelAnimationFrame(settled);
+      });
       draw();
     },
-    close: () => { while (undo.length) undo.pop()(); },
+    close: () => {
+      while (undo.length) undo.pop()();
+    },
   };
 }

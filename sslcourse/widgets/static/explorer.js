@@ -20,26 +20,36 @@ function render({ model, el }) {
   const { controls, buttons, drawn, name } = model.get("about");
   const view = open({ model, el }, "ssl-explorer", `${name} explorer`, LOOK);
   const { root, listen } = view;
-  const left = make("div", "controls", root), right = make("div", "result", root);
-  const shown = make("img", "ssl-picture", right, { alt: "" }), caption = make("div", "caption ssl-caption", right);
+  const left = make("div", "controls", root),
+    right = make("div", "result", root);
+  const shown = make("img", "ssl-picture", right, { alt: "" }),
+    caption = make("div", "caption ssl-caption", right);
   caption.setAttribute("aria-live", "polite");
-  const values = { ...model.get("values") }, start = { ...values }, faces = {};
+  const values = { ...model.get("values") },
+    start = { ...values },
+    faces = {};
   const word = (c, v) => (c.kind === "log" ? String(+Number(v).toPrecision(3)) : Number(v).toFixed(c.digits));
   const place = (c, v) => (c.kind === "log" ? Math.log10(v) : v);
-  let asked = 0, draws = 0, address = null;
+  let asked = 0,
+    draws = 0,
+    address = null;
 
   // ---- the page without a kernel
   const fixed = model.alone === true;
   const nearest = (c, v) => {
-    const at = drawn.steps[c.name].map((s) => (c.kind === "choice" ? (s === v ? 0 : 1) : Math.abs(place(c, s) - place(c, v))));
+    const at = drawn.steps[c.name].map((s) =>
+      c.kind === "choice" ? (s === v ? 0 : 1) : Math.abs(place(c, s) - place(c, v)),
+    );
     return at.indexOf(Math.min(...at));
   };
   const showDrawn = () => {
     if (!drawn) return;
-    const key = drawn.whole ? controls.map((c) => nearest(c, values[c.name])).join() : (() => {
-      const moved = controls.find((c) => values[c.name] !== start[c.name]);
-      return moved ? `${moved.name},${nearest(moved, values[moved.name])}` : "";
-    })();
+    const key = drawn.whole
+      ? controls.map((c) => nearest(c, values[c.name])).join()
+      : (() => {
+          const moved = controls.find((c) => values[c.name] !== start[c.name]);
+          return moved ? `${moved.name},${nearest(moved, values[moved.name])}` : "";
+        })();
     const entry = drawn.at[key];
     if (entry) place_picture(bytes(model.get("drawn")).slice(entry[0], entry[1]), entry[2], false);
   };
@@ -55,24 +65,38 @@ function render({ model, el }) {
     caption.classList.toggle("error", error);
     shown.alt = text;
     root.dataset.draws = ++draws;
-    if (asked) { root.dataset.ms = (performance.now() - asked).toFixed(1); asked = 0; }
+    if (asked) {
+      root.dataset.ms = (performance.now() - asked).toFixed(1);
+      asked = 0;
+    }
   };
 
   const say = (c) => {
     const face = faces[c.name];
     if (!face) return;
     if (c.kind === "choice") face.input.value = String(c.options.findIndex((o) => o[1] === values[c.name]));
-    else { face.input.value = place(c, values[c.name]); face.output.textContent = word(c, values[c.name]); }
+    else {
+      face.input.value = place(c, values[c.name]);
+      face.output.textContent = word(c, values[c.name]);
+    }
   };
   const changed = (c, v) => {
     if (v === values[c.name]) return;
     asked = performance.now();
-    if (fixed && drawn && !drawn.whole) // one control at a time: the others go back to where they started
-      for (const other of controls) if (other.name !== c.name) { values[other.name] = start[other.name]; say(other); }
+    if (fixed && drawn && !drawn.whole)
+      // one control at a time: the others go back to where they started
+      for (const other of controls)
+        if (other.name !== c.name) {
+          values[other.name] = start[other.name];
+          say(other);
+        }
     values[c.name] = v;
     say(c);
     if (fixed) showDrawn();
-    else { model.set("wanted", { ...values }); model.save_changes(); }
+    else {
+      model.set("wanted", { ...values });
+      model.save_changes();
+    }
   };
 
   controls.forEach((c, n) => {
@@ -86,9 +110,17 @@ function render({ model, el }) {
       listen(input, "change", () => changed(c, c.options[+input.value][1]));
       faces[c.name] = { input };
     } else {
-      const input = make("input", "", left, { id, type: "range", min: place(c, c.low), max: place(c, c.high), step: c.step });
+      const input = make("input", "", left, {
+        id,
+        type: "range",
+        min: place(c, c.low),
+        max: place(c, c.high),
+        step: c.step,
+      });
       const output = make("output", "", left);
-      listen(input, "input", () => changed(c, c.kind === "log" ? Math.min(c.high, Math.max(c.low, 10 ** +input.value)) : +input.value));
+      listen(input, "input", () =>
+        changed(c, c.kind === "log" ? Math.min(c.high, Math.max(c.low, 10 ** +input.value)) : +input.value),
+      );
       faces[c.name] = { input, output };
     }
     faces[c.name].input.dataset.name = c.name;
@@ -98,16 +130,28 @@ function render({ model, el }) {
     const presses = make("div", "presses", left);
     for (const text of buttons) {
       const button = make("button", "", presses, { type: "button", textContent: text });
-      listen(button, "click", () => { asked = performance.now(); model.send({ press: text }); });
+      listen(button, "click", () => {
+        asked = performance.now();
+        model.send({ press: text });
+      });
     }
   }
   if (fixed && drawn && !drawn.whole)
-    make("div", "note", left, { textContent: "No kernel runs behind this page: one control moves at a time, the others stand at their start." });
+    make("div", "note", left, {
+      textContent:
+        "No kernel runs behind this page: one control moves at a time, the others stand at their start.",
+    });
 
-  view.follow("values", () => { Object.assign(values, model.get("values")); controls.forEach(say); });
-  const fromPython = () => place_picture(bytes(model.get("image")), model.get("caption"), model.get("failed"));
+  view.follow("values", () => {
+    Object.assign(values, model.get("values"));
+    controls.forEach(say);
+  });
+  const fromPython = () =>
+    place_picture(bytes(model.get("image")), model.get("caption"), model.get("failed"));
   view.follow("turn", fromPython); // set last of all, once for each picture
-  view.later(() => { if (address) URL.revokeObjectURL(address); });
+  view.later(() => {
+    if (address) URL.revokeObjectURL(address);
+  });
   fromPython();
   return view.close;
 }

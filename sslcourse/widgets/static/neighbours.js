@@ -3,7 +3,10 @@
 // The sheet is one canvas as large as its window, drawn anew when it scrolls: thousands of images cost no more than those that show.
 // data-* on the root are there for tests: query, cursor, hits (for each encoder), history (how many steps back), shown (images on the sheet).
 
-const NONE = 65535, WINDOW = 452, GAP = 4, STEPS_BACK = 500;
+const NONE = 65535,
+  WINDOW = 452,
+  GAP = 4,
+  STEPS_BACK = 500;
 
 const LOOK = `
 .ssl-neighbours .body { flex-wrap: nowrap; }
@@ -39,10 +42,18 @@ const LOOK = `
 `;
 
 function render({ model, el }) {
-  const about = model.get("about"), { count, k, encoders, classes, pictures } = about;
-  const found = new Uint16Array(bytes(model.get("found")).buffer), cosines = new Int16Array(bytes(model.get("cosines")).buffer);
-  const labels = new Uint16Array(bytes(model.get("labels")).buffer), labelled = labels.length > 0;
-  const view = open({ model, el }, "ssl-neighbours", "Nearest neighbours of an image under several encoders", LOOK);
+  const about = model.get("about"),
+    { count, k, encoders, classes, pictures } = about;
+  const found = new Uint16Array(bytes(model.get("found")).buffer),
+    cosines = new Int16Array(bytes(model.get("cosines")).buffer);
+  const labels = new Uint16Array(bytes(model.get("labels")).buffer),
+    labelled = labels.length > 0;
+  const view = open(
+    { model, el },
+    "ssl-neighbours",
+    "Nearest neighbours of an image under several encoders",
+    LOOK,
+  );
   const { root, ink, listen } = view;
   root.tabIndex = -1; // the sheet and the buttons are what the keyboard stops at
   const nameOf = (i) => (!labelled ? "" : labels[i] === NONE ? "unknown" : classes[labels[i]]);
@@ -50,42 +61,60 @@ function render({ model, el }) {
 
   // ---- the page
   if (about.title) make("div", "title", root, { textContent: about.title });
-  const body = make("div", "body", root), all = make("div", "all", body), right = make("div", "found", body);
+  const body = make("div", "body", root),
+    all = make("div", "all", body),
+    right = make("div", "found", body);
   const bar = make("div", "bar", all);
   const only = labelled ? make("select", "only", make("label", "", bar, { textContent: "show " })) : null;
   if (only) {
     make("option", "", only, { textContent: `all ${count.toLocaleString("en-US")} images`, value: "" });
-    [...new Set(labels)].sort((a, b) => a - b).forEach((c) => make("option", "", only, { textContent: c === NONE ? "unknown" : classes[c], value: String(c) }));
+    [...new Set(labels)]
+      .sort((a, b) => a - b)
+      .forEach((c) =>
+        make("option", "", only, { textContent: c === NONE ? "unknown" : classes[c], value: String(c) }),
+      );
   }
-  const t = pictures.tile, thumb = t > 36 ? 36 : t * Math.max(1, Math.floor(36 / t)), pitch = thumb + GAP, across = Math.max(4, Math.floor(236 / pitch));
+  const t = pictures.tile,
+    thumb = t > 36 ? 36 : t * Math.max(1, Math.floor(36 / t)),
+    pitch = thumb + GAP,
+    across = Math.max(4, Math.floor(236 / pitch));
   const frame = make("div", "window", all, { tabIndex: 0 });
   frame.setAttribute("role", "listbox");
   frame.setAttribute("aria-label", "all images: arrow keys move, Enter chooses");
-  frame.style.height = WINDOW + "px"; frame.style.width = across * pitch + GAP + 18 + "px";
-  const spacer = make("div", "", frame), [canvas, ctx] = sheet(spacer, "thumbs", across * pitch + GAP, WINDOW - 2);
+  frame.style.height = WINDOW + "px";
+  frame.style.width = across * pitch + GAP + 18 + "px";
+  const spacer = make("div", "", frame),
+    [canvas, ctx] = sheet(spacer, "thumbs", across * pitch + GAP, WINDOW - 2);
   const pointed = make("div", "note pointed", all, { textContent: "\u00a0" });
   pointed.setAttribute("aria-live", "polite");
 
   const asked = make("div", "asked", right);
   const big = make("canvas", "picture query", asked, { width: t, height: t });
   big.style.width = big.style.height = t * Math.max(1, Math.round(96 / t)) + "px";
-  const words = make("div", "words", asked), name = make("div", "name", words), agreed = make("div", "note", words);
+  const words = make("div", "words", asked),
+    name = make("div", "name", words),
+    agreed = make("div", "note", words);
   const back = make("button", "back", words, { type: "button", textContent: "\u2190 back" });
   for (const node of [name, agreed]) node.setAttribute("aria-live", "polite");
   const columns = Math.min(k, 8);
   const blocks = encoders.map((encoder, e) => {
-    const block = make("div", "block", right), head = make("div", "head", block);
+    const block = make("div", "block", right),
+      head = make("div", "head", block);
     make("b", "", head, { textContent: encoder });
     const hits = make("span", "hits", head);
     if (about.precision[e] !== null && about.precision[e] !== undefined)
-      make("span", "mean", head, { textContent: `over all images: precision@${k} ${about.precision[e].toFixed(2)}, by chance ${about.chance.toFixed(2)}` });
+      make("span", "mean", head, {
+        textContent: `over all images: precision@${k} ${about.precision[e].toFixed(2)}, by chance ${about.chance.toFixed(2)}`,
+      });
     const row = make("div", "row", block);
     row.style.setProperty("--columns", columns);
     row.style.setProperty("--narrow", Math.min(columns, 4));
     const near = Array.from({ length: k }, (_, j) => {
       const button = make("button", "near", row, { type: "button" });
-      const small = make("canvas", "picture", button, { width: t, height: t }), sign = make("span", "sign", button);
-      const label = make("span", "name", button), cosine = make("span", "cosine", button);
+      const small = make("canvas", "picture", button, { width: t, height: t }),
+        sign = make("span", "sign", button);
+      const label = make("span", "name", button),
+        cosine = make("span", "cosine", button);
       Object.assign(button.dataset, { e, j });
       return { button, ctx: small.getContext("2d"), sign, label, cosine };
     });
@@ -93,24 +122,36 @@ function render({ model, el }) {
   });
 
   // ---- pictures
-  let tiles = null, closed = false;
-  const cut = (to, i, x, y, w) => { if (tiles) to.drawImage(tiles, (i % pictures.across) * t, Math.floor(i / pictures.across) * t, t, t, x, y, w, w); };
+  let tiles = null,
+    closed = false;
+  const cut = (to, i, x, y, w) => {
+    if (tiles)
+      to.drawImage(tiles, (i % pictures.across) * t, Math.floor(i / pictures.across) * t, t, t, x, y, w, w);
+  };
 
   // ---- the sheet
-  let shown = Uint16Array.from({ length: count }, (_, i) => i), cursor = 0, query = model.get("query");
+  let shown = Uint16Array.from({ length: count }, (_, i) => i),
+    cursor = 0,
+    query = model.get("query");
   const past = [];
   const outlineOf = (place, colour, width) => {
-    const x = GAP + (place % across) * pitch, y = GAP + Math.floor(place / across) * pitch - frame.scrollTop;
-    ctx.strokeStyle = colour; ctx.lineWidth = width;
+    const x = GAP + (place % across) * pitch,
+      y = GAP + Math.floor(place / across) * pitch - frame.scrollTop;
+    ctx.strokeStyle = colour;
+    ctx.lineWidth = width;
     ctx.strokeRect(x - width / 2, y - width / 2, thumb + width, thumb + width);
   };
   const drawSheet = () => {
-    const h = WINDOW - 2, above = frame.scrollTop, colour = ink();
+    const h = WINDOW - 2,
+      above = frame.scrollTop,
+      colour = ink();
     ctx.clearRect(0, 0, across * pitch + GAP, h);
     ctx.imageSmoothingEnabled = thumb % t !== 0;
-    const first = Math.floor((above - GAP) / pitch), last = Math.ceil((above + h) / pitch);
+    const first = Math.floor((above - GAP) / pitch),
+      last = Math.ceil((above + h) / pitch);
     for (let r = Math.max(0, first); r <= last; r++)
-      for (let c = 0; c < across && r * across + c < shown.length; c++) cut(ctx, shown[r * across + c], GAP + c * pitch, GAP + r * pitch - above, thumb);
+      for (let c = 0; c < across && r * across + c < shown.length; c++)
+        cut(ctx, shown[r * across + c], GAP + c * pitch, GAP + r * pitch - above, thumb);
     outlineOf(shown.indexOf(query), colour, shown.includes(query) ? 3 : 0);
     ctx.setLineDash([3, 2]);
     if (frame.matches(":focus")) outlineOf(cursor, colour, 1.5);
@@ -132,7 +173,8 @@ function render({ model, el }) {
     cursor = Math.max(0, Math.min(shown.length - 1, place));
     root.dataset.cursor = shown[cursor];
     pointed.textContent = called(shown[cursor]);
-    reveal(cursor); drawSheet();
+    reveal(cursor);
+    drawSheet();
   };
 
   // ---- the query and its neighbours
@@ -140,13 +182,17 @@ function render({ model, el }) {
     cut(big.getContext("2d"), query, 0, 0, t);
     name.textContent = called(query);
     back.disabled = !past.length;
-    const hits = [], sets = [];
+    const hits = [],
+      sets = [];
     blocks.forEach(({ hits: text, near }, e) => {
       let same = 0;
       const mine = new Set();
       near.forEach((n, j) => {
-        const at = (e * count + query) * k + j, i = found[at], known = labelled && labels[i] !== NONE && labels[query] !== NONE;
-        const good = known && labels[i] === labels[query], cosine = (cosines[at] / 32767).toFixed(3);
+        const at = (e * count + query) * k + j,
+          i = found[at],
+          known = labelled && labels[i] !== NONE && labels[query] !== NONE;
+        const good = known && labels[i] === labels[query],
+          cosine = (cosines[at] / 32767).toFixed(3);
         mine.add(i);
         same += good;
         cut(n.ctx, i, 0, 0, t);
@@ -160,62 +206,121 @@ function render({ model, el }) {
         n.button.setAttribute("aria-label", said);
       });
       text.textContent = labelled && labels[query] !== NONE ? `${same} of ${k} share the class` : "";
-      hits.push(same); sets.push(mine);
+      hits.push(same);
+      sets.push(mine);
     });
     const common = [...sets[0]].filter((i) => sets.every((s) => s.has(i))).length;
-    agreed.textContent = encoders.length < 2 ? "" : `${common} of ${k} neighbours are the same under ${encoders.length === 2 ? "both" : "all"} encoders`;
+    agreed.textContent =
+      encoders.length < 2
+        ? ""
+        : `${common} of ${k} neighbours are the same under ${encoders.length === 2 ? "both" : "all"} encoders`;
     Object.assign(root.dataset, { query, hits: hits.join(), history: past.length });
   };
   const show = (i) => {
     query = i;
-    if (shown.indexOf(i) >= 0) { cursor = shown.indexOf(i); reveal(cursor, true); }
-    drawQuery(); drawSheet();
+    if (shown.indexOf(i) >= 0) {
+      cursor = shown.indexOf(i);
+      reveal(cursor, true);
+    }
+    drawQuery();
+    drawSheet();
   };
   const choose = (i, remember = true) => {
     if (i === query) return;
-    if (remember) { past.push(query); if (past.length > STEPS_BACK) past.shift(); }
+    if (remember) {
+      past.push(query);
+      if (past.length > STEPS_BACK) past.shift();
+    }
     show(i);
-    model.set("query", i); model.save_changes();
+    model.set("query", i);
+    model.save_changes();
   };
 
   // ---- events
   const under = (e) => {
-    const [x, y] = pointer(e, canvas), c = Math.floor((x - GAP / 2) / pitch), r = Math.floor((y + frame.scrollTop - GAP / 2) / pitch), place = r * across + c;
+    const [x, y] = pointer(e, canvas),
+      c = Math.floor((x - GAP / 2) / pitch),
+      r = Math.floor((y + frame.scrollTop - GAP / 2) / pitch),
+      place = r * across + c;
     return c >= 0 && c < across && r >= 0 && place < shown.length ? place : -1;
   };
-  listen(canvas, "click", (e) => { const place = under(e); if (place >= 0) { move(place); choose(shown[place]); } });
-  listen(canvas, "pointermove", (e) => { const place = under(e); pointed.textContent = place < 0 ? "\u00a0" : called(shown[place]); });
-  listen(canvas, "pointerleave", () => { pointed.textContent = "\u00a0"; });
+  listen(canvas, "click", (e) => {
+    const place = under(e);
+    if (place >= 0) {
+      move(place);
+      choose(shown[place]);
+    }
+  });
+  listen(canvas, "pointermove", (e) => {
+    const place = under(e);
+    pointed.textContent = place < 0 ? "\u00a0" : called(shown[place]);
+  });
+  listen(canvas, "pointerleave", () => {
+    pointed.textContent = "\u00a0";
+  });
   for (const type of ["scroll", "focus", "blur"]) listen(frame, type, drawSheet);
   listen(frame, "keydown", (e) => {
     const page = Math.max(1, Math.floor(WINDOW / pitch) - 1) * across;
-    const place = { ArrowRight: cursor + 1, ArrowLeft: cursor - 1, ArrowDown: cursor + across, ArrowUp: cursor - across, PageDown: cursor + page,
-      PageUp: cursor - page, Home: 0, End: shown.length - 1 }[e.key];
-    if (place !== undefined) { if ((place >= 0 && place < shown.length) || /Page|Home|End/.test(e.key)) move(place); }
-    else if (e.key === "Enter" || e.key === " ") choose(shown[cursor]);
+    const place = {
+      ArrowRight: cursor + 1,
+      ArrowLeft: cursor - 1,
+      ArrowDown: cursor + across,
+      ArrowUp: cursor - across,
+      PageDown: cursor + page,
+      PageUp: cursor - page,
+      Home: 0,
+      End: shown.length - 1,
+    }[e.key];
+    if (place !== undefined) {
+      if ((place >= 0 && place < shown.length) || /Page|Home|End/.test(e.key)) move(place);
+    } else if (e.key === "Enter" || e.key === " ") choose(shown[cursor]);
     else return;
-    e.preventDefault(); e.stopPropagation(); // the notebook would scroll, or leave the cell
+    e.preventDefault();
+    e.stopPropagation(); // the notebook would scroll, or leave the cell
   });
-  if (only) listen(only, "change", () => {
-    shown = Uint16Array.from(Array.from({ length: count }, (_, i) => i).filter((i) => only.value === "" || labels[i] === +only.value));
-    lay();
-    frame.scrollTop = 0;
-    move(Math.max(0, shown.indexOf(query)));
+  if (only)
+    listen(only, "change", () => {
+      shown = Uint16Array.from(
+        Array.from({ length: count }, (_, i) => i).filter(
+          (i) => only.value === "" || labels[i] === +only.value,
+        ),
+      );
+      lay();
+      frame.scrollTop = 0;
+      move(Math.max(0, shown.indexOf(query)));
+    });
+  listen(right, "click", (e) => {
+    const button = e.target.closest("button.near");
+    if (button) choose(+button.dataset.i);
   });
-  listen(right, "click", (e) => { const button = e.target.closest("button.near"); if (button) choose(+button.dataset.i); });
-  listen(back, "click", () => { if (past.length) choose(past.pop(), false); });
-  view.follow("query", () => { if (model.get("query") !== query) { past.push(query); show(model.get("query")); } });
-  view.later(() => { closed = true; if (tiles) tiles.close(); });
+  listen(back, "click", () => {
+    if (past.length) choose(past.pop(), false);
+  });
+  view.follow("query", () => {
+    if (model.get("query") !== query) {
+      past.push(query);
+      show(model.get("query"));
+    }
+  });
+  view.later(() => {
+    closed = true;
+    if (tiles) tiles.close();
+  });
 
   lay();
   cursor = query;
   root.dataset.cursor = cursor;
   drawQuery();
   picture(model.get("tiles"), pictures.type).then((whole) => {
-    if (closed) { whole.close(); return; }
+    if (closed) {
+      whole.close();
+      return;
+    }
     tiles = whole;
     root.dataset.pictures = "ready";
-    drawQuery(); reveal(cursor, true); drawSheet();
+    drawQuery();
+    reveal(cursor, true);
+    drawSheet();
   });
   view.themed(() => {
     root.style.setProperty("--right", bright(about.right, ink()));

@@ -27,7 +27,10 @@ const LOOK = `
 `;
 
 function render({ model, el }) {
-  const about = model.get("about"), { cut, count, pieces, order, answer, missing } = about, across = Math.round(Math.sqrt(pieces)), t = cut.tile;
+  const about = model.get("about"),
+    { cut, count, pieces, order, answer, missing } = about,
+    across = Math.round(Math.sqrt(pieces)),
+    t = cut.tile;
   const view = open({ model, el }, "ssl-puzzle", "A damaged jigsaw puzzle to solve by hand", LOOK);
   const { root, ink, listen } = view;
   root.tabIndex = -1; // the buttons are what the keyboard stops at
@@ -36,14 +39,20 @@ function render({ model, el }) {
   // ---- the page
   if (about.title) make("div", "title", root, { textContent: about.title });
   const bar = make("div", "bar", root);
-  const before = make("button", "before", bar, { type: "button", textContent: "\u2190" }), which = make("output", "", bar);
+  const before = make("button", "before", bar, { type: "button", textContent: "\u2190" }),
+    which = make("output", "", bar);
   const after = make("button", "after", bar, { type: "button", textContent: "\u2192" });
-  before.setAttribute("aria-label", "previous puzzle"); after.setAttribute("aria-label", "next puzzle");
+  before.setAttribute("aria-label", "previous puzzle");
+  after.setAttribute("aria-label", "next puzzle");
   const check = make("button", "check", bar, { type: "button", textContent: "check" });
   const again = make("button", "again", bar, { type: "button", textContent: "start again" });
   const reveal = make("button", "reveal", bar, { type: "button", textContent: "show the network's answer" });
   const boards = make("div", "boards", root);
-  const column = (name, head) => { const c = make("div", "column " + name, boards); make("div", "head", c, { textContent: head }); return c; };
+  const column = (name, head) => {
+    const c = make("div", "column " + name, boards);
+    make("div", "head", c, { textContent: head });
+    return c;
+  };
   const boardIn = (parent, tag) => {
     const board = make("div", "board" + (tag === "div" ? " still" : ""), parent);
     board.style.gridTemplateColumns = `repeat(${across}, max-content)`;
@@ -57,20 +66,34 @@ function render({ model, el }) {
     return { board, tiles };
   };
   const yours = boardIn(column("yours", "yours"), "button");
-  const theirs = column("network", "the network"), network = boardIn(theirs, "div");
-  const truth = column("was", "what it was"), was = boardIn(truth, "div");
+  const theirs = column("network", "the network"),
+    network = boardIn(theirs, "div");
+  const truth = column("was", "what it was"),
+    was = boardIn(truth, "div");
   const said = make("div", "said", root);
   said.setAttribute("aria-live", "polite");
-  make("div", "note", root, { textContent: "Drag a piece onto another to swap them; or click both; or move with the arrow keys and press Enter on both." });
+  make("div", "note", root, {
+    textContent:
+      "Drag a piece onto another to swap them; or click both; or move with the arrow keys and press Enter on both.",
+  });
 
   // ---- state
-  let sheetOf = null, closed = false, at = model.get("puzzle"), placed = [], picked = -1, tries = 0, checked = false, shown = false;
+  let sheetOf = null,
+    closed = false,
+    at = model.get("puzzle"),
+    placed = [],
+    picked = -1,
+    tries = 0,
+    checked = false,
+    shown = false;
   const hits = () => placed.filter((k, j) => order[at][k] === j).length;
   const networkHits = () => order[at].filter((v, k) => v === answer[at][k]).length;
-  const part = (ctx, set, k) => { // set 0: as they lie there; 1: mended; 2: as they were
+  const part = (ctx, set, k) => {
+    // set 0: as they lie there; 1: mended; 2: as they were
     const i = (at * 3 + set) * pieces + k;
     ctx.clearRect(0, 0, t, t);
-    if (sheetOf) ctx.drawImage(sheetOf, (i % cut.across) * t, Math.floor(i / cut.across) * t, t, t, 0, 0, t, t);
+    if (sheetOf)
+      ctx.drawImage(sheetOf, (i % cut.across) * t, Math.floor(i / cut.across) * t, t, t, 0, 0, t, t);
   };
   const sign = ({ tile, sign: mark }, good) => {
     tile.classList.toggle("right", good === true);
@@ -79,47 +102,81 @@ function render({ model, el }) {
   };
   const draw = () => {
     which.textContent = `puzzle ${at + 1} of ${count}`;
-    before.disabled = at === 0; after.disabled = at === count - 1;
+    before.disabled = at === 0;
+    after.disabled = at === count - 1;
     yours.tiles.forEach((one, j) => {
-      const k = placed[j], gone = k === missing[at];
+      const k = placed[j],
+        gone = k === missing[at];
       part(one.ctx, 0, k);
       one.tile.classList.toggle("gone", gone);
       one.tile.classList.toggle("picked", j === picked);
       const good = checked ? order[at][k] === j : null;
       sign(one, good);
-      one.tile.setAttribute("aria-label", `${placeName(j)}: ${gone ? "the missing piece" : "piece " + (k + 1)}${j === picked ? ", picked up" : ""}`
-        + (good === null ? "" : good ? ", in its place" : ", not in its place"));
+      one.tile.setAttribute(
+        "aria-label",
+        `${placeName(j)}: ${gone ? "the missing piece" : "piece " + (k + 1)}${j === picked ? ", picked up" : ""}` +
+          (good === null ? "" : good ? ", in its place" : ", not in its place"),
+      );
     });
     theirs.style.display = truth.style.display = shown ? "" : "none";
     if (shown) {
       const back = []; // which piece the network lays at each place
-      answer[at].forEach((j, k) => { back[j] = k; });
-      network.tiles.forEach((one, j) => { part(one.ctx, 1, j); sign(one, order[at][back[j]] === j); });
+      answer[at].forEach((j, k) => {
+        back[j] = k;
+      });
+      network.tiles.forEach((one, j) => {
+        part(one.ctx, 1, j);
+        sign(one, order[at][back[j]] === j);
+      });
       was.tiles.forEach((one, j) => part(one.ctx, 2, j));
     }
     reveal.textContent = shown ? "hide the network's answer" : "show the network's answer";
     reveal.setAttribute("aria-pressed", String(shown));
-    Object.assign(root.dataset, { puzzle: at, placed: placed.join(), picked: picked < 0 ? "" : picked, hits: checked ? hits() : "", tries,
-      network: shown ? networkHits() : "", solved: model.get("solved").join() });
+    Object.assign(root.dataset, {
+      puzzle: at,
+      placed: placed.join(),
+      picked: picked < 0 ? "" : picked,
+      hits: checked ? hits() : "",
+      tries,
+      network: shown ? networkHits() : "",
+      solved: model.get("solved").join(),
+    });
   };
   const begin = (i) => {
-    at = i; picked = -1; tries = 0; checked = false; shown = false; said.textContent = "";
+    at = i;
+    picked = -1;
+    tries = 0;
+    checked = false;
+    shown = false;
+    said.textContent = "";
     placed = Array.from({ length: pieces }, (_, j) => j);
     draw();
   };
   const swap = (a, b) => {
     [placed[a], placed[b]] = [placed[b], placed[a]];
-    picked = -1; checked = false; said.textContent = "";
+    picked = -1;
+    checked = false;
+    said.textContent = "";
     draw();
   };
 
   // ---- events
-  const tileOf = (node) => { const tile = node && node.closest && node.closest("button.tile"); return tile && yours.board.contains(tile) ? +tile.dataset.j : -1; };
+  const tileOf = (node) => {
+    const tile = node && node.closest && node.closest("button.tile");
+    return tile && yours.board.contains(tile) ? +tile.dataset.j : -1;
+  };
   let from = -1;
-  listen(yours.board, "pointerdown", (e) => { from = tileOf(e.target); });
+  listen(yours.board, "pointerdown", (e) => {
+    from = tileOf(e.target);
+  });
   listen(yours.board, "pointerup", (e) => {
     // A view may stand in a shadow root, where the document does not see single tiles.
-    const to = tileOf((root.getRootNode().elementFromPoint ? root.getRootNode() : document).elementFromPoint(e.clientX, e.clientY));
+    const to = tileOf(
+      (root.getRootNode().elementFromPoint ? root.getRootNode() : document).elementFromPoint(
+        e.clientX,
+        e.clientY,
+      ),
+    );
     if (from >= 0 && to >= 0 && to !== from) swap(from, to);
     from = -1;
   });
@@ -127,42 +184,79 @@ function render({ model, el }) {
   listen(yours.board, "click", (e) => {
     const j = tileOf(e.target);
     if (j < 0) return;
-    if (picked < 0) { picked = j; draw(); } else if (picked === j) { picked = -1; draw(); } else swap(picked, j);
+    if (picked < 0) {
+      picked = j;
+      draw();
+    } else if (picked === j) {
+      picked = -1;
+      draw();
+    } else swap(picked, j);
   });
   listen(yours.board, "keydown", (e) => {
-    const j = tileOf(e.target), step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across }[e.key];
-    if (e.key === "Escape" && picked >= 0) { picked = -1; draw(); }
-    else if (step !== undefined && j >= 0) {
-      const to = j + step, sameRow = Math.floor(to / across) === Math.floor(j / across);
+    const j = tileOf(e.target),
+      step = { ArrowRight: 1, ArrowLeft: -1, ArrowDown: across, ArrowUp: -across }[e.key];
+    if (e.key === "Escape" && picked >= 0) {
+      picked = -1;
+      draw();
+    } else if (step !== undefined && j >= 0) {
+      const to = j + step,
+        sameRow = Math.floor(to / across) === Math.floor(j / across);
       if (to >= 0 && to < pieces && (Math.abs(step) === across || sameRow)) {
-        yours.tiles.forEach(({ tile }, i) => { tile.tabIndex = i === to ? 0 : -1; });
+        yours.tiles.forEach(({ tile }, i) => {
+          tile.tabIndex = i === to ? 0 : -1;
+        });
         yours.tiles[to].tile.focus();
       }
     } else return;
-    e.preventDefault(); e.stopPropagation(); // the notebook would leave the cell
+    e.preventDefault();
+    e.stopPropagation(); // the notebook would leave the cell
   });
   listen(check, "click", () => {
-    checked = true; tries += 1; picked = -1;
+    checked = true;
+    tries += 1;
+    picked = -1;
     const right = hits();
     if (right === pieces) {
       shown = true;
-      if (!model.get("solved").includes(at)) { model.set("solved", [...model.get("solved"), at]); model.save_changes(); }
+      if (!model.get("solved").includes(at)) {
+        model.set("solved", [...model.get("solved"), at]);
+        model.save_changes();
+      }
     }
-    said.textContent = right === pieces ? `All ${pieces} in place, ${tries === 1 ? "at the first check" : `after ${tries} checks`}.`
-      + ` The network had ${about.choices.toLocaleString("en-US")} orders to choose from, and has ${networkHits()} in place.` : `${right} of ${pieces} pieces are in place.`;
+    said.textContent =
+      right === pieces
+        ? `All ${pieces} in place, ${tries === 1 ? "at the first check" : `after ${tries} checks`}.` +
+          ` The network had ${about.choices.toLocaleString("en-US")} orders to choose from, and has ${networkHits()} in place.`
+        : `${right} of ${pieces} pieces are in place.`;
     draw();
   });
   listen(again, "click", () => begin(at));
-  listen(reveal, "click", () => { shown = !shown; draw(); });
-  const go = (i) => { model.set("puzzle", i); model.save_changes(); if (at !== i) begin(i); };
+  listen(reveal, "click", () => {
+    shown = !shown;
+    draw();
+  });
+  const go = (i) => {
+    model.set("puzzle", i);
+    model.save_changes();
+    if (at !== i) begin(i);
+  };
   listen(before, "click", () => at > 0 && go(at - 1));
   listen(after, "click", () => at < count - 1 && go(at + 1));
-  view.follow("puzzle", () => { const i = model.get("puzzle"); if (i !== at && i >= 0 && i < count) begin(i); });
-  view.later(() => { closed = true; if (sheetOf) sheetOf.close(); });
+  view.follow("puzzle", () => {
+    const i = model.get("puzzle");
+    if (i !== at && i >= 0 && i < count) begin(i);
+  });
+  view.later(() => {
+    closed = true;
+    if (sheetOf) sheetOf.close();
+  });
 
   begin(Math.max(0, Math.min(count - 1, at)));
   picture(model.get("tiles"), cut.type).then((whole) => {
-    if (closed) { whole.close(); return; }
+    if (closed) {
+      whole.close();
+      return;
+    }
     sheetOf = whole;
     root.dataset.pictures = "ready";
     draw();
