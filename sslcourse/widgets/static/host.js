@@ -1,5 +1,6 @@
-// Our views on a page without a kernel: an anywidget model that remembers, and nobody to send to. `model.alone` tells a view so.
-// The page carries the scripts once each (script[data-script]) and every view's state (script[data-state]).
+// Our views on a page without a kernel: an anywidget model that remembers, and nobody to send to.
+// `model.alone` tells a view so. The page carries the scripts once each (script[data-script]) and every
+// view's state (script[data-state]).
 
 (async () => {
   const texts = Object.fromEntries(
@@ -21,7 +22,7 @@
       get: (name) => values[name],
       set: (name, value) => {
         values[name] = value;
-        for (const f of [...(listeners.get("change:" + name) || [])]) f();
+        for (const f of [...(listeners.get(`change:${name}`) || [])]) f();
       },
       on: (name, f) => {
         if (!listeners.has(name)) listeners.set(name, new Set());
