@@ -87,12 +87,16 @@ def _markdown():
     def formula(text: str, options: dict) -> str:
         return latex2mathml.converter.convert(text, display="block" if options["display_mode"] else "inline")
 
-    return MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, renderer=formula, double_inline=True)
+    return (
+        MarkdownIt("commonmark").enable("table").use(dollarmath_plugin, renderer=formula, double_inline=True)
+    )
 
 
 def markdown(text: str) -> str:
     """Markdown with formulas to HTML with MathML; links to notebooks lead to their pages."""
-    text = re.sub(r'href="(?:\.\./)?homework/(\w+)\.ipynb"', r'href="homework_\1.html"', _markdown().render(text))
+    text = re.sub(
+        r'href="(?:\.\./)?homework/(\w+)\.ipynb"', r'href="homework_\1.html"', _markdown().render(text)
+    )
     return re.sub(r'href="(?:\.\./)?(\w+)\.ipynb"', r'href="\1.html"', text)
 
 
@@ -116,7 +120,7 @@ def code_style() -> str:
 
 def outputs(cell, states: dict[str, dict], shown: dict[str, dict]) -> str:
     """The outputs of a cell. Views that are met are added to `shown`."""
-    from sslcourse.widgets import page
+    from sslcourse.widgets import views
 
     parts = []
     for output in cell.get("outputs", []):
@@ -131,9 +135,11 @@ def outputs(cell, states: dict[str, dict], shown: dict[str, dict]) -> str:
         text = "".join(data.get("text/plain", ""))
         if view in states:
             shown[view] = states[view]
-            parts.append(page.place(view, data["image/png"].strip(), text))
+            parts.append(views.place(view, data["image/png"].strip(), text))
         elif "image/png" in data:
-            parts.append(f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data["image/png"].strip()}">')
+            parts.append(
+                f'<img alt="{html.escape(text)}" src="data:image/png;base64,{data["image/png"].strip()}">'
+            )
         elif "text/html" in data:
             parts.append("".join(data["text/html"]))
         elif text:
@@ -168,7 +174,9 @@ def executed(source: Path) -> tuple[nbformat.NotebookNode, dict[str, dict]]:
     notebook = build.build(source)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "views.json"
-        notebook.cells.append(nbformat.v4.new_code_cell(f"from sslcourse.widgets import page\npage.collect({str(path)!r})"))
+        notebook.cells.append(
+            nbformat.v4.new_code_cell(f"from sslcourse.widgets import views\npage.collect({str(path)!r})")
+        )
         build.execute(notebook)
         notebook.cells.pop()
         return notebook, json.loads(path.read_text(encoding="utf-8"))
@@ -184,24 +192,43 @@ def stem(source: Path) -> str:
     return build.name_of(source) if build.is_homework(source) else source.stem
 
 
-def page_of(source: Path, notebook: nbformat.NotebookNode, states: dict[str, dict], sources: list[Path]) -> tuple[str, int]:
+def page_of(
+    source: Path, notebook: nbformat.NotebookNode, states: dict[str, dict], sources: list[Path]
+) -> tuple[str, int]:
     """The page of a lesson that has run, with links to the pages of all `sources`; and how many views are on it."""
-    from sslcourse.widgets import page
+    from sslcourse.widgets import views
 
     text, shown = body(notebook, states)
-    links = "".join(f'<a href="{stem(s)}.html"{" aria-current=page" if s == source else ""}>{html.escape(stem(s))}</a>' for s in sources)
-    return PAGE.format(title=html.escape(plain(heading(notebook)[0])), style=STYLE + code_style(), theme=THEME, links=links, body=text,
-                       scripts=page.scripts(shown) if shown else "", switch=SWITCH), len(shown)  # fmt: skip
+    links = "".join(
+        f'<a href="{stem(s)}.html"{" aria-current=page" if s == source else ""}>{html.escape(stem(s))}</a>'
+        for s in sources
+    )
+    return PAGE.format(
+        title=html.escape(plain(heading(notebook)[0])),
+        style=STYLE + code_style(),
+        theme=THEME,
+        links=links,
+        body=text,
+        scripts=views.scripts(shown) if shown else "",
+        switch=SWITCH,
+    ), len(shown)
 
 
 def index_of(sources: list[Path]) -> str:
     """The first page: every lesson with its question."""
     titles = {s: heading(build.build(s)) for s in sources}
-    items = "".join(f'<li><b><a href="{stem(s)}.html">{markdown(t)[3:-5]}</a></b>{markdown(q)}</li>' for s, (t, q) in titles.items())
-    text = ("<h1>sslcourse</h1><p>A hands-on course on self-supervised learning. These pages show every lesson as it ran, with replays "
-            "and explorers that work here; to change the code, open the notebooks.</p>"
-            f'<ul class="lessons">{items}</ul>')  # fmt: skip
-    return PAGE.format(title="sslcourse", style=STYLE, theme=THEME, links="", body=text, scripts="", switch=SWITCH)
+    items = "".join(
+        f'<li><b><a href="{stem(s)}.html">{markdown(t)[3:-5]}</a></b>{markdown(q)}</li>'
+        for s, (t, q) in titles.items()
+    )
+    text = (
+        "<h1>sslcourse</h1><p>A hands-on course on self-supervised learning. These pages show every lesson as it ran, with replays "
+        "and explorers that work here; to change the code, open the notebooks.</p>"
+        f'<ul class="lessons">{items}</ul>'
+    )
+    return PAGE.format(
+        title="sslcourse", style=STYLE, theme=THEME, links="", body=text, scripts="", switch=SWITCH
+    )
 
 
 def write(folder: Path, names: list[str], say=lambda text: None) -> list[Path]:
@@ -222,7 +249,9 @@ def write(folder: Path, names: list[str], say=lambda text: None) -> list[Path]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="such as 01_simclr; all by default")
     parser.add_argument("--out", default=str(HERE.parent / "site"), help="folder to write to (default: site)")
     options = parser.parse_args()

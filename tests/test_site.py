@@ -12,8 +12,17 @@ NOTEBOOKS = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
 
 
 def test_formulas_become_mathml(site):
-    text = site.markdown("Inline $h = f(x)$ and\n\n$$\\frac{a}{b} = \\sum_{k \\ne i} e^{s_{ik}/\\tau}$$\n\n| a | b |\n|---|---|\n| $x'$ | 2 |")
-    assert text.count("<math") == 3 and 'display="block"' in text and "<mfrac>" in text and "$" not in text and "<table>" in text
+    text = site.markdown(
+        "Inline $h = f(x)$ and\n\n$$\\frac{a}{b} = \\sum_{k \\ne i} e^{s_{ik}/\\tau}$$\n\n| a | b "
+        "|\n|---|---|\n| $x'$ | 2 |"
+    )
+    assert (
+        text.count("<math") == 3
+        and 'display="block"' in text
+        and "<mfrac>" in text
+        and "$" not in text
+        and "<table>" in text
+    )
 
 
 def test_every_formula_of_the_course_is_understood(site):
@@ -27,23 +36,45 @@ def test_every_formula_of_the_course_is_understood(site):
 
 
 def test_links_to_notebooks_lead_to_pages(site):
-    text = site.markdown("[a](01_simclr.ipynb) [b](../00_start.ipynb) [c](homework/simclr.ipynb) [d](https://example.org/x.ipynb)")
-    assert re.findall(r'href="([^"]+)"', text) == ["01_simclr.html", "00_start.html", "homework_simclr.html", "https://example.org/x.ipynb"]
+    text = site.markdown(
+        "[a](01_simclr.ipynb) [b](../00_start.ipynb) [c](homework/simclr.ipynb) "
+        "[d](https://example.org/x.ipynb)"
+    )
+    assert re.findall(r'href="([^"]+)"', text) == [
+        "01_simclr.html",
+        "00_start.html",
+        "homework_simclr.html",
+        "https://example.org/x.ipynb",
+    ]
 
 
 def test_outputs(site):
-    cell = nbformat.v4.new_code_cell("1", outputs=[
-        nbformat.v4.new_output("stream", name="stdout", text="a < b"), nbformat.v4.new_output("stream", name="stderr", text="secret path"),
-        nbformat.v4.new_output("display_data", {"text/html": "<b>t</b>", "text/plain": "t"}),
-        nbformat.v4.new_output("display_data", {"image/png": "AAAA", "text/plain": "<picture>"}),
-        nbformat.v4.new_output("display_data", {"application/vnd.jupyter.widget-view+json": {"model_id": "m"}, "image/png": "BBBB"}),
-    ])  # fmt: skip
+    cell = nbformat.v4.new_code_cell(
+        "1",
+        outputs=[
+            nbformat.v4.new_output("stream", name="stdout", text="a < b"),
+            nbformat.v4.new_output("stream", name="stderr", text="secret path"),
+            nbformat.v4.new_output("display_data", {"text/html": "<b>t</b>", "text/plain": "t"}),
+            nbformat.v4.new_output("display_data", {"image/png": "AAAA", "text/plain": "<picture>"}),
+            nbformat.v4.new_output(
+                "display_data",
+                {"application/vnd.jupyter.widget-view+json": {"model_id": "m"}, "image/png": "BBBB"},
+            ),
+        ],
+    )
     shown = {}
     text = site.outputs(cell, {"m": {"script": "replay"}}, shown)
-    assert "a &lt; b" in text and "secret" not in text and "<b>t</b>" in text and 'src="data:image/png;base64,AAAA"' in text
+    assert (
+        "a &lt; b" in text
+        and "secret" not in text
+        and "<b>t</b>" in text
+        and 'src="data:image/png;base64,AAAA"' in text
+    )
     assert 'data-view="m"' in text and shown == {"m": {"script": "replay"}}
     shown = {}
-    assert 'data-view="m"' not in site.outputs(cell, {}, shown) and not shown  # a widget of somebody else: its picture
+    assert (
+        'data-view="m"' not in site.outputs(cell, {}, shown) and not shown
+    )  # a widget of somebody else: its picture
     cell.outputs.append(nbformat.v4.new_output("error", ename="ValueError", evalue="no", traceback=[]))
     with pytest.raises(SystemExit, match="ValueError: no"):
         site.outputs(cell, {}, {})
@@ -56,7 +87,11 @@ def test_every_link_of_the_site_leads_to_a_page(site):
     assert len(names) == len(sources) + 1
     pages = {"index.html": site.index_of(sources)}
     for source in sources:
-        stored = nbformat.read((NOTEBOOKS / "homework" if site.build.is_homework(source) else NOTEBOOKS) / f"{source.stem}.ipynb", as_version=4)
+        stored = nbformat.read(
+            (NOTEBOOKS / "homework" if site.build.is_homework(source) else NOTEBOOKS)
+            / f"{source.stem}.ipynb",
+            as_version=4,
+        )
         pages[f"{site.stem(source)}.html"], views = site.page_of(source, stored, {}, sources)
         assert not views
     for text in pages.values():
@@ -66,7 +101,9 @@ def test_every_link_of_the_site_leads_to_a_page(site):
 
 @pytest.mark.browser
 def test_the_whole_way_from_a_source_to_a_page(site, tmp_path):
-    """Executed, written and opened: the smallest lesson. What each lesson's page shows is tested where it runs in JupyterLab."""
+    """Executed, written and opened: the smallest lesson. What each lesson's page shows is tested where it
+    runs in JupyterLab.
+    """
     (file, index) = site.write(tmp_path / "site", ["90_bugs_museum"])
     assert index.name == "index.html"
     use_page(file, tmp_path)
