@@ -257,7 +257,7 @@ def test_fewer_negatives_are_the_same_loss_in_groups():
 # ---------------------------------------------------------------------------------------------- bench
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bench_measures():
     """Not how fast, which depends on the machine: that the parts add up."""
     rows = bench.step_table(size=512, rounds=3)

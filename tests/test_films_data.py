@@ -124,7 +124,7 @@ def many():
     return toybox.videos(2400, 16, 1200, cache=False, seed=11)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("what", ["one frame", "first frame", "average", "average difference"])
 def test_no_still_picture_tells_the_class(what, many):
     """A linear probe and a small CNN, on the class and on each of its two senses, and on whether they agree."""
@@ -172,7 +172,7 @@ def cnn_accuracy(train, label, test, truth, epochs: int = 6) -> float:
         return float((network(test).argmax(1) == truth).float().mean())
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_planted_leak_is_found(many):
     """The same CNN finds a class that a still picture does give away: here a corner is brighter where the
     senses agree.
@@ -185,7 +185,7 @@ def test_a_planted_leak_is_found(many):
     assert leaks(cnn_accuracy(pictures[0], data.train.label, pictures[1], data.test._label), 4, 1200)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_motion_tells_the_class(many):
     """It can be seen after all: the direction of each sense is found from the true poses' pictures, by a
     network that sees time.

@@ -9,7 +9,9 @@ JupyterLab, one lesson of each modality is run as well: WHOLE. The others are ru
 import json
 import os
 import pathlib
+import re
 
+import lesson_runs
 import nbformat
 import pytest
 from browser import (  # noqa: F401 (fixtures)
@@ -25,14 +27,16 @@ from browser import (  # noqa: F401 (fixtures)
     use_page,
     use_theme,
 )
+from test_guard import COMPARED, shown
 
 pytestmark = pytest.mark.browser
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
 LESSONS = [*sorted(FOLDER.glob("*.ipynb")), *sorted((FOLDER / "homework").glob("*.ipynb"))]
 # Where `make nbval` keeps lessons as they ran.
-RECORDED = pathlib.Path(os.environ.get("SSLCOURSE_RECORDED") or FOLDER.parent / "build" / "lessons")
-# Run in JupyterLab in `make test`: the shortest with pictures, with films, with sound.
+RECORDED = pathlib.Path(os.environ.get("SSLCOURSE_RECORDED") or lesson_runs.RECORDED)
+# Run in JupyterLab in `make test`, and there in the place of nbval: the shortest with pictures, with films, with
+# sound.
 WHOLE = {"02_bigan": "image", "10_dense_predictive_coding": "video", "11_audio_video_sync": "sound"}
 # What a lesson must show, at least: a lesson that loses a view should not pass.
 VIEWS = {
@@ -247,6 +251,12 @@ def test_every_view_of_the_course_is_in_a_lesson_and_known_here():
     assert set(VIEWS) == {path.stem for path in LESSONS if path.parent == FOLDER} > set(WHOLE)
 
 
+def test_each_lesson_is_run_once_by_make_test():
+    """By nbval or in JupyterLab: the Makefile leaves to one what the other does not do."""
+    line = re.search(r"^WHOLE := .*$", (FOLDER.parent / "Makefile").read_text(encoding="utf-8"), re.M)[0]
+    assert re.findall(r"(\w+)\.ipynb", line) == list(WHOLE)
+
+
 def source_of(site, path):
     (source,) = [
         s
@@ -265,7 +275,9 @@ def page_file(site, path, ran, states: dict, folder) -> tuple[pathlib.Path, int]
     return file, views
 
 
-@pytest.mark.parametrize("path", [p for p in LESSONS if p.parent == FOLDER], ids=lambda p: p.stem)
+@pytest.mark.parametrize(
+    "path", [p for p in LESSONS if p.parent == FOLDER and p.stem not in WHOLE], ids=lambda p: p.stem
+)
 def test_views_without_a_kernel(path, site, tmp_path):
     """From the states of the lesson's last run by nbval."""
     kept, states = RECORDED / path.name, RECORDED / f"{path.stem}.views.json"
@@ -304,6 +316,10 @@ def test_lesson_in_jupyterlab(path, page, lab, site, tmp_path):
                 pictures += 'image/png' in (c.outputs.get(j).data || {{}}); }}
         return pictures; }}""")
     assert pictures >= (1 if path.parent.name == "homework" else 5), pictures
+    spent = float(
+        in_kernel(page, "sum(__import__('os').times()[:4])")
+    )  # itself and its children, as nbval's guard
+    assert spent < lesson_runs.SECONDS * lesson_runs.slowness()
     use_all(page, there, kernel=True)
     keep(page, path.stem, tmp_path)
     assert page.external == [], page.external
@@ -315,3 +331,6 @@ def test_lesson_in_jupyterlab(path, page, lab, site, tmp_path):
     ran = nbformat.from_dict(page.evaluate(f"() => {NOTEBOOK}.content.model.toJSON()"))
     file, views = page_file(site, path, ran, json.loads(states.read_text()), tmp_path)
     assert views >= len(wanted) and use_page(file, tmp_path, beside=page) == views
+    for here, stored in zip(ran.cells, nbformat.read(path, as_version=4).cells):
+        if COMPARED in stored.metadata.get("tags", []):
+            assert shown(here) == shown(stored), stored.source
