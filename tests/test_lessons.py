@@ -6,6 +6,8 @@ each becomes a page of the site, where every view answers without a kernel. With
 JupyterLab, one lesson of each modality is run as well: WHOLE. The others are run there by `make nightly`.
 """
 
+# ruff: noqa: F401, F811 (fixtures are imported, and named as arguments)
+
 import json
 import os
 import pathlib
