@@ -146,6 +146,7 @@ dist: $(VENV)/installed-for-tests
 
 doctor: $(VENV)/installed
 	$(BIN)/sslcourse doctor
+
 # Universal locks: one file for all Pythons and systems, with markers; pip reads them. Pins that still hold are kept;
 # `make lock UV_ARGS=--upgrade` takes the newest of everything. The tests' lock is what its own solution has beyond the student's.
 LOCK := .venv-lock

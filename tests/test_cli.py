@@ -92,6 +92,7 @@ GOOD = {"torch": "2.11.0+cu128", "torchvision": "0.26.0+cu128", "torchaudio": "2
 def test_doctor_accepts_matching_versions():
     assert doctor.conflicts(GOOD) == []
     assert doctor.conflicts({"torch": "2.6.0", "torchvision": "0.21.0", "torchaudio": "2.6.0"}) == []
+    assert doctor.conflicts({"torch": "2.14.1", "torchvision": "0.29.1", "torchaudio": "2.11.1"}) == []
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,11 @@ def test_doctor_accepts_matching_versions():
         ({"torchaudio": "2.11.0+cu126"}, "different CUDA versions"),
         ({"torch": "2.13.0"}, "torchvision 0.26.0.* was built for torch 2.11"),
         ({"torchaudio": "2.10.0+cu128"}, "torchaudio=="),
+        ({"torch": "2.10.0", "torchvision": "0.25.0"}, r"torchaudio==2\.10\.\*"),
+        (
+            {"torch": "2.14.1", "torchvision": "0.29.1", "torchaudio": "2.9.1"},
+            "-U 'torchaudio>=2.11'",
+        ),
         ({"ipykernel": "7.1.0", "ipython": "6.5"}, "pip install -U ipython"),
     ],
 )
