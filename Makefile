@@ -1,7 +1,7 @@
 # make lab    installs the course and opens it          make check      the fast tests, about three minutes
 # make test   installs it and passes all tests          make notebooks  builds, executes and stores the notebooks
 # make bench  how near a training step is to the network alone, and what views and the live panel cost
-# make site   web pages of all lessons    make colab      lessons and homework under Colab's versions
+# make site   the course's pages, into site/   make colab      lessons and homework under Colab's versions
 # make latency  from a moved pointer to changed pixels, view by view
 #
 # Everything lives in .venv, which is made at the first call and left alone while requirements.lock and pyproject.toml do not change.
@@ -68,8 +68,11 @@ notebooks: $(VENV)/installed
 bench: $(VENV)/installed
 	$(BIN)/sslcourse bench
 
+# The pages of the course, without a network: they show the runs in docs/runs/, which docs/lesson_pages.py makes again.
 site: $(VENV)/installed
-	$(BIN)/python notebooks/site.py
+	$(BIN)/python docs/readme.py --check
+	$(BIN)/python -m sphinx -q -W --keep-going -d build/doctrees docs site
+	@echo open site/index.html
 
 latency: $(VENV)/installed
 	$(BIN)/python -m pytest -q -s tests -m browser -k "$(TIMED)"

@@ -221,7 +221,7 @@ def main() -> int:
         size = write(text_of(notebook), HERE / f"{source.stem}.ipynb")
         for cell in notebook.cells:
             if "readme-picture" in cell.metadata.get("tags", []):  # the README shows what this run made
-                (HERE / "picture.png").write_bytes(base64.b64decode(cell.outputs[-1].data["image/png"]))
+                (HERE.parent / "docs" / "pictures" / "panel.png").write_bytes(base64.b64decode(cell.outputs[-1].data["image/png"]))
         print(f"{source.stem}: {seconds:.0f} s, {size:,} bytes", flush=True)
         if seconds > SECONDS:
             print(f"  that is more than the {SECONDS} s a notebook may take", file=sys.stderr)
