@@ -222,7 +222,7 @@ def test_lesson(path, page, lab, site, tmp_path):  # noqa: F811
     ran = nbformat.from_dict(page.evaluate(f"() => {NOTEBOOK}.content.model.toJSON()"))
     sources = site.build.sources([])
     (source,) = [s for s in sources if (s.stem, site.build.is_homework(s)) == (path.stem, path.parent.name == "homework")]
-    text, views = site.page_of(source, ran, json.loads(states.read_text()), sources)
+    text, views = site.page_of(source, ran, json.loads(states.read_text()))
     file = tmp_path / "site" / f"{site.stem(source)}.html"
     file.parent.mkdir()
     file.write_text(text)
