@@ -42,7 +42,9 @@ pygments_dark_style = "github-dark"
 html_theme_options = {"navigation_with_keys": True, "footer_icons": []}
 
 autodoc_member_order = "bysource"
-autodoc_typehints = "none"  # the signature has them as they were written
+autodoc_typehints_format = "short"
+autodoc_inherit_docstrings = False  # PyTorch's own words are in its own reference
+python_maximum_signature_line_length = 88
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False
 napoleon_use_rtype = False

@@ -7,7 +7,10 @@ marks that are not meant as marks are escaped.
 
 from __future__ import annotations
 
+import ast
+import itertools
 import re
+import textwrap
 
 SECTION = re.compile(r"(Args|Returns|Raises|Yields|Attributes|Example|Examples|Note|Notes):\s*$")
 MARKS = re.compile(r"(``[^`]+``|`[^`]+`)|([*|\\])|(\w_)(?=\W|$)")
@@ -24,6 +27,16 @@ def _escaped(line: str) -> str:
     return MARKS.sub(mark, line)
 
 
+def _language(lines: list[str]) -> str:
+    """Of the indented block that these lines begin with: "python" where it is Python, else "text"."""
+    block = list(itertools.takewhile(lambda line: not line.strip() or line.startswith(" "), lines))
+    try:
+        ast.parse(textwrap.dedent("\n".join(block)))
+    except SyntaxError:
+        return "text"
+    return "python"
+
+
 BULLET = re.compile(r"\s*- ")
 
 
@@ -35,7 +48,7 @@ def plain(lines: list[str]) -> list[str]:
     """
     result: list[str] = []
     state = "text"  # or "section", "literal", "list"
-    for line in lines:
+    for i, line in enumerate(lines):
         if not line.strip():
             result.append("")
             continue
@@ -53,7 +66,7 @@ def plain(lines: list[str]) -> list[str]:
             result += [""] if state in ("literal", "list") else []
             state = "text"
         elif state != "literal":
-            result += ["", "::", ""]
+            result += ["", f".. code-block:: {_language(lines[i:])}", ""]
             state = "literal"
         result.append(line if state == "literal" else _escaped(line))
     return result

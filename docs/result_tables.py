@@ -33,7 +33,8 @@ class Result(SphinxDirective):
             rows = [{c: row[c] for c in wanted} for row in rows]
         for file in course_tables.measured().glob("*.json"):
             self.env.note_dependency(str(file))
-        found = self.parse_text_to_nodes(course_tables.markdown(rows))
+        # A mean and its spread stay on one line.
+        found = self.parse_text_to_nodes(course_tables.markdown(rows).replace(" ± ", "\u00a0±\u00a0"))
         if table.note and "no-note" not in self.options:
             note = nodes.container(classes=["result-note"])
             note += self.parse_text_to_nodes(table.note)
@@ -45,7 +46,8 @@ class Lessons(SphinxDirective):
     """The table of lessons, as in the README, with links to their pages."""
 
     def run(self) -> list[nodes.Node]:
-        return self.parse_text_to_nodes(course_tables.markdown(course_tables.lessons("lessons/{}.md")))
+        rows = course_tables.lessons("lessons/{}.md")
+        return self.parse_text_to_nodes(course_tables.markdown(rows).replace(" ± ", "\u00a0±\u00a0"))
 
 
 def setup(app) -> dict:
