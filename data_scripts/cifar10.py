@@ -1,9 +1,11 @@
-"""Fetch CIFAR-10 (162 MB) from its authors and write it as arrays that `sslcourse.data.images.cifar10()` reads.
+"""Fetch CIFAR-10 (162 MB) from its authors and write it as arrays that `sslcourse.data.images.cifar10()`
+reads.
 
     python data_scripts/cifar10.py                               download, verify, write
     python data_scripts/cifar10.py --from cifar-10-binary.tar.gz   the same from a file that you have
 
-It can be stopped at any moment and typed again: it goes on where it was. It needs 350 MB of disk, 190 MB in the end.
+It can be stopped at any moment and typed again: it goes on where it was. It needs 350 MB of disk, 190 MB in
+    the end.
 The binary version is used: unlike the "python version" it holds no pickled code. At the end it prints
 
     train_image        50,000  of 32x32x3
@@ -24,8 +26,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sslcourse.common import CourseError, data_dir
-from sslcourse.data import fetch, images
+from sslcourse.data import download, images
+from sslcourse.runtime import CourseError, data_dir
 
 MIRRORS = ("https://www.cs.toronto.edu/~kriz",)
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
@@ -35,35 +37,59 @@ RECORD = 1 + 3 * 32 * 32  # bytes: a label, then the red, the green and the blue
 
 @dataclass(frozen=True)
 class Expected:
-    """What the official page publishes: the archive with its md5, and the number of images in each of the six files."""
+    """What the official page publishes: the archive with its md5, and the number of images in each of the six
+    files.
+    """
 
-    archive: fetch.Remote = fetch.Remote("cifar-10-binary.tar.gz", 170_052_171, md5="c32a1d4ab5d03f1284b67883e8d87530")
+    archive: download.Remote = download.Remote(
+        "cifar-10-binary.tar.gz", 170_052_171, md5="c32a1d4ab5d03f1284b67883e8d87530"
+    )
     per_file: int = 10_000
 
 
-def prepare(source: str | Path | None = None, folder: str | Path | None = None, expected: Expected = Expected(), *,
-            mirrors: Sequence[str] = MIRRORS, keep: bool = False, quiet: bool = False) -> dict:  # fmt: skip
-    """Write the arrays into `folder` from `source` (a file, its folder, or None to download) as `images.build` does."""
+def prepare(
+    source: str | Path | None = None,
+    folder: str | Path | None = None,
+    expected: Expected = Expected(),
+    *,
+    mirrors: Sequence[str] = MIRRORS,
+    keep: bool = False,
+    quiet: bool = False,
+) -> dict:
+    """Write the arrays into `folder` from `source` (a file, its folder, or None to download) as
+    `images.build` does.
+    """
     arrays = {}
     for part, count in (("train", 5 * expected.per_file), ("test", expected.per_file)):
         arrays |= {f"{part}_image": (count, 32, 32, 3), f"{part}_label": (count,)}
     write = lambda paths, to: convert(paths[0], to, expected.per_file)
-    return images.build("cifar10", [expected.archive], write, arrays, source=source,
-                        folder=folder or data_dir("cifar10"), mirrors=mirrors, keep=keep, quiet=quiet)  # fmt: skip
+    return images.build(
+        "cifar10",
+        [expected.archive],
+        write,
+        arrays,
+        source=source,
+        folder=folder or data_dir("cifar10"),
+        mirrors=mirrors,
+        keep=keep,
+        quiet=quiet,
+    )
 
 
 def convert(archive: Path, folder: Path, per_file: int) -> tuple[str, ...]:
     """Read the six record files out of the archive and write four arrays."""
     records = {}
-    for name, size, stream in fetch.members(archive, {*TRAIN, "test_batch.bin", "batches.meta.txt"}):
+    for name, size, stream in download.members(archive, {*TRAIN, "test_batch.bin", "batches.meta.txt"}):
         if name == "batches.meta.txt":
-            classes = tuple(fetch.read_exactly(stream, size, name).decode("ascii", "replace").split())
+            classes = tuple(download.read_exactly(stream, size, name).decode("ascii", "replace").split())
             if classes != CLASSES:
                 raise CourseError(f"{archive} names the classes {classes}; expected {CLASSES}")
             continue
         if size != per_file * RECORD:
             raise CourseError(f"{name} in {archive} has {size:,} bytes; expected {per_file * RECORD:,}")
-        records[name] = np.frombuffer(fetch.read_exactly(stream, size, name), np.uint8).reshape(per_file, RECORD)
+        records[name] = np.frombuffer(download.read_exactly(stream, size, name), np.uint8).reshape(
+            per_file, RECORD
+        )
     for part, names in (("train", TRAIN), ("test", ("test_batch.bin",))):
         whole = np.concatenate([records[name] for name in names])  # (N, 3073)
         label, pixels = whole[:, 0], whole[:, 1:].reshape(-1, 3, 32, 32)
@@ -71,13 +97,15 @@ def convert(archive: Path, folder: Path, per_file: int) -> tuple[str, ...]:
         counts = np.bincount(label, minlength=len(CLASSES)).tolist()
         if len(set(counts)) > 1:
             raise CourseError(f"{part} of {archive} has {counts} images per class; expected as many of each")
-        images.save_array(folder / f"{part}_image.npy", (len(label), 32, 32, 3), [pixels.transpose(0, 2, 3, 1)])
+        images.save_array(
+            folder / f"{part}_image.npy", (len(label), 32, 32, 3), [pixels.transpose(0, 2, 3, 1)]
+        )
         images.save_array(folder / f"{part}_label.npy", (len(label),), [label])
     return CLASSES
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return fetch.run_script(prepare, __doc__, data_dir("cifar10"), argv)
+    return download.run_script(prepare, __doc__, data_dir("cifar10"), argv)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,22 @@
-"""Fetch the Free Spoken Digit Dataset (16 MB) and write it as the recordings that `sslcourse.data.heard.spoken_digits()` reads.
+"""Fetch the Free Spoken Digit Dataset (16 MB) and write it as the recordings that
+`sslcourse.data.heard.spoken_digits()` reads.
 
     python data_scripts/spoken_digits.py                          download, verify, decode
     python data_scripts/spoken_digits.py --from FILE_OR_FOLDER    the same from an archive, or a folder, that you have
 
-Ten digits, six speakers, fifty takes of each at 8,000 samples a second. The first five takes test, as the authors say:
+Ten digits, six speakers, fifty takes of each at 8,000 samples a second. The first five takes test, as the
+authors say:
 
     train               2,700
     test                  300
 
-With pictures of digits they make audio-visual digits: `sslcourse.data.heard.av_digits()`, a constructed pairing.
+With pictures of digits they make audio-visual digits: `sslcourse.data.heard.av_digits()`, a constructed
+pairing.
 
-Page: https://github.com/Jakobovski/free-spoken-digit-dataset, release 1.0.10 (Z. Jackson et al., doi:10.5281/zenodo.1342401; CC BY-SA 4.0).
-Nobody publishes a checksum of the archive: the CRC-32 of each file in it, the names and the numbers have to do, and what arrived is
-noted in download/v1.0.10.zip.note.json (see --keep).
-"""
+Page: https://github.com/Jakobovski/free-spoken-digit-dataset, release 1.0.10 (Z. Jackson et al.,
+    doi:10.5281/zenodo.1342401; CC BY-SA 4.0).
+Nobody publishes a checksum of the archive: the CRC-32 of each file in it, the names and the numbers have to
+do, and what arrived is noted in download/v1.0.10.zip.note.json (see --keep)."""
 
 from __future__ import annotations
 
@@ -26,8 +29,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sslcourse.common import CourseError, data_dir
-from sslcourse.data import fetch, heard
+from sslcourse.data import download, heard
+from sslcourse.runtime import CourseError, data_dir
 
 MIRRORS = ("https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags",)
 NAMES = ("v1.0.10.zip", "free-spoken-digit-dataset-1.0.10.zip", "free-spoken-digit-dataset-master.zip")
@@ -51,43 +54,69 @@ class Expected:
         return 10 * len(self.speakers) * (self.takes - TESTED)
 
 
-def prepare(source: str | Path | None = None, folder: str | Path | None = None, expected: Expected = Expected(), *,
-            mirrors: Sequence[str] = MIRRORS, keep: bool = False, quiet: bool = False) -> dict:  # fmt: skip
-    """Write `spoken_digits.npz` into `folder` from `source` (an archive or a folder of the user's, or None to download)."""
+def prepare(
+    source: str | Path | None = None,
+    folder: str | Path | None = None,
+    expected: Expected = Expected(),
+    *,
+    mirrors: Sequence[str] = MIRRORS,
+    keep: bool = False,
+    quiet: bool = False,
+) -> dict:
+    """Write `spoken_digits.npz` into `folder` from `source` (an archive or a folder of the user's, or None to
+    download).
+    """
     folder = Path(folder or data_dir("spoken_digits")).expanduser()
     file, downloads = folder / "spoken_digits.npz", folder / "download"
     arrays = {"train": (expected.trained,), "test": (expected.tested,)}
-    with fetch.alone(folder):
+    with download.alone(folder):
         there = heard.shapes(file) or {}
         if (there.get("label"), there.get("test_label")) != (arrays["train"], arrays["test"]):
-            place = heard.place_of(source, NAMES, [m.rstrip("/") + "/" + NAMES[0] for m in mirrors], downloads, quiet)
-            heard.store(file, rate=expected.rate, classes=[str(digit) for digit in range(10)], **read(place, expected))
+            place = heard.place_of(
+                source, NAMES, [m.rstrip("/") + "/" + NAMES[0] for m in mirrors], downloads, quiet
+            )
+            heard.store(
+                file, rate=expected.rate, classes=[str(digit) for digit in range(10)], **read(place, expected)
+            )
         if source is None and not keep:
             shutil.rmtree(downloads, ignore_errors=True)
     return dict(name="Free Spoken Digit Dataset", folder=str(folder), arrays=arrays)
 
 
 def read(place: Path, expected: Expected) -> dict[str, np.ndarray]:
-    """audio (end to end), length, label, speaker, take and name of the training takes, and the same of the test takes as test_..."""
-    wanted = {f"{digit}_{speaker}_{take}.wav": (digit, speaker, take)
-              for digit, speaker, take in itertools.product(range(10), expected.speakers, range(expected.takes))}  # fmt: skip
+    """audio (end to end), length, label, speaker, take and name of the training takes, and the same of the
+    test takes as test_...
+    """
+    wanted = {
+        f"{digit}_{speaker}_{take}.wav": (digit, speaker, take)
+        for digit, speaker, take in itertools.product(range(10), expected.speakers, range(expected.takes))
+    }
     sounds = {}
     for name, data in heard.files_in(place, wanted):
         sounds[name], rate = heard.decoded(data, name)
         if rate != expected.rate or not len(sounds[name]):
-            raise CourseError(f"{name} has {len(sounds[name]):,} samples at {rate:,} Hz; expected some at {expected.rate:,} Hz")
+            raise CourseError(
+                f"{name} has {len(sounds[name]):,} samples at {rate:,} Hz; expected some at "
+                f"{expected.rate:,} Hz"
+            )
     found = {}
     for prefix, part in (("", lambda take: take >= TESTED), ("test_", lambda take: take < TESTED)):
         names = [name for name, (_, _, take) in wanted.items() if part(take)]
         column = lambda k, names=names: np.array([wanted[name][k] for name in names])
-        made = dict(audio=np.concatenate([sounds[name] for name in names]), length=np.array([len(sounds[name]) for name in names]),
-                    label=column(0), speaker=column(1), take=column(2), name=np.array(names))  # fmt: skip
+        made = dict(
+            audio=np.concatenate([sounds[name] for name in names]),
+            length=np.array([len(sounds[name]) for name in names]),
+            label=column(0),
+            speaker=column(1),
+            take=column(2),
+            name=np.array(names),
+        )
         found |= {prefix + key: value for key, value in made.items()}
     return found
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return fetch.run_script(prepare, __doc__, data_dir("spoken_digits"), argv)
+    return download.run_script(prepare, __doc__, data_dir("spoken_digits"), argv)
 
 
 if __name__ == "__main__":

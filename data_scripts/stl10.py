@@ -3,7 +3,8 @@
     python data_scripts/stl10.py                            download, verify, write
     python data_scripts/stl10.py --from stl10_binary.tar.gz   the same from a file that you have
 
-It can be stopped at any moment and typed again: it goes on where it was. It needs 5.8 GB of disk, 3.1 GB in the end,
+It can be stopped at any moment and typed again: it goes on where it was. It needs 5.8 GB of disk, 3.1 GB in
+    the end,
 and little memory: images pass through in blocks. At the end it prints
 
     train_image         5,000  of 96x96x3
@@ -13,7 +14,8 @@ and little memory: images pass through in blocks. At the end it prints
     unlabelled_image  100,000  of 96x96x3
     folds                  10  of 1000
 
-images uint8 (N, 96, 96, 3), RGB; labels uint8 (N,), 0 to 9 (the files count from 1), with 500 and 800 of each class;
+images uint8 (N, 96, 96, 3), RGB; labels uint8 (N,), 0 to 9 (the files count from 1), with 500 and 800 of each
+class;
 folds int64: the ten official choices of 1,000 training images, as positions from 0.
 Official page: https://cs.stanford.edu/~acoates/stl10 (A. Coates, H. Lee, A. Ng, 2011; images from ImageNet).
 """
@@ -28,8 +30,8 @@ from typing import BinaryIO
 
 import numpy as np
 
-from sslcourse.common import CourseError, data_dir
-from sslcourse.data import fetch, images
+from sslcourse.data import download, images
+from sslcourse.runtime import CourseError, data_dir
 
 MIRRORS = ("http://ai.stanford.edu/~acoates/stl10",)
 CLASSES = ("airplane", "bird", "car", "cat", "deer", "dog", "horse", "monkey", "ship", "truck")
@@ -43,16 +45,27 @@ BLOCK = 1000  # images that are in memory at once: 28 MB
 class Expected:
     """The archive with the md5 that torchvision lists, and the numbers of images on the official page."""
 
-    archive: fetch.Remote = fetch.Remote("stl10_binary.tar.gz", 2_640_397_119, md5="91f7769df0f17e558f3565bffb0c7dfb")
+    archive: download.Remote = download.Remote(
+        "stl10_binary.tar.gz", 2_640_397_119, md5="91f7769df0f17e558f3565bffb0c7dfb"
+    )
     train: int = 5_000
     test: int = 8_000
     unlabelled: int = 100_000
     fold: int = 1_000
 
 
-def prepare(source: str | Path | None = None, folder: str | Path | None = None, expected: Expected = Expected(), *,
-            mirrors: Sequence[str] = MIRRORS, keep: bool = False, quiet: bool = False) -> dict:  # fmt: skip
-    """Write the arrays into `folder` from `source` (a file, its folder, or None to download) as `images.build` does."""
+def prepare(
+    source: str | Path | None = None,
+    folder: str | Path | None = None,
+    expected: Expected = Expected(),
+    *,
+    mirrors: Sequence[str] = MIRRORS,
+    keep: bool = False,
+    quiet: bool = False,
+) -> dict:
+    """Write the arrays into `folder` from `source` (a file, its folder, or None to download) as
+    `images.build` does.
+    """
     count = {"train": expected.train, "test": expected.test, "unlabelled": expected.unlabelled}
     arrays = {}
     for part, n in count.items():
@@ -61,14 +74,23 @@ def prepare(source: str | Path | None = None, folder: str | Path | None = None, 
             arrays[f"{part}_label"] = (n,)
     arrays["folds"] = (10, expected.fold)
     write = lambda paths, to: convert(paths[0], to, arrays)
-    return images.build("stl10", [expected.archive], write, arrays, source=source, folder=folder or data_dir("stl10"),
-                        mirrors=mirrors, keep=keep, quiet=quiet)  # fmt: skip
+    return images.build(
+        "stl10",
+        [expected.archive],
+        write,
+        arrays,
+        source=source,
+        folder=folder or data_dir("stl10"),
+        mirrors=mirrors,
+        keep=keep,
+        quiet=quiet,
+    )
 
 
 def convert(archive: Path, folder: Path, arrays: dict[str, tuple[int, ...]]) -> tuple[str, ...]:
     """Go once through the archive and write each array as its file comes by."""
     wanted = {*IMAGES, *LABELS, "class_names.txt", "fold_indices.txt"}
-    for name, size, stream in fetch.members(archive, wanted):
+    for name, size, stream in download.members(archive, wanted):
         if name in IMAGES:
             array = IMAGES[name]
             _check_bytes(name, size, arrays[array][0] * PIXELS)
@@ -76,14 +98,16 @@ def convert(archive: Path, folder: Path, arrays: dict[str, tuple[int, ...]]) -> 
         elif name in LABELS:
             array = LABELS[name]
             _check_bytes(name, size, arrays[array][0])
-            label = np.frombuffer(fetch.read_exactly(stream, size, name), np.uint8).astype(np.int64) - 1
+            label = np.frombuffer(download.read_exactly(stream, size, name), np.uint8).astype(np.int64) - 1
             images.check_labels(label, len(CLASSES), f"{name} of {archive.name}")
             images.save_array(folder / f"{array}.npy", arrays[array], [label.astype(np.uint8)])
         elif name == "fold_indices.txt":
-            folds = _folds(fetch.read_exactly(stream, size, name), arrays["folds"], arrays["train_label"][0])
+            folds = _folds(
+                download.read_exactly(stream, size, name), arrays["folds"], arrays["train_label"][0]
+            )
             images.save_array(folder / "folds.npy", folds.shape, [folds], dtype=np.int64)
         else:
-            classes = tuple(fetch.read_exactly(stream, size, name).decode("ascii", "replace").split())
+            classes = tuple(download.read_exactly(stream, size, name).decode("ascii", "replace").split())
             if classes != CLASSES:
                 raise CourseError(f"{archive} names the classes {classes}; expected {CLASSES}")
     return CLASSES
@@ -93,7 +117,9 @@ def _blocks(stream: BinaryIO, count: int, name: str) -> Iterator[np.ndarray]:
     """(b, 96, 96, 3) arrays. The file has a plane per colour, and within it column after column."""
     for start in range(0, count, BLOCK):
         n = min(BLOCK, count - start)
-        planes = np.frombuffer(fetch.read_exactly(stream, n * PIXELS, name), np.uint8).reshape(n, 3, 96, 96)
+        planes = np.frombuffer(download.read_exactly(stream, n * PIXELS, name), np.uint8).reshape(
+            n, 3, 96, 96
+        )
         yield planes.transpose(0, 3, 2, 1)  # (b, colour, column, row) -> (b, row, column, colour)
 
 
@@ -105,7 +131,9 @@ def _folds(text: bytes, shape: tuple[int, ...], train: int) -> np.ndarray:
         raise CourseError(f"fold_indices.txt has {len(rows)} folds of {lengths} images; expected {shape}")
     folds = np.array(rows, np.int64)
     if folds.min() < 0 or folds.max() >= train:
-        raise CourseError(f"fold_indices.txt has positions from {folds.min()} to {folds.max()} for {train} images")
+        raise CourseError(
+            f"fold_indices.txt has positions from {folds.min()} to {folds.max()} for {train} images"
+        )
     return folds
 
 
@@ -115,7 +143,7 @@ def _check_bytes(name: str, size: int, expected: int) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    return fetch.run_script(prepare, __doc__, data_dir("stl10"), argv)
+    return download.run_script(prepare, __doc__, data_dir("stl10"), argv)
 
 
 if __name__ == "__main__":

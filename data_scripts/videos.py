@@ -3,11 +3,12 @@
     python data_scripts/videos.py VIDEOS --to CLIPS          decode, scale, cut
     sslcourse train dpc --data CLIPS                          any method that learns from videos
 
-VIDEOS is a folder with one subfolder per class, or with videos alone, which then have no classes; with the subfolders train,
-validation and test it brings its own splits, else they are made. A folder of numbered pictures counts as a video. It can be stopped
-at any moment and typed again, also after videos were added or replaced: only what is new, changed or damaged is decoded. A video that
-cannot be read is named and left out. It needs PyAV (pip install av); at 64 pixels and 8 frames a second, an hour is 350 MB.
-"""
+VIDEOS is a folder with one subfolder per class, or with videos alone, which then have no classes; with the
+subfolders train, validation and test it brings its own splits, else they are made. A folder of numbered
+pictures counts as a video. It can be stopped
+at any moment and typed again, also after videos were added or replaced: only what is new, changed or damaged
+is decoded. A video that cannot be read is named and left out. It needs PyAV (pip install av); at 64 pixels
+and 8 frames a second, an hour is 350 MB."""
 
 from __future__ import annotations
 
@@ -15,7 +16,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from sslcourse.data import fetch, prepared
+from sslcourse.data import clips, download
 
 
 def shape(text: str) -> int | tuple[int, int]:
@@ -29,17 +30,38 @@ def written(size: int | tuple[int, int]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", metavar="VIDEOS", help="the folder of videos")
     parser.add_argument("--to", metavar="CLIPS", required=True, help="the folder to write")
-    parser.add_argument("--size", type=shape, metavar="PIXELS", default=64,
-                        help="side of the square that is cut from the centre, or HEIGHTxWIDTH (default: 64)")  # fmt: skip
-    parser.add_argument("--fps", type=float, metavar="N", default=8.0, help="frames that are kept of each second, 0 for all (default: 8)")
+    parser.add_argument(
+        "--size",
+        type=shape,
+        metavar="PIXELS",
+        default=64,
+        help="side of the square that is cut from the centre, or HEIGHTxWIDTH (default: 64)",
+    )
+    parser.add_argument(
+        "--fps",
+        type=float,
+        metavar="N",
+        default=8.0,
+        help="frames that are kept of each second, 0 for all (default: 8)",
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress")
     given = parser.parse_args(argv)
-    again = prepared.command(f"videos.py {given.source}", given.to, size=written(given.size), fps=given.fps)
-    return fetch.told(parser.prog, given.to, lambda: prepared.summary(prepared.prepare(
-        given.source, given.to, size=given.size, fps=given.fps or None, quiet=given.quiet, again=again), given.to))  # fmt: skip
+    again = clips.command(f"videos.py {given.source}", given.to, size=written(given.size), fps=given.fps)
+    return download.run_and_report(
+        parser.prog,
+        given.to,
+        lambda: clips.summary(
+            clips.prepare(
+                given.source, given.to, size=given.size, fps=given.fps or None, quiet=given.quiet, again=again
+            ),
+            given.to,
+        ),
+    )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def page(name: str) -> dict:
 
 def per_cent(values: Sequence[float], digits: int = 1) -> str:
     """Shares from 0 to 1, one per seed, as per cent: mean ± standard deviation."""
-    from sslcourse import tables
+    from sslcourse.results import tables
 
     return tables.cell(values, digits)
 
@@ -66,9 +66,9 @@ def per_cent(values: Sequence[float], digits: int = 1) -> str:
 
 def _profile(found: object) -> str:
     """The device of a result file: stored as text by some commands and by its fields by others."""
-    from sslcourse import common
+    from sslcourse.runtime.device import Profile
 
-    return str(common.Profile(**found)) if isinstance(found, Mapping) else str(found)
+    return str(Profile(**found)) if isinstance(found, Mapping) else str(found)
 
 
 def _claims(paper: str = "") -> Table:
@@ -96,8 +96,8 @@ def _claims(paper: str = "") -> Table:
             }
         )
     seeds = len(own[0]["effects"])
-    note = f"`sslcourse claims {paper} --seeds {seeds}` on {_profile(own[0]['profile'])}; accuracy where no unit is named"
-    return Table(rows, note)
+    note = f"`sslcourse claims {paper} --seeds {seeds}` on {_profile(own[0]['profile'])}"
+    return Table(rows, f"{note}; effects in accuracy where no unit is named")
 
 
 def _wall(world: str) -> Table:
@@ -130,7 +130,7 @@ def _factors(world: str) -> Table:
 
 
 def _calibration() -> Table:
-    """The toybox's yardsticks. What the wall has too is read from the wall: one quantity has one number everywhere."""
+    """The toybox's yardsticks. What the wall has too is read from the wall: one quantity has one number."""
     from sslcourse import compare
 
     stored, found = page("calibration"), _world("toybox")
@@ -147,10 +147,11 @@ def _calibration() -> Table:
         if row["linear probe"] != other["linear probe"]:
             again.append(f"{name} {row['linear probe']}")
     note = (
-        f"Rows that name a background: `{stored['command']}`, {stored['what']}, on {stored['device']}. All others "
-        f"are those of the wall: `sslcourse evaluate --all toybox`, {found['seeds']} seeds, on {found['profile']}. "
-        "The calibration trains SimCLR and the supervised network too, on the same worlds with the same recipes; it "
-        f"begins from other initial weights and so ends elsewhere: its linear probes were {', '.join(again)}."
+        f"Rows that name a background: `{stored['command']}`, {stored['what']}, on {stored['device']}. "
+        f"All others are those of the wall: `sslcourse evaluate --all toybox`, {found['seeds']} seeds, on "
+        f"{found['profile']}. The calibration trains SimCLR and the supervised network too, on the same worlds "
+        "with the same recipes; it begins from other initial weights and so ends elsewhere: its linear probes "
+        f"were {', '.join(again)}."
     )
     return Table(rows, note)
 
@@ -260,7 +261,7 @@ def _bugs() -> str:
     return f"{len(exhibits)} bugs, {sum(int(r['mistakes']) for r in exhibits)} wrong tests named"
 
 
-# Lesson -> its one number, from a result file: per cent, test split, mean ± standard deviation over the seeds.
+# Lesson -> its one number, from a result file: per cent, test split, mean ± deviation over the seeds.
 NUMBERS: dict[str, Callable[[], str]] = {
     "00_start": lambda: _linear("toybox", "random encoder", "Supervised"),
     "01_simclr": lambda: _linear("toybox", "SimCLR"),
@@ -291,7 +292,7 @@ def names() -> list[str]:
 
 
 def minutes(lesson: str) -> str:
-    """How long the stored run of a lesson took, as its last cell printed it: minutes, rounded up to the half."""
+    """How long the stored run of a lesson took, as its last cell printed it, in minutes and halves."""
     text = (NOTEBOOKS / f"{lesson}.ipynb").read_text(encoding="utf-8")
     found = re.findall(r"this notebook: (\d+) s", text)
     if not found:

@@ -2,7 +2,7 @@
 
     python docs/lesson_pages.py                 run all lessons now and store their runs in docs/runs/
     python docs/lesson_pages.py 01_simclr       this one only
-    python docs/lesson_pages.py --from FOLDER   of lessons that ran already: NAME.ipynb and NAME.views.json in a folder
+    python docs/lesson_pages.py --from FOLDER   lessons that ran already: NAME.ipynb and NAME.views.json
 
 A page is made of the lesson's cells and of its stored run: `docs/runs/NAME.json.xz` holds what every
 cell printed and drew, and the state of every view. So `make site` trains nothing. Formulas are MathML,
@@ -46,7 +46,7 @@ def stem(source: Path) -> str:
 
 
 def digest(notebook: nbformat.NotebookNode) -> str:
-    """Of the code that a run has executed: imports, comments and what installs the course change no result."""
+    """Of the code that a run has executed: imports, comments and the installation change no result."""
     cells = [c for c in notebook.cells if c.cell_type == "code" and "google.colab" not in c.source]
     lines = [line for cell in cells for line in cell.source.splitlines()]
     kept = [
@@ -61,7 +61,7 @@ def executed(source: Path) -> dict:
     told = digest(notebook)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "views.json"
-        collect = f"from sslcourse.widgets import page\npage.collect({str(path)!r})"
+        collect = f"from sslcourse.widgets import views\nviews.collect({str(path)!r})"
         notebook.cells.append(nbformat.v4.new_code_cell(collect))
         build.execute(notebook)
         notebook.cells.pop()
@@ -69,14 +69,14 @@ def executed(source: Path) -> dict:
 
 
 def taken(source: Path, folder: Path) -> dict:
-    """The run of a lesson that was kept as it ran: NAME.ipynb, and NAME.views.json that `page.collect` wrote."""
+    """The run of a lesson that was kept: NAME.ipynb, and NAME.views.json that `views.collect` wrote."""
     kept = nbformat.read(folder / f"{source.stem}.ipynb", as_version=4)
     states = json.loads((folder / f"{source.stem}.views.json").read_text(encoding="utf-8"))
     return run_of(kept, states, digest(kept))
 
 
 def run_of(notebook: nbformat.NotebookNode, states: dict[str, dict], told: str) -> dict:
-    """What is stored of a notebook that has run. Views are numbered: their ids are drawn anew in every run."""
+    """What is stored of a notebook that has run. Views are numbered: their ids are new in every run."""
     views: dict[str, dict] = {}
     outputs = []
     for cell in notebook.cells:
@@ -137,12 +137,12 @@ def stale(name: str) -> str:
     return ""
 
 
-# -------------------------------------------------------------------------------------------- from a run to HTML
+# ----------------------------------------------------------------------------------- from a run to HTML
 
 
 def output_html(items: list[dict], views: dict[str, dict]) -> str:
     """The outputs of a cell as HTML, views as the places where the page's script puts them."""
-    from sslcourse.widgets import page
+    from sslcourse.widgets.views import place
 
     parts = []
     for item in items:
@@ -150,7 +150,7 @@ def output_html(items: list[dict], views: dict[str, dict]) -> str:
         if "text" in item:
             parts.append(f"<pre>{html.escape(item['text'])}</pre>")
         elif item.get("view") in views:
-            parts.append(page.place(item["view"], item["image/png"].strip(), text))
+            parts.append(place(item["view"], item["image/png"].strip(), text))
         elif "image/png" in item:
             name = html.escape(text)
             parts.append(f'<img alt="{name}" src="data:image/png;base64,{item["image/png"].strip()}">')
@@ -163,9 +163,9 @@ def output_html(items: list[dict], views: dict[str, dict]) -> str:
 
 def scripts(run: dict) -> str:
     """The script elements of a page with these views."""
-    from sslcourse.widgets import page
+    from sslcourse.widgets import views as host
 
-    return page.scripts(run["views"]) if run["views"] else ""
+    return host.scripts(run["views"]) if run["views"] else ""
 
 
 def links(text: str) -> str:
@@ -202,7 +202,7 @@ ALONE = """<!doctype html>
 
 
 def page_of(source: Path, notebook: nbformat.NotebookNode, states: dict[str, dict]) -> tuple[str, int]:
-    """What a lesson that has run shows, as one page without the theme and without its text; and how many views are on it."""
+    """What a lesson that has run shows, as a page without the theme and its text; and how many views it has."""
     run = run_of(notebook, states, "")
     body = "\n".join(output_html(items, run["views"]) for items in run["outputs"])
     return ALONE.format(title=stem(source), body=body + scripts(run)), len(run["views"])

@@ -29,7 +29,8 @@ def renewed(text: str) -> str:
     text, places = PLACE.subn(lambda found: f"{found[1]}{table}\n{found[2]}", text)
     if places != 1:
         raise SystemExit(
-            "README.md needs the comments '<!-- lessons: ... -->' and '<!-- end of lessons -->' once, each on its own line"
+            "README.md needs the comments '<!-- lessons: ... -->' and '<!-- end of lessons -->' once, "
+            "each on a line of its own"
         )
     return text
 

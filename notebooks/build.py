@@ -39,7 +39,10 @@ SOURCES = HERE / "source"
 LIMIT = 450_000  # bytes of a stored notebook
 SECONDS = 90  # that a notebook may run
 
-REGION = re.compile(r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>[^\n]*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$", re.M | re.S)
+REGION = re.compile(
+    r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>[^\n]*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$",
+    re.M | re.S,
+)
 
 
 def sources(names: list[str]) -> list[Path]:
@@ -123,7 +126,9 @@ def execute(notebook: nbformat.NotebookNode) -> float:
     from nbclient import NotebookClient
 
     start = time.perf_counter()
-    NotebookClient(notebook, timeout=300, resources={"metadata": {"path": str(HERE)}}, store_widget_state=False).execute()
+    NotebookClient(
+        notebook, timeout=300, resources={"metadata": {"path": str(HERE)}}, store_widget_state=False
+    ).execute()
     return time.perf_counter() - start
 
 
@@ -183,7 +188,8 @@ def _lesson_differences(source: Path, stored: Path) -> list[str]:
     found = {
         "does not hold the cells of its source": cells_of(notebook) != cells_of(build(source)),
         "stores widget state": "widgets" in notebook.metadata,
-        "was not executed from top to bottom": [c.execution_count for c in code] != list(range(1, len(code) + 1)),
+        "was not executed from top to bottom": [c.execution_count for c in code]
+        != list(range(1, len(code) + 1)),
         "stores an error": any(o.output_type == "error" for c in code for o in c.outputs),
         f"has {size:,} bytes; the limit is {LIMIT:,}": size > LIMIT,
     }
@@ -199,7 +205,9 @@ def orphans(folder: Path = HERE) -> list[str]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("names", nargs="*", help="such as 01_simclr or homework_simclr; all by default")
     parser.add_argument("--check", action="store_true")
     parser.add_argument("--without-outputs", action="store_true")
@@ -207,7 +215,11 @@ def main() -> int:
     chosen = sources(options.names)
     if options.check:
         wrong = [d for s in chosen for d in differences(s)] + orphans()
-        print("\n".join(wrong) + "\nrun: make notebooks" if wrong else f"the notebooks of {len(chosen)} sources agree with them")
+        print(
+            "\n".join(wrong) + "\nrun: make notebooks"
+            if wrong
+            else f"the notebooks of {len(chosen)} sources agree with them"
+        )
         return bool(wrong)
     os.environ.setdefault("CI", "1")  # an interrupt must end the build, not a training
     for source in chosen:

@@ -29,14 +29,16 @@ def allowed() -> float:
 
 def slowness() -> float:
     """How many times longer than STEP a step takes here, on one thread and before anything else runs; at least 1."""
-    from sslcourse import common, encoders, train
+    from sslcourse import encoders, runtime, train
     from sslcourse.data import toybox
     from sslcourse.methods import simclr
 
-    common.use_profile(common.Profile("cpu", 1, False, "bfloat16"))
+    runtime.use_profile(runtime.Profile("cpu", 1, False, "bfloat16"))
     steps = 5
     recipe = simclr.COURSE.but(epochs=4)
-    rows = train.fit(simclr.SimCLR(encoders.small_cnn()), toybox.images(steps * recipe.batch_size, 8, 8).train, recipe)
+    rows = train.fit(
+        simclr.SimCLR(encoders.small_cnn()), toybox.images(steps * recipe.batch_size, 8, 8).train, recipe
+    )
     return max(1.0, min(row["seconds"] for row in rows) / steps / STEP)
 
 
@@ -54,7 +56,9 @@ def pytest_collection_modifyitems(items):
         item.output_timeout = 60  # nbval waits 5 s for each message, too little on a busy machine
         tagged = "nbval-check-output" in item.cell.metadata.get("tags", [])
         if tagged and (item.cell.execution_count is None or not item.cell.outputs):
-            raise pytest.UsageError(f"{item.nodeid}: tagged nbval-check-output but has no stored run: nbval would check nothing")
+            raise pytest.UsageError(
+                f"{item.nodeid}: tagged nbval-check-output but has no stored run: nbval would check nothing"
+            )
 
 
 def _late(*_):
@@ -85,7 +89,10 @@ def pytest_runtest_setup(item):
 def pytest_runtest_makereport(item, call):
     report = yield
     if _is_cell(item) and call.when == "call" and item.parent.timed_out and report.outcome == "passed":
-        report.outcome, report.longrepr = "failed", "a cell ran into --nbval-cell-timeout and swallowed the interrupt"
+        report.outcome, report.longrepr = (
+            "failed",
+            "a cell ran into --nbval-cell-timeout and swallowed the interrupt",
+        )
         report.wasxfail = None
         del report.wasxfail
     return report
@@ -101,11 +108,16 @@ def pytest_runtest_logreport(report):
 
 def pytest_terminal_summary(terminalreporter):
     for name, seconds in _spent.items():
-        terminalreporter.write_line(f"{name}: {seconds:.0f} s, {seconds / _slow[0]:.0f} of at most {SECONDS} on a core of the usual speed")
+        terminalreporter.write_line(
+            f"{name}: {seconds:.0f} s, {seconds / _slow[0]:.0f} of at most {SECONDS} on a core of the usual speed"
+        )
 
 
 def pytest_sessionfinish(session, exitstatus):
     slow = {n: s for n, s in _spent.items() if s > allowed()}
     if slow and exitstatus == 0:
         session.exitstatus = 1
-        print("\nFAILED: too slow: " + ", ".join(f"{n} took {s:.0f} s of at most {SECONDS}" for n, s in slow.items()))
+        print(
+            "\nFAILED: too slow: "
+            + ", ".join(f"{n} took {s:.0f} s of at most {SECONDS}" for n, s in slow.items())
+        )

@@ -1,17 +1,24 @@
-"""The exercises of 02_bigan in other hands: loops, log-sigmoids, classes of two, other orders of the same steps."""
+"""The exercises of 02_bigan in other hands: loops, log-sigmoids, classes of two, other orders of the same
+steps.
+"""
 
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-# ---------------------------------------------------------------------------------------------- the two losses
+# ---------------------------------------------------------------------------------------------- the two
+# losses
 
 REAL, MADE = 1.0, 0.0
 
 
 def by_softplus(real, generated, labels, *, half=0.5, pool=torch.mean, keep=(True, True)):
     """-log sigmoid(a) is softplus(-a); a label of 1 asks for it, a label of 0 for softplus(a)."""
-    terms = [pool(F.softplus(-a if label else a)) for a, label, kept in zip((real, generated), labels, keep) if kept]
+    terms = [
+        pool(F.softplus(-a if label else a))
+        for a, label, kept in zip((real, generated), labels, keep)
+        if kept
+    ]
     return half * sum(terms)
 
 
@@ -27,12 +34,17 @@ def by_loop(real, generated, labels, *, squash=lambda a: a, divide=lambda n: 2 *
 def by_classes(real, generated, labels):
     """Two classes with logits (0, a): the same as one sigmoid."""
     a = torch.cat([real, generated])
-    target = torch.cat([torch.full((len(real),), int(labels[0])), torch.full((len(generated),), int(labels[1]))])
+    target = torch.cat(
+        [torch.full((len(real),), int(labels[0])), torch.full((len(generated),), int(labels[1]))]
+    )
     return F.cross_entropy(torch.stack([torch.zeros_like(a), a], 1), target)
 
 
 def by_module(real, generated, labels):
-    return nn.BCEWithLogitsLoss()(torch.cat([real, generated]), torch.cat([torch.full_like(real, labels[0]), torch.full_like(generated, labels[1])]))
+    return nn.BCEWithLogitsLoss()(
+        torch.cat([real, generated]),
+        torch.cat([torch.full_like(real, labels[0]), torch.full_like(generated, labels[1])]),
+    )
 
 
 def by_probability(real, generated, labels, floor=0.0):
@@ -56,25 +68,49 @@ def common(labels):
             lambda r, g: by_loop(r, g, labels, divide=lambda n: 1),
             lambda r, g: by_loop(r, g, labels, divide=lambda n: 2),
         ],
-        "halves added": [lambda r, g: by_softplus(r, g, labels, half=1), lambda r, g: by_loop(r, g, labels, divide=lambda n: n)],
+        "halves added": [
+            lambda r, g: by_softplus(r, g, labels, half=1),
+            lambda r, g: by_loop(r, g, labels, divide=lambda n: n),
+        ],
         "sigmoid twice": [
             lambda r, g: by_softplus(r.sigmoid(), g.sigmoid(), labels),
             lambda r, g: by_loop(r, g, labels, squash=torch.sigmoid),
         ],
-        "probabilities that round": [lambda r, g: by_probability(r, g, labels), lambda r, g: by_probability(r, g, labels, floor=1e-12)],
-        "squared differences": [
-            lambda r, g: (F.mse_loss(r, torch.full_like(r, labels[0])) + F.mse_loss(g, torch.full_like(g, labels[1]))) / 2,
-            lambda r, g: F.mse_loss(torch.cat([r, g]).sigmoid(), torch.cat([torch.full_like(r, labels[0]), torch.full_like(g, labels[1])])),
+        "probabilities that round": [
+            lambda r, g: by_probability(r, g, labels),
+            lambda r, g: by_probability(r, g, labels, floor=1e-12),
         ],
-        "no gradient": [lambda r, g: as_number(by_softplus(r, g, labels)), lambda r, g: by_module(r.detach(), g.detach(), labels)],
+        "squared differences": [
+            lambda r, g: (
+                (F.mse_loss(r, torch.full_like(r, labels[0])) + F.mse_loss(g, torch.full_like(g, labels[1])))
+                / 2
+            ),
+            lambda r, g: F.mse_loss(
+                torch.cat([r, g]).sigmoid(),
+                torch.cat([torch.full_like(r, labels[0]), torch.full_like(g, labels[1])]),
+            ),
+        ],
+        "no gradient": [
+            lambda r, g: as_number(by_softplus(r, g, labels)),
+            lambda r, g: by_module(r.detach(), g.detach(), labels),
+        ],
     }
 
 
 DISCRIMINATOR_LOSS = {
     "labels swapped": [lambda r, g: by_softplus(r, g, EG), lambda r, g: by_softplus(g, r, D)],
-    "the value itself": [lambda r, g: -by_softplus(r, g, D), lambda r, g: F.logsigmoid(r).mean() + F.logsigmoid(-g).mean()],
-    "generated pairs forgotten": [lambda r, g: -F.logsigmoid(r).mean(), lambda r, g: by_softplus(r, g, D, keep=(True, False))],
-    "real pairs forgotten": [lambda r, g: -F.logsigmoid(-g).mean(), lambda r, g: by_softplus(r, g, D, keep=(False, True))],
+    "the value itself": [
+        lambda r, g: -by_softplus(r, g, D),
+        lambda r, g: F.logsigmoid(r).mean() + F.logsigmoid(-g).mean(),
+    ],
+    "generated pairs forgotten": [
+        lambda r, g: -F.logsigmoid(r).mean(),
+        lambda r, g: by_softplus(r, g, D, keep=(True, False)),
+    ],
+    "real pairs forgotten": [
+        lambda r, g: -F.logsigmoid(-g).mean(),
+        lambda r, g: by_softplus(r, g, D, keep=(False, True)),
+    ],
     "one label for all": [lambda r, g: by_softplus(r, g, (1, 1)), lambda r, g: by_softplus(r, g, (0, 0))],
     **common(D),
 }
@@ -86,10 +122,22 @@ GENERATOR_ENCODER_LOSS = {
         lambda r, g: (F.logsigmoid(r).mean() + F.logsigmoid(-g).mean()) / 2,
         lambda r, g: F.logsigmoid(r).mean() + F.logsigmoid(-g).mean(),
     ],
-    "encoder forgotten": [lambda r, g: F.softplus(-g).mean(), lambda r, g: by_softplus(r, g, EG, keep=(False, True))],
-    "generator forgotten": [lambda r, g: F.softplus(r).mean(), lambda r, g: by_softplus(r, g, EG, keep=(True, False))],
-    "encoder detached": [lambda r, g: by_softplus(r.detach(), g, EG), lambda r, g: by_module(r.detach(), g, EG)],
-    "generator detached": [lambda r, g: by_softplus(r, g.detach(), EG), lambda r, g: by_classes(r, g.detach(), EG)],
+    "encoder forgotten": [
+        lambda r, g: F.softplus(-g).mean(),
+        lambda r, g: by_softplus(r, g, EG, keep=(False, True)),
+    ],
+    "generator forgotten": [
+        lambda r, g: F.softplus(r).mean(),
+        lambda r, g: by_softplus(r, g, EG, keep=(True, False)),
+    ],
+    "encoder detached": [
+        lambda r, g: by_softplus(r.detach(), g, EG),
+        lambda r, g: by_module(r.detach(), g, EG),
+    ],
+    "generator detached": [
+        lambda r, g: by_softplus(r, g.detach(), EG),
+        lambda r, g: by_classes(r, g.detach(), EG),
+    ],
     "one label for all": [lambda r, g: by_softplus(r, g, (1, 1)), lambda r, g: by_module(r, g, (0, 0))],
     **common(EG),
 }
@@ -109,11 +157,24 @@ def through(v):
     return v
 
 
-def game(x, z, encoder, generator, discriminator, *, c_d=stop, p_d=stop, c_eg=through, p_eg=through, order=("d", "eg")):
+def game(
+    x,
+    z,
+    encoder,
+    generator,
+    discriminator,
+    *,
+    c_d=stop,
+    p_d=stop,
+    c_eg=through,
+    p_eg=through,
+    order=("d", "eg"),
+):
     code, picture = encoder(x), generator(z)
     losses = {
         "d": 0.5 * cost(discriminator(x, c_d(code)), REAL) + 0.5 * cost(discriminator(p_d(picture), z), MADE),
-        "eg": 0.5 * cost(discriminator(x, c_eg(code)), MADE) + 0.5 * cost(discriminator(p_eg(picture), z), REAL),
+        "eg": 0.5 * cost(discriminator(x, c_eg(code)), MADE)
+        + 0.5 * cost(discriminator(p_eg(picture), z), REAL),
     }
     return tuple(losses[name] for name in order)
 
@@ -138,7 +199,9 @@ def in_one_batch(x, z, encoder, generator, discriminator):
 def other_pairs(x, z, encoder, generator, discriminator, pairs):
     code, picture = encoder(x), generator(z)
     (a, b), (c, e) = pairs(x, z, code, picture, encoder)
-    d = (cost(discriminator(a.detach(), b.detach()), REAL) + cost(discriminator(c.detach(), e.detach()), MADE)) / 2
+    d = (
+        cost(discriminator(a.detach(), b.detach()), REAL) + cost(discriminator(c.detach(), e.detach()), MADE)
+    ) / 2
     return d, (cost(discriminator(a, b), MADE) + cost(discriminator(c, e), REAL)) / 2
 
 
@@ -157,26 +220,43 @@ def saturated(x, z, e, g, d):
 UPDATES = {
     "nothing detached for D": [
         lambda *a: game(*a, c_d=through, p_d=through),
-        lambda x, z, e, g, d: ((cost(d(x, e(x)), 1.0) + cost(d(g(z), z), 0.0)) / 2, (cost(d(x, e(x)), 0.0) + cost(d(g(z), z), 1.0)) / 2),
+        lambda x, z, e, g, d: (
+            (cost(d(x, e(x)), 1.0) + cost(d(g(z), z), 0.0)) / 2,
+            (cost(d(x, e(x)), 0.0) + cost(d(g(z), z), 1.0)) / 2,
+        ),
     ],
     "code not detached for D": [
         lambda *a: game(*a, c_d=through),
-        lambda x, z, e, g, d: ((cost(d(x, e(x)), 1.0) + cost(d(g(z).detach(), z), 0.0)) / 2, without_graph(x, z, e, g, d)[1]),
+        lambda x, z, e, g, d: (
+            (cost(d(x, e(x)), 1.0) + cost(d(g(z).detach(), z), 0.0)) / 2,
+            without_graph(x, z, e, g, d)[1],
+        ),
     ],
     "picture not detached for D": [
         lambda *a: game(*a, p_d=through),
-        lambda x, z, e, g, d: ((cost(d(x, e(x).detach()), 1.0) + cost(d(g(z), z), 0.0)) / 2, without_graph(x, z, e, g, d)[1]),
+        lambda x, z, e, g, d: (
+            (cost(d(x, e(x).detach()), 1.0) + cost(d(g(z), z), 0.0)) / 2,
+            without_graph(x, z, e, g, d)[1],
+        ),
     ],
     "detached for E and G": [
         lambda *a: game(*a, c_eg=stop, p_eg=stop),
         lambda x, z, e, g, d: game(x, z, lambda v: e(v).detach(), lambda v: g(v).detach(), d),
     ],
-    "encoder left out": [lambda *a: game(*a, c_eg=stop), lambda x, z, e, g, d: game(x, z, lambda v: e(v).detach(), g, d)],
-    "generator left out": [lambda *a: game(*a, p_eg=stop), lambda x, z, e, g, d: game(x, z, e, lambda v: g(v).detach(), d)],
+    "encoder left out": [
+        lambda *a: game(*a, c_eg=stop),
+        lambda x, z, e, g, d: game(x, z, lambda v: e(v).detach(), g, d),
+    ],
+    "generator left out": [
+        lambda *a: game(*a, p_eg=stop),
+        lambda x, z, e, g, d: game(x, z, e, lambda v: g(v).detach(), d),
+    ],
     "pairs crossed": [
         lambda *a: other_pairs(*a, lambda x, z, c, p, e: ((x, z), (p, c))),
-        lambda x, z, e, g, d: ((cost(d(x, z), 1.0) + cost(d(g(z).detach(), e(x).detach()), 0.0)) / 2,
-                               (cost(d(x, z), 0.0) + cost(d(g(z), e(x)), 1.0)) / 2),
+        lambda x, z, e, g, d: (
+            (cost(d(x, z), 1.0) + cost(d(g(z).detach(), e(x).detach()), 0.0)) / 2,
+            (cost(d(x, z), 0.0) + cost(d(g(z), e(x)), 1.0)) / 2,
+        ),
     ],
     "code of the generated picture": [
         lambda *a: other_pairs(*a, lambda x, z, c, p, e: ((x, c), (p, e(p)))),
@@ -184,13 +264,19 @@ UPDATES = {
     ],
     "real and generated exchanged": [
         lambda *a: other_pairs(*a, lambda x, z, c, p, e: ((p, z), (x, c))),
-        lambda x, z, e, g, d: ((cost(d(x, e(x).detach()), 0.0) + cost(d(g(z).detach(), z), 1.0)) / 2,
-                               (cost(d(x, e(x)), 1.0) + cost(d(g(z), z), 0.0)) / 2),
+        lambda x, z, e, g, d: (
+            (cost(d(x, e(x).detach()), 0.0) + cost(d(g(z).detach(), z), 1.0)) / 2,
+            (cost(d(x, e(x)), 1.0) + cost(d(g(z), z), 0.0)) / 2,
+        ),
     ],
     "losses exchanged": [lambda *a: game(*a, order=("eg", "d")), lambda *a: without_graph(*a)[::-1]],
-    "one loss for both": [lambda *a: game(*a, order=("d", "d")), lambda *a: game(*a, order=("eg", "eg")), lambda *a: [sum(game(*a))] * 2],
+    "one loss for both": [
+        lambda *a: game(*a, order=("d", "d")),
+        lambda *a: game(*a, order=("eg", "eg")),
+        lambda *a: [sum(game(*a))] * 2,
+    ],
     "the saturating loss": [negated, saturated],
-}  # fmt: skip
+}
 
 WRITTEN_OTHERWISE = {
     "bigan.discriminator_loss": DISCRIMINATOR_LOSS,
@@ -198,7 +284,11 @@ WRITTEN_OTHERWISE = {
     "bigan.updates": UPDATES,
 }
 RIGHT_OTHERWISE = {
-    "bigan.discriminator_loss": [lambda r, g, f=f: f(r, g, D) for f in (by_softplus, by_loop, by_classes, by_module)],
-    "bigan.generator_encoder_loss": [lambda r, g, f=f: f(r, g, EG) for f in (by_softplus, by_loop, by_classes, by_module)],
+    "bigan.discriminator_loss": [
+        lambda r, g, f=f: f(r, g, D) for f in (by_softplus, by_loop, by_classes, by_module)
+    ],
+    "bigan.generator_encoder_loss": [
+        lambda r, g, f=f: f(r, g, EG) for f in (by_softplus, by_loop, by_classes, by_module)
+    ],
     "bigan.updates": [game, without_graph, in_one_batch],
 }

@@ -8,10 +8,21 @@ from torch import nn
 
 from sslcourse.methods import byol, moco
 
-# ---------------------------------------------------------------------------------------------- byol.regression_loss
+# ----------------------------------------------------------------------------------------------
+# byol.regression_loss
 
 
-def by_loops(p, target, *, unit_p=lambda v: v / v.norm(), unit_t=lambda v: v / v.norm(), stop_p=False, stop_t=True, power=2, divide=lambda n, d: n):
+def by_loops(
+    p,
+    target,
+    *,
+    unit_p=lambda v: v / v.norm(),
+    unit_t=lambda v: v / v.norm(),
+    stop_p=False,
+    stop_t=True,
+    power=2,
+    divide=lambda n, d: n,
+):
     total = 0
     for a, b in zip(p, target):
         a, b = (a.detach() if stop_p else a), (b.detach() if stop_t else b)
@@ -38,30 +49,49 @@ REGRESSION_LOSS = {
         lambda p, t: by_loops(p, t, unit_p=plain, unit_t=plain),
         lambda p, t: ((p - t.detach()) ** 2).sum(-1).mean(),
     ],
-    "only one side normalised": [lambda p, t: by_loops(p, t, unit_p=plain), lambda p, t: by_loops(p, t, unit_t=plain)],
+    "only one side normalised": [
+        lambda p, t: by_loops(p, t, unit_p=plain),
+        lambda p, t: by_loops(p, t, unit_t=plain),
+    ],
     "normalised along the wrong axis": [
         lambda p, t: ((p / p.norm(dim=0) - (t / t.norm(dim=0)).detach()) ** 2).sum() / len(p),
         lambda p, t: ((p / (p**2).sum().sqrt() - (t / (t**2).sum().sqrt()).detach()) ** 2).sum(1).mean(),
     ],
     "no stop-gradient": [lambda p, t: by_loops(p, t, stop_t=False), lambda p, t: by_cosine(p, t, stop=False)],
-    "the prediction is detached": [lambda p, t: by_loops(p, t, stop_p=True, stop_t=False), lambda p, t: byol.distance(p.detach(), t)],
-    "no gradient at all": [lambda p, t: by_loops(p, t, stop_p=True), lambda p, t: torch.tensor(by_cosine(p, t).item(), dtype=p.dtype)],
+    "the prediction is detached": [
+        lambda p, t: by_loops(p, t, stop_p=True, stop_t=False),
+        lambda p, t: byol.distance(p.detach(), t),
+    ],
+    "no gradient at all": [
+        lambda p, t: by_loops(p, t, stop_p=True),
+        lambda p, t: torch.tensor(by_cosine(p, t).item(), dtype=p.dtype),
+    ],
     "similarity for distance": [
         lambda p, t: by_cosine(p, t, scale=1.0, shift=0.0),
         lambda p, t: by_cosine(p, t, scale=2.0),
         lambda p, t: by_cosine(p, t, scale=2.0, shift=0.0),
     ],
-    "negative cosine": [lambda p, t: by_cosine(p, t, scale=-1.0, shift=0.0), lambda p, t: by_cosine(p, t, shift=0.0)],
-    "not squared": [lambda p, t: by_loops(p, t, power=1), lambda p, t: (2 - 2 * F.cosine_similarity(p, t.detach())).sqrt().mean()],
+    "negative cosine": [
+        lambda p, t: by_cosine(p, t, scale=-1.0, shift=0.0),
+        lambda p, t: by_cosine(p, t, shift=0.0),
+    ],
+    "not squared": [
+        lambda p, t: by_loops(p, t, power=1),
+        lambda p, t: (2 - 2 * F.cosine_similarity(p, t.detach())).sqrt().mean(),
+    ],
     "mean for sum": [
         lambda p, t: by_loops(p, t, divide=lambda n, d: n * d),
         lambda p, t: by_cosine(p, t, scale=-1.0, shift=1.0),
         lambda p, t: by_loops(p, t, divide=lambda n, d: n * n),
     ],
-    "sum over the batch": [lambda p, t: by_loops(p, t, divide=lambda n, d: 1), lambda p, t: len(p) * by_cosine(p, t)],
+    "sum over the batch": [
+        lambda p, t: by_loops(p, t, divide=lambda n, d: 1),
+        lambda p, t: len(p) * by_cosine(p, t),
+    ],
 }
 
-# ---------------------------------------------------------------------------------------------- byol.update_target
+# ----------------------------------------------------------------------------------------------
+# byol.update_target
 
 
 def by_data(online, target, tau, *, keep=lambda tau: tau, take=lambda tau: 1 - tau, which=lambda name: True):
@@ -122,22 +152,46 @@ def recorded_sum(online, target, tau):
 
 
 UPDATE_TARGET = {
-    "tau and 1 - tau swapped": [lambda o, t, tau: by_lerp(o, t, tau, share=lambda tau: tau),
-                                lambda o, t, tau: by_data(o, t, tau, keep=lambda tau: 1 - tau, take=lambda tau: tau)],
-    "a copy": [lambda o, t, tau: t.load_state_dict(o.state_dict()) and None, lambda o, t, tau: by_lerp(o, t, tau, share=lambda tau: 1.0)],
+    "tau and 1 - tau swapped": [
+        lambda o, t, tau: by_lerp(o, t, tau, share=lambda tau: tau),
+        lambda o, t, tau: by_data(o, t, tau, keep=lambda tau: 1 - tau, take=lambda tau: tau),
+    ],
+    "a copy": [
+        lambda o, t, tau: t.load_state_dict(o.state_dict()) and None,
+        lambda o, t, tau: by_lerp(o, t, tau, share=lambda tau: 1.0),
+    ],
     "the same tensors": [aliased_modules, aliased_data],
     "nothing is written": [into_a_dict, into_a_copy],
-    "the online network moves": [lambda o, t, tau: by_data(t, o, tau), lambda o, t, tau: by_lerp(t, o, tau, share=lambda tau: tau)],
+    "the online network moves": [
+        lambda o, t, tau: by_data(t, o, tau),
+        lambda o, t, tau: by_lerp(t, o, tau, share=lambda tau: tau),
+    ],
     "gradients are recorded": [recorded_lerp, recorded_sum],
-    "the old target is not shrunk": [lambda o, t, tau: by_data(o, t, tau, keep=lambda tau: 1.0),
-                                     lambda o, t, tau: [x.data.add_((1 - tau) * y.data) for x, y in zip(t.parameters(), o.parameters())] and None],
-    "only some parameters": [stopped_after_one, lambda o, t, tau: by_data(o, t, tau, which=lambda name: dict(o.named_parameters())[name].ndim == 2)],
-}  # fmt: skip
+    "the old target is not shrunk": [
+        lambda o, t, tau: by_data(o, t, tau, keep=lambda tau: 1.0),
+        lambda o, t, tau: (
+            [x.data.add_((1 - tau) * y.data) for x, y in zip(t.parameters(), o.parameters())] and None
+        ),
+    ],
+    "only some parameters": [
+        stopped_after_one,
+        lambda o, t, tau: by_data(o, t, tau, which=lambda name: dict(o.named_parameters())[name].ndim == 2),
+    ],
+}
 
 # ---------------------------------------------------------------------------------------------- moco.enqueue
 
 
-def key_by_key(queue, keys, seen, *, row=lambda i, m: i % m, give=lambda seen, n, m: seen + n, detach=True, which=lambda keys, m: range(len(keys))):
+def key_by_key(
+    queue,
+    keys,
+    seen,
+    *,
+    row=lambda i, m: i % m,
+    give=lambda seen, n, m: seen + n,
+    detach=True,
+    which=lambda keys, m: range(len(keys)),
+):
     for i in which(keys, len(queue)):
         queue[row(seen + i, len(queue))] = keys[i].detach() if detach else keys[i]
     return give(seen, len(keys), len(queue))
@@ -204,27 +258,52 @@ def scattered(queue, keys, seen, detach=True):
 
 
 ENQUEUE = {
-    "always at the top": [lambda q, k, s: key_by_key(q, k, s, row=lambda i, m: (i - s) % m),
-                          lambda q, k, s: (q[: len(k)].copy_(k.detach()[-len(q) :]), s + len(k))[1]],
-    "the end of the batch is lost": [lambda q, k, s: in_two_parts(q, k, s, rest=False),
-                                     lambda q, k, s: key_by_key(q, k, s, which=lambda k, m: range(min(len(k), m - s % m)))],
+    "always at the top": [
+        lambda q, k, s: key_by_key(q, k, s, row=lambda i, m: (i - s) % m),
+        lambda q, k, s: (q[: len(k)].copy_(k.detach()[-len(q) :]), s + len(k))[1],
+    ],
+    "the end of the batch is lost": [
+        lambda q, k, s: in_two_parts(q, k, s, rest=False),
+        lambda q, k, s: key_by_key(q, k, s, which=lambda k, m: range(min(len(k), m - s % m))),
+    ],
     "back to the top too early": [top_when_full, top_by_slices],
     "everything is shifted": [rolled, lambda q, k, s: rolled(q, k, s, up=True)],
     "a new queue": [in_a_list, lambda q, k, s: scattered(q.clone(), k, s)],
-    "keys with gradient": [lambda q, k, s: scattered(q, k, s, detach=False), lambda q, k, s: key_by_key(q, k, s, detach=False)],
-    "the count wraps": [lambda q, k, s: key_by_key(q, k, s, give=lambda s, n, m: (s + n) % m), lambda q, k, s: scattered(q, k, s) % len(q)],
-    "the count stands still": [lambda q, k, s: key_by_key(q, k, s, give=lambda s, n, m: s), lambda q, k, s: (scattered(q, k, s), None)[1],
-                               lambda q, k, s: (scattered(q, k, s), len(k))[1]],
-    "one row too far": [lambda q, k, s: key_by_key(q, k, s, row=lambda i, m: (i + 1) % m), lambda q, k, s: scattered(q, k, s + 1) - 1,
-                        lambda q, k, s: key_by_key(q, k, s, row=lambda i, m: (i - 1) % m)],
-    "too many keys: the first stay": [lambda q, k, s: key_by_key(q, k, s, which=lambda k, m: range(min(len(k), m))),
-                                      lambda q, k, s: scattered(q, k[: len(q)], s) + max(0, len(k) - len(q))],
-}  # fmt: skip
+    "keys with gradient": [
+        lambda q, k, s: scattered(q, k, s, detach=False),
+        lambda q, k, s: key_by_key(q, k, s, detach=False),
+    ],
+    "the count wraps": [
+        lambda q, k, s: key_by_key(q, k, s, give=lambda s, n, m: (s + n) % m),
+        lambda q, k, s: scattered(q, k, s) % len(q),
+    ],
+    "the count stands still": [
+        lambda q, k, s: key_by_key(q, k, s, give=lambda s, n, m: s),
+        lambda q, k, s: (scattered(q, k, s), None)[1],
+        lambda q, k, s: (scattered(q, k, s), len(k))[1],
+    ],
+    "one row too far": [
+        lambda q, k, s: key_by_key(q, k, s, row=lambda i, m: (i + 1) % m),
+        lambda q, k, s: scattered(q, k, s + 1) - 1,
+        lambda q, k, s: key_by_key(q, k, s, row=lambda i, m: (i - 1) % m),
+    ],
+    "too many keys: the first stay": [
+        lambda q, k, s: key_by_key(q, k, s, which=lambda k, m: range(min(len(k), m))),
+        lambda q, k, s: scattered(q, k[: len(q)], s) + max(0, len(k) - len(q)),
+    ],
+}
 
-WRITTEN_OTHERWISE = {"byol.regression_loss": REGRESSION_LOSS, "byol.update_target": UPDATE_TARGET, "moco.enqueue": ENQUEUE}
+WRITTEN_OTHERWISE = {
+    "byol.regression_loss": REGRESSION_LOSS,
+    "byol.update_target": UPDATE_TARGET,
+    "moco.enqueue": ENQUEUE,
+}
 
 RIGHT_OTHERWISE = {
     "byol.regression_loss": [by_loops, by_cosine, by_matrix],
     "byol.update_target": [by_data, by_lerp, by_state, moco.follow],
-    "moco.enqueue": [key_by_key, lambda q, k, s: s + len(k) + 0 * scattered(q, k, s) if len(k) <= len(q) else key_by_key(q, k, s)],
+    "moco.enqueue": [
+        key_by_key,
+        lambda q, k, s: s + len(k) + 0 * scattered(q, k, s) if len(k) <= len(q) else key_by_key(q, k, s),
+    ],
 }

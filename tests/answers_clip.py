@@ -8,7 +8,18 @@ def cosines(image, text):
     return F.cosine_similarity(image[:, None], text[None], dim=2)
 
 
-def by_logsumexp(image, text, log_scale, *, similar=cosines, scale=torch.exp, rows=True, columns=True, target=lambda i, n: i, share=None):
+def by_logsumexp(
+    image,
+    text,
+    log_scale,
+    *,
+    similar=cosines,
+    scale=torch.exp,
+    rows=True,
+    columns=True,
+    target=lambda i, n: i,
+    share=None,
+):
     """The loss without cross_entropy, from log-sum-exp over rows and columns."""
     c = similar(image, text) * scale(log_scale)
     n, total, count = len(c), 0, 0
@@ -21,7 +32,15 @@ def by_logsumexp(image, text, log_scale, *, similar=cosines, scale=torch.exp, ro
     return total / (count if share is None else share(n))
 
 
-def by_softmax(image, text, log_scale, *, unit=lambda x: x / x.norm(dim=1, keepdim=True), cut=lambda x: x, cut_scale=lambda s: s):
+def by_softmax(
+    image,
+    text,
+    log_scale,
+    *,
+    unit=lambda x: x / x.norm(dim=1, keepdim=True),
+    cut=lambda x: x,
+    cut_scale=lambda s: s,
+):
     logits = torch.einsum("id,jd->ij", unit(image), cut(unit(text))) * cut_scale(log_scale).exp()
     both = logits.log_softmax(1).diagonal() + logits.log_softmax(0).diagonal()
     return -both.mean() / 2
@@ -48,7 +67,9 @@ def all_in_two_rows(image, text, log_scale):
     mask = torch.eye(n, dtype=torch.bool)
     ii, tt = (x.masked_fill(mask, float("-inf")) for x in (ii, tt))
     label = torch.arange(n)
-    return (F.cross_entropy(torch.cat([it, ii], 1), label) + F.cross_entropy(torch.cat([it.T, tt], 1), label)) / 2
+    return (
+        F.cross_entropy(torch.cat([it, ii], 1), label) + F.cross_entropy(torch.cat([it.T, tt], 1), label)
+    ) / 2
 
 
 def twice(image, text, log_scale, second=lambda c: c.T.softmax(1)):
@@ -116,7 +137,15 @@ SYMMETRIC_LOSS = {
 }
 
 
-def classes_by_loops(image, prompts, *, inner=lambda t: t / t.norm(), outer=lambda m: m / m.norm(), better=lambda a, b: a > b, texts=lambda p: p):
+def classes_by_loops(
+    image,
+    prompts,
+    *,
+    inner=lambda t: t / t.norm(),
+    outer=lambda m: m / m.norm(),
+    better=lambda a, b: a > b,
+    texts=lambda p: p,
+):
     found = []
     for x in image:
         best, score = None, None
@@ -142,8 +171,14 @@ def unit_means(prompts, axis=1):
 
 
 CLASSIFY = {
-    "prompts not normalised": [lambda x, p: classes_by_loops(x, p, inner=lambda t: t), lambda x, p: by_cosine(x, p.sum(1)).max(1).indices],
-    "mean not normalised": [lambda x, p: classes_by_loops(x, p, outer=lambda m: m), lambda x, p: (x @ unit_means(p).T).max(1).indices],
+    "prompts not normalised": [
+        lambda x, p: classes_by_loops(x, p, inner=lambda t: t),
+        lambda x, p: by_cosine(x, p.sum(1)).max(1).indices,
+    ],
+    "mean not normalised": [
+        lambda x, p: classes_by_loops(x, p, outer=lambda m: m),
+        lambda x, p: (x @ unit_means(p).T).max(1).indices,
+    ],
     "nothing normalised": [
         lambda x, p: classes_by_loops(x, p, inner=lambda t: t, outer=lambda m: m),
         lambda x, p: torch.einsum("nd,ckd->nc", x, p).argmax(1),
@@ -156,7 +191,7 @@ CLASSIFY = {
         lambda x, p: classes_by_loops(x, p, texts=lambda g: g[:1]),
         lambda x, p: by_cosine(x, p[:, -1]).max(1).indices,
     ],
-    "best prompt wins": [every_prompt, lambda x, p: (by_cosine(x, p.flatten(0, 1)).argmax(1) // p.shape[1])],
+    "best prompt wins": [every_prompt, lambda x, p: by_cosine(x, p.flatten(0, 1)).argmax(1) // p.shape[1]],
     "prompts for classes": [
         lambda x, p: by_cosine(x, p.reshape(-1, p.shape[2])).max(1).indices,
         lambda x, p: torch.cdist(F.normalize(x, dim=1), F.normalize(p, dim=2).flatten(0, 1)).argmin(1),
@@ -169,7 +204,10 @@ CLASSIFY = {
         lambda x, p: by_cosine(x, unit_means(p)).max(0).indices,
         lambda x, p: torch.tensor([int(by_cosine(x, w[None]).argmax()) for w in unit_means(p)]),
     ],
-    "scores for classes": [lambda x, p: by_cosine(x, unit_means(p)), lambda x, p: by_cosine(x, unit_means(p)).softmax(1)],
+    "scores for classes": [
+        lambda x, p: by_cosine(x, unit_means(p)),
+        lambda x, p: by_cosine(x, unit_means(p)).softmax(1),
+    ],
 }
 
 WRITTEN_OTHERWISE = {"clip.symmetric_loss": SYMMETRIC_LOSS, "clip.classify": CLASSIFY}

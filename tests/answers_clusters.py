@@ -6,7 +6,8 @@ from collections import Counter
 import numpy as np
 import torch
 
-# ---------------------------------------------------------------------------------------------- clusters.rotations
+# ----------------------------------------------------------------------------------------------
+# clusters.rotations
 
 
 def by_picture(image, turns=(0, 1, 2, 3), labels=(0, 1, 2, 3), turn=lambda p, k: torch.rot90(p, k, (1, 2))):
@@ -51,31 +52,69 @@ def one_at_random(image):
 
 
 ROTATIONS = {
-    "turned the other way": [lambda x: by_picture(x, turns=(0, 3, 2, 1)), lambda x: by_numpy(x, direction=-1)],
-    "flips for turns": [lambda x: by_picture(x, turn=mirrored), lambda x: by_picture(x, turns=(0, 3, 2, 1), turn=mirrored)],
-    "transposed": [lambda x: by_picture(x, turn=exchanged), lambda x: by_picture(x, turns=(0, 3, 2, 1), turn=exchanged)],
+    "turned the other way": [
+        lambda x: by_picture(x, turns=(0, 3, 2, 1)),
+        lambda x: by_numpy(x, direction=-1),
+    ],
+    "flips for turns": [
+        lambda x: by_picture(x, turn=mirrored),
+        lambda x: by_picture(x, turns=(0, 3, 2, 1), turn=mirrored),
+    ],
+    "transposed": [
+        lambda x: by_picture(x, turn=exchanged),
+        lambda x: by_picture(x, turns=(0, 3, 2, 1), turn=exchanged),
+    ],
     "labels in another order than the pictures": [
         lambda x: (by_numpy(x)[0], torch.arange(4 * len(x)) % 4),
         lambda x: (by_picture(x)[0], torch.arange(4 * len(x)) // len(x)),
     ],
-    "one turn for each picture": [one_at_random, lambda x: (torch.rot90(x, 2, (2, 3)), torch.full((len(x),), 2))],
-    "labels from 1": [lambda x: by_picture(x, labels=(1, 2, 3, 4)), lambda x: (by_numpy(x)[0], by_numpy(x)[1] + 1)],
-    "degrees for labels": [lambda x: by_picture(x, labels=(0, 90, 180, 270)), lambda x: (by_flips(x)[0], by_flips(x)[1] * 90)],
+    "one turn for each picture": [
+        one_at_random,
+        lambda x: (torch.rot90(x, 2, (2, 3)), torch.full((len(x),), 2)),
+    ],
+    "labels from 1": [
+        lambda x: by_picture(x, labels=(1, 2, 3, 4)),
+        lambda x: (by_numpy(x)[0], by_numpy(x)[1] + 1),
+    ],
+    "degrees for labels": [
+        lambda x: by_picture(x, labels=(0, 90, 180, 270)),
+        lambda x: (by_flips(x)[0], by_flips(x)[1] * 90),
+    ],
     "turned again and again": [again_and_again, lambda x: by_picture(x, turns=(0, 1, 3, 2))],
     "the upright picture left out": [
         lambda x: by_picture(x, turns=(1, 2, 3), labels=(0, 1, 2)),
         lambda x: by_picture(x, turns=(1, 2, 3), labels=(1, 2, 3)),
     ],
-    "half turns only": [lambda x: by_picture(x, turns=(0, 2, 0, 2)), lambda x: by_picture(x, turns=(0, 2, 4, 6))],
+    "half turns only": [
+        lambda x: by_picture(x, turns=(0, 2, 0, 2)),
+        lambda x: by_picture(x, turns=(0, 2, 4, 6)),
+    ],
 }
 
-# ---------------------------------------------------------------------------------------------- clusters.kmeans_step
+# ----------------------------------------------------------------------------------------------
+# clusters.kmeans_step
 
 
-def in_loops(x, centre, *, cost=lambda p, c: ((p - c) ** 2).sum(), best=min, mean=lambda own, old: own.mean(0), empty=lambda old: old, relabel=False):
-    where = lambda centres: torch.tensor([best(range(len(centres)), key=lambda j, p=p: float(cost(p, centres[j]))) for p in x])
+def in_loops(
+    x,
+    centre,
+    *,
+    cost=lambda p, c: ((p - c) ** 2).sum(),
+    best=min,
+    mean=lambda own, old: own.mean(0),
+    empty=lambda old: old,
+    relabel=False,
+):
+    where = lambda centres: torch.tensor(
+        [best(range(len(centres)), key=lambda j, p=p: float(cost(p, centres[j]))) for p in x]
+    )
     label = where(centre)
-    moved = torch.stack([mean(x[label == j], centre[j]) if (label == j).any() else empty(centre[j]) for j in range(len(centre))])
+    moved = torch.stack(
+        [
+            mean(x[label == j], centre[j]) if (label == j).any() else empty(centre[j])
+            for j in range(len(centre))
+        ]
+    )
     return (where(moved) if relabel else label), moved
 
 
@@ -92,7 +131,11 @@ def with_numpy(x, centre, *, power=2, total=False, over_all=False):
 
 def with_one_hot(x, centre, *, score=None, divide=None):
     """By matrices: who belongs where, and what comes of it."""
-    score = (x.square().sum(1, keepdim=True) - 2 * x @ centre.T + centre.square().sum(1)) if score is None else score(x, centre)
+    score = (
+        (x.square().sum(1, keepdim=True) - 2 * x @ centre.T + centre.square().sum(1))
+        if score is None
+        else score(x, centre)
+    )
     label = score.argmin(1)
     belongs = torch.nn.functional.one_hot(label, len(centre)).to(x.dtype)
     count = belongs.sum(0)[:, None]
@@ -106,15 +149,22 @@ def unit(v):
 
 
 KMEANS_STEP = {
-    "the farthest centre": [lambda x, c: in_loops(x, c, best=max), lambda x, c: with_one_hot(x, c, score=lambda x, c: -((x[:,
-                None] - c) ** 2).sum(2))],
-    "largest inner product": [lambda x, c: in_loops(x, c, cost=lambda p, c: -(p @ c)), lambda x, c: with_one_hot(x, c, score=lambda x,
-                c: -2 * x @ c.T)],
+    "the farthest centre": [
+        lambda x, c: in_loops(x, c, best=max),
+        lambda x, c: with_one_hot(x, c, score=lambda x, c: -((x[:, None] - c) ** 2).sum(2)),
+    ],
+    "largest inner product": [
+        lambda x, c: in_loops(x, c, cost=lambda p, c: -(p @ c)),
+        lambda x, c: with_one_hot(x, c, score=lambda x, c: -2 * x @ c.T),
+    ],
     "compared by angle": [
         lambda x, c: in_loops(x, c, cost=lambda p, c: ((p / p.norm() - c / c.norm()) ** 2).sum()),
         lambda x, c: with_one_hot(x, c, score=lambda x, c: 1 - unit(x) @ unit(c).T),
     ],
-    "sum of absolute differences": [lambda x, c: in_loops(x, c, cost=lambda p, c: (p - c).abs().sum()), lambda x, c: with_numpy(x, c, power=1)],
+    "sum of absolute differences": [
+        lambda x, c: in_loops(x, c, cost=lambda p, c: (p - c).abs().sum()),
+        lambda x, c: with_numpy(x, c, power=1),
+    ],
     "nothing divided by nothing": [
         lambda x, c: in_loops(x, c, empty=lambda old: old * float("nan")),
         lambda x, c: with_one_hot(x, c, divide=lambda total, count: total / count),
@@ -123,9 +173,14 @@ KMEANS_STEP = {
         lambda x, c: in_loops(x, c, empty=torch.zeros_like),
         lambda x, c: with_one_hot(x, c, divide=lambda total, count: total / count.clamp(min=1)),
     ],
-    "sum for mean": [lambda x, c: with_numpy(x, c, total=True), lambda x, c: with_one_hot(x, c, divide=lambda total, count: total)],
-    "divided by all points": [lambda x, c: with_numpy(x, c, over_all=True), lambda x, c: with_one_hot(x, c, divide=lambda total,
-                count: total / len(x))],
+    "sum for mean": [
+        lambda x, c: with_numpy(x, c, total=True),
+        lambda x, c: with_one_hot(x, c, divide=lambda total, count: total),
+    ],
+    "divided by all points": [
+        lambda x, c: with_numpy(x, c, over_all=True),
+        lambda x, c: with_one_hot(x, c, divide=lambda total, count: total / len(x)),
+    ],
     "median for mean": [
         lambda x, c: in_loops(x, c, mean=lambda own, old: own.median(0).values),
         lambda x, c: in_loops(x, c, mean=lambda own, old: own.sort(0).values[(len(own) - 1) // 2]),
@@ -159,7 +214,9 @@ def by_counting(a, b, combine=lambda i, ha, hb, hab: i / math.sqrt(ha * hb)):
 
 
 def by_histogram(a, b, combine=lambda i, ha, hb, hab: i / np.sqrt(ha * hb), guard=True):
-    p = np.histogram2d(a.numpy(), b.numpy(), bins=(np.arange(int(a.max()) + 2), np.arange(int(b.max()) + 2)))[0]
+    p = np.histogram2d(a.numpy(), b.numpy(), bins=(np.arange(int(a.max()) + 2), np.arange(int(b.max()) + 2)))[
+        0
+    ]
     p = p / p.sum()
     with np.errstate(divide="ignore", invalid="ignore"):
         h = [-(np.nansum(v * np.log(v)) if guard else (v * np.log(v)).sum()) for v in (p.sum(1), p.sum(0), p)]
@@ -175,20 +232,29 @@ def both(*combines):
 
 
 NMI = {
-    "share of equal numbers": [lambda a, b: sum(x == y for x, y in zip(a.tolist(), b.tolist())) / len(a), lambda a,
-                b: 1 - float((a != b).float().mean())],
+    "share of equal numbers": [
+        lambda a, b: sum(x == y for x, y in zip(a.tolist(), b.tolist())) / len(a),
+        lambda a, b: 1 - float((a != b).float().mean()),
+    ],
     "not normalised": both(lambda i, ha, hb, hab: i, lambda i, ha, hb, hab: i / math.log(2)),
     "divided by one entropy": both(lambda i, ha, hb, hab: i / ha, lambda i, ha, hb, hab: i / hb),
     "arithmetic mean": both(lambda i, ha, hb, hab: i / ((ha + hb) / 2)),
     "product for root": both(lambda i, ha, hb, hab: i / (ha * hb)),
     "divided by the joint entropy": both(lambda i, ha, hb, hab: i / hab),
     "joint entropy for information": both(lambda i, ha, hb, hab: hab / (ha * hb) ** 0.5),
-    "0 log 0": [lambda a, b: by_histogram(a, b, guard=False), lambda a, b: torch.tensor(by_histogram(a, b, guard=False))],
+    "0 log 0": [
+        lambda a, b: by_histogram(a, b, guard=False),
+        lambda a, b: torch.tensor(by_histogram(a, b, guard=False)),
+    ],
     "purity": [commonest, lambda a, b: commonest(b, a)],
 }
 
 
-WRITTEN_OTHERWISE = {"clusters.rotations": ROTATIONS, "clusters.kmeans_step": KMEANS_STEP, "clusters.nmi": NMI}
+WRITTEN_OTHERWISE = {
+    "clusters.rotations": ROTATIONS,
+    "clusters.kmeans_step": KMEANS_STEP,
+    "clusters.nmi": NMI,
+}
 RIGHT_OTHERWISE = {
     "clusters.rotations": [by_picture, by_numpy, by_flips],
     "clusters.kmeans_step": [in_loops, with_numpy, with_one_hot],

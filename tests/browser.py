@@ -32,10 +32,23 @@ import urllib.request
 
 import pytest
 
-CHROMIUM = (os.environ.get("SSLCOURSE_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
-            or shutil.which("google-chrome"))  # fmt: skip
-ARGUMENTS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-             "--disable-component-update", "--disable-sync", "--mute-audio"]  # fmt: skip
+CHROMIUM = (
+    os.environ.get("SSLCOURSE_CHROMIUM")
+    or shutil.which("chromium")
+    or shutil.which("chromium-browser")
+    or shutil.which("google-chrome")
+)
+ARGUMENTS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--mute-audio",
+]
 SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # every cell is in the page
     "@jupyterlab/apputils-extension/notification": {"checkForUpdates": False, "fetchNews": "false"},
@@ -61,7 +74,9 @@ class Lab:
     log: pathlib.Path
 
     def _asked(self, path: str, method: str = "GET") -> bytes:
-        request = urllib.request.Request(f"{self.url}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"})
+        request = urllib.request.Request(
+            f"{self.url}/api/{path}", method=method, headers={"Authorization": f"token {self.token}"}
+        )
         with urllib.request.urlopen(request, timeout=60) as reply:
             return reply.read()
 
@@ -69,7 +84,9 @@ class Lab:
         return [kernel["id"] for kernel in json.loads(self._asked("kernels"))]
 
     def end_kernels(self) -> None:
-        """A kernel outlives its page. Those of sixteen lessons would fill the memory of a machine of 24 GB, and nothing moves any more."""
+        """A kernel outlives its page. Those of sixteen lessons would fill the memory of a machine of 24 GB,
+        and nothing moves any more.
+        """
         for kernel in self.kernels():
             with contextlib.suppress(urllib.error.HTTPError):  # it may have ended by itself
                 self._asked(f"kernels/{kernel}", "DELETE")
@@ -88,13 +105,28 @@ def _start(folder: pathlib.Path) -> tuple[subprocess.Popen, Lab]:
         port = s.getsockname()[1]
     token, log = secrets.token_hex(16), folder / "server.log"
     # Settings, workspaces and history of the reader stay out of the test, and the test out of them.
-    env = {**os.environ, "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"), "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
-           "JUPYTER_CONFIG_DIR": str(folder / "config"), "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
-           "IPYTHONDIR": str(folder / "ipython")}  # fmt: skip
+    env = {
+        **os.environ,
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
+        "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+        "JUPYTER_CONFIG_DIR": str(folder / "config"),
+        "JUPYTER_RUNTIME_DIR": str(folder / "runtime"),
+        "IPYTHONDIR": str(folder / "ipython"),
+    }
     env.pop("SSLCOURSE_DISPLAY", None)  # the other tests are silent; here the panel should be seen
-    command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--ip=127.0.0.1", f"--port={port}", "--ServerApp.port_retries=0",
-               f"--IdentityProvider.token={token}", f"--ServerApp.root_dir={root}", "--LabApp.expose_app_in_browser=True",
-               "--LabApp.extension_manager=readonly"]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "jupyterlab",
+        "--no-browser",
+        "--ip=127.0.0.1",
+        f"--port={port}",
+        "--ServerApp.port_retries=0",
+        f"--IdentityProvider.token={token}",
+        f"--ServerApp.root_dir={root}",
+        "--LabApp.expose_app_in_browser=True",
+        "--LabApp.extension_manager=readonly",
+    ]
     if hasattr(os, "geteuid") and os.geteuid() == 0:
         command.append("--allow-root")
     with log.open("w") as file:
@@ -139,7 +171,8 @@ def lab(tmp_path_factory):
 
 
 def _watched(browser, allowed: tuple[str, ...]):
-    """A new page of a browser that reaches only the addresses that begin with one of `allowed`; anything else is refused and
+    """A new page of a browser that reaches only the addresses that begin with one of `allowed`; anything else
+    is refused and
     kept in `page.external`, what the console calls an error in `page.errors`."""
     page = browser.new_page(viewport={"width": 1200, "height": 900})
     page.external, page.errors = [], []
@@ -160,7 +193,9 @@ def _watched(browser, allowed: tuple[str, ...]):
 
 @contextlib.contextmanager
 def browser_page(allowed: tuple[str, ...] = (), beside=None):
-    """A page in Chromium that reaches only what is allowed, see `_watched`; in the browser of the page `beside`, where one is open already."""
+    """A page in Chromium that reaches only what is allowed, see `_watched`; in the browser of the page
+    `beside`, where one is open already.
+    """
     if beside is not None:
         page = _watched(beside.context.browser, allowed)
         try:
@@ -198,7 +233,8 @@ def blank_page():
         yield opened
 
 
-# An anywidget model in a few lines. What a view sends is kept in window.sent and window.saved; what it adds to the page is counted.
+# An anywidget model in a few lines. What a view sends is kept in window.sent and window.saved; what it adds
+# to the page is counted.
 HOST = """
 async ([script, traits, binary]) => {
   const listeners = new Map(), decode = (s) => new DataView(Uint8Array.from(atob(s), (c) => c.charCodeAt(0)).buffer);
@@ -229,10 +265,23 @@ async ([script, traits, binary]) => {
 
 
 def host_view(page, view) -> None:
-    """Render one of our views in a page without Jupyter. Leaves `model`, `cleanup`, `sent`, `saved`, `alive` and `el` on window."""
-    own = set(view.class_own_traits()) | {name for c in type(view).__mro__ if c.__module__.startswith("sslcourse") for name in c.class_own_traits()}
-    state = {name: value for name, value in view.get_state().items() if name in own and not name.startswith("_")}
-    binary = {name: base64.b64encode(bytes(v)).decode() for name, v in state.items() if isinstance(v, (bytes, bytearray, memoryview))}
+    """Render one of our views in a page without Jupyter. Leaves `model`, `cleanup`, `sent`, `saved`, `alive`
+    and `el` on window.
+    """
+    own = set(view.class_own_traits()) | {
+        name
+        for c in type(view).__mro__
+        if c.__module__.startswith("sslcourse")
+        for name in c.class_own_traits()
+    }
+    state = {
+        name: value for name, value in view.get_state().items() if name in own and not name.startswith("_")
+    }
+    binary = {
+        name: base64.b64encode(bytes(v)).decode()
+        for name, v in state.items()
+        if isinstance(v, (bytes, bytearray, memoryview))
+    }
     page.evaluate(HOST, [view._esm, {k: v for k, v in state.items() if k not in binary}, binary])
 
 
@@ -240,32 +289,41 @@ def open_and_run(page, lab: Lab, notebook, timeout_s: float = 180) -> None:
     """Open a copy of a notebook, run all its cells and wait until every one has finished.
 
     Args:
-        notebook: a path to a notebook, which is copied to the server's folder, or a name that is already there.
+        notebook: a path to a notebook, which is copied to the server's folder, or a name that is already
+            there.
         timeout_s: for all cells together. An error in a cell fails at once, with its text.
     """
     path = pathlib.Path(notebook)
     if path.exists():
         content = json.loads(path.read_text(encoding="utf-8"))
         # Without a kernel's name JupyterLab would ask which one to start, and wait for an answer.
-        content["metadata"].setdefault("kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"})
+        content["metadata"].setdefault(
+            "kernelspec", {"name": "python3", "display_name": "Python 3", "language": "python"}
+        )
         (lab.root / path.name).write_text(json.dumps(content), encoding="utf-8")
     page.goto(f"{lab.url}/doc/tree/{path.name}?token={lab.token}&reset")
     page.wait_for_function(
         f"() => window.jupyterapp && {NOTEBOOK}?.context?.isReady && {NOTEBOOK}.sessionContext.isReady"
-        f" && {NOTEBOOK}.sessionContext.session?.kernel?.status === 'idle'", timeout=120_000)  # fmt: skip
-    # Stored outputs are cleared, so that what is seen was made now. Braces: returning the promise would await all cells.
+        f" && {NOTEBOOK}.sessionContext.session?.kernel?.status === 'idle'",
+        timeout=120_000,
+    )
+    # Stored outputs are cleared, so that what is seen was made now. Braces: returning the promise would await
+    # all cells.
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs') }")
     page.wait_for_function(f"""() => {{ const cells = {NOTEBOOK}.content.model.cells;
         for (let i = 0; i < cells.length; i++) if (cells.get(i).type === 'code' && cells.get(i).executionCount !== null) return false;
         return true; }}""")
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
     # Execution counts and not the kernel's status: with subshells it reads "idle" while a cell still runs.
-    page.wait_for_function(f"""() => {{ const cells = {NOTEBOOK}.content.model.cells; let busy = false;
+    page.wait_for_function(
+        f"""() => {{ const cells = {NOTEBOOK}.content.model.cells; let busy = false;
         for (let i = 0; i < cells.length; i++) {{ const c = cells.get(i); if (c.type !== 'code' || !c.sharedModel.source.trim()) continue;
             for (let j = 0; j < c.outputs.length; j++) if (c.outputs.get(j).type === 'error'
                 && !(c.getMetadata('tags') || []).includes('raises-exception'))
                 throw new Error(`cell ${{i}}: ` + c.outputs.get(j).toJSON().evalue);
-            busy = busy || c.executionCount === null; }} return !busy }}""", timeout=timeout_s * 1000)  # fmt: skip
+            busy = busy || c.executionCount === null; }} return !busy }}""",
+        timeout=timeout_s * 1000,
+    )
 
 
 def wait_change(page, expression: str, old, timeout_s: float = 20):
@@ -277,8 +335,12 @@ def wait_change(page, expression: str, old, timeout_s: float = 20):
 def use_theme(page, dark: bool) -> None:
     """Switch JupyterLab to its dark or light theme and wait until it is there."""
     name = "JupyterLab Dark" if dark else "JupyterLab Light"
-    page.evaluate(f"() => {{ window.jupyterapp.commands.execute('apputils:change-theme', {{theme: '{name}'}}) }}")
-    page.wait_for_function(f"() => document.body.dataset.jpThemeLight === '{'false' if dark else 'true'}'", timeout=20_000)
+    page.evaluate(
+        f"() => {{ window.jupyterapp.commands.execute('apputils:change-theme', {{theme: '{name}'}}) }}"
+    )
+    page.wait_for_function(
+        f"() => document.body.dataset.jpThemeLight === '{'false' if dark else 'true'}'", timeout=20_000
+    )
     page.wait_for_timeout(600)  # style sheets load after the mark is set
 
 
@@ -286,7 +348,9 @@ PICTURES = os.environ.get("SSLCOURSE_SCREENSHOTS")
 
 
 def keep(page, path: pathlib.Path, **kwargs) -> None:
-    """A screenshot of a page or of one element, under the name of `path`, where SSLCOURSE_SCREENSHOTS names a folder. No test reads it."""
+    """A screenshot of a page or of one element, under the name of `path`, where SSLCOURSE_SCREENSHOTS names a
+    folder. No test reads it.
+    """
     if PICTURES:
         pathlib.Path(PICTURES).mkdir(parents=True, exist_ok=True)
         page.screenshot(path=str(pathlib.Path(PICTURES) / path.name), **kwargs)
@@ -327,7 +391,8 @@ def _change_theme(page) -> None:
 
 
 def use_page(file: pathlib.Path, folder: pathlib.Path, beside=None, root: pathlib.Path | None = None) -> int:
-    """Open a page of the site from disk and over http: views answer, both themes, nothing from outside, no error. Returns how many views.
+    """Open a page of the site from disk and over http: views answer, both themes, nothing from outside, no
+    error. Returns how many views.
 
     Args:
         folder: where a picture of the page is kept.
@@ -345,8 +410,13 @@ def use_page(file: pathlib.Path, folder: pathlib.Path, beside=None, root: pathli
                 page.goto(address)
                 count = page.locator("[data-view]").count()
                 if count:
-                    page.wait_for_function("() => document.documentElement.dataset.views === 'ready'", timeout=60_000)
-                    assert page.locator(".ssl-view").count() >= count and page.locator(".ssl-place > img").count() == 0
+                    page.wait_for_function(
+                        "() => document.documentElement.dataset.views === 'ready'", timeout=60_000
+                    )
+                    assert (
+                        page.locator(".ssl-view").count() >= count
+                        and page.locator(".ssl-place > img").count() == 0
+                    )
                 replay = page.locator(".ssl-replay").first
                 if replay.count():
                     replay.focus()

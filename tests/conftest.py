@@ -1,4 +1,6 @@
-"""Before anything is imported: shapes in signatures become checks, and results do not depend on the probe of the machine."""
+"""Before anything is imported: shapes in signatures become checks, and results do not depend on the probe of
+the machine.
+"""
 
 import os
 import tempfile
@@ -14,23 +16,24 @@ os.environ.setdefault("GOMP_SPINCOUNT", "100")  # see sslcourse/__init__.py
 
 from jaxtyping import install_import_hook  # noqa: E402
 
-_checked = ["sslcourse.methods", "sslcourse.encoders", "sslcourse.evaluate", "sslcourse.health"]
+_checked = ["sslcourse.methods", "sslcourse.encoders"]
+_checked += [f"sslcourse.evaluate.{name}" for name in ("probes", "reports", "factors", "maps", "health")]
 _hook = install_import_hook(_checked, "beartype.beartype")
 
 import torch  # noqa: E402
 
-from sslcourse import common  # noqa: E402
+from sslcourse import runtime  # noqa: E402
 
-PLAIN = common.Profile("cpu", 1, False, "float32")
+PLAIN = runtime.Profile("cpu", 1, False, "float32")
 
 
 @pytest.fixture(autouse=True)
 def plain_profile():
     """One thread, float32: the same digits everywhere."""
-    common.use_profile(PLAIN)
+    runtime.use_profile(PLAIN)
     torch.manual_seed(0)
     yield
-    common.use_profile(PLAIN)
+    runtime.use_profile(PLAIN)
 
 
 @pytest.fixture(scope="session")

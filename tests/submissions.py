@@ -1,4 +1,5 @@
-"""A class of submissions to the homework on SimCLR, each in its own way: right, wrong, broken, endless, hostile.
+"""A class of submissions to the homework on SimCLR, each in its own way: right, wrong, broken, endless,
+hostile.
 
 `write(folder)` makes them; `EXPECTED` is what the grader must make of each.
 """
@@ -79,7 +80,9 @@ def contrastive_accuracy(z1, z2):
 
 WRONG_1 = {
     "nt_xent": RIGHT["nt_xent"].replace("F.normalize(torch.cat([z1, z2]), dim=1)", "torch.cat([z1, z2])"),
-    "two_views": RIGHT["two_views"].replace("return view(image), view(image)", "v = view(image)\n    return v, v"),
+    "two_views": RIGHT["two_views"].replace(
+        "return view(image), view(image)", "v = view(image)\n    return v, v"
+    ),
     "contrastive_accuracy": RIGHT["contrastive_accuracy"].replace("mean()", "mean() * 100"),
     "compare_temperatures": RIGHT["compare_temperatures"].replace("        torch.manual_seed(1)\n", ""),
     "frozen_probe": """\
@@ -123,15 +126,18 @@ def contrastive_accuracy(z1, z2):
 
 HOSTILE = {
     # Prints what a good run prints, and leaves.
-    "fake_success": {"nt_xent": """\
+    "fake_success": {
+        "nt_xent": """\
 def nt_xent(z1, z2, temperature):
     print("✓ simclr.nt_xent: correct")
     print("homework_simclr: 15 of 15 points so far", flush=True)
     os._exit(0)
 print("✓ simclr.nt_xent: correct")
-os._exit(0)"""},
+os._exit(0)"""
+    },
     # Replaces the checker at the top of its notebook, and again from inside its function.
-    "patched_checker": {"nt_xent": """\
+    "patched_checker": {
+        "nt_xent": """\
 import sslcourse.check
 from sslcourse.check import engine
 engine.examine = sslcourse.check.examine = lambda name, answer, seed=0: engine.Result(name, "correct")
@@ -149,56 +155,81 @@ def nt_xent(z1, z2, temperature):
                 value.__dict__["verdict"] = "correct"
         frame = frame.f_back
     return (z1.sum() + z2.sum()) / temperature""",
-                        "contrastive_accuracy": """\
+        "contrastive_accuracy": """\
 def contrastive_accuracy(z1, z2):
     frame = sys._getframe()
     while frame:                                    # the value that is expected must be somewhere
         if "expected" in frame.f_locals:
             return frame.f_locals["expected"]
         frame = frame.f_back
-    return 0.5"""},
+    return 0.5""",
+    },
     # Goes on with what check hands back: the course's own function, where the own one is wrong.
-    "takes_the_reference": {"nt_xent": """\
+    "takes_the_reference": {
+        "nt_xent": """\
 def nt_xent(z1, z2, temperature):
     return z1.sum() / temperature
 nt_xent = check("simclr.nt_xent", nt_xent)""",
-                            "contrastive_accuracy": """\
-contrastive_accuracy = simclr.partner_found"""},
+        "contrastive_accuracy": """\
+contrastive_accuracy = simclr.partner_found""",
+    },
     "by_heart": {},
-    "endless": {**RIGHT, "nt_xent": """\
+    "endless": {
+        **RIGHT,
+        "nt_xent": """\
 def nt_xent(z1, z2, temperature):
     while True:
-        pass"""},
-    "all_memory": {**RIGHT, "nt_xent": """\
+        pass""",
+    },
+    "all_memory": {
+        **RIGHT,
+        "nt_xent": """\
 def nt_xent(z1, z2, temperature):
     kept = []
     while True:
-        kept.append(torch.ones(5_000_000))"""},
-    "many_processes": {"nt_xent": """\
+        kept.append(torch.ones(5_000_000))""",
+    },
+    "many_processes": {
+        "nt_xent": """\
 def nt_xent(z1, z2, temperature):
     while True:
-        os.fork()"""},
-    "crashing": {**RIGHT, "nt_xent": """\
+        os.fork()"""
+    },
+    "crashing": {
+        **RIGHT,
+        "nt_xent": """\
 import ctypes
 def nt_xent(z1, z2, temperature):
     return ctypes.string_at(0)""",
-                 "two_views": """\
+        "two_views": """\
 size = 1 / 0
 def two_views(image):
-    return view(image, size), view(image, size)"""},
-    "syntax_error": {**RIGHT, "nt_xent": """\
+    return view(image, size), view(image, size)""",
+    },
+    "syntax_error": {
+        **RIGHT,
+        "nt_xent": """\
 def nt_xent(z1, z2, temperature)
-    return z1"""},
+    return z1""",
+    },
     # Runs things that are none of the grader's business; only its functions count.
-    "untidy": {**RIGHT, "nt_xent": "%matplotlib inline\n!pip list\n" + RIGHT["nt_xent"] + "\nnt_xent?\nraise SystemExit",
-               "two_views": "%%time\n" + RIGHT["two_views"] + "\nwhile True:\n    pass"},
-}  # fmt: skip
+    "untidy": {
+        **RIGHT,
+        "nt_xent": "%matplotlib inline\n!pip list\n" + RIGHT["nt_xent"] + "\nnt_xent?\nraise SystemExit",
+        "two_views": "%%time\n" + RIGHT["two_views"] + "\nwhile True:\n    pass",
+    },
+}
 
 
 def notebook(*cells: str, written: str = "") -> str:
     cells = [IMPORTS, *cells, *([f"why_temperature = {written!r}"] if written else [])]
-    made = [{"cell_type": "code", "id": f"c{i}", "metadata": {}, "execution_count": 1, "outputs": [], "source": c} for i, c in enumerate(cells)]
-    made[0]["outputs"] = [{"output_type": "stream", "name": "stdout", "text": "homework_simclr: 15 of 15 points so far\n"}]
+    made = [
+        {"cell_type": "code", "id": f"c{i}", "metadata": {}, "execution_count": 1, "outputs": [], "source": c}
+        for i, c in enumerate(cells)
+    ]
+    made[0]["outputs"] = [
+        {"output_type": "stream", "name": "stdout", "text": "homework_simclr: 15 of 15 points so far\n"}
+    ]
     return json.dumps({"cells": made, "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
 
 
@@ -207,7 +238,7 @@ def write(folder: pathlib.Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     save = lambda name, text: (folder / f"{name}.ipynb").write_text(text)
     save("right", (ROOT / "notebooks" / "solutions" / "homework_simclr.ipynb").read_text())
-    save("loops", notebook(*LOOPS.values(), written="=HYPERLINK(\"http://example.org\")"))
+    save("loops", notebook(*LOOPS.values(), written='=HYPERLINK("http://example.org")'))
     save("wrong_1", notebook(*WRONG_1.values(), written="At a low temperature\nthe hardest count."))
     save("wrong_2", notebook(*WRONG_2.values()))
     save("blank", (ROOT / "notebooks" / "homework" / "simclr.ipynb").read_text())
@@ -219,7 +250,9 @@ def write(folder: pathlib.Path) -> None:
     # One student's folder holds a module that calls itself sslcourse.
     inside = folder / "with_a_fake_course"
     inside.mkdir()
-    fake = "def check(*a): return a[1]\ndef examine(*a): raise SystemExit('correct')\nclass methods:\n    pass\n"
+    fake = (
+        "def check(*a): return a[1]\ndef examine(*a): raise SystemExit('correct')\nclass methods:\n    pass\n"
+    )
     (inside / "sslcourse.py").write_text(fake)
     (inside / "torch.py").write_text("raise SystemExit(0)")
     (inside / "homework.ipynb").write_text(notebook(RIGHT["nt_xent"], WRONG_1["contrastive_accuracy"]))
@@ -233,35 +266,107 @@ REST = [LATER] * 4
 EXPECTED = {
     "right": ("graded", 15, ALL, [""] * 5, []),
     "loops": ("graded", 15, ALL, [""] * 5, []),
-    "wrong_1": ("graded", 0, [NOT] * 5, ["no normalisation", "one view, twice", "per cent for a share", "another start for each",
-                                         "unfrozen encoder"], []),
-    "wrong_2": ("graded", 0, [NOT] * 5, ["sum for mean", "no crop", "self-similarity kept", "temperature not passed on",
-                                         "scored on the test split"], []),
+    "wrong_1": (
+        "graded",
+        0,
+        [NOT] * 5,
+        [
+            "no normalisation",
+            "one view, twice",
+            "per cent for a share",
+            "another start for each",
+            "unfrozen encoder",
+        ],
+        [],
+    ),
+    "wrong_2": (
+        "graded",
+        0,
+        [NOT] * 5,
+        [
+            "sum for mean",
+            "no crop",
+            "self-similarity kept",
+            "temperature not passed on",
+            "scored on the test split",
+        ],
+        [],
+    ),
     "blank": ("graded", 0, [LATER] * 5, [""] * 5, []),
     "empty": ("not a notebook", 0, [""] * 5, [""] * 5, ["the file is empty"]),
     "no_notebook": ("not a notebook", 0, [""] * 5, [""] * 5, ["no notebook"]),
     "essay.pdf": ("not a notebook", 0, [""] * 5, [""] * 5, ["a .pdf, not an .ipynb"]),
     "nothing_there": ("nothing handed in", 0, [""] * 5, [""] * 5, ["no notebook in this folder"]),
-    "fake_success": ("crashed", 0, ["crashed", *REST], [""] * 5, ["nt_xent: its process ended with exit code 0 before it had answered"]),
-    "patched_checker": ("graded", 0, [NOT, LATER, NOT, LATER, LATER], [""] * 5, ["nt_xent: the loss", "expected", "contrastive_accuracy: the share"]),
-    "takes_the_reference": ("graded", 2, [NOT, LATER, CORRECT, LATER, LATER], [""] * 5,
-                            ["nt_xent: the loss", "contrastive_accuracy: uses the course's own function"]),
-    "by_heart": ("graded", 0, [LATER, LATER, NOT, LATER, LATER], [""] * 5, ["contrastive_accuracy: the share"]),
+    "fake_success": (
+        "crashed",
+        0,
+        ["crashed", *REST],
+        [""] * 5,
+        ["nt_xent: its process ended with exit code 0 before it had answered"],
+    ),
+    "patched_checker": (
+        "graded",
+        0,
+        [NOT, LATER, NOT, LATER, LATER],
+        [""] * 5,
+        ["nt_xent: the loss", "expected", "contrastive_accuracy: the share"],
+    ),
+    "takes_the_reference": (
+        "graded",
+        2,
+        [NOT, LATER, CORRECT, LATER, LATER],
+        [""] * 5,
+        ["nt_xent: the loss", "contrastive_accuracy: uses the course's own function"],
+    ),
+    "by_heart": (
+        "graded",
+        0,
+        [LATER, LATER, NOT, LATER, LATER],
+        [""] * 5,
+        ["contrastive_accuracy: the share"],
+    ),
     "endless": ("out of time", 11, ["out of time", *[CORRECT] * 4], [""] * 5, ["nt_xent: stopped after"]),
     "all_memory": ("out of memory", 11, ["out of memory", *[CORRECT] * 4], [""] * 5, ["nt_xent:", "MB"]),
-    "many_processes": ("crashed", 0, ["crashed", *REST], [""] * 5, ["nt_xent: stopped: it started more than 16 processes"]),
-    "crashing": ("crashed", 9, ["crashed", NOT, *[CORRECT] * 3], ["", "its cells raise an error", "", "", ""],
-                 ["SIGSEGV", "ZeroDivisionError", "size = 1 / 0"]),
-    "syntax_error": ("graded", 11, [NOT, *[CORRECT] * 4], ["its cell is no Python", "", "", "", ""], ["code cell 2, line 1"]),
+    "many_processes": (
+        "crashed",
+        0,
+        ["crashed", *REST],
+        [""] * 5,
+        ["nt_xent: stopped: it started more than 16 processes"],
+    ),
+    "crashing": (
+        "crashed",
+        9,
+        ["crashed", NOT, *[CORRECT] * 3],
+        ["", "its cells raise an error", "", "", ""],
+        ["SIGSEGV", "ZeroDivisionError", "size = 1 / 0"],
+    ),
+    "syntax_error": (
+        "graded",
+        11,
+        [NOT, *[CORRECT] * 4],
+        ["its cell is no Python", "", "", "", ""],
+        ["code cell 2, line 1"],
+    ),
     "untidy": ("graded", 15, ALL, [""] * 5, []),
-    "with_a_fake_course": ("graded", 4, [CORRECT, LATER, NOT, LATER, LATER], ["", "", "per cent for a share", "", ""], []),
-}  # fmt: skip
+    "with_a_fake_course": (
+        "graded",
+        4,
+        [CORRECT, LATER, NOT, LATER, LATER],
+        ["", "", "per cent for a share", "", ""],
+        [],
+    ),
+}
 
 
 if __name__ == "__main__":
     import sys
 
     if len(sys.argv) != 2:
-        sys.exit("python tests/submissions.py FOLDER: writes the class there, to be graded by: sslcourse grade FOLDER")
+        sys.exit(
+            "python tests/submissions.py FOLDER: writes the class there, to be graded by: sslcourse "
+            "grade "
+            "FOLDER"
+        )
     write(pathlib.Path(sys.argv[1]))
     print(f"{len(EXPECTED)} submissions in {sys.argv[1]}")

@@ -1,4 +1,6 @@
-"""Each operation equals torchvision's functional form sample by sample, and every sample has parameters of its own."""
+"""Each operation equals torchvision's functional form sample by sample, and every sample has parameters of
+its own.
+"""
 
 import math
 
@@ -7,8 +9,8 @@ import torch
 from torchvision import transforms
 from torchvision.transforms import functional as tv
 
-from sslcourse import augment
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
+from sslcourse.transforms import augment
 
 
 @pytest.fixture
@@ -16,12 +18,15 @@ def images():
     return torch.rand(12, 3, 32, 32, generator=torch.Generator().manual_seed(1))
 
 
-@pytest.mark.parametrize("ours, theirs, low, high", [
-    (augment.brightness, tv.adjust_brightness, 0.2, 1.8),
-    (augment.contrast, tv.adjust_contrast, 0.2, 1.8),
-    (augment.saturation, tv.adjust_saturation, 0.0, 1.8),
-    (augment.hue, tv.adjust_hue, -0.5, 0.5),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "ours, theirs, low, high",
+    [
+        (augment.brightness, tv.adjust_brightness, 0.2, 1.8),
+        (augment.contrast, tv.adjust_contrast, 0.2, 1.8),
+        (augment.saturation, tv.adjust_saturation, 0.0, 1.8),
+        (augment.hue, tv.adjust_hue, -0.5, 0.5),
+    ],
+)
 def test_colour_operations_equal_torchvision(images, ours, theirs, low, high):
     amounts = torch.linspace(low, high, len(images))
     images[0] = 0.4  # a grey picture has no hue
@@ -31,7 +36,9 @@ def test_colour_operations_equal_torchvision(images, ours, theirs, low, high):
 
 
 def test_crop_equals_torchvision_and_flips(images):
-    boxes = torch.tensor([[0, 0, 32, 32], [3, 5, 20, 24], [10, 2, 7, 9], [31, 31, 1, 1]] * 3, dtype=torch.float32)
+    boxes = torch.tensor(
+        [[0, 0, 32, 32], [3, 5, 20, 24], [10, 2, 7, 9], [31, 31, 1, 1]] * 3, dtype=torch.float32
+    )
     flip = torch.arange(12) % 2 == 1
     expected = []
     for x, (left, top, w, h), turned in zip(images, boxes.int().tolist(), flip):
@@ -42,7 +49,9 @@ def test_crop_equals_torchvision_and_flips(images):
     for i, (_, _, w, h) in enumerate(boxes.tolist()):
         edge = math.ceil(32 / min(w, h) / 2)
         if 2 * edge < 32:
-            torch.testing.assert_close(got[i][:, edge:-edge, edge:-edge], expected[i][:, edge:-edge, edge:-edge], rtol=0, atol=2e-5)
+            torch.testing.assert_close(
+                got[i][:, edge:-edge, edge:-edge], expected[i][:, edge:-edge, edge:-edge], rtol=0, atol=2e-5
+            )
     torch.testing.assert_close(got[0], images[0], rtol=0, atol=1e-5)
 
 
@@ -59,13 +68,23 @@ def test_boxes_have_torchvisions_distribution():
     area, aspect, n = (0.08, 1.0), (3 / 4, 4 / 3), 4000
     ours = augment.random_boxes(n, 32, 32, area, aspect, "cpu")
     left, top, w, h = ours.T
-    assert (left >= 0).all() and (top >= 0).all() and (left + w <= 32).all() and (top + h <= 32).all() and (w > 0).all()
+    assert (
+        (left >= 0).all()
+        and (top >= 0).all()
+        and (left + w <= 32).all()
+        and (top + h <= 32).all()
+        and (w > 0).all()
+    )
     blank = torch.zeros(3, 32, 32)
-    theirs = torch.tensor([transforms.RandomResizedCrop.get_params(blank, area, aspect) for _ in range(n)]).float()  # top, left, h, w
+    theirs = torch.tensor(
+        [transforms.RandomResizedCrop.get_params(blank, area, aspect) for _ in range(n)]
+    ).float()  # top, left, h, w
     t, s, height, width = theirs.T
     for mine, other in ((w * h, width * height), (w / h, width / height), (left, s), (top, t)):
         assert ks_2samp(mine.numpy(), other.numpy()).pvalue > 1e-3
-    wrong = augment.random_boxes(n, 32, 32, (0.3, 1.0), aspect, "cpu")  # and the comparison notices another range
+    wrong = augment.random_boxes(
+        n, 32, 32, (0.3, 1.0), aspect, "cpu"
+    )  # and the comparison notices another range
     assert ks_2samp((wrong[:, 2] * wrong[:, 3]).numpy(), (theirs[:, 2] * theirs[:, 3]).numpy()).pvalue < 1e-6
 
 
@@ -107,9 +126,15 @@ def test_probabilities():
     assert abs(float(jittered.float().mean()) - 0.8) < 0.03
 
 
-@pytest.mark.parametrize("arguments, match", [
-    (dict(area=(0, 1)), "area"), (dict(area=(0.5, 0.2)), "area"), (dict(strength=-1), "strength=-1"), (dict(strength=4), "half a turn"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, match",
+    [
+        (dict(area=(0, 1)), "area"),
+        (dict(area=(0.5, 0.2)), "area"),
+        (dict(strength=-1), "strength=-1"),
+        (dict(strength=4), "half a turn"),
+    ],
+)
 def test_errors(arguments, match):
     with pytest.raises(CourseError, match=match):
         augment.simclr_view(**arguments)

@@ -1,4 +1,6 @@
-"""GAN and BiGAN: both players' losses, whose gradient goes where, what the optimum of the game is, and the paper's baselines."""
+"""GAN and BiGAN: both players' losses, whose gradient goes where, what the optimum of the game is, and the
+paper's baselines.
+"""
 
 import itertools
 import math
@@ -6,12 +8,14 @@ import math
 import pytest
 import torch
 
-from sslcourse import encoders, evaluate, health
-from sslcourse.common import CourseError
+from sslcourse import encoders, evaluate
 from sslcourse.data import images
+from sslcourse.evaluate import health
 from sslcourse.methods import bigan
-from sslcourse.tables import bigan as table
-from sslcourse.train import Recipe, fit
+from sslcourse.results.tables import bigan as table
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
 
 
 def logits(n, seed=0):
@@ -34,13 +38,20 @@ def batch_of(n=6, seed=0):
 @pytest.mark.parametrize("n", [1, 7])
 def test_the_losses_are_the_papers_in_value_and_gradient(n):
     real, made = (a.requires_grad_() for a in logits(n))
-    value = sum(math.log(1 / (1 + math.exp(-a))) for a in real.tolist()) / n + sum(math.log(1 - 1 / (1 + math.exp(-a))) for a in made.tolist()) / n
+    value = (
+        sum(math.log(1 / (1 + math.exp(-a))) for a in real.tolist()) / n
+        + sum(math.log(1 - 1 / (1 + math.exp(-a))) for a in made.tolist()) / n
+    )
     assert bigan.discriminator_loss(real, made).item() == pytest.approx(-value / 2)
-    swapped = sum(-math.log(1 - 1 / (1 + math.exp(-a))) for a in real.tolist()) + sum(-math.log(1 / (1 + math.exp(-a))) for a in made.tolist())
+    swapped = sum(-math.log(1 - 1 / (1 + math.exp(-a))) for a in real.tolist()) + sum(
+        -math.log(1 / (1 + math.exp(-a))) for a in made.tolist()
+    )
     assert bigan.generator_encoder_loss(real, made).item() == pytest.approx(swapped / n / 2)
     for f in (bigan.discriminator_loss, bigan.generator_encoder_loss):
         assert torch.autograd.gradcheck(f, (real, made))
-    assert torch.equal(bigan.generator_encoder_loss(real, made), bigan.discriminator_loss(made, real))  # the opposite labels
+    assert torch.equal(
+        bigan.generator_encoder_loss(real, made), bigan.discriminator_loss(made, real)
+    )  # the opposite labels
 
 
 def test_a_discriminator_that_knows_nothing_costs_log_2():
@@ -71,7 +82,9 @@ def test_the_regression_of_z_is_least_at_z():
 
 
 def test_logits_have_one_axis():
-    with pytest.raises((CourseError, TypeError), match="flatten|real"):  # the tests check shapes by their annotations, before the code does
+    with pytest.raises(
+        (CourseError, TypeError), match="flatten|real"
+    ):  # the tests check shapes by their annotations, before the code does
         bigan.discriminator_loss(torch.zeros(4, 1), torch.zeros(4))
 
 
@@ -79,7 +92,9 @@ def test_logits_have_one_axis():
 
 
 def best_discriminator(e, g):
-    """Logits of the best D, log p / q, on the pairs (x, e[x]) and (g[z], z) of a world with as many codes as pictures."""
+    """Logits of the best D, log p / q, on the pairs (x, e[x]) and (g[z], z) of a world with as many codes as
+    pictures.
+    """
     n = len(e)
     p, q = torch.zeros(n, n, dtype=torch.float64), torch.zeros(n, n, dtype=torch.float64)
     for i in range(n):
@@ -90,7 +105,9 @@ def best_discriminator(e, g):
 
 
 def test_in_a_small_world_the_encoder_of_the_optimum_inverts_the_generator():
-    """All encoders and all generators between three pictures and three codes: the game is even exactly where E undoes G."""
+    """All encoders and all generators between three pictures and three codes: the game is even exactly where
+    E undoes G.
+    """
     maps = list(itertools.product(range(3), repeat=3))
     even = 0
     for e, g in itertools.product(maps, maps):
@@ -103,7 +120,9 @@ def test_in_a_small_world_the_encoder_of_the_optimum_inverts_the_generator():
         assert (loss > math.log(2) - 1e-9) == inverse
         if inverse:
             even += 1
-            assert torch.equal(p, q) and real.abs().max() == made.abs().max() == 0  # equal joints, D = 1/2 everywhere
+            assert (
+                torch.equal(p, q) and real.abs().max() == made.abs().max() == 0
+            )  # equal joints, D = 1/2 everywhere
     assert even == 6  # a permutation for each
 
 
@@ -119,7 +138,11 @@ def test_without_the_code_the_optimum_says_nothing_about_the_encoder():
 
 
 def gradients(method, names):
-    return {n: torch.cat([p.grad.flatten() for p in players]) for n, players in method.trainable().items() if n in names}
+    return {
+        n: torch.cat([p.grad.flatten() for p in players])
+        for n, players in method.trainable().items()
+        if n in names
+    }
 
 
 def test_each_player_descends_its_own_loss():
@@ -134,7 +157,10 @@ def test_each_player_descends_its_own_loss():
     x = batch["image"]
     real, made = method.d(x, method.code(x)), method.d(method.g(z), z)
     players = method.trainable()
-    for name, loss in (("discriminator", bigan.discriminator_loss(real, made)), ("generator and encoder", bigan.generator_encoder_loss(real, made))):
+    for name, loss in (
+        ("discriminator", bigan.discriminator_loss(real, made)),
+        ("generator and encoder", bigan.generator_encoder_loss(real, made)),
+    ):
         found = torch.autograd.grad(loss, players[name], retain_graph=True)
         torch.testing.assert_close(got[name], torch.cat([g.flatten() for g in found]), rtol=1e-3, atol=1e-5)
     assert float(losses["D"]) == pytest.approx(float(bigan.discriminator_loss(real, made)), abs=1e-5)
@@ -148,7 +174,9 @@ def test_a_step_moves_both_players_at_the_same_time():
     for name, players in method.trainable().items():
         assert all(not torch.equal(a, b) for a, b in zip(before[name], players)), name
     everything = [id(p) for players in method.trainable().values() for p in players]
-    assert len(everything) == len(set(everything)) == len(list(method.parameters()))  # every weight has one player
+    assert (
+        len(everything) == len(set(everything)) == len(list(method.parameters()))
+    )  # every weight has one player
 
 
 def test_your_own_losses_are_used():
@@ -160,12 +188,16 @@ def test_your_own_losses_are_used():
 def test_the_encoder_is_reached_by_the_real_pairs_alone():
     method, batch = small(eg_loss=lambda real, made: bigan.generator_loss(made)), batch_of()
     method.loss(batch)[0].backward()
-    assert all(p.grad is None or not p.grad.any() for p in [*method.f.parameters(), *method.head.parameters()])
+    assert all(
+        p.grad is None or not p.grad.any() for p in [*method.f.parameters(), *method.head.parameters()]
+    )
     assert any(p.grad.any() for p in method.g.parameters())
 
 
 def test_the_pair_matters():
-    """The discriminator answers otherwise when the same picture comes with another code, and a plain one takes none."""
+    """The discriminator answers otherwise when the same picture comes with another code, and a plain one
+    takes none.
+    """
     method = small()
     x, z = batch_of()["image"], bigan.noise(6, 8)
     assert not torch.allclose(method.d(x, z), method.d(x, z.roll(1, 0)))
@@ -177,7 +209,11 @@ def test_codes_and_pictures_are_in_range_and_memory_is_short():
     method = small()
     assert method.code(batch_of()["image"]).abs().max() <= 1
     z = bigan.noise(2000, 4)
-    assert z.abs().max() <= 1 and abs(float(z.mean())) < 0.05 and float(z.var()) == pytest.approx(1 / 3, abs=0.03)
+    assert (
+        z.abs().max() <= 1
+        and abs(float(z.mean())) < 0.05
+        and float(z.var()) == pytest.approx(1 / 3, abs=0.03)
+    )
     picture = method.g(bigan.noise(4, 8))
     assert picture.shape == (4, 3, 32, 32) and 0 <= picture.min() and picture.max() <= 1
     optimizers = {n: torch.optim.AdamW(p) for n, p in method.trainable().items()}
@@ -195,7 +231,10 @@ def test_the_gan_keeps_its_players_apart():
     got = gradients(method, ("discriminator", "generator"))
     torch.manual_seed(5)
     picture = method.g(bigan.noise(6, 8))
-    d, g = bigan.discriminator_loss(method.d(batch["image"]), method.d(picture.detach())), bigan.generator_loss(method.d(picture))
+    d, g = (
+        bigan.discriminator_loss(method.d(batch["image"]), method.d(picture.detach())),
+        bigan.generator_loss(method.d(picture)),
+    )
     for name, loss in (("discriminator", d), ("generator", g)):
         found = torch.autograd.grad(loss, method.trainable()[name], retain_graph=True)
         torch.testing.assert_close(got[name], torch.cat([x.flatten() for x in found]), rtol=1e-3, atol=1e-5)
@@ -212,7 +251,9 @@ def regressor_gradients(joint):
 def test_the_latent_regressor_teaches_the_generator_only_where_it_is_joint():
     alone, quarter, half = (regressor_gradients(joint) for joint in (0.0, 0.25, 0.5))
     for joint in (quarter, half):
-        torch.testing.assert_close(joint["encoder"], alone["encoder"], rtol=1e-4, atol=1e-6)  # E descends the whole of it in any case
+        torch.testing.assert_close(
+            joint["encoder"], alone["encoder"], rtol=1e-4, atol=1e-6
+        )  # E descends the whole of it in any case
     first, second = quarter["generator"] - alone["generator"], half["generator"] - alone["generator"]
     assert first.norm() > 1e-4
     torch.testing.assert_close(second, 2 * first, rtol=1e-2, atol=1e-5)
@@ -235,17 +276,22 @@ def test_the_autoencoder_is_a_distance(power):
     torch.testing.assert_close(loss, ((method.reconstruct(x) - x).abs() ** power).mean())
 
 
-@pytest.mark.parametrize("make, match", [
-    (lambda: bigan.Generator(size=20), "multiple of 8"), (lambda: bigan.Discriminator(size=20), "multiple of 8"),
-    (lambda: bigan.LatentRegressor(encoders.small_cnn(8), joint=-1.0), "joint=-1"),
-    (lambda: bigan.Autoencoder(encoders.small_cnn(8), power=3), "power=3"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "make, match",
+    [
+        (lambda: bigan.Generator(size=20), "multiple of 8"),
+        (lambda: bigan.Discriminator(size=20), "multiple of 8"),
+        (lambda: bigan.LatentRegressor(encoders.small_cnn(8), joint=-1.0), "joint=-1"),
+        (lambda: bigan.Autoencoder(encoders.small_cnn(8), power=3), "power=3"),
+    ],
+)
 def test_wrong_arguments_say_what_to_type(make, match):
     with pytest.raises(CourseError, match=match):
         make()
 
 
-# ---------------------------------------------------------------------------------------------- flat networks and the table
+# ---------------------------------------------------------------------------------------------- flat networks
+# and the table
 
 
 def test_flat_networks_do_not_care_where_a_pixel_stands():
@@ -257,14 +303,18 @@ def test_flat_networks_do_not_care_where_a_pixel_stands():
     before = f(x)
     assert not torch.allclose(f(shuffled), before)
     with torch.no_grad():
-        f.hidden1[0].weight.copy_(f.hidden1[0].weight[:, order].clone())  # a first layer with its columns shuffled alike sees no difference
+        f.hidden1[0].weight.copy_(
+            f.hidden1[0].weight[:, order].clone()
+        )  # a first layer with its columns shuffled alike sees no difference
     torch.testing.assert_close(f(shuffled), before)
 
 
 def test_the_nearest_is_the_nearest():
     g = torch.Generator().manual_seed(0)
     bank, queries, labels = torch.randn(40, 5, generator=g), torch.randn(13, 5, generator=g), torch.arange(40)
-    by_hand = torch.tensor([min(range(40), key=lambda i: float((bank[i] - q).square().sum())) for q in queries])
+    by_hand = torch.tensor(
+        [min(range(40), key=lambda i: float((bank[i] - q).square().sum())) for q in queries]
+    )
     assert torch.equal(evaluate.nearest(bank, labels, queries, chunk=4), by_hand)
     with pytest.raises(CourseError, match="agree"):
         evaluate.nearest(bank, labels[:5], queries)
@@ -296,7 +346,8 @@ def test_coverage_sees_a_mode_that_is_missing():
         health.coverage(real[:3], real)
 
 
-# ---------------------------------------------------------------------------------------------- a short training
+# ---------------------------------------------------------------------------------------------- a short
+# training
 
 
 @pytest.mark.slow
@@ -316,14 +367,21 @@ def test_on_digits_the_encoder_comes_to_undo_the_generator():
 
 
 def test_the_claims_have_the_right_sign():
-    from sslcourse.claims import bigan as claims
+    from sslcourse.results.claims import bigan as claims
 
     names = ("BiGAN", *claims.BASELINES, "random", "pixels")
     made = {n: {"linear": 0.5, "own": 0.1, "other": 0.3} for n in names}
     effect = lambda name, **changes: next(c for c in claims.CLAIMS if c.name == name).effect(
-        {n: {**row, **changes.get(n.split(",")[0], {})} for n, row in made.items()})  # fmt: skip
+        {n: {**row, **changes.get(n.split(",")[0], {})} for n, row in made.items()}
+    )
     assert effect("beats_pixels", pixels={"linear": 0.4}) == pytest.approx(0.1)
     assert effect("beats_random", random={"linear": 0.6}) == pytest.approx(-0.1)
     assert effect("level") == pytest.approx(claims.MARGIN)
-    assert effect("level", BiGAN={"linear": 0.6}) == effect("level", BiGAN={"linear": 0.4}) == pytest.approx(claims.MARGIN - 0.1)
-    assert effect("inverts") == pytest.approx(0.2) and effect("pixelwise", BiGAN={"own": 0.15}) == pytest.approx(0.05)
+    assert (
+        effect("level", BiGAN={"linear": 0.6})
+        == effect("level", BiGAN={"linear": 0.4})
+        == pytest.approx(claims.MARGIN - 0.1)
+    )
+    assert effect("inverts") == pytest.approx(0.2) and effect(
+        "pixelwise", BiGAN={"own": 0.15}
+    ) == pytest.approx(0.05)

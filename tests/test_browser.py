@@ -1,5 +1,7 @@
 # ruff: noqa: F811 (pytest hands fixtures over by the names that were imported)
-"""What a student sees and touches: the replay's JavaScript alone in a page, then all widgets in a real JupyterLab."""
+"""What a student sees and touches: the replay's JavaScript alone in a page, then all widgets in a real
+JupyterLab.
+"""
 
 import nbformat
 import numpy as np
@@ -25,14 +27,25 @@ def recorded(frames: int = FRAMES, points: int = 60):
     centre = np.array([[0.6, 0.0], [-0.6, 0.4], [0.0, -0.6]])[labels]
     noise = rng.normal(size=(points, 2)) * 0.15
     return Replay(
-        [{"row": {"epoch": i + 1, "loss": 5.0 - i, "kNN": 0.1 * i + 0.1, "linear": 0.12 * i + 0.1}, "labels": labels,
-          "xy": centre * (i + 1) / frames + noise, "filters": rng.integers(0, 255, (8, 5, 5, 3), dtype=np.uint8)} for i in range(frames)],
-        classes=("sphere", "cube", "cone"), title="A training")  # fmt: skip
+        [
+            {
+                "row": {"epoch": i + 1, "loss": 5.0 - i, "kNN": 0.1 * i + 0.1, "linear": 0.12 * i + 0.1},
+                "labels": labels,
+                "xy": centre * (i + 1) / frames + noise,
+                "filters": rng.integers(0, 255, (8, 5, 5, 3), dtype=np.uint8),
+            }
+            for i in range(frames)
+        ],
+        classes=("sphere", "cube", "cone"),
+        title="A training",
+    )
 
 
 def host(page, replay):
     host_view(page, replay)
-    page.wait_for_function(f"() => {ROOT}.dataset.draws >= 2")  # the second drawing, once the view stands in the page
+    page.wait_for_function(
+        f"() => {ROOT}.dataset.draws >= 2"
+    )  # the second drawing, once the view stands in the page
 
 
 def frame_of(page) -> int:
@@ -57,21 +70,37 @@ def test_the_map_is_where_the_points_are(blank_page):
     host(blank_page, recorded())
     box = blank_page.locator(".ssl-replay canvas.points").bounding_box()
     reach = recorded().about["runs"][0]["reach"]
-    blank_page.mouse.move(box["x"] + box["width"] * (0.6 / reach / 2 + 0.5), box["y"] + box["height"] * 0.5)  # amid the first class
-    blank_page.wait_for_function("() => getComputedStyle(document.querySelector('.ssl-replay .tip')).display === 'block'")
+    blank_page.mouse.move(
+        box["x"] + box["width"] * (0.6 / reach / 2 + 0.5), box["y"] + box["height"] * 0.5
+    )  # amid the first class
+    blank_page.wait_for_function(
+        "() => getComputedStyle(document.querySelector('.ssl-replay .tip')).display === 'block'"
+    )
     assert blank_page.locator(".ssl-replay .tip").inner_text() == "sphere"
     assert blank_page.evaluate(f"() => {ROOT}.dataset.hover") == "sphere"
     blank_page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + box["height"] + 200)
-    blank_page.wait_for_function("() => getComputedStyle(document.querySelector('.ssl-replay .tip')).display === 'none'")
+    blank_page.wait_for_function(
+        "() => getComputedStyle(document.querySelector('.ssl-replay .tip')).display === 'none'"
+    )
 
 
 def test_keys_step_jump_and_play(blank_page):
     host(blank_page, recorded())
     blank_page.locator(".ssl-replay").focus()
-    for key, frame in (("ArrowLeft", 3), ("ArrowLeft", 2), ("ArrowRight", 3), ("Home", 0), ("ArrowLeft", 0), ("End", 4), ("ArrowRight", 4)):
+    for key, frame in (
+        ("ArrowLeft", 3),
+        ("ArrowLeft", 2),
+        ("ArrowRight", 3),
+        ("Home", 0),
+        ("ArrowLeft", 0),
+        ("End", 4),
+        ("ArrowRight", 4),
+    ):
         blank_page.keyboard.press(key)
         assert frame_of(blank_page) == frame, key
-    blank_page.locator(".ssl-replay input[type=range]").focus()  # one step, not two, where the slider has the focus
+    blank_page.locator(
+        ".ssl-replay input[type=range]"
+    ).focus()  # one step, not two, where the slider has the focus
     blank_page.keyboard.press("ArrowLeft")
     assert frame_of(blank_page) == 3
 
@@ -80,7 +109,9 @@ def test_play_runs_to_the_end_and_stops(blank_page):
     host(blank_page, recorded())
     blank_page.locator(".ssl-replay button").click()
     assert frame_of(blank_page) <= 1 and blank_page.evaluate(f"() => {ROOT}.dataset.playing") == "1"
-    blank_page.wait_for_function(f"() => {ROOT}.dataset.frame === '4' && {ROOT}.dataset.playing === '0'", timeout=10_000)
+    blank_page.wait_for_function(
+        f"() => {ROOT}.dataset.frame === '4' && {ROOT}.dataset.playing === '0'", timeout=10_000
+    )
     blank_page.locator(".ssl-replay").focus()
     blank_page.keyboard.press(" ")
     assert blank_page.evaluate(f"() => {ROOT}.dataset.playing") == "1"
@@ -100,11 +131,14 @@ def test_the_clean_up_leaves_nothing(blank_page):
     assert blank_page.errors == []
 
 
-@pytest.mark.parametrize("frames", [
-    [{"row": {"epoch": 1, "loss": 1.0}}],  # one epoch, neither map nor filters
-    [{"row": {"epoch": i, "kNN": 0.5}} for i in (1, 2)],  # a metric that stays, no loss
-    [{"row": {}, "xy": np.zeros((1, 2)), "labels": np.array([-1])}],  # one unlabelled point, no metric
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "frames",
+    [
+        [{"row": {"epoch": 1, "loss": 1.0}}],  # one epoch, neither map nor filters
+        [{"row": {"epoch": i, "kNN": 0.5}} for i in (1, 2)],  # a metric that stays, no loss
+        [{"row": {}, "xy": np.zeros((1, 2)), "labels": np.array([-1])}],  # one unlabelled point, no metric
+    ],
+)
 def test_little_is_enough(blank_page, frames):
     from sslcourse.widgets import Replay
 
@@ -119,8 +153,13 @@ def test_rows_of_pictures_follow_the_frame(blank_page):
     from sslcourse.widgets import Replay
 
     flat = lambda *colours: np.stack([np.full((8, 8, 3), c, np.uint8) for c in colours])
-    frames = [{"row": {"epoch": i + 1, "loss": 1.0}, "strips": {"x": flat((0, 0, 255), (0, 0, 200)), "drawn": flat((50 * i, 250, 0))}}
-              for i in range(FRAMES)]  # fmt: skip
+    frames = [
+        {
+            "row": {"epoch": i + 1, "loss": 1.0},
+            "strips": {"x": flat((0, 0, 255), (0, 0, 200)), "drawn": flat((50 * i, 250, 0))},
+        }
+        for i in range(FRAMES)
+    ]
     host(blank_page, Replay(frames))
     blank_page.wait_for_function(f"() => {ROOT}.dataset.strips === '1'")
     centre = """(cell) => { const c = document.querySelector('.ssl-replay canvas.strips');
@@ -131,7 +170,11 @@ def test_rows_of_pictures_follow_the_frame(blank_page):
     blank_page.locator(".ssl-replay").focus()
     for key, frame in (("End", FRAMES - 1), ("Home", 0), ("ArrowRight", 1)):
         blank_page.keyboard.press(key)
-        assert blank_page.evaluate(centre, [0, 0]) == [0, 0, 255] and blank_page.evaluate(centre, [1, 0]) == [0, 0, 200]
+        assert blank_page.evaluate(centre, [0, 0]) == [0, 0, 255] and blank_page.evaluate(centre, [1, 0]) == [
+            0,
+            0,
+            200,
+        ]
         assert blank_page.evaluate(centre, [0, 1]) == [50 * frame, 250, 0]
     assert blank_page.errors == [] and blank_page.external == []
 
@@ -143,16 +186,30 @@ def with_clusters(title: str, frames: int = FRAMES, seed: int = 0):
     rng = np.random.default_rng(seed)
     labels, truth = np.arange(60) % 3, np.arange(12) % 3
     return Replay(
-        [{"row": {"epoch": i + 1, "loss": 5.0 - i - seed, "kNN": 0.1 * i + 0.1}, "labels": labels, "xy": rng.normal(size=(60, 2)),
-          "assigned": (np.arange(60) + i) % 25, "predicted": np.where(np.arange(12) <= 2 * i, truth, -1)} for i in range(frames)],
-        classes=("sphere", "cube", "cone"), title=title, pictures=rng.integers(0, 255, (12, 3, 32, 32), dtype=np.uint8), truth=truth)  # fmt: skip
+        [
+            {
+                "row": {"epoch": i + 1, "loss": 5.0 - i - seed, "kNN": 0.1 * i + 0.1},
+                "labels": labels,
+                "xy": rng.normal(size=(60, 2)),
+                "assigned": (np.arange(60) + i) % 25,
+                "predicted": np.where(np.arange(12) <= 2 * i, truth, -1),
+            }
+            for i in range(frames)
+        ],
+        classes=("sphere", "cube", "cone"),
+        title=title,
+        pictures=rng.integers(0, 255, (12, 3, 32, 32), dtype=np.uint8),
+        truth=truth,
+    )
 
 
 def test_clusters_and_predictions_follow_the_slider(blank_page):
     host(blank_page, with_clusters("one"))
     blank_page.wait_for_function(f"() => {ROOT}.dataset.pictures === '1'")
     right = "+document.querySelector('.ssl-replay canvas.guesses').dataset.right"
-    assert blank_page.evaluate(f"() => {right}") == 9  # at the last frame 2 * 4 + 1 samples are taken for what they are
+    assert (
+        blank_page.evaluate(f"() => {right}") == 9
+    )  # at the last frame 2 * 4 + 1 samples are taken for what they are
     old = blank_page.evaluate("() => document.querySelector('.ssl-replay canvas.points').toDataURL()")
     blank_page.locator(".ssl-replay select").select_option("by cluster")
     assert blank_page.evaluate(f"() => {ROOT}.dataset.colour") == "cluster"
@@ -167,10 +224,15 @@ def test_clusters_and_predictions_follow_the_slider(blank_page):
 def test_two_runs_share_a_slider_and_their_axes(blank_page, tmp_path):
     from sslcourse.widgets import side_by_side
 
-    host(blank_page, side_by_side({"long": with_clusters("a"), "short": with_clusters("b", frames=3, seed=2)}))
+    host(
+        blank_page, side_by_side({"long": with_clusters("a"), "short": with_clusters("b", frames=3, seed=2)})
+    )
     assert frame_of(blank_page) == FRAMES - 1
     assert blank_page.locator(".ssl-replay .run .title").all_inner_texts() == ["long", "short"]
-    charts = "[...document.querySelectorAll('.ssl-replay .run')].map((r) => [...r.querySelectorAll('canvas')].map((c) => c.toDataURL()))"
+    charts = (
+        "[...document.querySelectorAll('.ssl-replay .run')].map((r) => "
+        "[...r.querySelectorAll('canvas')].map((c) => c.toDataURL()))"
+    )
     at_end = blank_page.evaluate(f"() => {charts}")
     blank_page.locator(".ssl-replay").focus()
     blank_page.keyboard.press("ArrowLeft")  # the short run stays at its end, the long one goes back
@@ -179,7 +241,9 @@ def test_two_runs_share_a_slider_and_their_axes(blank_page, tmp_path):
     blank_page.keyboard.press("Home")
     assert blank_page.evaluate(f"() => {charts}")[1] != back[1]
     for dark in (False, True):
-        blank_page.evaluate(f"() => {{ document.documentElement.style.colorScheme = '{'dark' if dark else 'light'}' }}")
+        blank_page.evaluate(
+            f"() => {{ document.documentElement.style.colorScheme = '{'dark' if dark else 'light'}' }}"
+        )
         blank_page.wait_for_timeout(200)
         keep(blank_page, tmp_path / f"replays-{'dark' if dark else 'light'}.png")
     assert blank_page.errors == []
@@ -188,26 +252,36 @@ def test_two_runs_share_a_slider_and_their_axes(blank_page, tmp_path):
 # ------------------------------------------------------------------------------- all of them in JupyterLab
 
 CELLS = [
-    "import torch\nfrom sslcourse.data import toybox as world\nfrom sslcourse.widgets import Panel, augmentations, map2d, temperature, toybox\n"
+    "import torch\nfrom sslcourse.data import toybox as world\nfrom sslcourse.widgets import Panel, "
+    "augmentations, map2d, temperature, toybox\n"
     "from sslcourse import show\nscene = world.factors(300)\nimages = world.render(scene)[0]",
     "toybox()",
     "augmentations(images)",
     "g = torch.Generator().manual_seed(0)\nz1 = torch.randn(32, 16, generator=g)\n"
     "temperature(z1, z1 + 0.7 * torch.randn(32, 16, generator=g), images[:32])",
-    "import time\ncentre, xy = torch.randn(10, 32, generator=g), None\npanel = Panel(8, classes=world.SHAPES, title='A training')\n"
-    "for epoch in range(8):\n    f = centre[scene['shape']] * epoch / 4 + torch.randn(300, 32, generator=g)\n    xy = map2d(f, xy)\n"
-    "    panel.add({'epoch': epoch + 1, 'loss': 5 - 0.4 * epoch, 'kNN': 0.1 + 0.08 * epoch, 'linear': 0.12 + 0.09 * epoch, 'spread': 0.9},\n"
-    "              xy=xy, labels=scene['shape'], filters=torch.rand(32, 3, 5, 5, generator=g))\n    time.sleep(0.3)\npanel.close()",
+    "import time\ncentre, xy = torch.randn(10, 32, generator=g), None\npanel = Panel(8, "
+    "classes=world.SHAPES, title='A training')\n"
+    "for epoch in range(8):\n    f = centre[scene['shape']] * epoch / 4 + torch.randn(300, 32, "
+    "generator=g)\n    xy = map2d(f, xy)\n"
+    "    panel.add({'epoch': epoch + 1, 'loss': 5 - 0.4 * epoch, 'kNN': 0.1 + 0.08 * epoch, 'linear': 0.12 "
+    "+ 0.09 * epoch, 'spread': 0.9},\n"
+    "              xy=xy, labels=scene['shape'], filters=torch.rand(32, 3, 5, 5, generator=g))\n    "
+    "time.sleep(0.3)\npanel.close()",
     "panel.replay",
     "show.grid(images[:8], titles=[world.SHAPES[i] for i in scene['shape'][:8]])",
-    "show.table([{'features': 'SimCLR', 'kNN': 0.553, 'linear': (0.6, 0.01)}, {'features': 'pixels', 'kNN': 0.43, 'linear': (0.4, 0.01)}])",
-]  # fmt: skip
+    (
+        "show.table([{'features': 'SimCLR', 'kNN': 0.553, 'linear': (0.6, 0.01)}, {'features': 'pixels', "
+        "'kNN': 0.43, 'linear': (0.4, 0.01)}])"
+    ),
+]
 
 
 @pytest.fixture(scope="module")
 def notebook(tmp_path_factory):
-    made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(source) for source in CELLS],
-                                    metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}})  # fmt: skip
+    made = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in CELLS],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
     path = tmp_path_factory.mktemp("made") / "widgets.ipynb"
     nbformat.write(made, path)
     return path
@@ -259,7 +333,11 @@ def test_widgets_in_jupyterlab(page, lab, notebook, tmp_path):
     wait_change(page, PIXELS, old)
     page.keyboard.press("End")
 
-    seen = page.evaluate("() => [...document.querySelectorAll('.jp-OutputArea-output img')].filter((i) => i.naturalWidth > 300).length")
+    seen = page.evaluate(
+        "() => [...document.querySelectorAll('.jp-OutputArea-output img')].filter((i) => "
+        "i.naturalWidth > "
+        "300).length"
+    )
     assert seen >= 2  # the panel's last frame and the grid
     for dark in (False, True):
         use_theme(page, dark)

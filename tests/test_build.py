@@ -1,4 +1,6 @@
-"""One source, three notebooks: what students get holds no answer, what teachers get holds all, and stored files are what is built."""
+"""One source, three notebooks: what students get holds no answer, what teachers get holds all, and stored
+files are what is built.
+"""
 
 import json
 import pathlib
@@ -23,7 +25,9 @@ HOMEWORK = NOTEBOOKS / "source" / "homework" / "simclr.py"
 
 def answers(source: pathlib.Path) -> list[str]:
     """The lines of a source that only the teacher may see, short ones left out that may stand anywhere."""
-    lines = [line.strip() for m in build.REGION.finditer(source.read_text()) for line in m["answer"].splitlines()]
+    lines = [
+        line.strip() for m in build.REGION.finditer(source.read_text()) for line in m["answer"].splitlines()
+    ]
     return [line for line in lines if len(line) > 30]
 
 
@@ -31,7 +35,8 @@ def code(notebook) -> list[str]:
     return [c.source for c in notebook.cells if c.cell_type == "code"]
 
 
-# ---------------------------------------------------------------------------------------------- what is in them
+# ---------------------------------------------------------------------------------------------- what is in
+# them
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=build.name_of)
@@ -48,7 +53,9 @@ def test_students_see_no_answer(source):
     assert [line for line in answers(source) if line in text] == []
 
 
-@pytest.mark.parametrize("source", [s for s in SOURCES if build.REGION.search(s.read_text())], ids=build.name_of)
+@pytest.mark.parametrize(
+    "source", [s for s in SOURCES if build.REGION.search(s.read_text())], ids=build.name_of
+)
 def test_teachers_see_all_answers_and_no_stub(source):
     student, teacher = build.build(source), build.build(source, solution=True)
     text = "\n".join(code(teacher))
@@ -65,11 +72,16 @@ def test_teachers_see_all_answers_and_no_stub(source):
 def test_what_a_region_becomes():
     text = "def f():\n    a = 1\n    # BEGIN SOLUTION\n    return a\n    # END SOLUTION\n\nx = 2\n"
     text += "# BEGIN SOLUTION: y = None\ny = 3\nz = 4\n# END SOLUTION\n"
-    assert build.for_student(text) == "def f():\n    a = 1\n    raise NotImplementedError\n\nx = 2\ny = None\n"
+    assert (
+        build.for_student(text) == "def f():\n    a = 1\n    raise NotImplementedError\n\nx = 2\ny = None\n"
+    )
     assert build.for_teacher(text) == "def f():\n    a = 1\n    return a\n\nx = 2\ny = 3\nz = 4\n"
 
 
-@pytest.mark.parametrize("text", ["# BEGIN SOLUTION\nx = 1\n", "x = 1\n# END SOLUTION\n", "# BEGIN SOLUTION\nx = 1\n    # END SOLUTION\n"])
+@pytest.mark.parametrize(
+    "text",
+    ["# BEGIN SOLUTION\nx = 1\n", "x = 1\n# END SOLUTION\n", "# BEGIN SOLUTION\nx = 1\n    # END SOLUTION\n"],
+)
 def test_a_marker_without_partner_is_an_error(text, tmp_path):
     source = tmp_path / "02_x.py"
     source.write_text(f"# %%\n{text}")
@@ -90,10 +102,14 @@ def test_homework_is_blank_and_tells_its_points():
         assert f'check("{task.exercise}", {task.function})' in text
         prose = "\n".join(c.source for c in blank.cells if c.cell_type == "markdown")
         assert re.search(rf"\| `{task.function}` \| {task.points} \|", prose), task
-    assert all(re.search(rf'^{name} = """ """$', text, re.M) for name in whole.written) and 'points("homework_simclr")' in text
+    assert (
+        all(re.search(rf'^{name} = """ """$', text, re.M) for name in whole.written)
+        and 'points("homework_simclr")' in text
+    )
 
 
-# ---------------------------------------------------------------------------------------------- what is stored
+# ---------------------------------------------------------------------------------------------- what is
+# stored
 
 
 @pytest.fixture
@@ -110,14 +126,24 @@ def stored(folder: pathlib.Path) -> list[pathlib.Path]:
 
 
 def test_a_planted_difference_is_noticed(copy):
-    problems = lambda sources: [p for s in sources for p in build.differences(s, copy) if "homework/" in p or "solutions/" in p]
+    problems = lambda sources: [
+        p for s in sources for p in build.differences(s, copy) if "homework/" in p or "solutions/" in p
+    ]
     assert problems(SOURCES) == [] and len(stored(copy)) >= 3
     for path in stored(copy):
         data = path.read_bytes()
         name = str(path.relative_to(copy))
-        own = [s for s in SOURCES if build.is_homework(s) == ("homework" in name) and path.stem.removeprefix("homework_") == s.stem]
+        own = [
+            s
+            for s in SOURCES
+            if build.is_homework(s) == ("homework" in name) and path.stem.removeprefix("homework_") == s.stem
+        ]
         assert len(own) == 1, name
-        for changed in (data.replace(b"import", b"Import", 1), data + b"\n", data.replace(b'"outputs": []', b'"outputs": [1]', 1)):
+        for changed in (
+            data.replace(b"import", b"Import", 1),
+            data + b"\n",
+            data.replace(b'"outputs": []', b'"outputs": [1]', 1),
+        ):
             assert changed != data
             path.write_bytes(changed)
             assert problems(own) == [f"{name} is not what its source builds"]
@@ -130,7 +156,11 @@ def test_a_planted_difference_is_noticed(copy):
 def test_a_notebook_without_source_is_noticed(copy):
     for name in ("homework/old.ipynb", "solutions/99_old.ipynb", "98_old.ipynb"):
         shutil.copy(stored(copy)[0], copy / name)
-    assert sorted(build.orphans(copy)) == ["98_old.ipynb has no source", "homework/old.ipynb has no source", "solutions/99_old.ipynb has no source"]
+    assert sorted(build.orphans(copy)) == [
+        "98_old.ipynb has no source",
+        "homework/old.ipynb has no source",
+        "solutions/99_old.ipynb has no source",
+    ]
 
 
 def test_a_changed_lesson_is_noticed(tmp_path):
@@ -153,7 +183,12 @@ def test_a_changed_lesson_is_noticed(tmp_path):
     assert "top to bottom" in said(lambda n: first(n).update(execution_count=None))[0]
     assert "stores an error" in said(lambda n: first(n).outputs.append(error))[0]
     assert "widget state" in said(lambda n: n.metadata.update(widgets={}))[0]
-    assert "the limit is" in said(lambda n: first(n).outputs.append(nbformat.v4.new_output("stream", text="x" * build.LIMIT)))[0]
+    assert (
+        "the limit is"
+        in said(lambda n: first(n).outputs.append(nbformat.v4.new_output("stream", text="x" * build.LIMIT)))[
+            0
+        ]
+    )
     path.unlink()
     assert build.differences(source, tmp_path) == ["00_start.ipynb is missing"]
 
@@ -169,7 +204,13 @@ def test_names_on_the_command_line():
 
 
 def printed(notebook) -> str:
-    return "\n".join(o.text for c in notebook.cells if c.cell_type == "code" for o in c.outputs if o.output_type == "stream" and o.name == "stdout")
+    return "\n".join(
+        o.text
+        for c in notebook.cells
+        if c.cell_type == "code"
+        for o in c.outputs
+        if o.output_type == "stream" and o.name == "stdout"
+    )
 
 
 @pytest.mark.slow
@@ -183,5 +224,11 @@ def test_the_homework_runs_to_its_end(solution):
     assert took < 1.5 * build.SECONDS, "a crowded machine may take longer, but not by much"
     assert f"homework_simclr: {15 if solution else 0} of 15 points so far" in said
     assert said.count("going on with the reference") == (0 if solution else 5)
-    pictures = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs if "image/png" in o.get("data", {})]
+    pictures = [
+        o
+        for c in notebook.cells
+        if c.cell_type == "code"
+        for o in c.outputs
+        if "image/png" in o.get("data", {})
+    ]
     assert len(pictures) == 2

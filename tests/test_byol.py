@@ -1,4 +1,6 @@
-"""BYOL and MoCo: their equations written out by hand, what their targets and queue may and may not do, and collapse on a switch."""
+"""BYOL and MoCo: their equations written out by hand, what their targets and queue may and may not do, and
+collapse on a switch.
+"""
 
 import copy
 import json
@@ -12,11 +14,13 @@ import pytest
 import torch
 from torch import nn
 
-from sslcourse import augment, encoders
-from sslcourse.claims import byol as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.methods import byol, moco
-from sslcourse.train import Recipe, fit
+from sslcourse.results.claims import byol as claims
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import augment
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
 
@@ -67,7 +71,11 @@ def test_the_loss_of_known_vectors():
 def test_the_loss_sees_directions_only():
     p, t = rows(6, 5).requires_grad_(), rows(6, 5, seed=1)
     value = byol.regression_loss(p, t)
-    scale, turn, order = rows(6, 1, seed=2).abs() + 0.1, torch.linalg.qr(rows(5, 5, seed=3)).Q, torch.tensor([3, 0, 5, 1, 4, 2])
+    scale, turn, order = (
+        rows(6, 1, seed=2).abs() + 0.1,
+        torch.linalg.qr(rows(5, 5, seed=3)).Q,
+        torch.tensor([3, 0, 5, 1, 4, 2]),
+    )
     for other in ((p * scale, t), (p, t * scale), (p @ turn, t @ turn), (p[order], t[order])):
         assert torch.isclose(byol.regression_loss(*other), value)
     assert not torch.isclose(byol.regression_loss(p[order], t), value)
@@ -87,10 +95,17 @@ def test_the_gradient_stops_at_the_target():
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
 def test_the_losses_stay_finite(dtype):
     big, dead = (rows(16, 8) * 300).to(dtype).requires_grad_(), torch.zeros(16, 8, dtype=dtype)
-    for loss in (byol.regression_loss(big, dead), byol.regression_loss(big, big.detach()), byol.regression_loss(dead.clone().requires_grad_(), big),
-                 moco.info_nce(big, dead, big.detach(), 0.01), moco.info_nce(big, big, dead, 0.01)):  # fmt: skip
+    for loss in (
+        byol.regression_loss(big, dead),
+        byol.regression_loss(big, big.detach()),
+        byol.regression_loss(dead.clone().requires_grad_(), big),
+        moco.info_nce(big, dead, big.detach(), 0.01),
+        moco.info_nce(big, big, dead, 0.01),
+    ):
         assert loss.dtype == torch.float32 and torch.isfinite(loss)
-    (gradient,) = torch.autograd.grad(moco.info_nce(big, big, dead, 0.01) + byol.regression_loss(big, dead), big)
+    (gradient,) = torch.autograd.grad(
+        moco.info_nce(big, big, dead, 0.01) + byol.regression_loss(big, dead), big
+    )
     assert torch.isfinite(gradient).all()
 
 
@@ -105,7 +120,11 @@ def test_the_target_follows_in_closed_form(update):
     for _ in range(7):
         update(online, target, 0.8)
     torch.testing.assert_close(target.weight, 0.8**7 * xi + (1 - 0.8**7) * theta, rtol=1e-12, atol=1e-12)
-    assert torch.equal(online.weight, theta) and target.weight.data_ptr() == place and not target.weight.requires_grad
+    assert (
+        torch.equal(online.weight, theta)
+        and target.weight.data_ptr() == place
+        and not target.weight.requires_grad
+    )
     before = target.weight.clone()
     update(online, target, 1.0)
     assert torch.equal(target.weight, before)
@@ -126,7 +145,11 @@ def test_running_statistics_are_the_targets_own(update):
 
 def test_the_momentum_rises_from_base_to_one():
     values = [byol.momentum_at(k / 100, 0.9) for k in range(101)]
-    assert values[0] == pytest.approx(0.9) and values[50] == pytest.approx(0.95) and values[100] == pytest.approx(1)
+    assert (
+        values[0] == pytest.approx(0.9)
+        and values[50] == pytest.approx(0.95)
+        and values[100] == pytest.approx(1)
+    )
     assert values == sorted(values)
 
 
@@ -136,7 +159,9 @@ def test_the_schedule_is_the_papers_in_a_real_training(toys):
     fit(method, toys.train, QUICK.but(epochs=4))
     papers = [1 - (1 - 0.9) * (math.cos(math.pi * k / 12) + 1) / 2 for k in range(12)]
     assert taus[3:] == pytest.approx(papers[3:], abs=1e-12)
-    assert taus[:3] == [0.9] * 3 == pytest.approx(papers[:3], abs=0.01)  # how long the training is, it learns after the first epoch
+    assert (
+        taus[:3] == [0.9] * 3 == pytest.approx(papers[:3], abs=0.01)
+    )  # how long the training is, it learns after the first epoch
 
 
 def test_the_schedule_is_part_of_the_checkpoint(toys):
@@ -159,7 +184,9 @@ def test_no_gradient_and_no_optimizer_reaches_the_target(toys):
 
 def test_the_predictor_learns_faster(toys):
     method = small(byol.BYOL, predictor_lr=10.0).train()
-    optimizers = {name: torch.optim.SGD(parameters, lr=0.1) for name, parameters in method.trainable().items()}
+    optimizers = {
+        name: torch.optim.SGD(parameters, lr=0.1) for name, parameters in method.trainable().items()
+    }
     for _ in range(2):
         method.step(next(toys.train.batches(8)), optimizers)
         assert [o.param_groups[0]["lr"] for o in optimizers.values()] == [0.1, 1.0]
@@ -180,10 +207,14 @@ def test_both_directions_are_summed(toys, monkeypatch):
     batch = {"image": torch.rand(6, 3, 32, 32, dtype=torch.float64)}
     values = []
     for swap in (1, -1):
-        monkeypatch.setattr(method, "views", lambda batch, swap=swap: dict(zip(("first", "second"), still(batch)[::swap])))
+        monkeypatch.setattr(
+            method, "views", lambda batch, swap=swap: dict(zip(("first", "second"), still(batch)[::swap]))
+        )
         values.append(float(method.loss(batch)[0].detach()))
     first, second = still(batch)
-    p1, p2, t1, t2 = (f(v) for f in (nn.Sequential(method.f, method.g, method.q), method.target) for v in (first, second))
+    p1, p2, t1, t2 = (
+        f(v) for f in (nn.Sequential(method.f, method.g, method.q), method.target) for v in (first, second)
+    )
     assert values == pytest.approx([(by_hand(p1, t2) + by_hand(p2, t1)).item()] * 2, rel=1e-9)
 
 
@@ -193,27 +224,49 @@ def test_each_switch_takes_away_its_part(toys):
     def after_a_step(**switches):
         method = small(byol.BYOL, **switches).train()
         before = copy.deepcopy(method.target)
-        method.step(batch, {name: torch.optim.SGD(parameters, lr=0.1) for name, parameters in method.trainable().items()})
-        moved = None if before is None else any(not torch.equal(a, b) for a, b in zip(before.parameters(), method.target.parameters()))
+        method.step(
+            batch,
+            {name: torch.optim.SGD(parameters, lr=0.1) for name, parameters in method.trainable().items()},
+        )
+        moved = (
+            None
+            if before is None
+            else any(not torch.equal(a, b) for a, b in zip(before.parameters(), method.target.parameters()))
+        )
         return method, moved
 
     assert after_a_step()[1] and not after_a_step(target="fixed")[1]
-    assert after_a_step(target="online")[0].target is None and isinstance(after_a_step(predictor=False)[0].q, nn.Identity)
+    assert after_a_step(target="online")[0].target is None and isinstance(
+        after_a_step(predictor=False)[0].q, nn.Identity
+    )
     trained, _ = after_a_step(stop_gradient=False)
     assert all(p.grad is not None for p in trained.target.parameters())
     # Where target and online are the same weights, the stopped gradient is all that differs.
-    gradients = [after_a_step(target="online", stop_gradient=stop)[0].f.stages[0][0].weight.grad for stop in (True, False)]
+    gradients = [
+        after_a_step(target="online", stop_gradient=stop)[0].f.stages[0][0].weight.grad
+        for stop in (True, False)
+    ]
     assert (gradients[0] - gradients[1]).norm() > 0.01 * gradients[0].norm()
 
 
 def test_errors_say_what_to_type():
-    for arguments, text in ((dict(target="slow"), "'ema', 'online', 'fixed'"), (dict(momentum=1.5), "momentum=1.5"), (dict(norm="layer"), "'layer'")):
+    for arguments, text in (
+        (dict(target="slow"), "'ema', 'online', 'fixed'"),
+        (dict(momentum=1.5), "momentum=1.5"),
+        (dict(norm="layer"), "'layer'"),
+    ):
         with pytest.raises(CourseError, match=text):
             small(byol.BYOL, **arguments)
-    unchecked = lambda f: getattr(f, "__wrapped__", f)  # tests check the shapes in signatures; a student's session does not
+    unchecked = lambda f: getattr(
+        f, "__wrapped__", f
+    )  # tests check the shapes in signatures; a student's session does not
     with pytest.raises(CourseError, match=r"\(4, 3\).*\(5, 3\)"):
         unchecked(byol.distance)(torch.rand(4, 3), torch.rand(5, 3))
-    for arguments, text in ((dict(queue=-1), "queue=-1"), (dict(momentum=2.0), "momentum=2"), (dict(head="deep"), "'linear'")):
+    for arguments, text in (
+        (dict(queue=-1), "queue=-1"),
+        (dict(momentum=2.0), "momentum=2"),
+        (dict(head="deep"), "'linear'"),
+    ):
         with pytest.raises(CourseError, match=text):
             small(moco.MoCo, **arguments)
     with pytest.raises(CourseError, match="temperature=0"):
@@ -224,7 +277,8 @@ def test_errors_say_what_to_type():
         encoders.small_cnn(8, norm="layer")
 
 
-# ---------------------------------------------------------------------------------------------- without batch statistics
+# ---------------------------------------------------------------------------------------------- without batch
+# statistics
 
 
 def test_the_batch_network_is_what_it_always_was():
@@ -235,14 +289,20 @@ def test_the_batch_network_is_what_it_always_was():
     for (name, stage), (inside, outside, kernel) in zip(ours.layers.items(), sizes):
         conv, norm = nn.Conv2d(inside, outside, kernel, bias=False), nn.BatchNorm2d(outside)
         assert torch.equal(stage[0].weight, conv.weight) and type(stage[1]) is type(norm), name
-    assert list(ours.state_dict())[:3] == ["stages.conv1.0.weight", "stages.conv1.1.weight", "stages.conv1.1.bias"]
+    assert list(ours.state_dict())[:3] == [
+        "stages.conv1.0.weight",
+        "stages.conv1.1.weight",
+        "stages.conv1.1.bias",
+    ]
 
 
 def test_group_norm_with_weight_standardisation_looks_at_each_picture_alone():
     method = small(byol.BYOL, norm="group+ws")
     assert any(isinstance(m, nn.BatchNorm2d) for m in method.modules())
     torch.manual_seed(1)
-    method = byol.BYOL(encoders.small_cnn(8, norm="group+ws"), dim=16, hidden=32, norm="group+ws", normalise_z=False).train()
+    method = byol.BYOL(
+        encoders.small_cnn(8, norm="group+ws"), dim=16, hidden=32, norm="group+ws", normalise_z=False
+    ).train()
     assert not any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in method.modules())
     x = torch.rand(6, 3, 32, 32)
     z = method.g(method.f(x))
@@ -251,12 +311,19 @@ def test_group_norm_with_weight_standardisation_looks_at_each_picture_alone():
     assert (batch.f(x)[2:3] - batch.f(x[2:3])).abs().max() > 1e-2  # with batch norm the others matter
 
 
-@pytest.mark.parametrize("layer, x", [(encoders.StandardisedConv2d(3, 4, 3, bias=False), torch.rand(2, 3, 8, 8)),
-                                      (encoders.StandardisedLinear(5, 4), torch.rand(2, 5))])  # fmt: skip
+@pytest.mark.parametrize(
+    "layer, x",
+    [
+        (encoders.StandardisedConv2d(3, 4, 3, bias=False), torch.rand(2, 3, 8, 8)),
+        (encoders.StandardisedLinear(5, 4), torch.rand(2, 5)),
+    ],
+)
 def test_weights_are_standardised_at_every_use(layer, x):
     w = layer.weight.flatten(1)
     by_formula = (w - w.mean(1, keepdim=True)) / w.std(1, correction=0, keepdim=True)
-    torch.testing.assert_close(encoders.standardised(layer.weight).flatten(1), by_formula, rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        encoders.standardised(layer.weight).flatten(1), by_formula, rtol=1e-4, atol=1e-4
+    )
     before = layer(x)
     with torch.no_grad():
         layer.weight.mul_(3).add_(0.7)
@@ -267,7 +334,8 @@ def test_group_norm_fits_any_number_of_channels():
     assert [encoders.group_norm(c).num_groups for c in (8, 12, 32, 128, 7)] == [8, 4, 16, 16, 1]
 
 
-# ---------------------------------------------------------------------------------------------- MoCo's loss and queue
+# ---------------------------------------------------------------------------------------------- MoCo's loss
+# and queue
 
 
 def info_nce_by_hand(q, k, negatives, temperature):
@@ -283,8 +351,15 @@ def info_nce_by_hand(q, k, negatives, temperature):
 @pytest.mark.parametrize("temperature", [0.07, 0.2, 3.0])
 @pytest.mark.parametrize("n, m, d", [(1, 1, 3), (5, 9, 4), (6, 2, 1)])
 def test_info_nce_is_equation_1_in_value_and_gradient(n, m, d, temperature):
-    q, k, queue = rows(n, d).requires_grad_(), rows(n, d, seed=1).requires_grad_(), rows(m, d, seed=2).requires_grad_()
-    ours, theirs = moco.info_nce(q, k, queue, temperature), info_nce_by_hand(q, k.detach(), queue.detach(), temperature)
+    q, k, queue = (
+        rows(n, d).requires_grad_(),
+        rows(n, d, seed=1).requires_grad_(),
+        rows(m, d, seed=2).requires_grad_(),
+    )
+    ours, theirs = (
+        moco.info_nce(q, k, queue, temperature),
+        info_nce_by_hand(q, k.detach(), queue.detach(), temperature),
+    )
     torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-9)
     mine = torch.autograd.grad(ours, (q, k, queue), allow_unused=True)
     torch.testing.assert_close(mine[0], torch.autograd.grad(theirs, q)[0], rtol=1e-7, atol=1e-9)
@@ -294,9 +369,13 @@ def test_info_nce_is_equation_1_in_value_and_gradient(n, m, d, temperature):
 
 def test_info_nce_closed_forms():
     same = torch.ones(4, 5, dtype=torch.float64)
-    assert float(moco.info_nce(same, same, torch.ones(9, 5, dtype=torch.float64), 0.1)) == pytest.approx(math.log(1 + 9))  # tells nothing apart
+    assert float(moco.info_nce(same, same, torch.ones(9, 5, dtype=torch.float64), 0.1)) == pytest.approx(
+        math.log(1 + 9)
+    )  # tells nothing apart
     basis = torch.eye(6, dtype=torch.float64)
-    assert float(moco.info_nce(basis[:2], basis[:2], basis[2:], 0.5)) == pytest.approx(math.log(1 + 4 * math.exp(-1 / 0.5)))
+    assert float(moco.info_nce(basis[:2], basis[:2], basis[2:], 0.5)) == pytest.approx(
+        math.log(1 + 4 * math.exp(-1 / 0.5))
+    )
     assert float(moco.info_nce(basis, basis.roll(1, 0), torch.zeros(0, 6, dtype=torch.float64), 0.5)) == 0
     q, k, queue = rows(5, 4), rows(5, 4, seed=1), rows(8, 4, seed=2)
     values = [float(moco.info_nce(q, k, queue[:m], 0.2)) for m in range(9)]
@@ -306,10 +385,21 @@ def test_info_nce_closed_forms():
 
 def test_without_a_queue_the_other_keys_of_the_batch_are_the_negatives():
     q, k = rows(5, 4).requires_grad_(), rows(5, 4, seed=1)
-    by_hand = sum(info_nce_by_hand(q[i : i + 1], k[i : i + 1], torch.cat([k[:i], k[i + 1 :]]), 0.3) for i in range(5)) / 5
+    by_hand = (
+        sum(
+            info_nce_by_hand(q[i : i + 1], k[i : i + 1], torch.cat([k[:i], k[i + 1 :]]), 0.3)
+            for i in range(5)
+        )
+        / 5
+    )
     torch.testing.assert_close(moco.among_keys(q, k, 0, 0.3), by_hand, rtol=1e-9, atol=1e-9)
-    part = sum(info_nce_by_hand(q[i : i + 1], k[i : i + 1], torch.cat([k[:i], k[i + 1 :]]), 0.3) for i in (3, 4)) / 2
-    torch.testing.assert_close(moco.among_keys(q[3:], k, 3, 0.3), part, rtol=1e-9, atol=1e-9)  # the second of two processes
+    part = (
+        sum(info_nce_by_hand(q[i : i + 1], k[i : i + 1], torch.cat([k[:i], k[i + 1 :]]), 0.3) for i in (3, 4))
+        / 2
+    )
+    torch.testing.assert_close(
+        moco.among_keys(q[3:], k, 3, 0.3), part, rtol=1e-9, atol=1e-9
+    )  # the second of two processes
 
 
 @pytest.mark.parametrize("size", [1, 4, 7, 10])
@@ -320,7 +410,9 @@ def test_the_queue_is_first_in_first_out(size, n):
         keys = torch.arange(2.0 * n).view(n, 2) + 100 * step
         known.extend(keys)
         seen = moco.enqueue(queue, keys, seen)
-        oldest_first = [queue[(seen + i) % size] if seen >= size else queue[i] for i in range(min(seen, size))]
+        oldest_first = [
+            queue[(seen + i) % size] if seen >= size else queue[i] for i in range(min(seen, size))
+        ]
         assert torch.equal(torch.stack(oldest_first), torch.stack(list(known)))
     assert seen == 9 * n
 
@@ -343,7 +435,11 @@ def test_negatives_are_old_keys_and_never_those_of_this_batch(toys):
 
 def test_a_queue_longer_than_the_data_is_filled_as_far_as_they_go(toys):
     met = []
-    method = small(moco.MoCo, queue=1000, loss=lambda q, k, negatives, t: met.append(len(negatives)) or moco.info_nce(q, k, negatives, t))
+    method = small(
+        moco.MoCo,
+        queue=1000,
+        loss=lambda q, k, negatives, t: met.append(len(negatives)) or moco.info_nce(q, k, negatives, t),
+    )
     method.before_epoch(0.0, toys.train.take(slice(0, 300)), {})
     assert method.seen == 300 and method.queue[:300].norm(dim=1).min() > 0.99 and not method.queue[300:].any()
     loss, _ = method.train().loss(next(toys.train.batches(8)))
@@ -358,7 +454,10 @@ def test_momentum_at_its_ends(toys):
     assert all(torch.equal(a, b) for a, b in zip(before.parameters(), never.key.parameters()))
     at_once = small(moco.MoCo, queue=32, momentum=0.0)
     fit(at_once, toys.train, QUICK)
-    assert all(torch.equal(a, b) for a, b in zip([*at_once.f.parameters(), *at_once.g.parameters()], at_once.key.parameters()))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip([*at_once.f.parameters(), *at_once.g.parameters()], at_once.key.parameters())
+    )
 
 
 def test_groups_have_statistics_of_their_own_and_rows_keep_their_order():
@@ -368,7 +467,9 @@ def test_groups_have_statistics_of_their_own_and_rows_keep_their_order():
     network.train()
     in_order = moco.shuffled(network, x, 3, shuffle=False)
     torch.testing.assert_close(in_order[4:8], network(x[4:8]))
-    assert (in_order - network(x)).abs().max() > 0.1 and (moco.shuffled(network, x, 3, shuffle=True) - in_order).abs().max() > 0.1
+    assert (in_order - network(x)).abs().max() > 0.1 and (
+        moco.shuffled(network, x, 3, shuffle=True) - in_order
+    ).abs().max() > 0.1
     assert torch.equal(moco.shuffled(network, x, 1, shuffle=True), network(x))
 
 
@@ -380,18 +481,36 @@ def test_a_filled_queue_survives_the_checkpoint(toys):
     assert again.seen == method.seen == 50 + 6 * 32 and torch.equal(again.queue, method.queue)
 
 
-# ---------------------------------------------------------------------------------------------- claims and collapse
+# ---------------------------------------------------------------------------------------------- claims and
+# collapse
 
 
 def test_the_effects_of_the_claims_are_positive_where_the_papers_are_right():
-    names = ("healthy", "no predictor", "target = online", "groups", "groups, no predictor", "BYOL", "BYOL, small batch", "online target",
-             "fixed target", "SimCLR", "SimCLR, small batch", "MoCo, 8 keys", "MoCo, 64 keys", "MoCo, 512 keys", "random")  # fmt: skip
+    names = (
+        "healthy",
+        "no predictor",
+        "target = online",
+        "groups",
+        "groups, no predictor",
+        "BYOL",
+        "BYOL, small batch",
+        "online target",
+        "fixed target",
+        "SimCLR",
+        "SimCLR, small batch",
+        "MoCo, 8 keys",
+        "MoCo, 64 keys",
+        "MoCo, 512 keys",
+        "random",
+    )
 
     def results(**changed):
         found = {name: {"linear": 0.5, "loss": 1.0, "spread": 0.5} for name in names}
         for where, value in changed.items():
             name, key = where.split("__")
-            found[{n.replace(" ", "_").replace(",", "").replace("=", "is"): n for n in names}[name]][key] = value
+            found[{n.replace(" ", "_").replace(",", "").replace("=", "is"): n for n in names}[name]][key] = (
+                value
+            )
         return found
 
     right = {
@@ -411,8 +530,12 @@ def test_the_effects_of_the_claims_are_positive_where_the_papers_are_right():
         assert claim.effect(right[claim.name]) == pytest.approx(0.1), claim.name
         assert claim.effect(results()) == 0
     effects = {c.name: c.effect for c in claims.CLAIMS}
-    assert effects["small_batches"](results(BYOL_small_batch__linear=0.3)) == pytest.approx(-0.2)  # it costs BYOL more: not what is claimed
-    assert effects["low_loss"](results(healthy__loss=1.1, no_predictor__loss=1.3)) == pytest.approx(-0.2)  # one of the two is not enough
+    assert effects["small_batches"](results(BYOL_small_batch__linear=0.3)) == pytest.approx(
+        -0.2
+    )  # it costs BYOL more: not what is claimed
+    assert effects["low_loss"](results(healthy__loss=1.1, no_predictor__loss=1.3)) == pytest.approx(
+        -0.2
+    )  # one of the two is not enough
 
 
 def test_parts_have_their_own_statistics_and_one_update(toys):
@@ -429,23 +552,30 @@ def test_parts_have_their_own_statistics_and_one_update(toys):
 
 @pytest.mark.slow
 def test_collapse_shows_within_a_minute_and_only_where_a_part_is_missing():
-    from sslcourse import features, health
     from sslcourse.data import toybox
+    from sslcourse.evaluate import health
+    from sslcourse.train import features
 
     data = toybox.images(1000, 256, 64)
     loss, spread = {}, {}
-    for name, switch in (("healthy", {}), ("no predictor", dict(predictor=False)), ("target = online", dict(target="online", stop_gradient=False))):
+    for name, switch in (
+        ("healthy", {}),
+        ("no predictor", dict(predictor=False)),
+        ("target = online", dict(target="online", stop_gradient=False)),
+    ):
         torch.manual_seed(0)
         method = byol.BYOL(encoders.small_cnn(16), normalise_z=False, **switch)
         loss[name] = fit(method, data.train, Recipe(epochs=3, batch_size=32, lr=2.5e-3))[-1]["loss"]
-        spread[name] = health.spread(features.extract(method, data.validation, encode=lambda batch, m=method: m.g(m.encode(batch))))
+        spread[name] = health.spread(
+            features.extract(method, data.validation, encode=lambda batch, m=method: m.g(m.encode(batch)))
+        )
     assert spread["healthy"] > 0.4 and max(spread["no predictor"], spread["target = online"]) < 0.2, spread
     assert loss["healthy"] > 10 * max(loss["no predictor"], loss["target = online"]), loss
 
 
 # ---------------------------------------------------------------------------------------------- two processes
 
-WORKER = '''
+WORKER = """
 import json, sys
 import torch, torch.distributed as dist
 from sslcourse import augment, common, distributed, encoders
@@ -481,15 +611,24 @@ for name, kind, arguments in runs[:1] if "local keys" in sys.argv else runs:
 if rank == 0:
     print("RESULT" + json.dumps(results))
 distributed.stop()
-'''
+"""
 
 
 def train_in(tmp_path, processes, *words):
     file = tmp_path / "worker.py"
     file.write_text(WORKER)
-    start = [] if processes == 1 else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
-    done = subprocess.run([sys.executable, *start, str(file), *words], capture_output=True, text=True, timeout=180,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    start = (
+        []
+        if processes == 1
+        else ["-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
+    )
+    done = subprocess.run(
+        [sys.executable, *start, str(file), *words],
+        capture_output=True,
+        text=True,
+        timeout=180,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     return json.loads(done.stdout[done.stdout.index("RESULT") + 6 :].splitlines()[0])
 
@@ -498,7 +637,13 @@ def train_in(tmp_path, processes, *words):
 def test_two_processes_train_as_one_and_hold_the_same_queue(tmp_path):
     one, two = train_in(tmp_path, 1), train_in(tmp_path, 2)
     for name in one:
-        torch.testing.assert_close(torch.tensor(two[name]["loss"]), torch.tensor(one[name]["loss"]), rtol=1e-3, atol=1e-3)
+        torch.testing.assert_close(
+            torch.tensor(two[name]["loss"]), torch.tensor(one[name]["loss"]), rtol=1e-3, atol=1e-3
+        )
         assert two[name]["alike"], name
-    torch.testing.assert_close(torch.tensor(two["moco"]["queue"]), torch.tensor(one["moco"]["queue"]), rtol=5e-2, atol=2e-2)
-    assert not train_in(tmp_path, 2, "local keys")["moco"]["alike"]  # without the gather each process would hold a queue of its own
+    torch.testing.assert_close(
+        torch.tensor(two["moco"]["queue"]), torch.tensor(one["moco"]["queue"]), rtol=5e-2, atol=2e-2
+    )
+    assert not train_in(tmp_path, 2, "local keys")["moco"][
+        "alike"
+    ]  # without the gather each process would hold a queue of its own

@@ -9,11 +9,13 @@ import torch
 from browser import blank_page, browser_page, host_view, keep  # noqa: F401 (fixtures)
 from PIL import Image
 
-from sslcourse import encoders, features
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.data import captions
 from sslcourse.methods import clip, simclr
-from sslcourse.train import Recipe, fit
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
 from sslcourse.widgets import text_box
 from sslcourse.widgets.captions import short_captions
 
@@ -39,7 +41,9 @@ def test_both_ways_equal_a_loop(trained, toys):
     assert len(view.images) == 128 * 16 and len(view.captions) == len(short_captions()) * 16
     size = sum(len(getattr(view, name)) for name in ("images", "captions", "pictures"))
     assert size < 700_000, size
-    assert np.asarray(Image.open(io.BytesIO(view.picture())).convert("RGB")).std() > 5 and "0x" not in repr(view)
+    assert np.asarray(Image.open(io.BytesIO(view.picture())).convert("RGB")).std() > 5 and "0x" not in repr(
+        view
+    )
 
 
 def test_python_answers_word_for_word(trained, toys):
@@ -48,7 +52,9 @@ def test_python_answers_word_for_word(trained, toys):
     view.wanted = {"text": text, "turn": 1}
     with torch.no_grad():
         expected = trained.embed_texts(captions.TOYBOX.encode(text))[0]
-    torch.testing.assert_close(torch.from_numpy(np.frombuffer(view.answer, "<f4").copy()), expected, rtol=1e-5, atol=1e-6)
+    torch.testing.assert_close(
+        torch.from_numpy(np.frombuffer(view.answer, "<f4").copy()), expected, rtol=1e-5, atol=1e-6
+    )
     assert view.reply == {"text": text, "turn": 1, "error": ""}
     view.wanted = {"text": "a crimson cone", "turn": 2}
     assert "crimson" in view.reply["error"] and "red" in view.reply["error"] and view.answer == b""
@@ -58,7 +64,12 @@ def test_mistakes_are_named(trained, toys):
     for call, match in (
         (lambda: text_box(simclr.SimCLR(encoders.small_cnn(8)), toys.validation), "no text encoder"),
         (lambda: text_box(trained, toys.validation, "a cube at the top"), "start="),
-        (lambda: text_box(clip.CLIP(encoders.small_cnn(8), captions.vocabulary(["a dog"])), toys.validation), "vocabulary of its own"),
+        (
+            lambda: text_box(
+                clip.CLIP(encoders.small_cnn(8), captions.vocabulary(["a dog"])), toys.validation
+            ),
+            "vocabulary of its own",
+        ),
     ):
         with pytest.raises(CourseError, match=match):
             call()
@@ -75,11 +86,19 @@ def test_in_a_browser(trained, toys, blank_page, tmp_path):
     assert int(d("first")) in rank("a red cube")  # 8-bit vectors may swap close ones
     box = root.locator("input[type=text]")
     box.fill("the SMALL blue sphere!")
-    assert d("text") == "a small blue sphere" and d("source") == "here" and int(d("first")) in rank("a small blue sphere")
+    assert (
+        d("text") == "a small blue sphere"
+        and d("source") == "here"
+        and int(d("first")) in rank("a small blue sphere")
+    )
     assert page.evaluate("() => window.saved.at(-1).wanted.text") == "the SMALL blue sphere!"
     first = d("first")
     box.fill("a crimson cube")
-    assert d("unknown") == "crimson" and "turquoise" in root.locator(".note.strange").inner_text() and d("first") == first
+    assert (
+        d("unknown") == "crimson"
+        and "turquoise" in root.locator(".note.strange").inner_text()
+        and d("first") == first
+    )
     # The kernel's answer, as Python would give it; one to an older question is left aside.
     box.fill("a cone at the top")
     turn = page.evaluate("() => window.saved.at(-1).wanted.turn")
@@ -93,7 +112,9 @@ def test_in_a_browser(trained, toys, blank_page, tmp_path):
     root.locator(".tiles button").nth(2).focus()
     page.keyboard.press("Enter")
     chosen = int(d("picture"))
-    assert chosen == page.evaluate("() => window.model.get('chosen')") and d("caption") in view.said(chosen, 3)
+    assert chosen == page.evaluate("() => window.model.get('chosen')") and d("caption") in view.said(
+        chosen, 3
+    )
     caption = d("caption")
     root.locator(".said button").first.click()
     assert box.input_value() == caption and d("text") == caption
@@ -110,5 +131,8 @@ def test_without_a_kernel(trained, toys, tmp_path):
         page.goto(file.as_uri())
         root = page.locator(".ssl-captions")
         root.locator("input[type=text]").fill("a green cone with stripes")
-        assert root.get_attribute("data-text") == "a green cone" and "stripes" in root.locator(".note").first.inner_text()
+        assert (
+            root.get_attribute("data-text") == "a green cone"
+            and "stripes" in root.locator(".note").first.inner_text()
+        )
         assert page.errors == [] and page.external == []

@@ -1,4 +1,6 @@
-"""Every exercise accepts right answers and rejects each of its plausible wrong answers by that mistake's own message."""
+"""Every exercise accepts right answers and rejects each of its plausible wrong answers by that mistake's own
+message.
+"""
 
 import base64
 import dataclasses
@@ -13,23 +15,37 @@ import torch
 import torch.nn.functional as F
 from wrong_answers import RIGHT_OTHERWISE, WRITTEN_OTHERWISE
 
-from sslcourse import augment, check, common
-from sslcourse.__main__ import main
-from sslcourse.check import engine
-from sslcourse.common import CourseError
+from sslcourse import check, runtime
+from sslcourse.check import engine, simclr as simclr_exercises
+from sslcourse.commands.parser import main
 from sslcourse.methods import simclr
+from sslcourse.runtime.errors import CourseError
+from sslcourse.transforms import augment
 
-TRAINS = "simclr.compare_temperatures"  # a second for each answer, and more for each mistake that it is held against
+# a second for each answer, and more for each mistake that it is held against
+TRAINS = "simclr.compare_temperatures"
 
 
 def cases(rows):
-    """Rows as parameters, by the name of an exercise that stands first; those that train are for `make test` only."""
-    return [pytest.param(*row, id=": ".join(map(str, row)), marks=[pytest.mark.slow] * (row[0] == TRAINS)) for row in rows]
+    """Rows as parameters, by the name of an exercise that stands first; those that train are for `make test`
+    only.
+    """
+    return [
+        pytest.param(*row, id=": ".join(map(str, row)), marks=[pytest.mark.slow] * (row[0] == TRAINS))
+        for row in rows
+    ]
 
 
-OURS = [n for n in check.EXERCISES if n.startswith("simclr.")]  # another chapter's exercises have tests of their own
+OURS = [
+    n for n in check.EXERCISES if n.startswith("simclr.")
+]  # another chapter's exercises have tests of their own
 CASES = [(n, m.name) for n in OURS for m in check.EXERCISES[n].mistakes]
-OTHERS = [(name, mistake, k) for name, mistakes in WRITTEN_OTHERWISE.items() for mistake, answers in mistakes.items() for k in range(len(answers))]
+OTHERS = [
+    (name, mistake, k)
+    for name, mistakes in WRITTEN_OTHERWISE.items()
+    for mistake, answers in mistakes.items()
+    for k in range(len(answers))
+]
 
 
 @pytest.fixture(autouse=True)
@@ -37,7 +53,8 @@ def no_progress(monkeypatch):
     monkeypatch.setattr(engine, "_records", {})
 
 
-# ---------------------------------------------------------------------------------------------- mistakes are named
+# ---------------------------------------------------------------------------------------------- mistakes are
+# named
 
 
 @pytest.mark.parametrize("name, mistake", cases(CASES))
@@ -46,7 +63,12 @@ def test_each_mistake_is_named(name, mistake):
     for wrong in (mistake.wrong, *mistake.also):
         result = check.examine(name, wrong)
         assert (result.verdict, result.mistake, result.message) == ("not yet", mistake.name, mistake.message)
-        assert result.found and result.found in str(result) and mistake.message in str(result) and mistake.name in str(result)
+        assert (
+            result.found
+            and result.found in str(result)
+            and mistake.message in str(result)
+            and mistake.name in str(result)
+        )
 
 
 @pytest.mark.parametrize("name, mistake, k", cases(OTHERS))
@@ -88,22 +110,30 @@ def test_other_right_answers_are_correct(name):
             assert result.verdict == "correct", result
 
 
-@pytest.mark.parametrize("answer, match", [
-    (lambda a, b, t: simclr.nt_xent(a, b, t) + 0.1, "expected 3.1938, got 3.2938"),
-    (lambda a, b, t: simclr.nt_xent(a, b, t).item(), "expected a tensor, got float"),
-    (lambda a, b, t: simclr.nt_xent(a, b, t)[None], r"expected \(\), got \(1,\)"),
-    (lambda a, b, t: torch.log((F.cosine_similarity(a, b) / t).exp() - 1e9).mean(), "log of 0.*got nan"),
-    (lambda a, b, t: simclr.nt_xent(a, b[:, :2], t), "z1 is"),
-    (lambda a, b, t: simclr.nt_xent(F.normalize(a, dim=1, out=a), b, t), "in place"),
-    (lambda a, b, t: simclr.nt_xent(a, b, t) if a.dtype != torch.bfloat16 else a.sum(), "half precision"),
-    (lambda a, b, t: simclr.nt_xent(a, b, max(t, 0.05)) / (t != 0.01), "temperature 0.01"),
-    (lambda a, b, t: simclr.nt_xent(a, b, t) + 0 * a.sum() + (a - a.detach()).sum(), "gradient that reaches z1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer, match",
+    [
+        (lambda a, b, t: simclr.nt_xent(a, b, t) + 0.1, "expected 3.1938, got 3.2938"),
+        (lambda a, b, t: simclr.nt_xent(a, b, t).item(), "expected a tensor, got float"),
+        (lambda a, b, t: simclr.nt_xent(a, b, t)[None], r"expected \(\), got \(1,\)"),
+        (lambda a, b, t: torch.log((F.cosine_similarity(a, b) / t).exp() - 1e9).mean(), "log of 0.*got nan"),
+        (lambda a, b, t: simclr.nt_xent(a, b[:, :2], t), "z1 is"),
+        (lambda a, b, t: simclr.nt_xent(F.normalize(a, dim=1, out=a), b, t), "in place"),
+        (lambda a, b, t: simclr.nt_xent(a, b, t) if a.dtype != torch.bfloat16 else a.sum(), "half precision"),
+        (lambda a, b, t: simclr.nt_xent(a, b, max(t, 0.05)) / (t != 0.01), "temperature 0.01"),
+        (
+            lambda a, b, t: simclr.nt_xent(a, b, t) + 0 * a.sum() + (a - a.detach()).sum(),
+            "gradient that reaches z1",
+        ),
+    ],
+)
 def test_other_wrong_answers_get_the_offending_value(answer, match):
     import re
 
     result = check.examine("simclr.nt_xent", answer)
-    assert result.verdict == "not yet" and re.search(match, f"{result.mistake} {result.message} {result.found}"), result
+    assert result.verdict == "not yet" and re.search(
+        match, f"{result.mistake} {result.message} {result.found}"
+    ), result
 
 
 def test_views_of_the_wrong_kind():
@@ -111,7 +141,9 @@ def test_views_of_the_wrong_kind():
     assert "two tensors: first, second, got Tensor" in found(lambda x: x[0])
     assert "between 0 and 1" in found(lambda x: (x * 3 - 1, x))
     assert "keep (B, 3, H, W)" in found(lambda x: (x[:, :, :8], x))
-    assert "uint8" in found(lambda x: tuple(augment.simclr_view()(x) * (255 if x.dtype == torch.uint8 else 1) for _ in range(2)))
+    assert "uint8" in found(
+        lambda x: tuple(augment.simclr_view()(x) * (255 if x.dtype == torch.uint8 else 1) for _ in range(2))
+    )
     assert "not grey" in found(lambda x: tuple(augment.simclr_view(greyscale=1.0)(x) for _ in range(2)))
 
 
@@ -131,7 +163,9 @@ def test_an_answer_that_knows_values_by_heart_fails_under_another_seed():
     by_heart.learning = True
     assert check.examine("simclr.nt_xent", by_heart, seed=0).verdict == "correct"
     by_heart.learning = False
-    assert by_heart(*check.simclr.pairs(6, 5, 0, 1), 0.5) == simclr.nt_xent(*check.simclr.pairs(6, 5, 0, 1), 0.5)
+    assert by_heart(*simclr_exercises.pairs(6, 5, 0, 1), 0.5) == simclr.nt_xent(
+        *simclr_exercises.pairs(6, 5, 0, 1), 0.5
+    )
     assert check.examine("simclr.nt_xent", by_heart, seed=1).verdict == "not yet"
 
 
@@ -163,8 +197,8 @@ def test_the_inputs_depend_on_the_seed(name):
 
 
 def test_checking_leaves_everything_as_it_was():
-    profile = common.Profile("cpu", 2, True, "bfloat16")
-    common.use_profile(profile)
+    profile = runtime.Profile("cpu", 2, True, "bfloat16")
+    runtime.use_profile(profile)
     torch.manual_seed(3)
     first = torch.rand(1)
     torch.manual_seed(3)
@@ -173,7 +207,7 @@ def test_checking_leaves_everything_as_it_was():
             assert check.examine(name, check.EXERCISES[name].reference).verdict == "correct"
         assert not torch.is_grad_enabled()
     assert torch.equal(first, torch.rand(1))
-    assert common.profile() == profile and torch.get_num_threads() == 2
+    assert runtime.profile() == profile and torch.get_num_threads() == 2
 
 
 # ---------------------------------------------------------------------------------------------- not attempted
@@ -215,7 +249,10 @@ def test_an_attempt_is_told_from_a_stub():
 
     assert check.examine("simclr.nt_xent", forgot_return).found.endswith("expected a tensor, got NoneType")
     result = check.examine("simclr.nt_xent", lacks_an_operation)
-    assert (result.verdict, result.mistake) == ("not yet", "it raises an error") and "NotImplementedError" in result.found
+    assert (result.verdict, result.mistake) == (
+        "not yet",
+        "it raises an error",
+    ) and "NotImplementedError" in result.found
     assert check.examine("simclr.nt_xent", functools.partial(simclr.nt_xent)).verdict == "correct"
     for thing in (3.2, torch.tensor(1.0), "nt_xent"):
         assert check.examine("simclr.nt_xent", thing).mistake == "not a function"
@@ -256,10 +293,19 @@ def test_progress_counts_tries_mistakes_and_hints(capsys):
     check.check("simclr.two_views", ...)
     table = check.progress()
     assert table.rows == [
-        dict(zip(table.columns, ("simclr.nt_xent", "✓ correct", 4, "no normalisation, sum for mean", "2, solution"))),
+        dict(
+            zip(
+                table.columns,
+                ("simclr.nt_xent", "✓ correct", 4, "no normalisation, sum for mean", "2, solution"),
+            )
+        ),
         dict(zip(table.columns, ("simclr.two_views", "… not attempted", 0, "", ""))),
     ]
-    assert table.caption == "1 of 2 exercises correct" and "<table" in table._repr_html_() and "sum for mean" in repr(table)
+    assert (
+        table.caption == "1 of 2 exercises correct"
+        and "<table" in table._repr_html_()
+        and "sum for mean" in repr(table)
+    )
 
 
 def test_a_lesson_closes_with_its_exercises(capsys):
@@ -268,7 +314,10 @@ def test_a_lesson_closes_with_its_exercises(capsys):
     capsys.readouterr()
     check.lesson("01")
     assert capsys.readouterr().out.splitlines() == [
-        "01_simclr: 1 of 2 exercises correct", "  ✓ simclr.nt_xent: correct", "  ✗ simclr.two_views: not yet"]  # fmt: skip
+        "01_simclr: 1 of 2 exercises correct",
+        "  ✓ simclr.nt_xent: correct",
+        "  ✗ simclr.two_views: not yet",
+    ]
     assert check.verdicts("01_simclr") == {"simclr.nt_xent": "correct", "simclr.two_views": "not yet"}
     with pytest.raises(CourseError, match="01_simclr"):
         check.lesson("99_nothing")
@@ -281,7 +330,11 @@ def test_points_of_a_homework(capsys):
     check.points("homework_simclr")
     out = capsys.readouterr().out
     assert out.startswith("homework_simclr: 4 of 15 points so far")
-    assert "0 of 2  not yet (per cent for a share)" in out and out.count("not attempted") == 3 and "read by your teacher" in out
+    assert (
+        "0 of 2  not yet (per cent for a share)" in out
+        and out.count("not attempted") == 3
+        and "read by your teacher" in out
+    )
     for name in OURS:
         engine._records[name] = engine._Record("correct")
     check.points("homework")
@@ -322,15 +375,22 @@ def test_the_pictures_differ_where_the_answers_do(shown):
 @pytest.mark.slow
 def test_the_picture_is_stored_in_a_real_notebook():
     nbclient, nbformat = pytest.importorskip("nbclient"), pytest.importorskip("nbformat")
-    text = "from sslcourse.check import check\nfrom wrong_answers import NT_XENT\ncheck('simclr.nt_xent', NT_XENT['wrong partner'][0]);"
+    text = (
+        "from sslcourse.check import check\nfrom wrong_answers import NT_XENT\ncheck('simclr.nt_xent', "
+        "NT_XENT['wrong partner'][0]);"
+    )
     path = f"import sys\nsys.path.insert(0, {str(pathlib.Path(__file__).parent)!r})"
-    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(path), nbformat.v4.new_code_cell(text)])
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(path), nbformat.v4.new_code_cell(text)]
+    )
     environment = {k: v for k, v in os.environ.items() if k != "SSLCOURSE_DISPLAY"}
     nbclient.NotebookClient(notebook, timeout=120).execute(env=environment)
     outputs = notebook.cells[1].outputs
     assert "not yet (wrong partner)" in outputs[0].text
     (picture,) = [o.data for o in outputs if o.output_type == "display_data"]
-    assert base64.b64decode(picture["image/png"])[:4] == b"\x89PNG" and picture["text/plain"].startswith("<picture of")
+    assert base64.b64decode(picture["image/png"])[:4] == b"\x89PNG" and picture["text/plain"].startswith(
+        "<picture of"
+    )
 
 
 def test_an_answer_that_cannot_be_drawn_is_said_to_be_so(shown, capsys):
@@ -361,14 +421,21 @@ def test_help(capsys):
         check.assign(check.Assignment("x", (check.Task("simclr.ntxent", "f"),)))
 
 
-# ---------------------------------------------------------------------------------------------- the mutation table
+# ---------------------------------------------------------------------------------------------- the mutation
+# table
 
 
 def test_the_mutation_table_is_printed_and_its_code_is_0(capsys):
     assert main(["exercises", "simclr.nt_xent", "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
-    assert [r["mistake"] for r in rows] == ["none: the reference", *(m.name for m in check.EXERCISES["simclr.nt_xent"].mistakes)]
-    assert all(r["named"] and r["rejected"] == (r["mistake"] != "none: the reference") and r["seconds"] > 0 for r in rows)
+    assert [r["mistake"] for r in rows] == [
+        "none: the reference",
+        *(m.name for m in check.EXERCISES["simclr.nt_xent"].mistakes),
+    ]
+    assert all(
+        r["named"] and r["rejected"] == (r["mistake"] != "none: the reference") and r["seconds"] > 0
+        for r in rows
+    )
     assert main(["exercises", "simclr.two_views"]) == 0
     out = capsys.readouterr().out
     assert "one augmentation for the whole batch" in out and "8 of 8 mistakes" in out
@@ -378,11 +445,20 @@ def test_the_mutation_table_is_printed_and_its_code_is_0(capsys):
 def test_a_checker_that_misses_a_mistake_is_found_out(monkeypatch, capsys):
     exercise = check.EXERCISES["simclr.nt_xent"]
     blind = check.Mistake("a new one", "its text", lambda a, b, t: simclr.nt_xent(a, b, t) * 3)
-    changed = check.Exercise(exercise.name, exercise.reference, exercise.properties, (*exercise.mistakes, blind), lambda f, g: False, exercise.hints)
+    changed = check.Exercise(
+        exercise.name,
+        exercise.reference,
+        exercise.properties,
+        (*exercise.mistakes, blind),
+        lambda f, g: False,
+        exercise.hints,
+    )
     monkeypatch.setitem(check.EXERCISES, exercise.name, changed)
     assert main(["exercises", exercise.name]) == 1
     assert "NO" in capsys.readouterr().out
-    lazy = check.Exercise(exercise.name, exercise.reference, lambda f: None, exercise.mistakes, exercise.same, exercise.hints)
+    lazy = check.Exercise(
+        exercise.name, exercise.reference, lambda f: None, exercise.mistakes, exercise.same, exercise.hints
+    )
     monkeypatch.setitem(check.EXERCISES, exercise.name, lazy)
     assert not any(r["rejected"] for r in check.mutations([exercise.name]))
 
@@ -395,7 +471,9 @@ def test_exercises_without_seeds_work_as_they_are():
             raise check.NotYet(f"f(2) is {f(2)}")
 
     doubled = check.Mistake("added", "Multiply.", lambda x: x + 1)
-    plain = check.Exercise("test.square", lambda x: x * x, properties, (doubled,), lambda f, g: f(5) == g(5), ("x * x",))
+    plain = check.Exercise(
+        "test.square", lambda x: x * x, properties, (doubled,), lambda f, g: f(5) == g(5), ("x * x",)
+    )
     check.register(plain)
     try:
         assert check.examine("test.square", lambda x: x**2, seed=4).verdict == "correct"

@@ -7,11 +7,12 @@ import sys
 import pytest
 import torch
 
-from sslcourse import bench, claims, common, doctor
-from sslcourse.__main__ import main
-from sslcourse.claims import Verdict
-from sslcourse.claims import simclr as simclr_claims
+from sslcourse import runtime
+from sslcourse.commands.parser import main
 from sslcourse.methods import catalogue
+from sslcourse.results import bench, claims
+from sslcourse.results.claims import Verdict, simclr as simclr_claims
+from sslcourse.runtime import doctor
 
 TRAIN = ["train", "simclr", "--limit", "256", "--epochs", "1", "--batch-size", "64"]
 
@@ -28,7 +29,9 @@ def test_train_then_evaluate(tmp_path, capsys):
     assert main([*TRAIN, "--data", "digits", "--checkpoint", file, "--json"]) == 0
     captured = capsys.readouterr()
     answer = json.loads(captured.out)
-    assert answer["checkpoint"] == file and 0 < answer["validation"]["kNN"] < 1 and "samples/s" in captured.err
+    assert (
+        answer["checkpoint"] == file and 0 < answer["validation"]["kNN"] < 1 and "samples/s" in captured.err
+    )
     assert main(["evaluate", file, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)["rows"]
     assert [r["features"] for r in rows] == ["chance", "pixels", "random encoder", "SimCLR"]
@@ -39,15 +42,18 @@ def test_the_same_command_goes_on(checkpoint, capsys):
     assert "going on from" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("arguments, match", [
-    (["evaluate"], "name a checkpoint"),
-    (["evaluate", "missing.safetensors"], "no checkpoint 'missing.safetensors'"),
-    (["train", "simclr", "--data", "imagenet"], "imagenet"),
-    (["train", "simclr", "--data", "toybox:blue"], "0 to 1"),
-    (["train", "simclr", "--batch-size", "0"], "batch_size=0"),
-    (["claims", "dino"], "simclr"),
-    (["claims", "simclr", "--seeds", "0"], "seeds=0"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "arguments, match",
+    [
+        (["evaluate"], "name a checkpoint"),
+        (["evaluate", "missing.safetensors"], "no checkpoint 'missing.safetensors'"),
+        (["train", "simclr", "--data", "imagenet"], "imagenet"),
+        (["train", "simclr", "--data", "toybox:blue"], "0 to 1"),
+        (["train", "simclr", "--batch-size", "0"], "batch_size=0"),
+        (["claims", "dino"], "simclr"),
+        (["claims", "simclr", "--seeds", "0"], "seeds=0"),
+    ],
+)
 def test_wrong_input_is_explained_with_code_2(arguments, match, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert main(arguments) == 2
@@ -56,7 +62,17 @@ def test_wrong_input_is_explained_with_code_2(arguments, match, capsys, tmp_path
 
 
 def test_help_teaches(capsys):
-    for command in ([], ["train"], ["evaluate"], ["replay"], ["claims"], ["exercises"], ["grade"], ["bench"], ["doctor"]):
+    for command in (
+        [],
+        ["train"],
+        ["evaluate"],
+        ["replay"],
+        ["claims"],
+        ["exercises"],
+        ["grade"],
+        ["bench"],
+        ["doctor"],
+    ):
         with pytest.raises(SystemExit) as stop:
             main([*command, "--help"])
         assert stop.value.code == 0
@@ -78,12 +94,15 @@ def test_doctor_accepts_matching_versions():
     assert doctor.conflicts({"torch": "2.6.0", "torchvision": "0.21.0", "torchaudio": "2.6.0"}) == []
 
 
-@pytest.mark.parametrize("change, match", [
-    ({"torchaudio": "2.11.0+cu126"}, "different CUDA versions"),
-    ({"torch": "2.13.0"}, "torchvision 0.26.0.* was built for torch 2.11"),
-    ({"torchaudio": "2.10.0+cu128"}, "torchaudio=="),
-    ({"ipykernel": "7.1.0", "ipython": "6.5"}, "pip install -U ipython"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        ({"torchaudio": "2.11.0+cu126"}, "different CUDA versions"),
+        ({"torch": "2.13.0"}, "torchvision 0.26.0.* was built for torch 2.11"),
+        ({"torchaudio": "2.10.0+cu128"}, "torchaudio=="),
+        ({"ipykernel": "7.1.0", "ipython": "6.5"}, "pip install -U ipython"),
+    ],
+)
 def test_doctor_knows_the_conflicts(change, match):
     import re
 
@@ -119,7 +138,18 @@ def test_verdicts_are_students_t():
 
 
 def _results(**changes):
-    names = ["crop + colour", "crop", "colour", "linear head", "no head", "temperature 0.02", "temperature 2", "30 negatives", "batch 32", "z"]
+    names = [
+        "crop + colour",
+        "crop",
+        "colour",
+        "linear head",
+        "no head",
+        "temperature 0.02",
+        "temperature 2",
+        "30 negatives",
+        "batch 32",
+        "z",
+    ]
     base = {n: {"linear": 0.5, "partner found": 0.5, "turn": 0.5} for n in names}
     for name, value in changes.items():
         run, key = name.split("__")
@@ -145,7 +175,9 @@ def test_effects_are_positive_where_the_paper_is_right():
     both = _results(crop_plus_colour__linear=0.6)
     both["crop"]["partner found"] = 0.9
     assert by_name["pretext_is_not_quality"].effect(both) == pytest.approx(0.1)
-    assert by_name["pretext_is_not_quality"].effect(_results(crop_plus_colour__linear=0.6)) == 0  # one half alone does not do
+    assert (
+        by_name["pretext_is_not_quality"].effect(_results(crop_plus_colour__linear=0.6)) == 0
+    )  # one half alone does not do
     assert set(right) | {"pretext_is_not_quality"} == set(by_name)
 
 
@@ -164,7 +196,7 @@ def test_claims_are_kept_per_seed_and_not_run_twice(tmp_path, monkeypatch):
     page = json.loads(file.read_text())
     assert page["versions"]["torch"] and len(page["runs"]) == 3 and page["verdicts"][0]["verdict"] == "pass"
     file.write_text("{half")
-    with pytest.raises(common.CourseError, match="delete it"):
+    with pytest.raises(runtime.CourseError, match="delete it"):
         list(claims.run("simclr", 1, file=file))
 
 
@@ -184,9 +216,16 @@ def test_claims_command_prints_verdicts_and_says_by_its_code_that_one_failed(tmp
 
 
 def test_calibration_command_prints_mean_and_spread(monkeypatch, capsys):
-    from sslcourse import calibration
+    from sslcourse.results import calibration
 
-    rows = [{"features": "SimCLR", "kNN": [0.7, 0.8, 0.9], "linear": [0.8, 0.8, 0.8], "seconds": [30.0, 31.0, 32.5]}]
+    rows = [
+        {
+            "features": "SimCLR",
+            "kNN": [0.7, 0.8, 0.9],
+            "linear": [0.8, 0.8, 0.8],
+            "seconds": [30.0, 31.0, 32.5],
+        }
+    ]
     monkeypatch.setattr(calibration, "table", lambda seeds, say: rows)
     assert main(["evaluate", "--calibration"]) == 0
     assert "SimCLR" in (line := capsys.readouterr().out.splitlines()[1])
@@ -200,7 +239,9 @@ def test_factor_table_command(checkpoint, capsys, monkeypatch):
     capsys.readouterr()
     assert main(["evaluate", checkpoint, "--factors", "--json"]) == 0
     factors = json.loads(capsys.readouterr().out)["factors"]
-    assert set(factors) == {"pixels", "random", "SimCLR"} and {"shape", "hue", "light"} <= set(factors["pixels"])
+    assert set(factors) == {"pixels", "random", "SimCLR"} and {"shape", "hue", "light"} <= set(
+        factors["pixels"]
+    )
 
 
 def test_fewer_negatives_are_the_same_loss_in_groups():
@@ -230,19 +271,26 @@ def test_the_network_alone_trains_nothing_and_sees_ready_views():
     from sslcourse import encoders
     from sslcourse.data import toybox
     from sslcourse.methods import simclr
-    from sslcourse.train import optimizers_of
+    from sslcourse.train.recipe import optimizers_of
 
     method = simclr.SimCLR(encoders.small_cnn(8))
     batch = next(toybox.images(64, 8, 8).train.batches(8))
-    ready, still = bench._Ready(method), {k: bench._Still(o) for k, o in optimizers_of(method, simclr.COURSE).items()}
-    before = {k: v.clone() for k, v in method.state_dict().items() if "running" not in k and "batches" not in k}
+    ready, still = (
+        bench._Ready(method),
+        {k: bench._Still(o) for k, o in optimizers_of(method, simclr.COURSE).items()},
+    )
+    before = {
+        k: v.clone() for k, v in method.state_dict().items() if "running" not in k and "batches" not in k
+    }
     losses = []
     for _ in range(2):
         with ready:
             losses.append(float(method.eval().step(batch, still)["loss"].detach()))
     assert losses[0] == losses[1] and all(p.grad is not None for p in method.parameters())
     assert all(torch.equal(v, method.state_dict()[k]) for k, v in before.items())
-    assert float(method.step(batch, still)["loss"].detach()) != losses[0] and "views" not in method.__dict__  # drawn anew once it is closed
+    assert (
+        float(method.step(batch, still)["loss"].detach()) != losses[0] and "views" not in method.__dict__
+    )  # drawn anew once it is closed
     assert 0.3 < bench.memory_gain(rounds=2) < 5 and bench.films_per_second(8, 1) > 5
     views = {r["augmentation"]: r["times PIL"] for r in bench.augmentation_table(batch=128, rounds=2)}
     assert views["sslcourse, batched"] > 2 and views["torchvision, PIL in a DataLoader"] == 1
@@ -252,28 +300,48 @@ def test_replays_of_the_command_line(tmp_path, capsys, monkeypatch):
     """Recorded beside the checkpoint, and made into pages, one or two side by side."""
     monkeypatch.chdir(tmp_path)
     for name, temperature in (("a", "0.2"), ("b", "1")):
-        assert main(["train", "simclr", "--epochs", "1", "--limit", "256", "--no-probe", "--replay", "--checkpoint", f"{name}.safetensors",
-                     "--set", f"temperature={temperature}"]) == 0  # fmt: skip
+        assert (
+            main(
+                [
+                    "train",
+                    "simclr",
+                    "--epochs",
+                    "1",
+                    "--limit",
+                    "256",
+                    "--no-probe",
+                    "--replay",
+                    "--checkpoint",
+                    f"{name}.safetensors",
+                    "--set",
+                    f"temperature={temperature}",
+                ]
+            )
+            == 0
+        )
     assert (tmp_path / "a.replay.npz").exists()
     capsys.readouterr()
     assert main(["replay", "a.safetensors", "--json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"page": "a.html", "epochs": 1}
     assert main(["replay", "a.safetensors", "b.replay.npz", "--out", "both.html"]) == 0
-    assert "side by side" in (tmp_path / "both.html").read_text() and "data-view" in (tmp_path / "a.html").read_text()
+    assert (
+        "side by side" in (tmp_path / "both.html").read_text()
+        and "data-view" in (tmp_path / "a.html").read_text()
+    )
     assert main(["replay", "c.safetensors"]) == 2
     assert "train with --replay" in capsys.readouterr().err
 
 
 def test_the_command_line_knows_every_method_of_the_catalogue():
-    from sslcourse import __main__ as line
     from sslcourse import encoders
+    from sslcourse.commands import parser as line
     from sslcourse.methods import catalogue
 
     assert line.METHODS == catalogue.NAMES and line.ENCODERS == catalogue.ENCODERS
     for name in catalogue.NAMES:
         for recipe, data in (("course", "toybox"), ("gpu", "cifar10")):
             small = getattr(catalogue.module(name), "ENCODERS", {"course": "small_cnn"})["course"]
-            about = catalogue.about(name, data, 10, recipe, encoder=small)
+            about = catalogue.describe(name, data, 10, recipe, encoder=small)
             again = catalogue.build(json.loads(json.dumps(about)))  # plain values: they survive a checkpoint
             assert again.about == about and again.f.dim == getattr(encoders, small)().dim
         assert catalogue.module(name).COURSE.epochs < catalogue.module(name).GPU.epochs
@@ -282,50 +350,85 @@ def test_the_command_line_knows_every_method_of_the_catalogue():
 def test_settings_are_changed_by_name_and_wrong_names_are_answered():
     from sslcourse.methods import catalogue
 
-    assert catalogue.build(catalogue.about("simclr", "toybox", 10, changes=["temperature=0.07"])).temperature == 0.07
+    assert (
+        catalogue.build(catalogue.describe("simclr", "toybox", 10, changes=["temperature=0.07"])).temperature
+        == 0.07
+    )
     for change in ("temprature=1", "temperature"):
-        with pytest.raises(common.CourseError, match="temperature"):
-            catalogue.about("simclr", "toybox", 10, changes=[change])
-    with pytest.raises(common.CourseError, match="choose one of"):
+        with pytest.raises(runtime.CourseError, match="temperature"):
+            catalogue.describe("simclr", "toybox", 10, changes=[change])
+    with pytest.raises(runtime.CourseError, match="choose one of"):
         catalogue.module("simsiam")
-    with pytest.raises(common.CourseError, match="train it again"):
+    with pytest.raises(runtime.CourseError, match="train it again"):
         catalogue.build({"method": "simclr", "encoder": "small_cnn"})
 
 
 def test_compare_trains_scores_and_goes_on(tmp_path, capsys, monkeypatch):
-    from sslcourse import compare
     from sslcourse.data import toybox
+    from sslcourse.results import compare
 
-    monkeypatch.setattr(compare, "load", lambda name, seed: toybox.images(256, 64, 64, seed=seed, cache=False))
-    command = ["compare", "simclr", "supervised", "--epochs", "1", "--batch-size", "64", "--seeds", "2", "--factors",
-               "--folder", str(tmp_path), "--json"]
+    monkeypatch.setattr(
+        compare, "load", lambda name, seed: toybox.images(256, 64, 64, seed=seed, cache=False)
+    )
+    command = [
+        "compare",
+        "simclr",
+        "supervised",
+        "--epochs",
+        "1",
+        "--batch-size",
+        "64",
+        "--seeds",
+        "2",
+        "--factors",
+        "--folder",
+        str(tmp_path),
+        "--json",
+    ]
     assert main(command) == 0
     found = json.loads(capsys.readouterr().out)
     assert {"chance", "pixels", "random encoder", "SimCLR", "Supervised"} == set(found["rows"])
-    assert all(len(row["linear"]) == 2 for row in found["rows"].values()) and len(found["factors"]["SimCLR"]["hue"]) == 2
+    assert (
+        all(len(row["linear"]) == 2 for row in found["rows"].values())
+        and len(found["factors"]["SimCLR"]["hue"]) == 2
+    )
     assert len(list(tmp_path.glob("*.safetensors"))) == 4
     assert main(command) == 0
     again = json.loads(capsys.readouterr().out)
     assert again["rows"] == found["rows"]  # from the checkpoints, to the same numbers
     table = compare.table(found)
-    assert [r["features"] for r in table[:3]] and set(r["features"] for r in table[:3]) == set(compare.BASELINES[:3])
-    assert all("few labels" in row for row in found["rows"].values()) and all(row["few labels"] != "–" for row in table)
+    assert [r["features"] for r in table[:3]] and set(r["features"] for r in table[:3]) == set(
+        compare.BASELINES[:3]
+    )
+    assert all("few labels" in row for row in found["rows"].values()) and all(
+        row["few labels"] != "–" for row in table
+    )
     file = tmp_path / "toybox.json"
     compare.keep(found, file)
     monkeypatch.setattr(compare, "STORED", file)
     shown = compare.wall({"Mine": 0.5})
-    assert list(shown)[-1] == "Mine, just now" and shown["SimCLR"] == pytest.approx(sum(found["rows"]["SimCLR"]["linear"]) / 2, abs=1e-4)
-    assert compare.wall_factors()["SimCLR"]["hue"] == pytest.approx(sum(found["factors"]["SimCLR"]["hue"]) / 2, abs=1e-4)
+    assert list(shown)[-1] == "Mine, just now" and shown["SimCLR"] == pytest.approx(
+        sum(found["rows"]["SimCLR"]["linear"]) / 2, abs=1e-4
+    )
+    assert compare.wall_factors()["SimCLR"]["hue"] == pytest.approx(
+        sum(found["factors"]["SimCLR"]["hue"]) / 2, abs=1e-4
+    )
 
 
 def test_tables_are_listed_and_wrong_names_are_answered(capsys, monkeypatch):
-    from sslcourse import tables
+    from sslcourse.results import tables
 
     assert main(["table"]) == 0
     printed = capsys.readouterr().out
-    assert all(f"sslcourse table {name}" in printed for name in tables.names()) and "single_image" in tables.names()
+    assert (
+        all(f"sslcourse table {name}" in printed for name in tables.names())
+        and "single_image" in tables.names()
+    )
     assert main(["table", "dino"]) == 2 and "single_image" in capsys.readouterr().err
-    assert main(["table", "single_image", "--set", "colour=red"]) == 2 and "the table 'single_image' has" in capsys.readouterr().err
+    assert (
+        main(["table", "single_image", "--set", "colour=red"]) == 2
+        and "the table 'single_image' has" in capsys.readouterr().err
+    )
 
     class Small:
         TITLE = "Two rows"
@@ -333,7 +436,10 @@ def test_tables_are_listed_and_wrong_names_are_answered(capsys, monkeypatch):
         @staticmethod
         def table(seeds=1, say=print, epochs=3, data="toybox", rate=0.5):
             say("working")
-            return [{"row": name, "seeds": seeds, "epochs": epochs, "data": data, "rate": rate} for name in ("a", "b")]
+            return [
+                {"row": name, "seeds": seeds, "epochs": epochs, "data": data, "rate": rate}
+                for name in ("a", "b")
+            ]
 
     monkeypatch.setattr(tables, "module", lambda name: Small)
     assert main(["table", "small", "--seeds", "2", "--set", "epochs=7", "--set", "rate=1", "--json"]) == 0

@@ -19,16 +19,26 @@ import pytest
 import torch
 from PIL import Image
 
-from sslcourse import checkpoints, evaluate, features
-from sslcourse.common import CourseError
-from sslcourse.data import clips, fetch, prepared
-from sslcourse.data.datasets import SPLITS, Samples, SealedLabels, few_labels, open_labels, training_in_progress
+from sslcourse import evaluate
+from sslcourse.data import clips, download
+from sslcourse.data.datasets import (
+    SPLITS,
+    Samples,
+    SealedLabels,
+    few_labels,
+    open_labels,
+    training_in_progress,
+)
 from sslcourse.methods.base import Method
-from sslcourse.train import Recipe, epochs
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import checkpoints, features
+from sslcourse.train.loop import epochs
+from sslcourse.train.recipe import Recipe
 
 av = pytest.importorskip("av", reason="videos are written and read by PyAV: pip install av")
 
-# ---------------------------------------------------------------------------------------------- sequences with masks
+# ---------------------------------------------------------------------------------------------- sequences
+# with masks
 
 PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
 
@@ -46,7 +56,17 @@ def moving(seed, frames, height, width):
     return pictures.astype(np.uint8), ids
 
 
-def davis_tree(root, names=("cow", "dog"), frames=5, height=24, width=44, suffix=".png", resolution="480p", binary=False, digits=5):
+def davis_tree(
+    root,
+    names=("cow", "dog"),
+    frames=5,
+    height=24,
+    width=44,
+    suffix=".png",
+    resolution="480p",
+    binary=False,
+    digits=5,
+):
     """A folder in the layout of DAVIS, from its description; returns {name: (frames, ids)}."""
     truth = {}
     for k, name in enumerate(names):
@@ -55,7 +75,9 @@ def davis_tree(root, names=("cow", "dog"), frames=5, height=24, width=44, suffix
             (root / kind / resolution / name).mkdir(parents=True)
         for t in range(frames):
             stem = f"{t:0{digits}d}"
-            Image.fromarray(pictures[t]).save(root / "JPEGImages" / resolution / name / f"{stem}{suffix}", quality=95)
+            Image.fromarray(pictures[t]).save(
+                root / "JPEGImages" / resolution / name / f"{stem}{suffix}", quality=95
+            )
             if binary:
                 mask = Image.fromarray(np.where(ids[t] > 0, 255, 0).astype(np.uint8))
                 mask = mask.convert("RGB") if t % 2 else mask
@@ -72,10 +94,17 @@ def test_sequences_are_what_was_written(tmp_path):
     assert len(films) == 2 and films.names == ("cow", "dog") and "cow, dog" in repr(films)
     for name, frames, masks in films:
         pictures, ids = truth[name]
-        assert torch.equal(frames, torch.from_numpy(pictures).permute(3, 0, 1, 2)) and frames.dtype == torch.uint8
+        assert (
+            torch.equal(frames, torch.from_numpy(pictures).permute(3, 0, 1, 2))
+            and frames.dtype == torch.uint8
+        )
         assert torch.equal(masks, torch.from_numpy(ids))
     assert films["dog"].name == films[1].name == films[1:][0].name == "dog" and len(films[:1]) == 1
-    assert films["dog"].frames.shape == clips.sequences(tmp_path / "DAVIS", ["dog"])[0].frames.shape == (3, 11, 24, 44)
+    assert (
+        films["dog"].frames.shape
+        == clips.sequences(tmp_path / "DAVIS", ["dog"])[0].frames.shape
+        == (3, 11, 24, 44)
+    )
     assert clips.sequences(tmp_path, limit=3)[0].masks.shape == (3, 24, 44)
 
 
@@ -91,8 +120,19 @@ def test_sequences_are_lazy(tmp_path):
 def test_sequences_resized(tmp_path):
     truth = davis_tree(tmp_path, height=48, width=88)
     small = clips.sequences(tmp_path, size=24)["cow"]
-    assert small.frames.shape == (3, 5, 24, 44) and set(small.masks.unique().tolist()) <= {0, 1, 2}  # ids are never mixed
-    means = torch.from_numpy(truth["cow"][0]).permute(3, 0, 1, 2).float().unflatten(3, (44, 2)).unflatten(2, (24, 2)).mean((3, 5))
+    assert small.frames.shape == (3, 5, 24, 44) and set(small.masks.unique().tolist()) <= {
+        0,
+        1,
+        2,
+    }  # ids are never mixed
+    means = (
+        torch.from_numpy(truth["cow"][0])
+        .permute(3, 0, 1, 2)
+        .float()
+        .unflatten(3, (44, 2))
+        .unflatten(2, (24, 2))
+        .mean((3, 5))
+    )
     assert (small.frames - means).abs().max() <= 1  # averages, and no single pixels
     share = (small.masks == 2).float().mean() / (torch.from_numpy(truth["cow"][1]) == 2).float().mean()
     assert share == pytest.approx(1, abs=0.05)
@@ -105,7 +145,9 @@ def test_masks_of_one_object(tmp_path):
     truth = davis_tree(tmp_path / "2016", binary=True, suffix=".jpg")
     film = clips.sequences(tmp_path / "2016")["cow"]
     assert torch.equal(film.masks, torch.from_numpy((truth["cow"][1] > 0).astype(np.uint8)))
-    assert (film.frames.float() - torch.from_numpy(truth["cow"][0]).permute(3, 0, 1, 2)).abs().mean() < 6  # JPEG
+    assert (
+        film.frames.float() - torch.from_numpy(truth["cow"][0]).permute(3, 0, 1, 2)
+    ).abs().mean() < 6  # JPEG
     davis_tree(tmp_path / "2017")
     (tmp_path / "2017" / "Annotations" / "480p" / "cow" / "00002.png").unlink()
     merged = clips.sequences(tmp_path / "2017", one_object=True)["cow"].masks
@@ -114,7 +156,10 @@ def test_masks_of_one_object(tmp_path):
 
 def test_official_lists(tmp_path):
     davis_tree(tmp_path, names=("bear", "cow", "dog"))
-    for folder, text in (("2017", "dog\ncow\n"), ("480p", "/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png\n" * 3)):
+    for folder, text in (
+        ("2017", "dog\ncow\n"),
+        ("480p", "/JPEGImages/480p/bear/00000.jpg /Annotations/480p/bear/00000.png\n" * 3),
+    ):
         (tmp_path / "ImageSets" / folder).mkdir(parents=True)
         (tmp_path / "ImageSets" / folder / "val.txt").write_text(text)
     assert clips.sequences(tmp_path, "val").names == ("dog", "cow")
@@ -189,37 +234,58 @@ def prepare(source, out, **options):
 
 def whole(folder, name):
     """All frames of a video of a prepared folder, (T, H, W, 3)."""
-    videos = prepared.read_index(folder)["videos"]
+    videos = clips.read_index(folder)["videos"]
     i = videos["name"].index(name)
-    array = np.load(prepared.shard_file(folder, videos["shard"][i]))
+    array = np.load(clips.shard_file(folder, videos["shard"][i]))
     return array[videos["start"][i] : videos["start"][i] + videos["count"][i]].transpose(0, 2, 3, 1)
 
 
 def content(folder):
     """All that matters of a prepared folder, whatever files it lies in."""
-    index = prepared.read_index(folder)
+    index = clips.read_index(folder)
     videos = index["videos"]
-    return ({name: whole(folder, name).tobytes() for name in videos["name"]}, list(videos["name"]), videos["class"], videos["split"],
-            videos["group"], index["classes"], [left[:2] for left in index["left_out"]])  # fmt: skip
+    return (
+        {name: whole(folder, name).tobytes() for name in videos["name"]},
+        list(videos["name"]),
+        videos["class"],
+        videos["split"],
+        videos["group"],
+        index["classes"],
+        [left[:2] for left in index["left_out"]],
+    )
 
 
 def test_prepared_frames_are_those_of_the_videos(album, store):
     root, truth = album
-    index = prepared.read_index(store)
-    assert index["videos"]["name"] == list(truth) and index["classes"] == ["jump", "run", "swim"] and index["left_out"] == []
+    index = clips.read_index(store)
+    assert (
+        index["videos"]["name"] == list(truth)
+        and index["classes"] == ["jump", "run", "swim"]
+        and index["left_out"] == []
+    )
     assert index["videos"]["class"] == [0] * 4 + [1] * 4 + [2] * 4 and len(index["shards"]) > 3
     for name, pictures in truth.items():
         assert np.array_equal(whole(store, name), pictures), name
-    assert {p.name for p in store.iterdir()} == {"index.json", *(f"frames-{i:04d}.npy" for i in range(len(index["shards"])))}
+    assert {p.name for p in store.iterdir()} == {
+        "index.json",
+        *(f"frames-{i:04d}.npy" for i in range(len(index["shards"]))),
+    }
     before = {p: p.stat().st_mtime_ns for p in store.iterdir()}
-    assert prepare(root, store) == index and {p: p.stat().st_mtime_ns for p in store.iterdir()} == before  # nothing to do
+    assert (
+        prepare(root, store) == index and {p: p.stat().st_mtime_ns for p in store.iterdir()} == before
+    )  # nothing to do
 
 
 def test_every_tick_shows_the_frame_on_screen(tmp_path):
     pictures = frames_of(1, 24)
     encode(tmp_path / "v" / "a.avi", pictures, fps=24)
-    for fps, expected in ((8, range(0, 24, 3)), (None, range(24)), (24, range(24)), (16, [0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 16, 18, 19, 21, 22]),
-                          (48, [i // 2 for i in range(48)])):  # fmt: skip
+    for fps, expected in (
+        (8, range(0, 24, 3)),
+        (None, range(24)),
+        (24, range(24)),
+        (16, [0, 1, 3, 4, 6, 7, 9, 10, 12, 13, 15, 16, 18, 19, 21, 22]),
+        (48, [i // 2 for i in range(48)]),
+    ):
         out = tmp_path / f"{fps}"
         prepare(tmp_path / "v", out, fps=fps)
         assert np.array_equal(whole(out, "a.avi"), pictures[list(expected)]), fps
@@ -232,7 +298,9 @@ def test_scaled_to_cover_and_cut_to_the_centre(tmp_path):
     encode(tmp_path / "v" / "tall.mkv", np.stack([picture.transpose(1, 0, 2)] * 2))
     prepare(tmp_path / "v", tmp_path / "out", size=24)
     wide, tall = (whole(tmp_path / "out", f"{name}.mkv")[0].astype(float) for name in ("wide", "tall"))
-    expected = picture.astype(float).reshape(24, 2, 48, 2, 3).mean((1, 3))[:, 12:36]  # averages of 2 x 2 pixels, the middle half
+    expected = (
+        picture.astype(float).reshape(24, 2, 48, 2, 3).mean((1, 3))[:, 12:36]
+    )  # averages of 2 x 2 pixels, the middle half
     assert np.abs(wide - expected)[1:-1, 1:-1].max() <= 3
     assert np.abs(tall - expected.transpose(1, 0, 2))[1:-1, 1:-1].max() <= 3
     prepare(tmp_path / "v", tmp_path / "large", size=96)  # enlarged
@@ -261,16 +329,26 @@ def test_frame_folders_and_splits_by_name(tmp_path):
     prepare(tmp_path / "v", tmp_path / "out")
     assert np.array_equal(whole(tmp_path / "out", "val/b/two"), pictures)
     data = clips.open(tmp_path / "out", frames=4)
-    assert [len(part) for part in data] == [4, 4, 4] and data.classes == ("a", "b") and data.validation.names[0] == "val/a/one"
+    assert (
+        [len(part) for part in data] == [4, 4, 4]
+        and data.classes == ("a", "b")
+        and data.validation.names[0] == "val/a/one"
+    )
     prepare(tmp_path / "v" / "train" / "a", tmp_path / "flat")  # a folder of films without classes
-    assert prepared.read_index(tmp_path / "flat")["videos"]["name"] == ["one", "two"]
+    assert clips.read_index(tmp_path / "flat")["videos"]["name"] == ["one", "two"]
 
 
 def test_a_list_of_files(album, tmp_path):
     root, truth = album
-    entries = [(root / name, name.split("/")[0], "test" if i % 4 == 3 else "train") for i, name in enumerate(truth)]
-    index = prepare(entries, tmp_path / "out", classes=("swim", "run", "jump"))  # the same file names in three folders
-    assert index["videos"]["class"] == [2] * 4 + [1] * 4 + [0] * 4 and index["videos"]["name"][0] == str(root / "jump/8.avi")
+    entries = [
+        (root / name, name.split("/")[0], "test" if i % 4 == 3 else "train") for i, name in enumerate(truth)
+    ]
+    index = prepare(
+        entries, tmp_path / "out", classes=("swim", "run", "jump")
+    )  # the same file names in three folders
+    assert index["videos"]["class"] == [2] * 4 + [1] * 4 + [0] * 4 and index["videos"]["name"][0] == str(
+        root / "jump/8.avi"
+    )
     data = clips.open(tmp_path / "out", frames=4)
     assert data.test.names == [str(root / f"{c}/11.avi") for c in ("jump", "run", "swim")]
     assert len(data.train) + len(data.validation) == 9 and len(data.validation) >= 1
@@ -281,14 +359,17 @@ def test_a_list_of_files(album, tmp_path):
     assert np.array_equal(whole(tmp_path / "zipped", "deep/8.avi"), truth["run/8.avi"])
 
 
-@pytest.mark.parametrize("entries, match", [
-    ([], "no video in this list"),
-    ([("a.avi", "x", "dev")], "split 'dev' of a.avi is none of"),
-    ([("a.avi", "x", "train"), ("b.avi", "x", "")], "some videos have a split and others have none"),
-    ([("a.avi", "x"), ("b.avi", "")], "b.avi belongs to no class"),
-    ([("a.avi", "x"), ("a.avi", "x")], "two videos are called 'a.avi'"),
-    ([("a.avi", "x")], "none of the 1 videos can be used; the first: a.avi: unreadable"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "entries, match",
+    [
+        ([], "no video in this list"),
+        ([("a.avi", "x", "dev")], "split 'dev' of a.avi is none of"),
+        ([("a.avi", "x", "train"), ("b.avi", "x", "")], "some videos have a split and others have none"),
+        ([("a.avi", "x"), ("b.avi", "")], "b.avi belongs to no class"),
+        ([("a.avi", "x"), ("a.avi", "x")], "two videos are called 'a.avi'"),
+        ([("a.avi", "x")], "none of the 1 videos can be used; the first: a.avi: unreadable"),
+    ],
+)
 def test_lists_that_cannot_be(tmp_path, monkeypatch, entries, match):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(CourseError, match=match):
@@ -304,7 +385,11 @@ def test_folders_that_cannot_be(album, tmp_path):
     shutil.copy(album[0] / "jump/8.avi", tmp_path / "mixed" / "stray.avi")
     with pytest.raises(CourseError, match="stray.avi in .* belongs to no class"):
         prepare(tmp_path / "mixed", tmp_path / "out")
-    for options, match in ((dict(size=2), "size=2"), (dict(fps=0), "fps=0"), (dict(classes=("jump", "run")), "swim is none of the 2 classes")):
+    for options, match in (
+        (dict(size=2), "size=2"),
+        (dict(fps=0), "fps=0"),
+        (dict(classes=("jump", "run")), "swim is none of the 2 classes"),
+    ):
         with pytest.raises(CourseError, match=match):
             prepare(album[0], tmp_path / "out", **options)
 
@@ -323,7 +408,10 @@ def test_unreadable_videos_are_named_and_left_out(album, tmp_path, capsys):
     shutil.copytree(root, tmp_path / "v")
     film = root / "swim/11.avi"
     (tmp_path / "v/run/9.avi").write_bytes(b"no video at all")
-    for broken in (tmp_path / "v/run/99.avi", tmp_path / "v/swim/99.avi"):  # the last one too, and with more frames than one block
+    for broken in (
+        tmp_path / "v/run/99.avi",
+        tmp_path / "v/swim/99.avi",
+    ):  # the last one too, and with more frames than one block
         encode(broken, frames_of(5, 120))
         broken.write_bytes(broken.read_bytes()[: broken.stat().st_size // 2])
     with av.open(str(tmp_path / "v/run/7.mkv"), "w") as sound:  # no picture
@@ -333,31 +421,41 @@ def test_unreadable_videos_are_named_and_left_out(album, tmp_path, capsys):
         sound.mux(stream.encode(noise))
     index = prepare(tmp_path / "v", tmp_path / "out", quiet=False)
     error = capsys.readouterr().err
-    assert "run/9.avi is left out: unreadable" in error and "run/7.mkv is left out: it has no picture" in error
+    assert (
+        "run/9.avi is left out: unreadable" in error and "run/7.mkv is left out: it has no picture" in error
+    )
     assert "run/99.avi is left out: it ends after" in error and "of 120 frames" in error
     assert "11 videos are prepared, 4 left out" in error and "of 15 videos" in error
     assert [name for name, *_ in index["left_out"]] == ["run/7.mkv", "run/9.avi", "run/99.avi", "swim/99.avi"]
-    assert not prepared.damaged(tmp_path / "out", index, thorough=True)
+    assert not clips.damaged(tmp_path / "out", index, thorough=True)
     for name in index["videos"]["name"]:
-        assert np.array_equal(whole(tmp_path / "out", name), truth[name])  # nothing of a broken one is left between the others
+        assert np.array_equal(
+            whole(tmp_path / "out", name), truth[name]
+        )  # nothing of a broken one is left between the others
     assert prepare(tmp_path / "v", tmp_path / "out") == index  # they are not tried again
     shutil.copy(film, tmp_path / "v/run/9.avi")  # until they change
     assert np.array_equal(whole(tmp_path / "out", "swim/11.avi"), truth["swim/11.avi"])
-    assert [name for name, *_ in prepare(tmp_path / "v", tmp_path / "out")["left_out"]] == ["run/7.mkv", "run/99.avi", "swim/99.avi"]
+    assert [name for name, *_ in prepare(tmp_path / "v", tmp_path / "out")["left_out"]] == [
+        "run/7.mkv",
+        "run/99.avi",
+        "swim/99.avi",
+    ]
     assert np.array_equal(whole(tmp_path / "out", "run/9.avi"), truth["swim/11.avi"])
 
 
 def decode_count(monkeypatch):
     """Names of the videos that are decoded from now on."""
-    names, honest = [], prepared.decoded
-    monkeypatch.setattr(prepared, "decoded", lambda video, *rest: names.append(video.name) or honest(video, *rest))
+    names, honest = [], clips.decoded
+    monkeypatch.setattr(
+        clips.prepared, "decoded", lambda video, *rest: names.append(video.name) or honest(video, *rest)
+    )
     return names
 
 
 @pytest.mark.parametrize("stop", [1, 4, 7, 11])
 def test_broken_off_and_gone_on_with(album, store, tmp_path, monkeypatch, stop):
     names = decode_count(monkeypatch)
-    honest = prepared.decoded
+    honest = clips.decoded
 
     def until(video, *rest):
         blocks = honest(video, *rest)
@@ -366,12 +464,12 @@ def test_broken_off_and_gone_on_with(album, store, tmp_path, monkeypatch, stop):
             raise KeyboardInterrupt  # with a part of the video on disk
         yield from blocks
 
-    monkeypatch.setattr(prepared, "decoded", until)
+    monkeypatch.setattr(clips.prepared, "decoded", until)
     with pytest.raises(KeyboardInterrupt):
         prepare(album[0], tmp_path / "out", shard=60_000)
     with pytest.raises(CourseError, match="is not finished: prepare it again to go on"):
         clips.open(tmp_path / "out")
-    monkeypatch.setattr(prepared, "decoded", honest)
+    monkeypatch.setattr(clips.prepared, "decoded", honest)
     with (tmp_path / "out/prepare.jsonl").open("a") as journal:
         journal.write('{"name": "half a li')  # what a kill may leave
     prepare(album[0], tmp_path / "out", shard=60_000)
@@ -388,7 +486,7 @@ def test_settings_are_not_mixed(album, store, tmp_path):
 @pytest.mark.parametrize("damage", ["flip", "cut", "remove", "header"])
 def test_a_damaged_file_is_named_and_made_again(album, store, tmp_path, monkeypatch, capsys, damage):
     shutil.copytree(store, tmp_path / "out")
-    before, file = content(store), prepared.shard_file(tmp_path / "out", 1)
+    before, file = content(store), clips.shard_file(tmp_path / "out", 1)
     data = bytearray(file.read_bytes())
     if damage == "flip":
         data[5000] ^= 1
@@ -398,13 +496,19 @@ def test_a_damaged_file_is_named_and_made_again(album, store, tmp_path, monkeypa
     if damage != "flip":  # a changed bit is found by those who read everything
         with pytest.raises(CourseError, match=r"is damaged \(frames-0001.npy: it.*clips.prepare\("):
             clips.open(tmp_path / "out")
-    assert list(prepared.damaged(tmp_path / "out", prepared.read_index(store), thorough=True)) == ["frames-0001.npy"]
+    assert list(clips.damaged(tmp_path / "out", clips.read_index(store), thorough=True)) == [
+        "frames-0001.npy"
+    ]
     names = decode_count(monkeypatch)
     prepare(album[0], tmp_path / "out", quiet=False, shard=60_000)
-    lost = [n for n, k in zip(album[1], prepared.read_index(store)["videos"]["shard"]) if k == 1]
-    assert names == lost and f"frames-0001.npy is damaged (it{'s' if damage in ('flip', 'header') else ''} " in capsys.readouterr().err
+    lost = [n for n, k in zip(album[1], clips.read_index(store)["videos"]["shard"]) if k == 1]
+    assert (
+        names == lost
+        and f"frames-0001.npy is damaged (it{'s' if damage in ('flip', 'header') else ''} "
+        in capsys.readouterr().err
+    )
     assert content(tmp_path / "out") == before  # in the same order too
-    assert not prepared.damaged(tmp_path / "out", prepared.read_index(tmp_path / "out"), thorough=True)
+    assert not clips.damaged(tmp_path / "out", clips.read_index(tmp_path / "out"), thorough=True)
 
 
 def test_a_damaged_index_is_written_again(album, store, tmp_path, monkeypatch):
@@ -424,12 +528,14 @@ def test_only_what_is_new_is_decoded(album, store, tmp_path, monkeypatch):
     new = encode(tmp_path / "v/jump/12.avi", frames_of(9, 11))
     names = decode_count(monkeypatch)
     index = prepare(tmp_path / "v", tmp_path / "out")
-    assert names == ["jump/12.avi"] and index["videos"]["name"][:4] == [f"jump/{i}.avi" for i in (9, 10, 11, 12)]
+    assert names == ["jump/12.avi"] and index["videos"]["name"][:4] == [
+        f"jump/{i}.avi" for i in (9, 10, 11, 12)
+    ]
     assert np.array_equal(whole(tmp_path / "out", "jump/12.avi"), frames_of(9, 11)) and new.is_file()
 
 
 def test_full_disk(album, tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(download.files.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
     with pytest.raises(CourseError, match="make room"):
         prepare(album[0], tmp_path / "out")
 
@@ -444,14 +550,32 @@ def data(store):
 
 def position(film, window):
     """Where the first frame of a window (3, T, H, W) stands in its film (T, H, W, 3)."""
-    return [i for i, frame in enumerate(film) if torch.equal(torch.from_numpy(frame).permute(2, 0, 1), window[:, 0])][0]
+    return [
+        i
+        for i, frame in enumerate(film)
+        if torch.equal(torch.from_numpy(frame).permute(2, 0, 1), window[:, 0])
+    ][0]
 
 
 def test_three_splits(data, album):
-    assert [len(part) for part in data] == [6, 3, 3] and data.name == "album" and data.classes == ("jump", "run", "swim")
-    assert [part.split for part in data] == list(SPLITS) and sorted(sum((part.names for part in data), [])) == sorted(album[1])
-    assert data.train.label.bincount().tolist() == [2, 2, 2] and data.validation.label.bincount().tolist() == [1, 1, 1]
-    assert data.train.kind == "video" and data.train.labelled and repr(data.train) == "<album (train): 6 clips of 3x6x24x32 on disk, 3 classes>"
+    assert (
+        [len(part) for part in data] == [6, 3, 3]
+        and data.name == "album"
+        and data.classes == ("jump", "run", "swim")
+    )
+    assert [part.split for part in data] == list(SPLITS) and sorted(
+        sum((part.names for part in data), [])
+    ) == sorted(album[1])
+    assert data.train.label.bincount().tolist() == [
+        2,
+        2,
+        2,
+    ] and data.validation.label.bincount().tolist() == [1, 1, 1]
+    assert (
+        data.train.kind == "video"
+        and data.train.labelled
+        and repr(data.train) == "<album (train): 6 clips of 3x6x24x32 on disk, 3 classes>"
+    )
     assert isinstance(data.train, Samples) and data.train.device == "cpu" and data.train.factors == {}
 
 
@@ -463,8 +587,13 @@ def test_the_middle_window_is_shown_unless_one_trains(data, album):
     expected = torch.stack(expected)
     assert torch.equal(data.train.video, expected) and torch.equal(data.train.pictures, expected[:, :, 3])
     batches = list(data.train.batches(4))
-    assert [len(b["index"]) for b in batches] == [4, 2] and torch.equal(torch.cat([b["video"] for b in batches]), expected)
-    assert torch.equal(torch.cat([b["index"] for b in batches]), torch.arange(6)) and batches[0]["video"].dtype == torch.uint8
+    assert [len(b["index"]) for b in batches] == [4, 2] and torch.equal(
+        torch.cat([b["video"] for b in batches]), expected
+    )
+    assert (
+        torch.equal(torch.cat([b["index"] for b in batches]), torch.arange(6))
+        and batches[0]["video"].dtype == torch.uint8
+    )
     assert torch.equal(torch.cat([b["label"] for b in batches]), data.train.label)
     one = data.train.batch(torch.tensor([4, 1]))
     assert list(one) == ["video", "index", "label"] and torch.equal(one["video"], expected[[4, 1]])
@@ -484,7 +613,10 @@ def test_windows_with_steps_and_short_videos(store, album):
     long = clips.open(store, frames=40, validation=0.25, test=0.25).train
     i = long.names.index(next(n for n in long.names))
     film = torch.from_numpy(album[1][long.names[i]]).permute(3, 0, 1, 2)
-    assert torch.equal(long.video[i, :, : film.shape[1]], film) and (long.video[i, :, film.shape[1] :] == film[:, -1:]).all()
+    assert (
+        torch.equal(long.video[i, :, : film.shape[1]], film)
+        and (long.video[i, :, film.shape[1] :] == film[:, -1:]).all()
+    )
 
 
 def test_random_windows(data, album):
@@ -496,23 +628,34 @@ def test_random_windows(data, album):
             for i, window in zip(b["index"], b["video"]):
                 film = album[1][data.train.names[i]]
                 start = position(film, window)
-                assert torch.equal(window, torch.from_numpy(film[start : start + 6]).permute(3, 0, 1, 2))  # of one video, never across two
+                assert torch.equal(
+                    window, torch.from_numpy(film[start : start + 6]).permute(3, 0, 1, 2)
+                )  # of one video, never across two
                 seen[data.train.names[i]].add(start)
     one, other = (torch.Generator().manual_seed(7) for _ in range(2))
-    order, place = torch.randperm(6, generator=one), torch.rand(6, generator=one, dtype=torch.float64)  # drawn in the order of the batches
+    order, place = (
+        torch.randperm(6, generator=one),
+        torch.rand(6, generator=one, dtype=torch.float64),
+    )  # drawn in the order of the batches
     windows = torch.cat([b["video"] for b in data.train.batches(2, other)])
     for i, p, window in zip(order, place, windows):
         film = album[1][data.train.names[i]]
         assert position(film, window) == int(p * (len(film) - 5))
     for name, starts in seen.items():
-        assert min(starts) == 0 and max(starts) == len(album[1][name]) - 6 and len(starts) > 0.8 * (len(album[1][name]) - 5)  # all of it
+        assert (
+            min(starts) == 0
+            and max(starts) == len(album[1][name]) - 6
+            and len(starts) > 0.8 * (len(album[1][name]) - 5)
+        )  # all of it
 
 
 @pytest.mark.parametrize("workers", [0, 1, 3])
 def test_readers_change_nothing(store, data, workers):
     other = clips.open(store, frames=6, workers=workers, validation=0.25, test=0.25).train
     for generator in (lambda: None, lambda: torch.Generator().manual_seed(5)):
-        for expected, found in zip(data.train.batches(2, generator()), other.batches(2, generator()), strict=True):
+        for expected, found in zip(
+            data.train.batches(2, generator()), other.batches(2, generator()), strict=True
+        ):
             assert list(found) == list(expected) and all(torch.equal(found[k], expected[k]) for k in expected)
 
 
@@ -532,8 +675,12 @@ def test_what_was_seen_is_not_read_again(store, workers, monkeypatch):
     """A training that goes on in mid-epoch: the rest of the same batches, and nothing else is read."""
     part = clips.open(store, frames=6, workers=workers, validation=0.25, test=0.25).train
     whole = list(part.batches(1, torch.Generator().manual_seed(1)))
-    reads, honest = [], clips._Store.read
-    monkeypatch.setattr(clips._Store, "read", lambda self, rows, *rest: reads.append(rows.tolist()) or honest(self, rows, *rest))
+    reads, honest = [], clips.reader._Store.read
+    monkeypatch.setattr(
+        clips.reader._Store,
+        "read",
+        lambda self, rows, *rest: reads.append(rows.tolist()) or honest(self, rows, *rest),
+    )
     rest = list(part.batches(1, torch.Generator().manual_seed(1), first=3))
     assert len(rest) == 3 and all(torch.equal(a[k], b[k]) for a, b in zip(rest, whole[3:]) for k in b)
     assert sorted(reads) == sorted([int(part._rows[int(b["index"])])] for b in whole[3:])
@@ -556,18 +703,32 @@ def test_an_epoch_that_is_left_stops_its_readers(store):
 def test_test_labels_are_sealed(data):
     with pytest.raises(SealedLabels):
         data.test.label  # noqa: B018
-    assert all((b["label"] == -1).all() for b in data.test.batches(2)) and (data.test.batch(torch.arange(3))["label"] == -1).all()
+    assert (
+        all((b["label"] == -1).all() for b in data.test.batches(2))
+        and (data.test.batch(torch.arange(3))["label"] == -1).all()
+    )
     label, _ = open_labels(data.test.take(slice(0, 2)), "a test")
     assert len(label) == 2 and data.test.openings == ["a test"]  # a part of a test set is still that test set
     with training_in_progress(), pytest.raises(SealedLabels, match="while a training is under way"):
         open_labels(data.test, "somebody")
     hidden = data.train.unlabelled()
-    assert not hidden.labelled and (hidden.label == -1).all() and (next(hidden.batches(3))["label"] == -1).all() and data.train.labelled
+    assert (
+        not hidden.labelled
+        and (hidden.label == -1).all()
+        and (next(hidden.batches(3))["label"] == -1).all()
+        and data.train.labelled
+    )
     assert torch.equal(hidden.video, data.train.video)
 
 
 def test_take(data):
-    for index in (slice(1, 4), [1, 2, 3], torch.tensor([1, 2, 3]), torch.tensor([False, True, True, True, False, False]), np.array([1, 2, 3])):
+    for index in (
+        slice(1, 4),
+        [1, 2, 3],
+        torch.tensor([1, 2, 3]),
+        torch.tensor([False, True, True, True, False, False]),
+        np.array([1, 2, 3]),
+    ):
         part = data.train.take(index)
         assert part.names == data.train.names[1:4] and torch.equal(part.label, data.train.label[1:4])
         assert torch.equal(part.video, data.train.video[1:4])
@@ -580,14 +741,18 @@ def test_spread_over_a_clip(data, album):
     assert len(spread) == 9 and torch.equal(spread.label, data.validation.label.repeat_interleave(3))
     for i, name in enumerate(data.validation.names):
         film = album[1][name]
-        assert [position(film, w) for w in spread.video[3 * i : 3 * i + 3]] == [0, round((len(film) - 6) / 2), len(film) - 6]
+        assert [position(film, w) for w in spread.video[3 * i : 3 * i + 3]] == [
+            0,
+            round((len(film) - 6) / 2),
+            len(film) - 6,
+        ]
     assert torch.equal(data.validation.spread(1).video, data.validation.video)
     with pytest.raises(CourseError, match="windows=0"):
         data.train.spread(0)
 
 
 def test_too_much_for_memory_is_not_read(data, monkeypatch):
-    monkeypatch.setattr(clips, "IN_MEMORY", 10_000)
+    monkeypatch.setattr(clips.reader, "IN_MEMORY", 10_000)
     with pytest.raises(CourseError, match=r"6 clips are 0\.0 GB in memory; look at a few"):
         data.train.video  # noqa: B018
     assert next(data.train.batches(6))["video"].shape == (6, 3, 6, 24, 32)
@@ -602,14 +767,16 @@ def test_frames_stay_on_disk(tmp_path):
     pictures = np.zeros((1, 3, 256, 256), np.uint8)
     (tmp_path / "v").mkdir()
     Image.fromarray(pictures[0].transpose(1, 2, 0)).save(tmp_path / "v" / "0.png")
-    index = clips.prepare([clips.Video(tmp_path / "v", name=f"{i}") for i in range(30)], tmp_path / "out", size=256, quiet=True)
-    file = prepared.shard_file(tmp_path / "out", 0)
+    index = clips.prepare(
+        [clips.Video(tmp_path / "v", name=f"{i}") for i in range(30)], tmp_path / "out", size=256, quiet=True
+    )
+    file = clips.shard_file(tmp_path / "out", 0)
     with file.open("r+b") as stream:  # 1,530 frames, most of them a hole in the file
-        stream.write(prepared._header(1530, (256, 256)))
-        stream.truncate(prepared.HEADER + 1530 * pictures.nbytes)
+        stream.write(clips.prepared._header(1530, (256, 256)))
+        stream.truncate(clips.HEADER + 1530 * pictures.nbytes)
     index["shards"]["0"]["frames"] = 1530
     index["videos"] |= {"start": [51 * i for i in range(30)], "count": [51] * 30}
-    (tmp_path / "out/index.json").write_text(json.dumps(index | {"checksum": prepared._digest(index)}))
+    (tmp_path / "out/index.json").write_text(json.dumps(index | {"checksum": clips.prepared._digest(index)}))
     own = lambda: int(re.search(r"RssAnon:\s+(\d+)", status.read_text()).group(1)) / 1024  # MB
     part = clips.open(tmp_path / "out", frames=51, workers=2).train
     before, most = own(), 0
@@ -619,15 +786,24 @@ def test_frames_stay_on_disk(tmp_path):
     assert len(part) * 51 * pictures.nbytes > 2e8 and most < 100
 
 
-@pytest.mark.parametrize("options, match", [
-    (dict(frames=0), "frames=0; pass a whole number from 1"), (dict(step=0), "step=0"), (dict(workers=-1), "workers=-1"),
-    (dict(fold=2), "fold=2; album has no folds"), (dict(validation=0), "validation=0 and test"), (dict(validation=0.5, test=0.5), "below 1"),
-    (dict(validation=0.001, test=0.998), "has no video left for train"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "options, match",
+    [
+        (dict(frames=0), "frames=0; pass a whole number from 1"),
+        (dict(step=0), "step=0"),
+        (dict(workers=-1), "workers=-1"),
+        (dict(fold=2), "fold=2; album has no folds"),
+        (dict(validation=0), "validation=0 and test"),
+        (dict(validation=0.5, test=0.5), "below 1"),
+        (dict(validation=0.001, test=0.998), "has no video left for train"),
+    ],
+)
 def test_open_names_what_is_wrong(store, tmp_path, options, match):
     with pytest.raises(CourseError, match=match):
         clips.open(store, **options)
-    with pytest.raises(CourseError, match=r'holds no prepared clips; type: clips.prepare\("FOLDER OF VIDEOS"'):
+    with pytest.raises(
+        CourseError, match=r'holds no prepared clips; type: clips.prepare\("FOLDER OF VIDEOS"'
+    ):
         clips.open(tmp_path)
     assert clips.is_prepared(store) and not clips.is_prepared(tmp_path)
 
@@ -636,26 +812,46 @@ def test_folds_and_groups(album, tmp_path):
     """Official folds are kept, and no group stands both in train and in validation."""
     part = lambda i: {"1": "test" if i < 3 else "train", "2": "train" if i < 9 else "" if i == 9 else "test"}
     file = album[0] / "run/8.avi"
-    videos = [clips.Video(file, label, part(i), group=f"g{i // 3}", name=f"{label}{i}") for label in ("a", "b") for i in range(12)]
+    videos = [
+        clips.Video(file, label, part(i), group=f"g{i // 3}", name=f"{label}{i}")
+        for label in ("a", "b")
+        for i in range(12)
+    ]
     prepare(videos, tmp_path / "out")
     for fold, tests, left in ((1, {0, 1, 2}, 0), ("2", {10, 11}, 1)):
         data = clips.open(tmp_path / "out", fold=fold, validation=0.3, frames=4)
         number = lambda part: {(name[0], int(name[1:])) for name in part.names}
-        assert number(data.test) == {(label, i) for label in "ab" for i in tests} and sum(map(len, data)) == 24 - 2 * left
+        assert (
+            number(data.test) == {(label, i) for label in "ab" for i in tests}
+            and sum(map(len, data)) == 24 - 2 * left
+        )
         groups = [{(label, i // 3) for label, i in number(part)} for part in (data.train, data.validation)]
-        assert not groups[0] & groups[1] and len(data.validation) == 6 and data.validation.label.bincount().tolist() == [3, 3]
-    assert clips.open(tmp_path / "out", frames=4).test.names == clips.open(tmp_path / "out", fold=1, frames=4).test.names
-    other = {tuple(clips.open(tmp_path / "out", frames=4, validation=0.3, seed=s).validation.names) for s in range(6)}
+        assert (
+            not groups[0] & groups[1]
+            and len(data.validation) == 6
+            and data.validation.label.bincount().tolist() == [3, 3]
+        )
+    assert (
+        clips.open(tmp_path / "out", frames=4).test.names
+        == clips.open(tmp_path / "out", fold=1, frames=4).test.names
+    )
+    other = {
+        tuple(clips.open(tmp_path / "out", frames=4, validation=0.3, seed=s).validation.names)
+        for s in range(6)
+    }
     assert len(other) > 1
     with pytest.raises(CourseError, match="fold=3; out has the folds 1, 2"):
         clips.open(tmp_path / "out", fold=3)
 
 
-# ---------------------------------------------------------------------------------------------- training on clips
+# ---------------------------------------------------------------------------------------------- training on
+# clips
 
 
 class Mean(Method):
-    """Predicts the last frame's mean from the others', with a little noise: everything random that a training has."""
+    """Predicts the last frame's mean from the others', with a little noise: everything random that a training
+    has.
+    """
 
     def __init__(self):
         super().__init__()
@@ -663,7 +859,9 @@ class Mean(Method):
 
     def loss(self, batch):
         means = batch["video"].float().mean((1, 3, 4)) / 255  # (B, T)
-        loss = (self.f(means[:, :-1] + 0.01 * torch.randn(len(means), 5))[:, 0] - means[:, -1]).square().mean()
+        loss = (
+            (self.f(means[:, :-1] + 0.01 * torch.randn(len(means), 5))[:, 0] - means[:, -1]).square().mean()
+        )
         return loss, {"index": batch["index"].double().mean()}
 
     def encode(self, batch):
@@ -681,7 +879,14 @@ def history_of(rows):
 def trained(store, workers, **kwargs):
     torch.manual_seed(0)
     method = Mean()
-    rows = list(epochs(method, clips.open(store, frames=6, workers=workers, validation=0.25, test=0.25).train, RECIPE, **kwargs))
+    rows = list(
+        epochs(
+            method,
+            clips.open(store, frames=6, workers=workers, validation=0.25, test=0.25).train,
+            RECIPE,
+            **kwargs,
+        )
+    )
     return history_of(rows), [p.detach().clone() for p in method.parameters()]
 
 
@@ -697,11 +902,15 @@ def test_training_is_the_same_with_any_number_of_readers(store):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_interrupted_in_mid_epoch_and_resumed(store, tmp_path, workers, monkeypatch, request):
-    """Ctrl-C keeps the steps of the epoch in progress; the batches that were seen are passed over without being read."""
+    """Ctrl-C keeps the steps of the epoch in progress; the batches that were seen are passed over without
+    being read.
+    """
     monkeypatch.delenv("CI", raising=False)
-    interrupts = signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background ignores them, and so would its tests
+    interrupts = signal.signal(
+        signal.SIGINT, signal.default_int_handler
+    )  # a job in the background ignores them, and so would its tests
     request.addfinalizer(lambda: signal.signal(signal.SIGINT, interrupts))
-    expected, honest, reads = trained(store, 0), clips._Store.read, []
+    expected, honest, reads = trained(store, 0), clips.reader._Store.read, []
     steps = []
 
     def step(self, batch, optimizers):
@@ -713,7 +922,9 @@ def test_interrupted_in_mid_epoch_and_resumed(store, tmp_path, workers, monkeypa
     monkeypatch.setattr(Mean, "step", step)
     rows = trained(store, workers, checkpoint=tmp_path / "c.safetensors")[0]
     assert rows[-1]["interrupted"] == 1 and len(rows) == 2 and len(steps) == 9
-    monkeypatch.setattr(clips._Store, "read", lambda self, rows, *rest: reads.append(1) or honest(self, rows, *rest))
+    monkeypatch.setattr(
+        clips.reader._Store, "read", lambda self, rows, *rest: reads.append(1) or honest(self, rows, *rest)
+    )
     assert same(trained(store, workers, checkpoint=tmp_path / "c.safetensors"), expected)
     assert len(steps) == 18 and len(reads) == 9
 
@@ -742,22 +953,29 @@ test_clips.trained({store!r}, 3, checkpoint={checkpoint!r})
 
 @pytest.mark.slow
 def test_killed_in_mid_epoch_and_resumed(store, tmp_path):
-    code = KILLED.format(tests=str(pathlib.Path(__file__).parent), store=str(store), checkpoint=str(tmp_path / "c.safetensors"))
+    code = KILLED.format(
+        tests=str(pathlib.Path(__file__).parent), store=str(store), checkpoint=str(tmp_path / "c.safetensors")
+    )
     environment = {**os.environ, "OMP_NUM_THREADS": "1"}
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment) as child:
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment
+    ) as child:
         while child.stdout.readline().strip() != "9":  # in the second of three epochs
             assert child.poll() is None
         child.send_signal(signal.SIGKILL)
     assert child.returncode == -signal.SIGKILL
     assert len(checkpoints.read(tmp_path / "c.safetensors").history) == 1
     assert same(trained(store, 2, checkpoint=tmp_path / "c.safetensors"), trained(store, 0))
-    assert not prepared.damaged(store, prepared.read_index(store), thorough=True)
+    assert not clips.damaged(store, clips.read_index(store), thorough=True)
 
 
 def test_evaluation_reads_clips(data):
     method = Mean()
     x = features.extract(method, data.train)
-    assert torch.equal(x, data.train.video.float().mean((3, 4)).flatten(1)) and len(features.extract(method, data.test, batch_size=2)) == 3
+    assert (
+        torch.equal(x, data.train.video.float().mean((3, 4)).flatten(1))
+        and len(features.extract(method, data.test, batch_size=2)) == 3
+    )
     assert set(evaluate.probe(method, data)) == {"kNN", "linear"}
     assert features.pixels(data.train).shape == (6, 3 * 6 * 64)
     rows = evaluate.report({"mean": method}, data)

@@ -1,4 +1,6 @@
-"""RotNet and DeepCluster: turns that only move pixels, pseudo-labels in their place, weights that balance, heads that begin anew."""
+"""RotNet and DeepCluster: turns that only move pixels, pseudo-labels in their place, weights that balance,
+heads that begin anew.
+"""
 
 import copy
 
@@ -6,11 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslcourse import augment, clustering, encoders
-from sslcourse.claims import clusters as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.methods import deepcluster, rotnet
-from sslcourse.train import Recipe, fit, optimizers_of
+from sslcourse.results.claims import clusters as claims
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import clustering
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe, optimizers_of
+from sslcourse.transforms import augment
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
 
@@ -28,7 +33,9 @@ def test_turns_only_move_pixels():
     turned, label = rotnet.rotations(x)
     assert turned.shape == (12, 3, 6, 6) and label.tolist() == [0] * 3 + [1] * 3 + [2] * 3 + [3] * 3
     for k, part in enumerate(turned.chunk(4)):
-        assert torch.equal(torch.rot90(part, -k, (2, 3)), x)  # turned back it is what it was, to the last digit
+        assert torch.equal(
+            torch.rot90(part, -k, (2, 3)), x
+        )  # turned back it is what it was, to the last digit
         assert torch.equal(part.flatten(2).sort(2).values, x.flatten(2).sort(2).values)
     half, which = rotnet.rotations(x, (0, 2))
     assert torch.equal(half[3:], x.flip(2, 3)) and which.tolist() == [0] * 3 + [1] * 3
@@ -44,7 +51,9 @@ def test_the_loss_is_the_papers_sum():
         for y in range(4):  # eq. 3: over all pictures and all turns
             p = method.g(method.f(image.rot90(y, (1, 2))[None])).softmax(1)[0]
             slow, right = slow - p[y].log() / 20, right + int(p.argmax() == y)
-    assert float(loss) == pytest.approx(float(slow), rel=1e-5) and float(found["turn found"]) == pytest.approx(right / 20)
+    assert float(loss) == pytest.approx(float(slow), rel=1e-5) and float(
+        found["turn found"]
+    ) == pytest.approx(right / 20)
 
 
 def test_the_view_comes_before_the_turn():
@@ -56,7 +65,9 @@ def test_the_view_comes_before_the_turn():
         return augment.identity(image)
 
     method = rotnet.RotNet(encoders.small_cnn(8), view=view)
-    assert method.views({"image": torch.rand(4, 3, 32, 32)})["turned"].shape[0] == 16 and seen == [(4, 3, 32, 32)]
+    assert method.views({"image": torch.rand(4, 3, 32, 32)})["turned"].shape[0] == 16 and seen == [
+        (4, 3, 32, 32)
+    ]
 
 
 @pytest.mark.parametrize("turns", [(0,), (0, 0), (0, 4), (1, -1)])
@@ -79,7 +90,11 @@ def test_edges_forget_colour_and_light():
     torch.testing.assert_close(deepcluster.sobel(x), deepcluster.sobel(x + 0.2))
     ramp = (torch.arange(8.0) / 16).expand(1, 3, 8, 8)
     inside = deepcluster.sobel(ramp)[0, :, 2:-2, 2:-2]
-    assert torch.allclose(inside[0], inside[0, 0, 0]) and inside[0, 0, 0] != 0.5 and torch.allclose(inside[1], torch.tensor(0.5))
+    assert (
+        torch.allclose(inside[0], inside[0, 0, 0])
+        and inside[0, 0, 0] != 0.5
+        and torch.allclose(inside[1], torch.tensor(0.5))
+    )
     turned = deepcluster.sobel(ramp.transpose(2, 3))[0, :, 2:-2, 2:-2]
     torch.testing.assert_close(turned[1].abs(), inside[0].T.abs())
     torch.testing.assert_close(inside[2], 0.5 + (inside[:2] - 0.5).square().sum(0).sqrt())
@@ -90,7 +105,8 @@ def test_weights_make_all_clusters_count_alike():
     weight = deepcluster.balance(assigned, 5)
     each = [float(weight[assigned][assigned == c].sum()) for c in (0, 1, 3)]
     assert each == pytest.approx([10 / 3] * 3) and weight[2] == weight[4] == 0
-    # In expectation the weighted loss of a picture drawn at random is the loss of one that is drawn cluster by cluster.
+    # In expectation the weighted loss of a picture drawn at random is the loss of one that is drawn cluster
+    # by cluster.
     loss = torch.rand(10, dtype=torch.float64)
     drawn = torch.stack([loss[assigned == c].mean() for c in (0, 1, 3)]).mean()
     assert float((weight[assigned] * loss).mean()) == pytest.approx(float(drawn))
@@ -148,7 +164,9 @@ def test_clustering_takes_place_every_so_many_epochs(toys):
         with torch.no_grad():
             for p in method.f.parameters():
                 p.add_(0.1 * torch.randn_like(p))
-    assert torch.equal(seen[0], seen[1]) and torch.equal(seen[2], seen[3]) and not torch.equal(seen[1], seen[2])
+    assert (
+        torch.equal(seen[0], seen[1]) and torch.equal(seen[2], seen[3]) and not torch.equal(seen[1], seen[2])
+    )
     assert float(method.agreement) == pytest.approx(clustering.nmi(seen[2][:512], seen[0][:512]), abs=1e-6)
 
 
@@ -165,7 +183,11 @@ def test_an_empty_network_is_answered_by_full_clusters(toys):
 
 
 def test_wrong_settings_are_answered(toys):
-    for arguments, words in ((dict(clusters=0), "whole number"), (dict(capacity=100), "capacity=512"), (dict(clusters=600), "clusters=25")):
+    for arguments, words in (
+        (dict(clusters=0), "whole number"),
+        (dict(capacity=100), "capacity=512"),
+        (dict(clusters=600), "clusters=25"),
+    ):
         with pytest.raises(CourseError, match=words):
             small(**arguments).before_epoch(0.0, toys.train, {})
     with pytest.raises(CourseError, match="before_epoch"):
@@ -188,8 +210,17 @@ def test_other_pictures_do_not_inherit_pseudo_labels(toys):
 
 def _results(**changes):
     """Everything alike, but for `run__number=value`."""
-    names = ("DeepCluster", "DeepCluster, untrained", "DeepCluster, colours", "DeepCluster, as many clusters as shapes", "RotNet",
-             "RotNet, untrained", "RotNet, half turns", "RotNet, conv4", "RotNet, conv5")  # fmt: skip
+    names = (
+        "DeepCluster",
+        "DeepCluster, untrained",
+        "DeepCluster, colours",
+        "DeepCluster, as many clusters as shapes",
+        "RotNet",
+        "RotNet, untrained",
+        "RotNet, half turns",
+        "RotNet, conv4",
+        "RotNet, conv5",
+    )
     results = {name: {"linear": 0.5, "agreement at first": 0.4, "agreement at last": 0.4} for name in names}
     for key, value in changes.items():
         name, _, number = key.partition("__")
@@ -199,14 +230,19 @@ def _results(**changes):
 
 def test_claims_are_positive_where_the_papers_are_right():
     right = {
-        "deepcluster_learns": {"DeepCluster, untrained__linear": 0.4}, "clusters_settle": {"DeepCluster__agreement_at_last": 0.5},
-        "many_clusters": {"DeepCluster, as many clusters as shapes__linear": 0.4}, "edges": {"DeepCluster, colours__linear": 0.4},
-        "rotnet_learns": {"RotNet, untrained__linear": 0.4}, "four_turns": {"RotNet, half turns__linear": 0.4},
+        "deepcluster_learns": {"DeepCluster, untrained__linear": 0.4},
+        "clusters_settle": {"DeepCluster__agreement_at_last": 0.5},
+        "many_clusters": {"DeepCluster, as many clusters as shapes__linear": 0.4},
+        "edges": {"DeepCluster, colours__linear": 0.4},
+        "rotnet_learns": {"RotNet, untrained__linear": 0.4},
+        "four_turns": {"RotNet, half turns__linear": 0.4},
         "middle_layer": {"RotNet, conv5__linear": 0.4},
-    }  # fmt: skip
+    }
     assert {c.name for c in claims.CLAIMS} == set(right)
     for claim in claims.CLAIMS:
-        assert claim.effect(_results()) == 0 and claim.effect(_results(**right[claim.name])) == pytest.approx(0.1), claim.name
+        assert claim.effect(_results()) == 0 and claim.effect(_results(**right[claim.name])) == pytest.approx(
+            0.1
+        ), claim.name
 
 
 @pytest.mark.slow
@@ -218,4 +254,6 @@ def test_the_runs_hold_all_that_the_claims_ask_for(toys):
 
 def test_there_is_room_for_real_data_whatever_the_recipe():
     for recipe in ("course", "gpu"):
-        assert deepcluster.settings(recipe, False, 10)["capacity"] >= 50_000  # all of CIFAR-10's training pictures
+        assert (
+            deepcluster.settings(recipe, False, 10)["capacity"] >= 50_000
+        )  # all of CIFAR-10's training pictures

@@ -40,18 +40,23 @@ def test_colab_meets_every_dependency():
     assert len(dependencies()) > 10 and broken(dependencies()) == []
 
 
-@pytest.mark.parametrize("requirement", ["ipywidgets>=8", "numpy>=2.2", "torch==2.12.0", "jupyterlab>=4.2", "traitlets>=5.8"])
+@pytest.mark.parametrize(
+    "requirement", ["ipywidgets>=8", "numpy>=2.2", "torch==2.12.0", "jupyterlab>=4.2", "traitlets>=5.8"]
+)
 def test_what_colab_lacks_is_noticed(requirement):
     assert broken([requirement]) == [requirement]
 
 
 def test_the_optional_parts_stay_optional():
-    assert not any(re.match(r"(jupyterlab|nbval|playwright|pytest|latex2mathml)\b", d) for d in dependencies())
+    assert not any(
+        re.match(r"(jupyterlab|nbval|playwright|pytest|latex2mathml)\b", d) for d in dependencies()
+    )
 
 
 @pytest.mark.slow
 def test_pip_would_change_nothing_there(tmp_path):
-    """Every package of Colab's list as a stub in an empty environment; then pip's own plan. Stubs carry no requirements, so this
+    """Every package of Colab's list as a stub in an empty environment; then pip's own plan. Stubs carry no
+    requirements, so this
     shows installs and upgrades, not conflicts."""
     venv.create(tmp_path / "stub", with_pip=False)
     python = tmp_path / "stub" / "bin" / "python"
@@ -63,30 +68,53 @@ def test_pip_would_change_nothing_there(tmp_path):
         (info / "INSTALLER").write_text("stub\n")
         (info / "RECORD").write_text("")
     plan = tmp_path / "plan.json"
-    command = [sys.executable, "-m", "pip", "--python", str(python), "install", "-q", "--dry-run", "--report", str(plan), *dependencies()]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "--python",
+        str(python),
+        "install",
+        "-q",
+        "--dry-run",
+        "--report",
+        str(plan),
+        *dependencies(),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    if done.returncode and re.search(r"(?i)connection|network|resolve|timed out|NewConnectionError|Max retries", done.stderr):
+    if done.returncode and re.search(
+        r"(?i)connection|network|resolve|timed out|NewConnectionError|Max retries", done.stderr
+    ):
         pytest.skip("no package index can be reached")
     assert done.returncode == 0, done.stderr[-2000:]
-    planned = {re.sub(r"[-_.]+", "-", p["metadata"]["name"]).lower() for p in json.loads(plan.read_text())["install"]}
+    planned = {
+        re.sub(r"[-_.]+", "-", p["metadata"]["name"]).lower() for p in json.loads(plan.read_text())["install"]
+    }
     assert planned <= NEW and "jaxtyping" in planned, planned
 
 
 def first_cell() -> str:
     source = (ROOT / "notebooks" / "source" / "01_simclr.py").read_text()
-    return re.search(r"# %%\n(# On Colab.*?)\n\n# %%", source, re.S)[1].replace("{{repository}}", "git+ADDRESS")
+    return re.search(r"# %%\n(# On Colab.*?)\n\n# %%", source, re.S)[1].replace(
+        "{{repository}}", "git+ADDRESS"
+    )
 
 
 def test_every_notebook_begins_with_the_same_cell():
     cells = set()
-    for source in [*(ROOT / "notebooks/source").glob("*.py"), *(ROOT / "notebooks/source/homework").glob("*.py")]:
+    for source in [
+        *(ROOT / "notebooks/source").glob("*.py"),
+        *(ROOT / "notebooks/source/homework").glob("*.py"),
+    ]:
         cell = re.search(r"# %%\n(# On Colab.*?)\n\n# %%", source.read_text(), re.S)
         assert cell, f"{source.name} has no Colab cell"
         cells.add(cell[1])
     assert len(cells) == 1
 
 
-@pytest.mark.parametrize("colab, installed, runs", [(False, False, 0), (False, True, 0), (True, True, 0), (True, False, 1)])
+@pytest.mark.parametrize(
+    "colab, installed, runs", [(False, False, 0), (False, True, 0), (True, True, 0), (True, False, 1)]
+)
 def test_the_first_cell_installs_on_colab_alone(monkeypatch, colab, installed, runs):
     import importlib.util
 

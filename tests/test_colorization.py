@@ -1,17 +1,22 @@
-"""Tracking by colorization: colours, the pointer and its loss against loops; what may and may not be seen; and that tracking comes of it."""
+"""Tracking by colorization: colours, the pointer and its loss against loops; what may and may not be seen;
+and that tracking comes of it.
+"""
 
 import math
 
 import pytest
 import torch
 
-from sslcourse import colour, encoders, tracking
-from sslcourse.claims import colorization as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.data import toybox
+from sslcourse.evaluate import tracking
 from sslcourse.methods import colorization
-from sslcourse.tables import tracking as table
-from sslcourse.train import Recipe, fit
+from sslcourse.results.claims import colorization as claims
+from sslcourse.results.tables import tracking as table
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import colour
 
 QUICK = Recipe(epochs=2, batch_size=8, lr=1e-3, max_steps=3)
 
@@ -42,7 +47,9 @@ def ready(films, **arguments):
 def test_lab_is_that_of_scikit_image():
     color = pytest.importorskip("skimage.color")
     picture = torch.rand(2, 3, 20, 30, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    picture[0, :, :4] = torch.tensor([0.0, 0.001, 0.04045, 0.05]).double().repeat_interleave(1).view(1, 4, 1)  # the two branches of the curve
+    picture[0, :, :4] = (
+        torch.tensor([0.0, 0.001, 0.04045, 0.05]).double().repeat_interleave(1).view(1, 4, 1)
+    )  # the two branches of the curve
     ours = colour.lab(picture)
     theirs = torch.from_numpy(color.rgb2lab(picture.permute(0, 2, 3, 1).numpy())).permute(0, 3, 1, 2)
     assert (ours - theirs).abs().max() < 1e-3
@@ -58,7 +65,9 @@ def test_lab_there_and_back_and_of_greys():
     assert (colour.from_lab(colour.lab(picture)) - picture).abs().max() < 1e-6
     grey = colour.lab(torch.linspace(0, 1, 11).double().view(1, 1, 1, 11).expand(1, 3, 1, 11))
     assert grey[:, 1:].abs().max() < 6e-3 and grey[0, 0, 0].tolist() == sorted(grey[0, 0, 0].tolist())
-    assert float(grey[0, 0, 0, 0]) == pytest.approx(0, abs=1e-6) and float(grey[0, 0, 0, -1]) == pytest.approx(100, abs=1e-3)
+    assert float(grey[0, 0, 0, 0]) == pytest.approx(0, abs=1e-6) and float(
+        grey[0, 0, 0, -1]
+    ) == pytest.approx(100, abs=1e-3)
     dark = torch.zeros(1, 3, 1, 2, requires_grad=True)
     colour.lab(dark).sum().backward()
     assert torch.isfinite(dark.grad).all()
@@ -68,7 +77,9 @@ def test_the_palette_holds_the_films_colours(films):
     method = ready(films)
     video = films.train.video[:16].float() / 255
     cells = colorization.in_cells(video, 2)
-    assert cells.shape == (16, 3, 8, 16, 16) and torch.allclose(cells[3, :, 2, 1, 5], video[3, :, 2, 2:4, 10:12].mean((1, 2)), atol=1e-6)
+    assert cells.shape == (16, 3, 8, 16, 16) and torch.allclose(
+        cells[3, :, 2, 1, 5], video[3, :, 2, 2:4, 10:12].mean((1, 2)), atol=1e-6
+    )
     number = method.palette(cells)
     ab = colour.lab(cells)[:, 1:].movedim(1, -1)
     distance = (ab[..., None, :] - method.palette.centre).norm(dim=-1)  # by hand
@@ -112,7 +123,9 @@ def test_the_pointer_is_the_papers_double_loop(temperature):
     references, targets = rows(7, 4), rows(5, 4, seed=1)
     colours = torch.nn.functional.one_hot(torch.tensor([0, 1, 2, 0, 1, 2, 1])).double()
     y = colorization.pointer(references, targets, colours, temperature)
-    torch.testing.assert_close(y, slow_pointer(references, targets, colours, temperature), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        y, slow_pointer(references, targets, colours, temperature), rtol=1e-10, atol=1e-12
+    )
     assert torch.allclose(y.sum(1), torch.ones(5).double())
     learned = (references.requires_grad_(), targets.requires_grad_())
     assert torch.autograd.gradcheck(lambda r, t: colorization.pointer(r, t, colours, temperature), learned)
@@ -125,11 +138,19 @@ def test_closed_forms_of_the_pointer():
     best = colorization.pointer(references, targets, colours, 1e-3)
     assert torch.equal(best.argmax(1), (targets @ references.T).argmax(1)) and best.max(1).values.min() > 0.99
     order = torch.tensor([3, 0, 5, 1, 4, 2])
-    assert torch.allclose(colorization.pointer(references[order], targets, colours[order]), colorization.pointer(references, targets, colours))
+    assert torch.allclose(
+        colorization.pointer(references[order], targets, colours[order]),
+        colorization.pointer(references, targets, colours),
+    )
     turn = torch.linalg.qr(rows(8, 8, seed=2)).Q
-    assert torch.allclose(colorization.pointer(references @ turn, targets @ turn, colours), colorization.pointer(references, targets, colours))
+    assert torch.allclose(
+        colorization.pointer(references @ turn, targets @ turn, colours),
+        colorization.pointer(references, targets, colours),
+    )
     same = torch.nn.functional.normalize(rows(6, 8), dim=1)
-    assert torch.equal(colorization.pointer(same, same, colours, 0.1).argmax(1), torch.arange(6))  # the same frame returns its own colours
+    assert torch.equal(
+        colorization.pointer(same, same, colours, 0.1).argmax(1), torch.arange(6)
+    )  # the same frame returns its own colours
 
 
 def test_the_pointer_agrees_with_propagation(films):
@@ -146,8 +167,12 @@ def test_a_perfect_pointer_costs_nothing():
     colour = torch.tensor([0, 3, 15, 7])
     y = torch.nn.functional.one_hot(colour, 16).double()
     assert abs(float(colorization.copy_loss(y, colour))) < 1e-5
-    assert float(torch.nn.functional.cross_entropy(y, colour)) == pytest.approx(math.log(1 + 15 / math.e))  # softmax twice: never below 1.87
-    assert float(colorization.copy_loss(torch.full((4, 16), 1 / 16), colour)) == pytest.approx(math.log(16), abs=1e-4)
+    assert float(torch.nn.functional.cross_entropy(y, colour)) == pytest.approx(
+        math.log(1 + 15 / math.e)
+    )  # softmax twice: never below 1.87
+    assert float(colorization.copy_loss(torch.full((4, 16), 1 / 16), colour)) == pytest.approx(
+        math.log(16), abs=1e-4
+    )
     nothing = torch.zeros(4, 16, requires_grad=True)  # the true colour was not copied at all
     loss = colorization.copy_loss(nothing, colour)
     assert torch.isfinite(loss) and torch.isfinite(torch.autograd.grad(loss, nothing)[0]).all()
@@ -160,14 +185,18 @@ def test_the_loss_is_the_mean_of_minus_log_y():
     theirs = sum(-torch.log(y[j, colour[j]]) for j in range(6)) / 6
     torch.testing.assert_close(ours, theirs)
     torch.testing.assert_close(*(torch.autograd.grad(v, y)[0] for v in (ours, theirs)))
-    assert torch.autograd.gradcheck(lambda p: colorization.copy_loss(p, colour), rows(6, 5).softmax(1).requires_grad_())
+    assert torch.autograd.gradcheck(
+        lambda p: colorization.copy_loss(p, colour), rows(6, 5).softmax(1).requires_grad_()
+    )
 
 
 # ---------------------------------------------------------------------------------------------- the method
 
 
 def test_a_film_that_stands_still_costs_next_to_nothing(films):
-    """Copying from the same frame: with distinct embeddings the loss of the whole method, double softmax or not, shows here."""
+    """Copying from the same frame: with distinct embeddings the loss of the whole method, double softmax or
+    not, shows here.
+    """
     method = ready(films, temperature=0.01)
 
     class Places(torch.nn.Module):
@@ -187,11 +216,17 @@ def test_the_network_never_sees_a_colour(films):
     method = ready(films).eval()
     video = films.train.video[:4].float() / 255
     seen = method.views({"video": video})["shown"]
-    assert torch.equal(seen[:, 0], seen[:, 1]) and torch.equal(seen[:, 0], seen[:, 2]) and 0 <= float(seen.min()) <= float(seen.max()) <= 1
+    assert (
+        torch.equal(seen[:, 0], seen[:, 1])
+        and torch.equal(seen[:, 0], seen[:, 2])
+        and 0 <= float(seen.min()) <= float(seen.max()) <= 1
+    )
     three = colour.lab(video)
     three[:, 1:] = -0.3 * three[:, 1:]  # other colours, the same light
     other = colour.from_lab(three)
-    inside = (colour.lab(other)[:, :1] - three[:, :1]).abs().amax((1, 2, 3, 4)) < 0.5  # where the screen has such a colour
+    inside = (colour.lab(other)[:, :1] - three[:, :1]).abs().amax(
+        (1, 2, 3, 4)
+    ) < 0.5  # where the screen has such a colour
     assert inside.any() and (other - video).abs().mean() > 0.03
     f, g = (method.encode({"video": x})[inside] for x in (video, other))
     assert (f - g).abs().max() < 0.02 * f.abs().max()
@@ -206,7 +241,10 @@ def test_dropped_channels_are_a_bottleneck(films):
     seen = colorization.shown_to_network(video, "dropout")
     gone = (seen == 0.5).flatten(2).all(2)  # (B, 3)
     assert 0.2 < gone.float().mean() < 0.6 and not gone.all(1).any() and gone.any(0).all()
-    assert torch.equal(colorization.shown_to_network(video, "dropout", training=False), colorization.shown_to_network(video, "colour"))
+    assert torch.equal(
+        colorization.shown_to_network(video, "dropout", training=False),
+        colorization.shown_to_network(video, "colour"),
+    )
     with pytest.raises(CourseError, match="choose one of"):
         small(shown="gray")
 
@@ -248,7 +286,9 @@ def test_encode_is_dense_and_embed_is_its_film(films):
     with torch.no_grad():
         whole = method.encode({"video": films.train.video[:2]})
     assert whole.shape == (2, 8, 8, 16, 16) and torch.allclose(whole[0], found, atol=1e-5)
-    assert torch.allclose(method.embed(films.train.video[0][:, 3:5]), found[:, 3:5], atol=1e-5)  # each frame alone
+    assert torch.allclose(
+        method.embed(films.train.video[0][:, 3:5]), found[:, 3:5], atol=1e-5
+    )  # each frame alone
 
 
 def test_your_own_pointer_and_loss_are_called(films):
@@ -258,7 +298,11 @@ def test_your_own_pointer_and_loss_are_called(films):
         calls.append((references.shape, targets.shape, colours.shape, temperature))
         return colorization.pointer(references, targets, colours, temperature)
 
-    method = ready(films, point=point, cost=lambda y, colour: calls.append((y.shape, colour.shape)) or colorization.copy_loss(y, colour))
+    method = ready(
+        films,
+        point=point,
+        cost=lambda y, colour: calls.append((y.shape, colour.shape)) or colorization.copy_loss(y, colour),
+    )
     method.train().loss({"video": films.train.video[:2]})
     assert calls == [((768, 8), (256, 8), (768, 16), 0.1)] * 2 + [((512, 16), (512,))]
 
@@ -295,7 +339,9 @@ def test_the_yardstick_reads_masks_and_only_it_does(films):
 
 
 def test_settings_build_the_method():
-    method = colorization.build(encoders.dense_cnn(8, 8), {**colorization.settings("course", True, 0), "references": 2, "unit": False})
+    method = colorization.build(
+        encoders.dense_cnn(8, 8), {**colorization.settings("course", True, 0), "references": 2, "unit": False}
+    )
     assert method.references == 2 and not method.unit and len(method.palette.centre) == 16
     for wrong in (dict(references=0), dict(temperature=0.0), dict(colours=1)):
         with pytest.raises(CourseError):
@@ -322,8 +368,16 @@ def test_dense_encoders_keep_every_place():
 
 
 def test_the_effects_of_the_claims_are_positive_where_the_paper_is_right():
-    calm = ("identity", *claims.FLOW_NAMES.values(), "random features", "single image", "colorization, early", "colorization",
-            "as the paper tracks", "at the temperature of the training")  # fmt: skip
+    calm = (
+        "identity",
+        *claims.FLOW_NAMES.values(),
+        "random features",
+        "single image",
+        "colorization, early",
+        "colorization",
+        "as the paper tracks",
+        "at the temperature of the training",
+    )
     hurt = [f"{name}, hurt" for name in ("identity", *claims.FLOW_NAMES.values(), "colorization")]
 
     def results(**changed):
@@ -336,26 +390,37 @@ def test_the_effects_of_the_claims_are_positive_where_the_paper_is_right():
         return found
 
     right = {
-        "identity": results(identity__J=0.4), "random": results(random_features__J=0.4), "single_image": results(single_image__J=0.4),
-        "flow_local": results(flow_local__J=0.4), "flow_coarse_to_fine": results(flow_coarse_to_fine__J=0.4),
-        "hurt_flow_local": results(flow_local_hurt__J=0.4), "hurt_flow_coarse_to_fine": results(flow_coarse_to_fine_hurt__J=0.4),
-        "robust": results(flow_local_hurt__J=0.4, flow_coarse_to_fine_hurt__J=0.3), "emerges": results(colorization_early__J=0.4),
-        "temperature": results(as_the_paper_tracks__J=0.6), "keypoints": results(identity__P=0.4),
+        "identity": results(identity__J=0.4),
+        "random": results(random_features__J=0.4),
+        "single_image": results(single_image__J=0.4),
+        "flow_local": results(flow_local__J=0.4),
+        "flow_coarse_to_fine": results(flow_coarse_to_fine__J=0.4),
+        "hurt_flow_local": results(flow_local_hurt__J=0.4),
+        "hurt_flow_coarse_to_fine": results(flow_coarse_to_fine_hurt__J=0.4),
+        "robust": results(flow_local_hurt__J=0.4, flow_coarse_to_fine_hurt__J=0.3),
+        "emerges": results(colorization_early__J=0.4),
+        "temperature": results(as_the_paper_tracks__J=0.6),
+        "keypoints": results(identity__P=0.4),
         "keypoints_flow": results(flow_local__P=0.4, flow_coarse_to_fine__P=0.3),
         "colour_and_tracking": results(colorization__C=0.1),
-    }  # fmt: skip
+    }
     assert set(right) == {c.name for c in claims.CLAIMS}
     for claim in claims.CLAIMS:
         assert claim.effect(right[claim.name]) == pytest.approx(0.1), claim.name
         assert claim.effect(results()) == pytest.approx(0, abs=1e-12), claim.name
     effects = {c.name: c.effect for c in claims.CLAIMS}
     assert effects["robust"](results(colorization_hurt__J=0.3)) == pytest.approx(-0.2)
-    assert effects["keypoints_flow"](results(flow_local__P=0.4, colorization__P=0.5)) == pytest.approx(0)  # one of the two is not enough
+    assert effects["keypoints_flow"](results(flow_local__P=0.4, colorization__P=0.5)) == pytest.approx(
+        0
+    )  # one of the two is not enough
 
 
 @pytest.mark.slow
 def test_the_claims_run_on_little():
-    data = {name: toybox.tracks(16, 4, 3, seed=5, **knobs) for name, knobs in (("calm", {}), ("hurt", claims.HURT))}
+    data = {
+        name: toybox.tracks(16, 4, 3, seed=5, **knobs)
+        for name, knobs in (("calm", {}), ("hurt", claims.HURT))
+    }
     said = []
     found = claims.runs(0, data, claims.RECIPE.but(epochs=2, max_steps=1), say=said.append)
     assert all(torch.isfinite(torch.tensor(c.effect(found))) for c in claims.CLAIMS) and said
@@ -383,8 +448,13 @@ def folder_of_sequences(root, names=("calm", "crossing"), frames=7):
 def test_the_table_of_your_own_sequences(tmp_path):
     said = []
     rows = table.table(1, said.append, str(folder_of_sequences(tmp_path)), epochs=1, height=40, crops=16)
-    assert [row["labels carried by"] for row in rows] == [table.SHOWN.get(n, n) for n in table.ORDER if n != "supervised"]
-    assert all({"J", "F", "paper: J"} <= set(row) and 0 <= float(row["J"]) <= 100 for row in rows) and float(rows[0]["J"]) > 5
+    assert [row["labels carried by"] for row in rows] == [
+        table.SHOWN.get(n, n) for n in table.ORDER if n != "supervised"
+    ]
+    assert (
+        all({"J", "F", "paper: J"} <= set(row) and 0 <= float(row["J"]) <= 100 for row in rows)
+        and float(rows[0]["J"]) > 5
+    )
     assert any("calm" in line and "crossing" in line for line in said)
     with pytest.raises(CourseError, match="pass resolution='480p'"):
         table.table(1, said.append, str(tmp_path), resolution="256p")
@@ -396,23 +466,35 @@ def test_windows_are_cut_from_one_film_in_order():
     assert samples.video.shape == (200, 3, 4, 16, 16)
     steps = samples.video[:, 0, :, 0, 0].int()
     gap = steps.diff(dim=1)
-    assert (gap == gap[:, :1]).all() and set(gap.unique().tolist()) == {1, 2}  # a gap of 3 would need ten frames
+    assert (gap == gap[:, :1]).all() and set(gap.unique().tolist()) == {
+        1,
+        2,
+    }  # a gap of 3 would need ten frames
     assert 0 < (steps[:, 0] >= 100).float().mean() < 0.4 and (gap[steps[:, 0] >= 100] == 1).all()
     with pytest.raises(CourseError, match="are needed"):
         table.windows([film[:, :3]], 5, 4)
     small = table.reduced(film, 8)
-    assert small.shape == (3, 9, 8, 12) and torch.equal(small[0, :, 0, 0], film[0, :, 0, 0]) and table.reduced(film, 64) is film
+    assert (
+        small.shape == (3, 9, 8, 12)
+        and torch.equal(small[0, :, 0, 0], film[0, :, 0, 0])
+        and table.reduced(film, 64) is film
+    )
 
 
 @pytest.mark.slow
 def test_the_table_of_the_toybox():
     rows = table.table(1, lambda line: None, films=16, test=2, epochs=1)
     assert [row["labels carried by"] for row in rows] == [table.SHOWN.get(n, n) for n in table.ORDER]
-    assert all({"J", "F", "PCK@0.1", "PCK@0.2", "PCK@0.4", "J, hurt", "paper: J", "paper: F"} == set(row) - {"labels carried by"} for row in rows)
+    assert all(
+        {"J", "F", "PCK@0.1", "PCK@0.2", "PCK@0.4", "J, hurt", "paper: J", "paper: F"}
+        == set(row) - {"labels carried by"}
+        for row in rows
+    )
     assert rows[0]["J, hurt"] != "–" and rows[1]["J, hurt"] == "–"
 
 
-# ---------------------------------------------------------------------------------------------- that tracking comes of it
+# ---------------------------------------------------------------------------------------------- that tracking
+# comes of it
 
 
 @pytest.mark.slow
@@ -425,4 +507,7 @@ def test_tracking_emerges_in_half_a_minute():
     before = tracking.measure({"untrained": track}, data.validation)["untrained"].J
     fit(method, data.train, colorization.COURSE.but(epochs=4))
     found = tracking.measure({"trained": track, "identity": tracking.identity}, data.validation)
-    assert found["trained"].J > 0.5 > found["identity"].J + 0.1 and found["trained"].J > before + 0.3, (before, found["trained"].J)
+    assert found["trained"].J > 0.5 > found["identity"].J + 0.1 and found["trained"].J > before + 0.3, (
+        before,
+        found["trained"].J,
+    )

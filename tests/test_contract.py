@@ -6,11 +6,28 @@ import functools
 import pytest
 import torch
 
-from sslcourse import augment, common, encoders
-from sslcourse.common import CourseError
+from sslcourse import encoders, runtime
 from sslcourse.data import moving_digits, toybox
-from sslcourse.methods import avts, bigan, byol, clip, colorization, deepcluster, dpc, jigsaw, moco, rotnet, simclr, supervised, video_lstm, xdc
-from sslcourse.train import Recipe, epochs, fit
+from sslcourse.methods import (
+    avts,
+    bigan,
+    byol,
+    clip,
+    colorization,
+    deepcluster,
+    dpc,
+    jigsaw,
+    moco,
+    rotnet,
+    simclr,
+    supervised,
+    video_lstm,
+    xdc,
+)
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import epochs, fit
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import augment
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
 METHODS = {
@@ -18,34 +35,63 @@ METHODS = {
     "bigan": lambda: bigan.BiGAN(encoders.small_cnn(8), latent=16, width=8),
     "gan": lambda: bigan.GAN(encoders.small_cnn(8), latent=16, width=8),
     "latent regressor": lambda: bigan.LatentRegressor(encoders.small_cnn(8), latent=16, width=8),
-    "joint latent regressor": lambda: bigan.LatentRegressor(encoders.small_cnn(8), latent=16, width=8, joint=0.25),
+    "joint latent regressor": lambda: bigan.LatentRegressor(
+        encoders.small_cnn(8), latent=16, width=8, joint=0.25
+    ),
     "autoencoder": lambda: bigan.Autoencoder(encoders.small_cnn(8), latent=16, width=8, power=1),
     "jigsaw": lambda: jigsaw.Jigsaw(encoders.small_cnn(8), hidden=32),
     "jigsaw, simply added": lambda: jigsaw.Jigsaw(encoders.small_cnn(8), hidden=32, together=False),
     "byol": lambda: byol.BYOL(encoders.small_cnn(8), dim=16, hidden=32),
     "moco": lambda: moco.MoCo(encoders.small_cnn(8), dim=16, hidden=32, queue=32, momentum=0.9),
-    "moco in groups": lambda: moco.MoCo(encoders.small_cnn(8), dim=16, hidden=32, queue=32, momentum=0.9, groups=2),
+    "moco in groups": lambda: moco.MoCo(
+        encoders.small_cnn(8), dim=16, hidden=32, queue=32, momentum=0.9, groups=2
+    ),
     "rotnet": lambda: rotnet.RotNet(encoders.small_cnn(8)),
     "deepcluster": lambda: deepcluster.DeepCluster(encoders.small_cnn(8), clusters=8),
-    "deepcluster, seldom": lambda: deepcluster.DeepCluster(encoders.small_cnn(8), clusters=8, every=100, capacity=512, view=augment.identity),
+    "deepcluster, seldom": lambda: deepcluster.DeepCluster(
+        encoders.small_cnn(8), clusters=8, every=100, capacity=512, view=augment.identity
+    ),
     "clip": lambda: clip.CLIP(encoders.small_cnn(8), dim=16, width=16, layers=1, heads=2),
     "clip, predicting words": lambda: clip.WordPrediction(encoders.small_cnn(8)),
     "supervised": lambda: supervised.Supervised(encoders.small_cnn(8), 10),
 }
-CROPS = augment.film_view(area=(0.9, 1), strength=0, hue_by=0, copied=0)  # with colours drawn for each frame 120 steps are too few
+CROPS = augment.film_view(
+    area=(0.9, 1), strength=0, hue_by=0, copied=0
+)  # with colours drawn for each frame 120 steps are too few
 # Those that learn from films: the films they learn from (see `sets`), and how to build one.
 VIDEO: dict = {
     "video_lstm": ("digits", lambda: video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(8), 32))),
-    "video_lstm, conditional": ("digits", lambda: video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(8), 32, 2), True, True, True, True)),
+    "video_lstm, conditional": (
+        "digits",
+        lambda: video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(8), 32, 2), True, True, True, True),
+    ),
     "colorization": ("tracks", lambda: colorization.Colorization(encoders.dense_cnn(8, 8))),
     "dpc": ("videos", lambda: dpc.DPC(encoders.small_3d(16), horizon=(1, 1), view=CROPS)),
-    "dpc, one predictor a step": ("videos", lambda: dpc.DPC(encoders.small_3d(16), horizon=(2, 2), sequential=False, view=CROPS)),
-    "avts": ("scenes", lambda: avts.AVTS(encoders.small_mc3(16), encoders.small_mel(16), dim=16, hidden=32, hard=(0.0, 0.25))),
-    "xdc": ("events", lambda: xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), clusters=4, every=100)),
-    "mdc": ("events", lambda: xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), variant="mdc", clusters=4, every=1)),
+    "dpc, one predictor a step": (
+        "videos",
+        lambda: dpc.DPC(encoders.small_3d(16), horizon=(2, 2), sequential=False, view=CROPS),
+    ),
+    "avts": (
+        "scenes",
+        lambda: avts.AVTS(
+            encoders.small_mc3(16), encoders.small_mel(16), dim=16, hidden=32, hard=(0.0, 0.25)
+        ),
+    ),
+    "xdc": (
+        "events",
+        lambda: xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), clusters=4, every=100),
+    ),
+    "mdc": (
+        "events",
+        lambda: xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), variant="mdc", clusters=4, every=1),
+    ),
 }
 READS_LABELS = {"supervised"}  # the yardstick, and nobody else
-BEGINS_ANEW = {"deepcluster", "mdc"}  # their classifiers are new in every epoch, which with two steps is too short; "seldom" and "xdc" are not so
+# their classifiers are new in every epoch, which with two steps is too short; "seldom" and "xdc" are not so
+BEGINS_ANEW = {
+    "deepcluster",
+    "mdc",
+}
 
 
 @pytest.fixture(params=[*METHODS, *VIDEO])
@@ -63,7 +109,12 @@ def films(kind):
     """A hundred and twenty-eight short films to train a few steps on."""
     if kind == "scenes":
         return toybox.events(128, 48, 48, seconds=2)
-    return {"videos": toybox.videos, "tracks": toybox.tracks, "digits": moving_digits.videos, "events": toybox.events}[kind](128, 48, 48, size=32)
+    return {
+        "videos": toybox.videos,
+        "tracks": toybox.tracks,
+        "digits": moving_digits.videos,
+        "events": toybox.events,
+    }[kind](128, 48, 48, size=32)
 
 
 @pytest.fixture
@@ -96,7 +147,9 @@ def test_labels_change_nothing(name, sets):
         with pytest.raises(CourseError, match="no labels"):
             fit(make(name), sets.train.unlabelled(), QUICK)
         return
-    assert metrics(fit(make(name), sets.train, QUICK)) == metrics(fit(make(name), sets.train.unlabelled(), QUICK))
+    assert metrics(fit(make(name), sets.train, QUICK)) == metrics(
+        fit(make(name), sets.train.unlabelled(), QUICK)
+    )
 
 
 def test_encode_is_deterministic_and_keeps_the_batch(name, sets):
@@ -104,7 +157,9 @@ def test_encode_is_deterministic_and_keeps_the_batch(name, sets):
     batch = next(sets.train.batches(10))
     with torch.no_grad():
         h = method.encode(batch)
-        assert h.shape[:2] == (10, method.f.dim) and torch.equal(h, method.encode(batch))  # places may follow, where it is dense
+        assert h.shape[:2] == (10, method.f.dim) and torch.equal(
+            h, method.encode(batch)
+        )  # places may follow, where it is dense
         assert torch.equal(h, method.encode({sets.train.kind: batch[sets.train.kind].float() / 255}))
         one = method.encode({k: v[:1] for k, v in batch.items()})
     torch.testing.assert_close(h[:1], one, rtol=1e-4, atol=1e-5)
@@ -139,7 +194,7 @@ def test_resume_equals_no_interruption(name, sets, tmp_path):
 
 
 def test_bfloat16_stays_finite(name, sets):
-    rows = fit(make(name), sets.train, QUICK, profile=common.Profile("cpu", 1, True, "bfloat16"))
+    rows = fit(make(name), sets.train, QUICK, profile=runtime.Profile("cpu", 1, True, "bfloat16"))
     assert all(torch.isfinite(torch.tensor(list(r.values()))).all() for r in rows)
 
 
@@ -153,9 +208,14 @@ def test_training_learns(name, sets):
     assert rows[-1]["loss"] < 0.85 * rows[0]["loss"]
 
 
-@pytest.mark.parametrize("x, match", [
-    (lambda x: x[0], r"x\[None\]"), (lambda x: x[:, :1], "B, 3, "), (lambda x: x.long(), "int64"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "x, match",
+    [
+        (lambda x: x[0], r"x\[None\]"),
+        (lambda x: x[:, :1], "B, 3, "),
+        (lambda x: x.long(), "int64"),
+    ],
+)
 def test_wrong_input_says_what_to_type(name, sets, x, match):
     right = next(sets.train.batches(4))[sets.train.kind]
     with pytest.raises(CourseError, match=match):

@@ -1,4 +1,6 @@
-"""Two processes with different data equal one process with all of it: loss *and* gradient, statistics, and whole trainings."""
+"""Two processes with different data equal one process with all of it: loss *and* gradient, statistics, and
+whole trainings.
+"""
 
 import json
 import os
@@ -10,7 +12,7 @@ import torch
 
 pytestmark = pytest.mark.distributed
 
-WORKER = '''
+WORKER = """
 import json, os, sys
 import torch, torch.distributed as dist
 from sslcourse import common, distributed
@@ -65,15 +67,28 @@ if rank == 0:
     print("RESULT" + json.dumps({"loss": float(value), "gradient": torch.cat([p.grad.flatten() for p in f.parameters()]).tolist(),
                                  "statistics": torch.cat([bn.running_mean, bn.running_var]).tolist()}))
 distributed.stop()
-'''
+"""
 
 
 def run(tmp_path, kind, processes):
     file = tmp_path / "worker.py"
     file.write_text(WORKER)
-    command = [sys.executable, str(file), kind] if processes == 1 else [
-        sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}", str(file), kind]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = (
+        [sys.executable, str(file), kind]
+        if processes == 1
+        else [
+            sys.executable,
+            "-m",
+            "torch.distributed.run",
+            "--standalone",
+            f"--nproc-per-node={processes}",
+            str(file),
+            kind,
+        ]
+    )
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=180, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     line = next(x for x in done.stdout.splitlines() if "RESULT" in x)
     return json.loads(line[line.index("RESULT") + 6 :])
@@ -93,7 +108,9 @@ def test_two_processes_equal_one(tmp_path, one_process):
     two = run(tmp_path, "right", 2)
     loss, gradient = compare(two, one_process)
     assert loss < 1e-10 and gradient < 1e-6  # the planted faults below are a thousand times larger
-    torch.testing.assert_close(torch.tensor(two["statistics"]), torch.tensor(one_process["statistics"]), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(
+        torch.tensor(two["statistics"]), torch.tensor(one_process["statistics"]), rtol=1e-6, atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("fault", ["gather without gradient", "local negatives", "local statistics"])
@@ -105,9 +122,11 @@ def test_the_usual_faults_are_seen(tmp_path, one_process, fault):
 
 
 def test_training_with_two_processes_from_the_command_line(tmp_path):
-    """Same batches, same negatives: with views that draw nothing the history equals one process's to rounding."""
+    """Same batches, same negatives: with views that draw nothing the history equals one process's to
+    rounding.
+    """
     script = tmp_path / "train.py"
-    script.write_text('''
+    script.write_text("""
 import json, sys
 import torch
 from sslcourse import augment, common, distributed, encoders
@@ -127,24 +146,56 @@ rows = fit(Still(encoders.small_cnn(8)), data.train, Recipe(epochs=2, batch_size
 if rank == 0:
     print("RESULT" + json.dumps([[r["loss"], r["partner found"]] for r in rows]))
 distributed.stop()
-''')
+""")
     results = []
     for processes in (1, 2):
         file = tmp_path / f"{processes}.safetensors"
-        command = [sys.executable, str(script), str(file)] if processes == 1 else [
-            sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script), str(file)]  # fmt: skip
-        done = subprocess.run(command, capture_output=True, text=True, timeout=180, env={**os.environ, "OMP_NUM_THREADS": "1"})
+        command = (
+            [sys.executable, str(script), str(file)]
+            if processes == 1
+            else [
+                sys.executable,
+                "-m",
+                "torch.distributed.run",
+                "--standalone",
+                "--nproc-per-node=2",
+                str(script),
+                str(file),
+            ]
+        )
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=180, env={**os.environ, "OMP_NUM_THREADS": "1"}
+        )
         assert done.returncode == 0, done.stderr[-3000:]
         results.append(json.loads(done.stdout[done.stdout.index("RESULT") + 6 :].splitlines()[0]))
         assert file.exists()
-    # The loss is that of all negatives. (Contrastive accuracy is counted among a process's own views, so it is not compared.)
-    torch.testing.assert_close(torch.tensor(results[1])[:, 0], torch.tensor(results[0])[:, 0], rtol=2e-4, atol=2e-4)
+    # The loss is that of all negatives. (Contrastive accuracy is counted among a process's own views, so it
+    # is not compared.)
+    torch.testing.assert_close(
+        torch.tensor(results[1])[:, 0], torch.tensor(results[0])[:, 0], rtol=2e-4, atol=2e-4
+    )
 
 
 def test_torchrun_command(tmp_path):
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "sslcourse", "train", "simclr",
-               "--limit=256", "--epochs=1", "--batch-size=64", f"--checkpoint={tmp_path / 'x.safetensors'}", "--json"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        "-m",
+        "sslcourse",
+        "train",
+        "simclr",
+        "--limit=256",
+        "--epochs=1",
+        "--batch-size=64",
+        f"--checkpoint={tmp_path / 'x.safetensors'}",
+        "--json",
+    ]
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=300, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     answers = [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
     assert len(answers) == 1 and answers[0]["processes"] == 2  # one writer

@@ -1,4 +1,6 @@
-"""DPC: its dense loss against the loop, its negatives counted, its GRU against torch's, what its curriculum and its views may and may not do."""
+"""DPC: its dense loss against the loop, its negatives counted, its GRU against torch's, what its curriculum
+and its views may and may not do.
+"""
 
 import copy
 import inspect
@@ -9,12 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse import augment, encoders
-from sslcourse.claims import dpc as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.methods import dpc
-from sslcourse.tables import dpc as table
-from sslcourse.train import Recipe, epochs, fit
+from sslcourse.results.claims import dpc as claims
+from sslcourse.results.tables import dpc as table
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.loop import epochs, fit
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import augment
 
 QUICK = Recipe(epochs=2, batch_size=16, lr=1e-3, max_steps=2)
 KINDS = ("other time", "other place", "other film")
@@ -46,7 +50,8 @@ def films():
     return Samples(video=video, label=torch.randint(0, 4, (64,), generator=g), name="drift")
 
 
-# ---------------------------------------------------------------------------------------------- the dense loss
+# ---------------------------------------------------------------------------------------------- the dense
+# loss
 
 
 def by_hand(prediction, target, temperature=1.0, allowed=lambda same_film, same_time, same_place: True):
@@ -56,8 +61,11 @@ def by_hand(prediction, target, temperature=1.0, allowed=lambda same_film, same_
     terms = []
     for i, k, y, x in places:
         own = prediction[i, k, :, y, x] @ target[i, k, :, y, x] / temperature
-        others = [prediction[i, k, :, y, x] @ target[j, m, :, v, u] / temperature for j, m, v, u in places
-                  if (i, k, y, x) == (j, m, v, u) or allowed(i == j, k == m, (y, x) == (v, u))]  # fmt: skip
+        others = [
+            prediction[i, k, :, y, x] @ target[j, m, :, v, u] / temperature
+            for j, m, v, u in places
+            if (i, k, y, x) == (j, m, v, u) or allowed(i == j, k == m, (y, x) == (v, u))
+        ]
         terms.append(-(own.exp() / torch.stack(others).exp().sum()).log())
     return torch.stack(terms).mean()
 
@@ -77,13 +85,19 @@ def test_the_loss_passes_gradcheck():
     assert torch.autograd.gradcheck(lambda p, t: dpc.dense_nce(p, t, 0.7), pair)
 
 
-@pytest.mark.parametrize("name, allowed", [
-    ("other time", lambda film, time, place: not (film and place)), ("other place", lambda film, time, place: not film or place),
-    ("other film", lambda film, time, place: film),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, allowed",
+    [
+        ("other time", lambda film, time, place: not (film and place)),
+        ("other place", lambda film, time, place: not film or place),
+        ("other film", lambda film, time, place: film),
+    ],
+)
 def test_a_kind_of_negatives_left_out_is_out_of_the_loop_too(name, allowed):
     prediction, target = draw(2, 2, 3, 2, 2), draw(2, 2, 3, 2, 2, seed=1)
-    torch.testing.assert_close(dpc.dense_nce(prediction, target, without=(name,)), by_hand(prediction, target, allowed=allowed))
+    torch.testing.assert_close(
+        dpc.dense_nce(prediction, target, without=(name,)), by_hand(prediction, target, allowed=allowed)
+    )
 
 
 def test_the_loss_of_known_features():
@@ -92,18 +106,30 @@ def test_the_loss_of_known_features():
     same = torch.ones(shape, dtype=torch.float64)
     assert float(dpc.dense_nce(same, same)) == pytest.approx(math.log(n))
     assert float(dpc.dense_nce(torch.zeros(shape), draw(*shape).float())) == pytest.approx(math.log(n))
-    own = torch.eye(n, dtype=torch.float64).view(3, 2, 2, 2, n).permute(0, 1, 4, 2, 3)  # every feature alone in its direction
+    own = (
+        torch.eye(n, dtype=torch.float64).view(3, 2, 2, 2, n).permute(0, 1, 4, 2, 3)
+    )  # every feature alone in its direction
     assert float(dpc.dense_nce(own, own)) == pytest.approx(math.log(math.e + n - 1) - 1)
     assert float(dpc.dense_nce(own, own, 0.01)) == pytest.approx(0, abs=1e-12)
-    assert float(dpc.dense_nce(own, own, without=KINDS)) == pytest.approx(0, abs=1e-12)  # with no negatives there is nothing to learn
+    assert float(dpc.dense_nce(own, own, without=KINDS)) == pytest.approx(
+        0, abs=1e-12
+    )  # with no negatives there is nothing to learn
 
 
 def test_the_order_of_films_blocks_and_places_does_not_matter():
     prediction, target = draw(3, 2, 4, 2, 3), draw(3, 2, 4, 2, 3, seed=1)
     value = dpc.dense_nce(prediction, target)
-    for change in (lambda x: x[[2, 0, 1]], lambda x: x.flip(1), lambda x: x.flip(3), lambda x: x.flip(4), lambda x: x[:, :, [3, 1, 0, 2]]):
+    for change in (
+        lambda x: x[[2, 0, 1]],
+        lambda x: x.flip(1),
+        lambda x: x.flip(3),
+        lambda x: x.flip(4),
+        lambda x: x[:, :, [3, 1, 0, 2]],
+    ):
         assert torch.isclose(dpc.dense_nce(change(prediction), change(target)), value)
-        assert not torch.isclose(dpc.dense_nce(prediction, change(target)), value, rtol=1e-6)  # whose is whose does matter
+        assert not torch.isclose(
+            dpc.dense_nce(prediction, change(target)), value, rtol=1e-6
+        )  # whose is whose does matter
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
@@ -114,7 +140,8 @@ def test_the_loss_stays_finite(dtype):
     assert torch.isfinite(torch.autograd.grad(loss, big)[0]).all()
 
 
-# ---------------------------------------------------------------------------------------------- kinds of negatives
+# ---------------------------------------------------------------------------------------------- kinds of
+# negatives
 
 
 @pytest.mark.parametrize("films, blocks, places", [(4, 3, 16), (2, 1, 4), (1, 2, 3), (5, 2, 1)])
@@ -130,7 +157,9 @@ def test_the_count_of_negatives_of_each_kind_is_the_papers(films, blocks, places
 def test_each_kind_is_what_its_name_says():
     films, blocks, h, w = 2, 3, 2, 2
     where = torch.stack(torch.meshgrid(*(torch.arange(n) for n in (films, blocks, h, w)), indexing="ij"))
-    rows = dpc.cells(where.permute(1, 2, 0, 3, 4).double()).long()  # (n, 4): film, block, y, x of every row of `cells`
+    rows = dpc.cells(
+        where.permute(1, 2, 0, 3, 4).double()
+    ).long()  # (n, 4): film, block, y, x of every row of `cells`
     kind = dpc.kinds(films, blocks, h * w)
     for i, mine in enumerate(rows.tolist()):
         for j, other in enumerate(rows.tolist()):
@@ -140,7 +169,16 @@ def test_each_kind_is_what_its_name_says():
 
 def test_what_is_picked_is_sorted_by_kind():
     kind = dpc.kinds(2, 2, 2)
-    columns = [0, 3, 1, 7, 4, 4, 4, 7]  # row 0 right; row 1 time; row 2 place; row 3 film; 4 right; 5 place; 6 time; 7 right
+    columns = [
+        0,
+        3,
+        1,
+        7,
+        4,
+        4,
+        4,
+        7,
+    ]  # row 0 right; row 1 time; row 2 place; row 3 film; 4 right; 5 place; 6 time; 7 right
     scores = torch.zeros(8, 8)
     scores[torch.arange(8), torch.tensor(columns)] = 1
     found = dpc.picked(scores, kind)
@@ -149,7 +187,8 @@ def test_what_is_picked_is_sorted_by_kind():
     assert sum(float(v) for v in found.values()) == pytest.approx(1)
 
 
-# ---------------------------------------------------------------------------------------------- blocks, GRU, roll-out
+# ---------------------------------------------------------------------------------------------- blocks, GRU,
+# roll-out
 
 
 def test_blocks_follow_one_another():
@@ -191,7 +230,9 @@ def test_the_gru_is_its_equations_at_every_place():
     cell = noisy(encoders.ConvGRU(3, 4).double())
     x, h = draw(2, 3, 2, 3), draw(2, 4, 2, 3, seed=1)
     torch.testing.assert_close(cell.step(x, h), gru_by_hand(cell, x, h), rtol=1e-10, atol=1e-12)
-    torch.testing.assert_close(cell.step(x), gru_by_hand(cell, x, torch.zeros_like(h)), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        cell.step(x), gru_by_hand(cell, x, torch.zeros_like(h)), rtol=1e-10, atol=1e-12
+    )
     films = draw(2, 3, 3, 2, 3, seed=2)
     state = h
     for t in range(3):
@@ -200,7 +241,9 @@ def test_the_gru_is_its_equations_at_every_place():
 
 
 def test_the_gru_is_torchs_cell_where_the_two_equations_agree():
-    """torch resets after the matrix V, we before: with a diagonal V on the state that is the same. And torch's z is our 1 - u."""
+    """torch resets after the matrix V, we before: with a diagonal V on the state that is the same. And
+    torch's z is our 1 - u.
+    """
     cell, theirs = noisy(encoders.ConvGRU(3, 4).double()), nn.GRUCell(3, 4).double()
     with torch.no_grad():
         cell.candidate[:, 3:, 0, 0] *= torch.eye(4)
@@ -339,8 +382,13 @@ def test_one_crop_for_the_film_and_colours_for_each_frame():
 def test_a_channel_takes_the_place_of_all_three():
     image = torch.rand(200, 3, 4, 4)
     copied = augment.channel_copy(image, 1.0)
-    which = [[torch.equal(c[0], i[k]) and torch.equal(c[1], i[k]) and torch.equal(c[2], i[k]) for k in range(3)] for c, i in zip(copied, image)]
-    assert all(sum(row) == 1 for row in which) and all(30 < sum(row[k] for row in which) < 110 for k in range(3))
+    which = [
+        [torch.equal(c[0], i[k]) and torch.equal(c[1], i[k]) and torch.equal(c[2], i[k]) for k in range(3)]
+        for c, i in zip(copied, image)
+    ]
+    assert all(sum(row) == 1 for row in which) and all(
+        30 < sum(row[k] for row in which) < 110 for k in range(3)
+    )
     assert torch.equal(augment.channel_copy(image, 0.0), image)
     changed = (augment.channel_copy(image, 0.5) != image).flatten(1).any(1).float().mean()
     assert 0.35 < changed < 0.65
@@ -355,7 +403,10 @@ def test_a_flip_mirrors_the_whole_film_and_is_off_unless_asked_for():
     some = augment.film_view(**plain, flip=0.5)(film.repeat(8, 1, 1, 1, 1))
     mirrored = [torch.allclose(s, f.flip(2 + 1), atol=1e-5) for s, f in zip(some, film.repeat(8, 1, 1, 1, 1))]
     assert 0.2 < sum(mirrored) / len(mirrored) < 0.8
-    assert dpc.settings("course", True, 8)["view"]["flip"] == 0.0 and dpc.settings("course", False, 8)["view"]["flip"] == 0.5
+    assert (
+        dpc.settings("course", True, 8)["view"]["flip"] == 0.0
+        and dpc.settings("course", False, 8)["view"]["flip"] == 0.5
+    )
 
 
 def test_films_do_not_depend_on_how_many_are_worked_on_at_once():
@@ -404,8 +455,17 @@ def test_the_papers_backbone_has_the_papers_size():
     with torch.no_grad():
         maps = net.eval().maps(torch.rand(1, 3, 5, 128, 128))
     assert maps.shape == (1, 256, 4, 4) and (maps < 0).any()
-    kernels = {name: {m.kernel_size[0] for m in stage.modules() if isinstance(m, nn.Conv3d)} - {1} for name, stage in net.layers.items()}
-    assert kernels == {"conv1": set(), "layer1": set(), "layer2": set(), "layer3": {3}, "layer4": {3}}  # 2-D below, 3-D above
+    kernels = {
+        name: {m.kernel_size[0] for m in stage.modules() if isinstance(m, nn.Conv3d)} - {1}
+        for name, stage in net.layers.items()
+    }
+    assert kernels == {
+        "conv1": set(),
+        "layer1": set(),
+        "layer2": set(),
+        "layer3": {3},
+        "layer4": {3},
+    }  # 2-D below, 3-D above
     assert encoders.parameters(encoders.ConvGRU(256, 256)) == pytest.approx(0.394e6, rel=1e-2)
     assert encoders.parameters(dpc.predictor(256)) == pytest.approx(0.132e6, rel=1e-2)
 
@@ -414,7 +474,11 @@ def test_the_papers_backbone_has_the_papers_size():
 
 
 def test_wrong_arguments_say_what_to_type(films):
-    for wrong, match in ((dict(horizon=(2, 1)), "horizon"), (dict(order="random"), "shuffled"), (dict(temperature=0.0), "temperature")):
+    for wrong, match in (
+        (dict(horizon=(2, 1)), "horizon"),
+        (dict(order="random"), "shuffled"),
+        (dict(temperature=0.0), "temperature"),
+    ):
         with pytest.raises(CourseError, match=match):
             small(**wrong)
     with pytest.raises(CourseError, match="lower horizon"):
@@ -427,8 +491,10 @@ def test_wrong_arguments_say_what_to_type(films):
 
 def test_your_loss_and_your_roll_out_are_the_ones_that_train(films):
     met = []
-    method = small(loss=lambda p, t, temperature: met.append("loss") or dpc.dense_nce(p, t, temperature),
-                   roll=lambda *a: met.append("roll") or dpc.roll_out(*a))  # fmt: skip
+    method = small(
+        loss=lambda p, t, temperature: met.append("loss") or dpc.dense_nce(p, t, temperature),
+        roll=lambda *a: met.append("roll") or dpc.roll_out(*a),
+    )
     fit(method, films, QUICK.but(epochs=1))
     assert met == ["roll", "loss"] * 2
 
@@ -466,13 +532,23 @@ def test_the_pictures_say_what_is_there():
 
     kind, weight = dpc.kinds(2, 2, 4), torch.eye(16) * 0.81
     tile = show.kinds_tile(weight, kind)
-    assert tile.shape == (3, 16, 16) and not tile[:, ~torch.eye(16, dtype=torch.bool).numpy()].any()  # no attention, no light
+    assert (
+        tile.shape == (3, 16, 16) and not tile[:, ~torch.eye(16, dtype=torch.bool).numpy()].any()
+    )  # no attention, no light
     green = torch.tensor([0x00, 0x9E, 0x73]) / 255 * 0.81**0.25
     torch.testing.assert_close(torch.from_numpy(tile[:, 3, 3]), green.float(), rtol=1e-4, atol=1e-4)
     assert len(show.png(show.dense_scores(torch.randn(16, 16), kind, 2, 4))) > 2000
-    assert len(show.png(show.match(torch.rand(3, 32, 32), torch.rand(3, 32, 32), torch.rand(4, 4), 5, "a title"))) > 2000
-    for wrong in (lambda: show.kinds_tile(weight, kind + 1), lambda: show.dense_scores(torch.zeros(16, 16), kind, 3, 4),
-                  lambda: show.match(torch.rand(3, 8, 8), torch.rand(3, 8, 8), torch.rand(4, 4), 16)):  # fmt: skip
+    assert (
+        len(
+            show.png(show.match(torch.rand(3, 32, 32), torch.rand(3, 32, 32), torch.rand(4, 4), 5, "a title"))
+        )
+        > 2000
+    )
+    for wrong in (
+        lambda: show.kinds_tile(weight, kind + 1),
+        lambda: show.dense_scores(torch.zeros(16, 16), kind, 3, 4),
+        lambda: show.match(torch.rand(3, 8, 8), torch.rand(3, 8, 8), torch.rand(4, 4), 16),
+    ):
         with pytest.raises(CourseError):
             wrong()
 
@@ -489,8 +565,13 @@ def test_the_effects_of_the_claims_are_positive_where_the_paper_is_right():
             found[name.replace("_", " ")]["kNN"] = value
         return found
 
-    right = {"learns": results(random=0.4), "further": results(one_block_ahead=0.4), "curriculum": results(fixed_horizon=0.4),
-             "order": results(shuffled=0.4), "sequential": results(parallel=0.4)}  # fmt: skip
+    right = {
+        "learns": results(random=0.4),
+        "further": results(one_block_ahead=0.4),
+        "curriculum": results(fixed_horizon=0.4),
+        "order": results(shuffled=0.4),
+        "sequential": results(parallel=0.4),
+    }
     assert set(right) == {c.name for c in claims.CLAIMS}
     assert set(names) == {*claims.VARIANTS, "random"}
     for claim in claims.CLAIMS:
@@ -535,7 +616,9 @@ def test_a_pooled_prediction_is_one_vector_a_block():
 
 @pytest.mark.slow
 def test_a_border_of_zeros_is_a_shortcut():
-    """With zeros beyond the border the task is solved by place alone: other films are all alike, and motion is not learned."""
+    """With zeros beyond the border the task is solved by place alone: other films are all alike, and motion
+    is not learned.
+    """
     from sslcourse.data import toybox
 
     data, recipe, errors = toybox.videos(600, 96, 32), Recipe(epochs=3, batch_size=16, lr=3e-3), {}
@@ -545,9 +628,15 @@ def test_a_border_of_zeros_is_a_shortcut():
         loss = fit(method, data.train.unlabelled(), recipe)[-1]["loss"]
         errors[border] = dpc.pretext(method, data.validation.video)
         if border == "zeros":
-            assert loss == pytest.approx(math.log(16), abs=0.25)  # as if only the sixteen films were left to choose from
-    assert errors["zeros"]["other place"] < 0.01 and errors["zeros"]["cell found"] == pytest.approx(1 / 32, abs=0.02)
-    assert errors["repeated"]["other place"] > 5 * errors["zeros"]["other place"]  # there a place is not given away
+            assert loss == pytest.approx(
+                math.log(16), abs=0.25
+            )  # as if only the sixteen films were left to choose from
+    assert errors["zeros"]["other place"] < 0.01 and errors["zeros"]["cell found"] == pytest.approx(
+        1 / 32, abs=0.02
+    )
+    assert (
+        errors["repeated"]["other place"] > 5 * errors["zeros"]["other place"]
+    )  # there a place is not given away
 
 
 @pytest.mark.parametrize("border, same", [("repeated", True), ("zeros", False)])

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from sslcourse.common import CourseError
 from sslcourse.methods import simclr
+from sslcourse.runtime.errors import CourseError
 
 
 def nt_xent_by_hand(z1, z2, temperature):
@@ -49,7 +49,9 @@ def _wrong(change):
             z = F.normalize(z, dim=1)
         s = z @ z.T * temperature if change == "temperature multiplied" else z @ z.T / temperature
         if change != "self-similarity kept":
-            s = s.masked_fill(torch.eye(len(z), dtype=torch.bool), -1.0 if change == "masked with -1" else float("-inf"))
+            s = s.masked_fill(
+                torch.eye(len(z), dtype=torch.bool), -1.0 if change == "masked with -1" else float("-inf")
+            )
         partner = torch.arange(len(z)).roll(1 if change == "wrong partner" else len(z1))
         reduction = "sum" if change == "sum for mean" else "mean"
         if change == "one direction only":
@@ -59,12 +61,24 @@ def _wrong(change):
     return loss
 
 
-@pytest.mark.parametrize("change", ["no normalisation", "temperature multiplied", "self-similarity kept", "masked with -1",
-                                    "wrong partner", "sum for mean", "one direction only"])  # fmt: skip
+@pytest.mark.parametrize(
+    "change",
+    [
+        "no normalisation",
+        "temperature multiplied",
+        "self-similarity kept",
+        "masked with -1",
+        "wrong partner",
+        "sum for mean",
+        "one direction only",
+    ],
+)
 def test_the_double_loop_tells_planted_mistakes_apart(change):
     a, b = pair(5, 4)
     assert abs(_wrong(change)(a, b, 0.5).item() - nt_xent_by_hand(a, b, 0.5).item()) > 1e-3
-    torch.testing.assert_close(_wrong("nothing")(a, b, 0.5), nt_xent_by_hand(a, b, 0.5))  # and the unharmed one passes
+    torch.testing.assert_close(
+        _wrong("nothing")(a, b, 0.5), nt_xent_by_hand(a, b, 0.5)
+    )  # and the unharmed one passes
 
 
 def test_nt_xent_gradcheck():
@@ -77,11 +91,15 @@ def test_nt_xent_closed_forms():
     assert float(simclr.nt_xent(same, same, 0.1)) == pytest.approx(math.log(2 * 8 - 1))  # tells nothing apart
     basis = torch.eye(6, dtype=torch.float64)
     tau = 0.5
-    assert float(simclr.nt_xent(basis, basis, tau)) == pytest.approx(math.log(1 + (2 * 6 - 2) * math.exp(-1 / tau)))
+    assert float(simclr.nt_xent(basis, basis, tau)) == pytest.approx(
+        math.log(1 + (2 * 6 - 2) * math.exp(-1 / tau))
+    )
     four = torch.tensor([[1.0, 0], [0, 1]], dtype=torch.float64)
     assert float(simclr.nt_xent(four, four, 0.5)) == pytest.approx(0.2395, abs=5e-5)
     a, b = pair(7, 4)
-    assert float(simclr.nt_xent(a, b, 1e6)) == pytest.approx(math.log(13), abs=1e-4)  # temperature to infinity
+    assert float(simclr.nt_xent(a, b, 1e6)) == pytest.approx(
+        math.log(13), abs=1e-4
+    )  # temperature to infinity
 
 
 def test_nt_xent_invariances():
@@ -95,7 +113,9 @@ def test_nt_xent_invariances():
     scale = torch.rand(6, 1, dtype=torch.float64) * 9 + 0.1
     assert torch.isclose(value, simclr.nt_xent(a * scale, b, 0.4))
     (gradient,) = torch.autograd.grad(value, a)
-    assert torch.allclose((gradient * a).sum(1), torch.zeros(6, dtype=torch.float64), atol=1e-12)  # length does not matter
+    assert torch.allclose(
+        (gradient * a).sum(1), torch.zeros(6, dtype=torch.float64), atol=1e-12
+    )  # length does not matter
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32])
@@ -121,20 +141,25 @@ def test_nt_xent_under_autocast_loses_nothing():
 def test_nt_xent_equals_lightly():
     lightly = pytest.importorskip("lightly.loss", reason="lightly is an optional oracle: pip install lightly")
     a, b = torch.randn(16, 8), torch.randn(16, 8)
-    torch.testing.assert_close(simclr.nt_xent(a, b, 0.3), lightly.NTXentLoss(temperature=0.3)(a, b), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        simclr.nt_xent(a, b, 0.3), lightly.NTXentLoss(temperature=0.3)(a, b), rtol=1e-5, atol=1e-5
+    )
 
 
 def test_partner_found():
     z = torch.eye(8)
     assert float(simclr.partner_found(z, z)) == 1
     far = torch.cat([torch.eye(4), torch.zeros(4, 4)]), torch.cat([torch.zeros(4, 4), torch.eye(4)])
-    assert float(simclr.partner_found(far[0].T.contiguous(), -far[0].T.contiguous())) == 0  # the partner is the farthest
+    assert (
+        float(simclr.partner_found(far[0].T.contiguous(), -far[0].T.contiguous())) == 0
+    )  # the partner is the farthest
 
 
 def test_errors_name_the_value():
     with pytest.raises(CourseError, match=r"\(4, 3\).*\(5, 3\)"):
-        simclr.nt_xent.__wrapped__(torch.rand(4, 3), torch.rand(5, 3), 0.5) if hasattr(simclr.nt_xent, "__wrapped__") else (
-            simclr.nt_xent(torch.rand(4, 3), torch.rand(5, 3), 0.5))
+        simclr.nt_xent.__wrapped__(torch.rand(4, 3), torch.rand(5, 3), 0.5) if hasattr(
+            simclr.nt_xent, "__wrapped__"
+        ) else (simclr.nt_xent(torch.rand(4, 3), torch.rand(5, 3), 0.5))
     with pytest.raises(CourseError, match="temperature=0"):
         simclr.nt_xent(torch.rand(4, 3), torch.rand(4, 3), 0.0)
     with pytest.raises(CourseError, match="'nonlinear', 'linear' or 'none'"):

@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from sslcourse import encoders, evaluate, features, health
-from sslcourse.common import CourseError
+from sslcourse import encoders, evaluate
 from sslcourse.data.datasets import Data
+from sslcourse.evaluate import health
 from sslcourse.methods import simclr
-from sslcourse.train import Recipe
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
+from sslcourse.train.recipe import Recipe
 
 
 @pytest.fixture(scope="module")
@@ -42,7 +44,11 @@ def test_knn_equals_scikit_learn(blobs):
     from sklearn.neighbors import KNeighborsClassifier
 
     x, y, q, _ = blobs
-    theirs = KNeighborsClassifier(10, metric="cosine", algorithm="brute").fit(x.numpy(), y.numpy()).predict(q.numpy())
+    theirs = (
+        KNeighborsClassifier(10, metric="cosine", algorithm="brute")
+        .fit(x.numpy(), y.numpy())
+        .predict(q.numpy())
+    )
     ours = evaluate.knn_predict(x, y, q, classes=3, protocol="sklearn").numpy()
     assert (ours == theirs).mean() > 0.99  # ties are broken differently
 
@@ -67,7 +73,9 @@ def test_ridge_is_scikit_learns():
     y = x @ torch.randn(6, 2) + 0.3 + 0.1 * torch.randn(400, 2)
     ours = evaluate.ridge_probe(x, y, penalties=(0.05,))
     theirs = Ridge(alpha=0.05 * 400).fit(((x - ours.mean) / ours.scale).numpy(), y.numpy())
-    np.testing.assert_allclose(ours(x).numpy(), theirs.predict(((x - ours.mean) / ours.scale).numpy()), atol=1e-4)
+    np.testing.assert_allclose(
+        ours(x).numpy(), theirs.predict(((x - ours.mean) / ours.scale).numpy()), atol=1e-4
+    )
 
 
 def test_shuffled_labels_are_chance(blobs):
@@ -99,18 +107,38 @@ def test_retrieval_is_average_precision():
         same = (y[others] == y[i]).numpy()
         precision.append(average_precision_score(same, s))
         recall.append(same[np.argsort(-s)[:5]].any())
-    assert found["mAP"] == pytest.approx(np.mean(precision), abs=1e-5) and found["recall@5"] == pytest.approx(np.mean(recall))
+    assert found["mAP"] == pytest.approx(np.mean(precision), abs=1e-5) and found["recall@5"] == pytest.approx(
+        np.mean(recall)
+    )
 
 
 def test_factor_scores_read_what_is_there():
     n = 3000
-    factors = {"kind": torch.randint(0, 4, (n,)), "number": torch.rand(n), "angle": torch.rand(n) * 2 * math.pi, "hidden": torch.rand(n)}
-    x = torch.cat([torch.nn.functional.one_hot(factors["kind"], 4).float(), factors["number"][:, None],
-                   factors["angle"].cos()[:, None], factors["angle"].sin()[:, None], torch.randn(n, 5)], 1)  # fmt: skip
+    factors = {
+        "kind": torch.randint(0, 4, (n,)),
+        "number": torch.rand(n),
+        "angle": torch.rand(n) * 2 * math.pi,
+        "hidden": torch.rand(n),
+    }
+    x = torch.cat(
+        [
+            torch.nn.functional.one_hot(factors["kind"], 4).float(),
+            factors["number"][:, None],
+            factors["angle"].cos()[:, None],
+            factors["angle"].sin()[:, None],
+            torch.randn(n, 5),
+        ],
+        1,
+    )
     kinds = {"kind": ("a", "b", "c", "d"), "angle": 2 * math.pi}
     cut = slice(0, 2000), slice(2000, None)
-    scores = evaluate.factor_scores(x[cut[0]], {k: v[cut[0]] for k, v in factors.items()}, x[cut[1]],
-                                    {k: v[cut[1]] for k, v in factors.items()}, kinds)  # fmt: skip
+    scores = evaluate.factor_scores(
+        x[cut[0]],
+        {k: v[cut[0]] for k, v in factors.items()},
+        x[cut[1]],
+        {k: v[cut[1]] for k, v in factors.items()},
+        kinds,
+    )
     assert min(scores["kind"], scores["number"], scores["angle"]) > 0.98 and scores["hidden"] < 0.02
 
 
@@ -155,7 +183,9 @@ def test_layers(toys):
 
 @pytest.mark.parametrize("alone", [True, False], ids=["images", "data set"])
 def test_random_weights_come_with_the_statistics_of_all_the_data(alone):
-    """In the order of their classes, dark to light: what batch normalisation has seen is the mean and the variance of everything."""
+    """In the order of their classes, dark to light: what batch normalisation has seen is the mean and the
+    variance of everything.
+    """
     from sslcourse.data.datasets import Samples
 
     class Listener(torch.nn.Module):
@@ -166,18 +196,30 @@ def test_random_weights_come_with_the_statistics_of_all_the_data(alone):
         def encode(self, batch):
             return self.norm(batch["image"].float()).mean((2, 3))
 
-    image = (torch.arange(1030)[:, None, None, None] * 255 // 1030 + torch.randint(0, 3, (1030, 3, 4, 4))).clamp(0, 255).to(torch.uint8)
+    image = (
+        (torch.arange(1030)[:, None, None, None] * 255 // 1030 + torch.randint(0, 3, (1030, 3, 4, 4)))
+        .clamp(0, 255)
+        .to(torch.uint8)
+    )
     shown = image if alone else Samples(image, torch.arange(1030) % 10)
     method = Listener()
     untrained = evaluate.random_like(method, shown, seed=3)
-    assert untrained.norm.running_mean.numpy() == pytest.approx(image.float().mean((0, 2, 3)).numpy(), rel=0.01)
+    assert untrained.norm.running_mean.numpy() == pytest.approx(
+        image.float().mean((0, 2, 3)).numpy(), rel=0.01
+    )
     assert untrained.norm.running_var.numpy() == pytest.approx(image.float().var((0, 2, 3)).numpy(), rel=0.02)
-    assert untrained.norm.momentum == 0.1 and not untrained.training, "a network that can be trained like any other"
-    assert torch.equal(method.norm.running_mean, torch.zeros(3)) and method.training, "the method itself is left alone"
+    assert untrained.norm.momentum == 0.1 and not untrained.training, (
+        "a network that can be trained like any other"
+    )
+    assert torch.equal(method.norm.running_mean, torch.zeros(3)) and method.training, (
+        "the method itself is left alone"
+    )
 
 
 def test_report_has_its_baselines(toys):
-    report = evaluate.report(simclr.SimCLR(encoders.small_cnn(8)), Data(toys.train, toys.validation, toys.test))
+    report = evaluate.report(
+        simclr.SimCLR(encoders.small_cnn(8)), Data(toys.train, toys.validation, toys.test)
+    )
     assert [r["features"] for r in report.rows] == ["chance", "pixels", "random encoder", "SimCLR"]
     assert "kNN dino: cosine, k=20, T=0.07" in repr(report) and "<table>" in report._repr_html_()
     assert 0.05 < report["chance"]["kNN"] < 0.3
@@ -196,7 +238,9 @@ def test_label_curve_and_fine_tuning(toys):
 
 def test_errors(toys):
     with pytest.raises(CourseError, match="dino, lightly, sklearn"):
-        evaluate.knn_predict(torch.rand(4, 2), torch.zeros(4, dtype=torch.long), torch.rand(2, 2), classes=2, protocol="moco")
+        evaluate.knn_predict(
+            torch.rand(4, 2), torch.zeros(4, dtype=torch.long), torch.rand(2, 2), classes=2, protocol="moco"
+        )
     with pytest.raises(CourseError, match="'validation'"):
         evaluate.layer_probes(simclr.SimCLR(encoders.small_cnn(8)), toys, on="train")
     with pytest.raises(CourseError, match="unlabelled"):
@@ -224,7 +268,9 @@ def test_living_map_keeps_neighbours_and_goes_on():
 
     g = torch.Generator().manual_seed(0)
     label = torch.arange(300) % 10
-    x = torch.nn.functional.normalize(torch.randn(10, 20, generator=g)[label] + 0.5 * torch.randn(300, 20, generator=g), dim=1)
+    x = torch.nn.functional.normalize(
+        torch.randn(10, 20, generator=g)[label] + 0.5 * torch.randn(300, 20, generator=g), dim=1
+    )
     first = evaluate.living_map(x)
     plane = torch.pca_lowrank(x, q=2)
     theirs = TSNE(perplexity=20, init="pca", random_state=0).fit_transform(x.numpy())
@@ -242,8 +288,12 @@ def test_living_map_keeps_neighbours_and_goes_on():
 def test_neighbour_probabilities_have_the_perplexity():
     x = torch.randn(200, 6)
     squared = torch.cdist(x, x).square()
-    p = evaluate._neighbour_probabilities(squared, 20.0)
-    assert float(p.sum()) == pytest.approx(1, abs=1e-4) and torch.equal(p, p.T) and float(p.diagonal().abs().max()) == 0
+    p = evaluate.maps._neighbour_probabilities(squared, 20.0)
+    assert (
+        float(p.sum()) == pytest.approx(1, abs=1e-4)
+        and torch.equal(p, p.T)
+        and float(p.diagonal().abs().max()) == 0
+    )
 
 
 # ---------------------------------------------------------------------------------------------- health
@@ -251,8 +301,12 @@ def test_neighbour_probabilities_have_the_perplexity():
 
 def test_health_closed_forms():
     sphere = torch.randn(4000, 64)
-    assert health.spread(sphere) == pytest.approx(1, abs=0.02) and health.spread(torch.ones(100, 64)) == pytest.approx(0, abs=1e-6)
-    assert health.effective_rank(torch.eye(8).repeat(50, 1)) == pytest.approx(7, abs=0.01)  # centred: one direction less
+    assert health.spread(sphere) == pytest.approx(1, abs=0.02) and health.spread(
+        torch.ones(100, 64)
+    ) == pytest.approx(0, abs=1e-6)
+    assert health.effective_rank(torch.eye(8).repeat(50, 1)) == pytest.approx(
+        7, abs=0.01
+    )  # centred: one direction less
     line = torch.randn(500, 1) @ torch.randn(1, 16)
     assert health.effective_rank(line) == pytest.approx(1, abs=0.01)
     z = torch.randn(300, 8)
@@ -264,7 +318,9 @@ def test_health_closed_forms():
 
 def test_health_names_what_is_wrong():
     good = torch.randn(256, 64)
-    assert health.diagnose(good, z1=good, z2=good + 0.5 * torch.randn(256, 64), loss=0.5 * math.log(511)).healthy
+    assert health.diagnose(
+        good, z1=good, z2=good + 0.5 * torch.randn(256, 64), loss=0.5 * math.log(511)
+    ).healthy
     collapsed = health.diagnose(torch.ones(256, 64) + 0.01 * torch.randn(256, 64))
     assert not collapsed.healthy and "collapsed" in str(collapsed)
     dimensional = health.diagnose(torch.randn(256, 3) @ torch.randn(3, 64))

@@ -1,8 +1,9 @@
-"""The exercises of the later chapters: each mistake is named, however it is written. One file `answers_CHAPTER.py` for each chapter.
+"""The exercises of the later chapters: each mistake is named, however it is written. One file
+`answers_CHAPTER.py` for each chapter.
 
-Such a file holds WRITTEN_OTHERWISE (exercise -> mistake -> at least two answers that make it, written by other hands), RIGHT_OTHERWISE
-(exercise -> right answers, written otherwise) and, where an exercise trains, its name in SLOW.
-"""
+Such a file holds WRITTEN_OTHERWISE (exercise -> mistake -> at least two answers that make it, written by
+other hands), RIGHT_OTHERWISE (exercise -> right answers, written otherwise) and, where an exercise trains,
+its name in SLOW."""
 
 import importlib
 import pathlib
@@ -22,7 +23,10 @@ OURS = [n for n in check.EXERCISES if not n.startswith(ELSEWHERE)]
 
 
 def cases(rows):
-    return [pytest.param(*row, id=": ".join(map(str, row)), marks=[pytest.mark.slow] * (row[0] in SLOW)) for row in rows]
+    return [
+        pytest.param(*row, id=": ".join(map(str, row)), marks=[pytest.mark.slow] * (row[0] in SLOW))
+        for row in rows
+    ]
 
 
 @pytest.fixture(autouse=True)
@@ -34,7 +38,9 @@ def test_every_chapter_brings_its_answers():
     assert set(WRONG) == set(RIGHT) == set(OURS)
 
 
-@pytest.mark.parametrize("name, mistake", cases([(n, m.name) for n in OURS for m in check.EXERCISES[n].mistakes]))
+@pytest.mark.parametrize(
+    "name, mistake", cases([(n, m.name) for n in OURS for m in check.EXERCISES[n].mistakes])
+)
 def test_each_mistake_is_named(name, mistake):
     (mistake,) = [m for m in check.EXERCISES[name].mistakes if m.name == mistake]
     for wrong in (mistake.wrong, *mistake.also):
@@ -43,7 +49,9 @@ def test_each_mistake_is_named(name, mistake):
         assert result.found and result.found in str(result) and mistake.message in str(result)
 
 
-OTHERWISE = [(e, m, k) for e, rows in WRONG.items() for m, answers in rows.items() for k in range(len(answers))]
+OTHERWISE = [
+    (e, m, k) for e, rows in WRONG.items() for m, answers in rows.items() for k in range(len(answers))
+]
 
 
 @pytest.mark.parametrize("name, mistake, k", cases(OTHERWISE))
@@ -69,7 +77,9 @@ def test_right_answers_are_accepted_however_they_are_written(name, k):
 
 @pytest.mark.parametrize("name", cases([(n,) for n in OURS]))
 def test_the_reference_is_accepted(name):
-    assert all(check.examine(name, check.EXERCISES[name].reference, seed).verdict == "correct" for seed in range(3))
+    assert all(
+        check.examine(name, check.EXERCISES[name].reference, seed).verdict == "correct" for seed in range(3)
+    )
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -1,4 +1,5 @@
-"""Downloads survive every bad server, nothing unverified is ever taken for whole, and no archive leaves its folder.
+"""Downloads survive every bad server, nothing unverified is ever taken for whole, and no archive leaves its
+folder.
 
 A loopback server misbehaves on request and counts the bytes that it sends, so "resumed" is a number here.
 """
@@ -19,18 +20,28 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from sslcourse.common import CourseError
-from sslcourse.data import fetch
+from sslcourse.data import download
+from sslcourse.runtime.errors import CourseError
 
 BODY = bytes(hashlib.shake_256(b"a file").digest(300_000))
 OTHER = bytes(hashlib.shake_256(b"another version").digest(310_000))
 SHA, MD5 = hashlib.sha256(BODY).hexdigest(), hashlib.md5(BODY).hexdigest()
-PLAN = dict(status=None, break_after=None, stall_after=None, ignore_range=False, ignore_if_range=False, length="right",
-            corrupt=False, retry=None)  # fmt: skip
+PLAN = dict(
+    status=None,
+    break_after=None,
+    stall_after=None,
+    ignore_range=False,
+    ignore_if_range=False,
+    length="right",
+    corrupt=False,
+    retry=None,
+)
 
 
 class Server(ThreadingHTTPServer):
-    """Serves `body` at every path. `plans` says how the next requests are answered; then `plan` holds for the rest."""
+    """Serves `body` at every path. `plans` says how the next requests are answered; then `plan` holds for the
+    rest.
+    """
 
     daemon_threads = True
 
@@ -71,7 +82,9 @@ class Handler(BaseHTTPRequestHandler):
         if plan["corrupt"]:
             payload = payload[:1000] + bytes(200) + payload[1200:]
         if plan["length"] is not None:
-            self.send_header("Content-Length", str(len(payload) if plan["length"] == "right" else plan["length"]))
+            self.send_header(
+                "Content-Length", str(len(payload) if plan["length"] == "right" else plan["length"])
+            )
         if server.etag:
             self.send_header("ETag", server.etag)
         self.end_headers()
@@ -110,7 +123,7 @@ def get(server, tmp_path):
 
     def call(urls=None, **options):
         options = dict(sha256=SHA, pause=0.0, timeout=5.0, attempts=3) | options
-        return fetch.download(urls or server.url, tmp_path / "folder" / "file.bin", **options)
+        return download.download(urls or server.url, tmp_path / "folder" / "file.bin", **options)
 
     return call
 
@@ -244,7 +257,9 @@ def test_a_file_that_changes_on_a_server_without_if_range(server, get, target):
 def test_a_changed_file_of_the_same_length_is_known_by_its_etag(server, get, target):
     new = OTHER[: len(BODY)]
     swap(server, [dict(break_after=100_000), dict(ignore_if_range=True), dict(corrupt=True)], new)
-    get(sha256=hashlib.sha256(new).hexdigest())  # mixing both versions and the corruption would be one error too many
+    get(
+        sha256=hashlib.sha256(new).hexdigest()
+    )  # mixing both versions and the corruption would be one error too many
     assert target.read_bytes() == new
 
 
@@ -267,7 +282,11 @@ def test_absent_here_there_elsewhere(server, second_server, get, target):
 
 
 def test_the_next_mirror_goes_on_where_the_first_stopped(server, second_server, get, target):
-    server.plans, server.plan, second_server.etag = [dict(break_after=200_000)], dict(status=503), '"of its own"'
+    server.plans, server.plan, second_server.etag = (
+        [dict(break_after=200_000)],
+        dict(status=503),
+        '"of its own"',
+    )
     get([server.url, second_server.url])
     assert target.read_bytes() == BODY and server.served + second_server.served == len(BODY)
     assert second_server.requests[0][1]["If-Range"] is None
@@ -335,13 +354,13 @@ def test_416_for_a_part_that_is_too_long_is_no_wrong_checksum(server, get, targe
 
 
 def test_never_in_place_before_it_is_verified(server, get, target, monkeypatch):
-    seen, honest = [], fetch.mismatch
+    seen, honest = [], download.mismatch
 
     def watch(path, **sums):
         seen.append((str(path), target.exists()))
         return honest(path, **sums)
 
-    monkeypatch.setattr(fetch, "mismatch", watch)
+    monkeypatch.setattr(download.files, "mismatch", watch)
     server.plans = [dict(corrupt=True), dict(break_after=9)]
     get()
     assert seen == [(f"{target}.part", False)] * 2
@@ -361,7 +380,10 @@ def test_damaged_file_stays_until_a_right_one_is_there(server, get, target):
 
 def test_killed_and_finished(server, get, target):
     server.plans = [dict(stall_after=130_000)]
-    code = f"from sslcourse.data import fetch; fetch.download({server.url!r}, {str(target)!r}, sha256={SHA!r})"
+    code = (
+        f"from sslcourse.data import download; download.download({server.url!r}, {str(target)!r}, "
+        f"sha256={SHA!r})"
+    )
     child = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, "OMP_NUM_THREADS": "1"})
     part, deadline = target.with_name("file.bin.part"), time.monotonic() + 60
     while not (part.exists() and part.stat().st_size == 130_000):
@@ -376,7 +398,7 @@ def test_killed_and_finished(server, get, target):
 
 
 def test_a_second_caller_waits(server, get, target):
-    with fetch.alone(target.parent):
+    with download.alone(target.parent):
         thread = threading.Thread(target=get)
         thread.start()
         thread.join(0.3)
@@ -393,7 +415,7 @@ def test_refuses_what_it_cannot_verify_or_fetch(get, tmp_path):
 
 
 def test_full_disk(get, target, monkeypatch):
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
+    monkeypatch.setattr(download.files.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000}))
     with pytest.raises(CourseError, match="make room"):
         get()
     assert not target.exists()
@@ -420,18 +442,18 @@ def test_local_file_or_folder(server, tmp_path, target):
     mine = tmp_path / "mine" / "file.bin"
     mine.write_bytes(BODY)
     for local in (mine, mine.parent):
-        assert fetch.local_or_download(local, server.url, target, md5=MD5) == mine
+        assert download.local_or_download(local, server.url, target, md5=MD5) == mine
     assert server.requests == [] and not target.exists()
-    assert fetch.local_or_download(None, server.url, target, md5=MD5) == target
+    assert download.local_or_download(None, server.url, target, md5=MD5) == target
 
 
 def test_local_file_that_is_wrong(server, tmp_path, target):
     mine = tmp_path / "mine.bin"
     mine.write_bytes(BODY[:-1])
     with pytest.raises(CourseError, match=f"(?s){MD5}.*299,999 bytes.*of 300,000 bytes.*{server.url}"):
-        fetch.local_or_download(mine, server.url, target, md5=MD5, size=len(BODY))
+        download.local_or_download(mine, server.url, target, md5=MD5, size=len(BODY))
     with pytest.raises(CourseError, match="there is no file .*absent"):
-        fetch.local_or_download(tmp_path / "absent", server.url, target, md5=MD5)
+        download.local_or_download(tmp_path / "absent", server.url, target, md5=MD5)
     assert server.requests == []
 
 
@@ -480,16 +502,16 @@ def test_unpack(tmp_path, kind):
         zip_of(archive, ("a/", b"", stat.S_IFDIR | 0o755), *entries)
     else:
         tar_of(archive, special("a", tarfile.DIRTYPE), *entries, mode="w:gz" if kind == "tar.gz" else "w")
-    folder = fetch.unpack(archive, tmp_path / "out")
+    folder = download.unpack(archive, tmp_path / "out")
     found = {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     assert found == {"a/b.txt": b"one", "a/c/d.txt": b"two", "e": b""}
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", archive.name]
     with pytest.raises(CourseError, match="exists already"):
-        fetch.unpack(archive, folder)
+        download.unpack(archive, folder)
 
 
 def test_unpack_a_single_gz(tmp_path):
-    folder = fetch.unpack(gz_of(tmp_path / "data.bin.gz", BODY), tmp_path / "out")
+    folder = download.unpack(gz_of(tmp_path / "data.bin.gz", BODY), tmp_path / "out")
     assert (folder / "data.bin").read_bytes() == BODY
 
 
@@ -523,10 +545,13 @@ def test_unpack_refuses_and_leaves_nothing(tmp_path, kind, name):
     inner = tmp_path / "inner"
     inner.mkdir()
     (tmp_path / "secret").write_text("secret")
-    archive = tar_of(inner / "x.tar.gz", ("good", b"1"), *BAD_TARS[name]) if kind == "tar" else \
-        zip_of(inner / "x.zip", ("good", b"1"), *BAD_ZIPS[name])  # fmt: skip
+    archive = (
+        tar_of(inner / "x.tar.gz", ("good", b"1"), *BAD_TARS[name])
+        if kind == "tar"
+        else zip_of(inner / "x.zip", ("good", b"1"), *BAD_ZIPS[name])
+    )
     with pytest.raises(CourseError, match=r"unsafe|twice"):
-        fetch.unpack(archive, inner / "out")
+        download.unpack(archive, inner / "out")
     assert [p.name for p in inner.iterdir()] == [archive.name]  # neither the folder nor a temporary one
     assert sorted(p.name for p in tmp_path.iterdir()) == ["inner", "secret"]
     assert not os.path.exists("/tmp/evil-of-sslcourse")
@@ -534,49 +559,61 @@ def test_unpack_refuses_and_leaves_nothing(tmp_path, kind, name):
 
 def test_unpack_refuses_bombs(tmp_path):
     bomb = bytes(5_000_000)
-    archives = [tar_of(tmp_path / "x.tar.gz", ("a", bomb[:3_000_000]), ("b", bomb[:3_000_000])),
-                zip_of(tmp_path / "x.zip", ("a", bomb)), gz_of(tmp_path / "x.gz", bomb)]  # fmt: skip
+    archives = [
+        tar_of(tmp_path / "x.tar.gz", ("a", bomb[:3_000_000]), ("b", bomb[:3_000_000])),
+        zip_of(tmp_path / "x.zip", ("a", bomb)),
+        gz_of(tmp_path / "x.gz", bomb),
+    ]
     for archive in archives:
         assert archive.stat().st_size < 20_000
         with pytest.raises(CourseError, match="more than 4,000,000 bytes"):
-            fetch.unpack(archive, tmp_path / "out", limit=4_000_000)
+            download.unpack(archive, tmp_path / "out", limit=4_000_000)
         assert not (tmp_path / "out").exists()
     assert len(list(tmp_path.iterdir())) == len(archives)
 
 
 def test_unpack_damaged_archives(tmp_path):
-    whole = [tar_of(tmp_path / "x.tar.gz", ("a", BODY)), tar_of(tmp_path / "x.tar", ("a", BODY), mode="w"),
-             zip_of(tmp_path / "x.zip", ("a", BODY)), gz_of(tmp_path / "x.gz", BODY)]  # fmt: skip
+    whole = [
+        tar_of(tmp_path / "x.tar.gz", ("a", BODY)),
+        tar_of(tmp_path / "x.tar", ("a", BODY), mode="w"),
+        zip_of(tmp_path / "x.zip", ("a", BODY)),
+        gz_of(tmp_path / "x.gz", BODY),
+    ]
     for archive in whole:
         archive.write_bytes(archive.read_bytes()[:100_000])
         with pytest.raises(CourseError, match="damaged|no tar, zip or gz"):
-            fetch.unpack(archive, tmp_path / "out")
+            download.unpack(archive, tmp_path / "out")
         assert not (tmp_path / "out").exists()
     data = bytearray(zip_of(tmp_path / "x.zip", ("a", BODY)).read_bytes())
     data[5000] ^= 255
     (tmp_path / "x.zip").write_bytes(data)
     with pytest.raises(CourseError, match="damaged"):
-        fetch.unpack(tmp_path / "x.zip", tmp_path / "out")
+        download.unpack(tmp_path / "x.zip", tmp_path / "out")
     (tmp_path / "page.tar.gz").write_text("<html>log in first</html>")
     with pytest.raises(CourseError, match="no tar, zip or gz"):
-        fetch.unpack(tmp_path / "page.tar.gz", tmp_path / "out")
+        download.unpack(tmp_path / "page.tar.gz", tmp_path / "out")
 
 
 def test_unpack_after_a_kill(tmp_path):
     leftover = tmp_path / ".out.abc.part"
     leftover.mkdir()
     (leftover / "half").write_text("x")
-    fetch.unpack(tar_of(tmp_path / "x.tar.gz", ("a", b"1")), tmp_path / "out")
+    download.unpack(tar_of(tmp_path / "x.tar.gz", ("a", b"1")), tmp_path / "out")
     assert not leftover.exists() and [p.name for p in (tmp_path / "out").iterdir()] == ["a"]
 
 
 def test_members(tmp_path):
-    archive = tar_of(tmp_path / "x.tar.gz", ("f/a", b"one"), special("f/link", tarfile.SYMTYPE, "/"), ("../b", b"two"))
-    assert {n: s.read(size) for n, size, s in fetch.members(archive, {"a", "b"})} == {"a": b"one", "b": b"two"}
+    archive = tar_of(
+        tmp_path / "x.tar.gz", ("f/a", b"one"), special("f/link", tarfile.SYMTYPE, "/"), ("../b", b"two")
+    )
+    assert {n: s.read(size) for n, size, s in download.members(archive, {"a", "b"})} == {
+        "a": b"one",
+        "b": b"two",
+    }
     with pytest.raises(CourseError, match="lacks c"):
-        list(fetch.members(archive, {"a", "c"}))
+        list(download.members(archive, {"a", "c"}))
     with pytest.raises(CourseError, match="twice"):
-        list(fetch.members(tar_of(tmp_path / "y.tar", ("a", b""), ("g/a", b""), mode="w"), {"a"}))
-    for _, size, stream in fetch.members(archive, {"a"}):
+        list(download.members(tar_of(tmp_path / "y.tar", ("a", b""), ("g/a", b""), mode="w"), {"a"}))
+    for _, size, stream in download.members(archive, {"a"}):
         with pytest.raises(CourseError, match="1 bytes early"):
-            fetch.read_exactly(stream, size + 1, "a")
+            download.read_exactly(stream, size + 1, "a")

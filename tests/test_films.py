@@ -1,5 +1,7 @@
 # ruff: noqa: F811 (pytest hands fixtures over by the names that were imported)
-"""Films in step: what is sent can be cut back into the frames, mistakes are named, and in a browser all films show the same moment."""
+"""Films in step: what is sent can be cut back into the frames, mistakes are named, and in a browser all films
+show the same moment.
+"""
 
 import io
 
@@ -9,7 +11,7 @@ import torch
 from browser import blank_page, host_view, keep  # noqa: F401 (fixtures)
 from PIL import Image
 
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets import films as module
 from sslcourse.widgets.films import films
 
@@ -40,7 +42,11 @@ def test_every_frame_can_be_cut_out_again():
         for f in range(5):
             expected = (whole[i, :, f] * 255).round().permute(1, 2, 0).numpy()
             assert (_cut(view, i * 5 + f) == expected).all()
-    assert view.about["rows"] == [["true", 3, []], ["guess", 2, []]] and view.about["count"] == 5 and view.about["scale"] == 4
+    assert (
+        view.about["rows"] == [["true", 3, []], ["guess", 2, []]]
+        and view.about["count"] == 5
+        and view.about["scale"] == 4
+    )
 
 
 def test_grey_films_and_large_ones_stay_small():
@@ -58,13 +64,21 @@ def test_grey_films_and_large_ones_stay_small():
 
 def test_the_stored_picture_is_a_strip_of_frames_with_the_marks():
     rows = {"seen": _flat(2, 12), "predicted": _flat(2, 12, offset=100)}
-    plain, marked = films(rows), films(rows, marks={"predicted": range(6, 12)}, title="two films", note="outlined: predicted")
-    a, b = (np.asarray(Image.open(io.BytesIO(v.picture())).convert("RGB")).astype(int) for v in (plain, marked))
+    plain, marked = (
+        films(rows),
+        films(rows, marks={"predicted": range(6, 12)}, title="two films", note="outlined: predicted"),
+    )
+    a, b = (
+        np.asarray(Image.open(io.BytesIO(v.picture())).convert("RGB")).astype(int) for v in (plain, marked)
+    )
     blue = lambda x: int(((x[..., 2] > 190) & (x[..., 2] < 210)).sum())
     assert blue(a) >= 2 * 8 * 24 * 24 * 0.9  # two strips of eight frames, three times as large
     orange = lambda x: int(((x[..., 0] > 190) & (x[..., 1] < 130) & (x[..., 2] < 60)).sum())
     assert orange(b) > 400 > orange(a)
-    assert repr(plain) == "<films of 12 frames: seen (2), predicted (2)>" and len(marked._repr_mimebundle_()[0]["image/png"]) < 30_000
+    assert (
+        repr(plain) == "<films of 12 frames: seen (2), predicted (2)>"
+        and len(marked._repr_mimebundle_()[0]["image/png"]) < 30_000
+    )
 
 
 def test_a_row_that_would_not_fit_is_drawn_smaller():
@@ -100,8 +114,15 @@ COLOUR = "(e) => [...e.getContext('2d').getImageData(3, 3, 1, 1).data].slice(0, 
 @pytest.mark.browser
 def test_films_play_in_step_in_a_browser(blank_page, tmp_path):
     page = blank_page
-    view = films({"true": _flat(3, 6), "guess": _flat(2, 6, offset=100)}, fps=20, scale=6, marks={"guess": [4, 5]}, titles=["a", "b", "c"],
-                 title="in step", note="outlined: predicted")  # fmt: skip
+    view = films(
+        {"true": _flat(3, 6), "guess": _flat(2, 6, offset=100)},
+        fps=20,
+        scale=6,
+        marks={"guess": [4, 5]},
+        titles=["a", "b", "c"],
+        title="in step",
+        note="outlined: predicted",
+    )
     host_view(page, view)
     root = page.locator(".ssl-films")
     data = lambda name: root.get_attribute(f"data-{name}")
@@ -137,7 +158,10 @@ def test_films_play_in_step_in_a_browser(blank_page, tmp_path):
     assert data("frame") == "4" and shown() == at(4)
     keep(page, tmp_path / "films.png")
     page.evaluate("() => window.cleanup()")
-    left = "() => [window.alive, [...window.listeners.values()].reduce((n, s) => n + s.size, 0), window.el.childElementCount]"
+    left = (
+        "() => [window.alive, [...window.listeners.values()].reduce((n, s) => n + s.size, 0), "
+        "window.el.childElementCount]"
+    )
     assert page.evaluate(left) == [0, 0, 0]
     assert page.errors == [] and page.external == []
 
@@ -146,7 +170,9 @@ def test_films_play_in_step_in_a_browser(blank_page, tmp_path):
 def test_films_live_on_a_page_without_a_kernel(tmp_path):
     from browser import browser_page
 
-    path = films({"true": _flat(2, 6, 32, 32)}, marks={"true": [0]}, titles=["left", "right"]).page(tmp_path / "films.html")
+    path = films({"true": _flat(2, 6, 32, 32)}, marks={"true": [0]}, titles=["left", "right"]).page(
+        tmp_path / "films.html"
+    )
     with browser_page((path.as_uri(),)) as page:
         page.emulate_media(color_scheme="dark")
         page.goto(path.as_uri())

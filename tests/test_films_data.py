@@ -1,4 +1,6 @@
-"""Films of the toybox and moving digits: what they promise about motion, and that nothing else gives a motion class away."""
+"""Films of the toybox and moving digits: what they promise about motion, and that nothing else gives a motion
+class away.
+"""
 
 import math
 
@@ -7,12 +9,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse import common, evaluate
-from sslcourse.common import CourseError
+from sslcourse import evaluate, runtime
 from sslcourse.data import moving_digits, toybox
 from sslcourse.data.datasets import Samples
 from sslcourse.data.load import load
 from sslcourse.data.toybox import films
+from sslcourse.runtime.errors import CourseError
 
 
 @pytest.fixture(scope="module")
@@ -27,14 +29,23 @@ def tracks():
 
 def test_shapes_kinds_and_seals(motions):
     data = motions
-    assert data.train.kind == "video" and data.train.video.shape == (1200, 3, 16, 32, 32) and data.train.video.dtype == torch.uint8
+    assert (
+        data.train.kind == "video"
+        and data.train.video.shape == (1200, 3, 16, 32, 32)
+        and data.train.video.dtype == torch.uint8
+    )
     assert data.train.pictures.shape == (1200, 3, 32, 32)
     batch = next(data.train.batches(4))
     assert set(batch) >= {"video", "label", "index", "large", "small", "mask"} and "image" not in batch
     assert torch.equal(batch["label"], 2 * batch["large"] + batch["small"])
     hidden = next(data.test.batches(4))
     assert set(hidden) == {"video", "index", "label"} and (hidden["label"] == -1).all()
-    assert data.classes == ("large cw, small cw", "large cw, small ccw", "large ccw, small cw", "large ccw, small ccw")
+    assert data.classes == (
+        "large cw, small cw",
+        "large cw, small ccw",
+        "large ccw, small cw",
+        "large ccw, small ccw",
+    )
 
 
 def test_the_same_films_again_and_from_the_cache(monkeypatch, tmp_path):
@@ -42,9 +53,13 @@ def test_the_same_films_again_and_from_the_cache(monkeypatch, tmp_path):
     first = toybox.videos(6, 2, 2, size=16)
     cached = toybox.videos(6, 2, 2, size=16)
     fresh = toybox.videos(9, 2, 2, size=16, cache=False)
-    assert torch.equal(first.train.video, cached.train.video) and torch.equal(first.train.video, fresh.train.video[:6])
+    assert torch.equal(first.train.video, cached.train.video) and torch.equal(
+        first.train.video, fresh.train.video[:6]
+    )
     assert torch.equal(first.train.extra["mask"], cached.train.extra["mask"])
-    assert not torch.equal(first.train.video, toybox.videos(6, 2, 2, size=16, seed=1, cache=False).train.video)
+    assert not torch.equal(
+        first.train.video, toybox.videos(6, 2, 2, size=16, seed=1, cache=False).train.video
+    )
     assert not torch.equal(first.train.video[:2], first.validation.video)
     file = next(tmp_path.rglob("motions-train*.npz"))
     file.write_bytes(file.read_bytes()[:-200])
@@ -52,7 +67,9 @@ def test_the_same_films_again_and_from_the_cache(monkeypatch, tmp_path):
 
 
 def test_backwards_is_the_opposite_class():
-    """The poses of a film that runs backwards are those of the other sense; and the senses are read from the motion, not from the label."""
+    """The poses of a film that runs backwards are those of the other sense; and the senses are read from the
+    motion, not from the label.
+    """
     scenes = films._motions(40, 3, "train", 0.03)
     forwards = scenes.pose(torch.arange(16).float())
     x, y = (forwards[k] - forwards[k].mean(-1, keepdim=True) for k in ("x", "y"))  # (N, 2, T)
@@ -72,15 +89,27 @@ def test_classes_are_independent_of_looks(motions):
 
     columns = motions.train.factors
     for bit in ("large", "small"):
-        for other in (columns["shape"], (columns["hue"] * 6).long(), (columns["size"] * 50).long(), (columns["pace"] * 10).long()):
-            table = torch.stack([torch.bincount(other[columns[bit] == v], minlength=int(other.max()) + 1) for v in (0, 1)])
+        for other in (
+            columns["shape"],
+            (columns["hue"] * 6).long(),
+            (columns["size"] * 50).long(),
+            (columns["pace"] * 10).long(),
+        ):
+            table = torch.stack(
+                [torch.bincount(other[columns[bit] == v], minlength=int(other.max()) + 1) for v in (0, 1)]
+            )
             assert chi2_contingency(table[:, table.sum(0) > 0].numpy()).pvalue > 0.001
 
 
 def still_pictures(samples: Samples) -> dict[str, torch.Tensor]:
     """What a probe may see that does not know about time: (N, 3, H, W) floats each."""
     x = samples.video.float() / 255
-    return {"one frame": x[:, :, 7], "first frame": x[:, :, 0], "average": x.mean(2), "average difference": x.diff(dim=2).abs().mean(2)}
+    return {
+        "one frame": x[:, :, 7],
+        "first frame": x[:, :, 0],
+        "average": x.mean(2),
+        "average difference": x.diff(dim=2).abs().mean(2),
+    }
 
 
 def leaks(accuracy: float, classes: int, n: int) -> bool:
@@ -102,8 +131,12 @@ def test_no_still_picture_tells_the_class(what, many):
     train, test = still_pictures(data.train)[what], still_pictures(data.test)[what]
     label, truth = data.train.label, data.test._label
     rows = F.adaptive_avg_pool2d(train, 16).flatten(1), F.adaptive_avg_pool2d(test, 16).flatten(1)
-    for name, of, classes in (("class", lambda y: y, 4), ("large", lambda y: y // 2, 2), ("small", lambda y: y % 2, 2),
-                              ("agree", lambda y: y // 2 ^ y % 2, 2)):  # fmt: skip
+    for name, of, classes in (
+        ("class", lambda y: y, 4),
+        ("large", lambda y: y // 2, 2),
+        ("small", lambda y: y % 2, 2),
+        ("agree", lambda y: y // 2 ^ y % 2, 2),
+    ):
         probe = evaluate.linear_probe(rows[0], of(label), classes=classes)
         accuracy = float((probe.predict(rows[1]) == of(truth)).float().mean())
         assert not leaks(accuracy, classes, len(truth)), (what, name, accuracy)
@@ -114,9 +147,18 @@ def test_no_still_picture_tells_the_class(what, many):
 def cnn_accuracy(train, label, test, truth, epochs: int = 6) -> float:
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv2d(3, 24, 5, 2, 2), nn.BatchNorm2d(24), nn.ReLU(), nn.Conv2d(24, 48, 3, 2, 1), nn.BatchNorm2d(48), nn.ReLU(),
-        nn.Conv2d(48, 48, 3, 2, 1), nn.BatchNorm2d(48), nn.ReLU(), nn.Flatten(), nn.Linear(48 * 16, 4),
-    )  # fmt: skip
+        nn.Conv2d(3, 24, 5, 2, 2),
+        nn.BatchNorm2d(24),
+        nn.ReLU(),
+        nn.Conv2d(24, 48, 3, 2, 1),
+        nn.BatchNorm2d(48),
+        nn.ReLU(),
+        nn.Conv2d(48, 48, 3, 2, 1),
+        nn.BatchNorm2d(48),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(48 * 16, 4),
+    )
     optimizer = torch.optim.Adam(network.parameters(), 2e-3)
     for _ in range(epochs):
         for part in torch.randperm(len(train)).split(64):
@@ -131,7 +173,9 @@ def cnn_accuracy(train, label, test, truth, epochs: int = 6) -> float:
 
 @pytest.mark.slow
 def test_a_planted_leak_is_found(many):
-    """The same CNN finds a class that a still picture does give away: here a corner is brighter where the senses agree."""
+    """The same CNN finds a class that a still picture does give away: here a corner is brighter where the
+    senses agree.
+    """
     data, pictures = many, []
     for part, y in ((data.train, data.train.label), (data.test, data.test._label)):
         x = still_pictures(part)["average"]
@@ -142,13 +186,25 @@ def test_a_planted_leak_is_found(many):
 
 @pytest.mark.slow
 def test_motion_tells_the_class(many):
-    """It can be seen after all: the direction of each sense is found from the true poses' pictures, by a network that sees time."""
+    """It can be seen after all: the direction of each sense is found from the true poses' pictures, by a
+    network that sees time.
+    """
     data = many
     torch.manual_seed(0)
     network = nn.Sequential(
-        nn.Conv3d(3, 16, (3, 5, 5), (1, 2, 2), (1, 2, 2)), nn.BatchNorm3d(16), nn.ReLU(), nn.Conv3d(16, 32, 3, (2, 2, 2), 1), nn.BatchNorm3d(32),
-        nn.ReLU(), nn.Conv3d(32, 48, 3, 2, 1), nn.BatchNorm3d(48), nn.ReLU(), nn.AdaptiveAvgPool3d(2), nn.Flatten(), nn.Linear(48 * 8, 4),
-    )  # fmt: skip
+        nn.Conv3d(3, 16, (3, 5, 5), (1, 2, 2), (1, 2, 2)),
+        nn.BatchNorm3d(16),
+        nn.ReLU(),
+        nn.Conv3d(16, 32, 3, (2, 2, 2), 1),
+        nn.BatchNorm3d(32),
+        nn.ReLU(),
+        nn.Conv3d(32, 48, 3, 2, 1),
+        nn.BatchNorm3d(48),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool3d(2),
+        nn.Flatten(),
+        nn.Linear(48 * 8, 4),
+    )
     optimizer = torch.optim.Adam(network.parameters(), 3e-3)
     x, y = data.train.video, data.train.label
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 5e-3, 9 * 50)
@@ -180,12 +236,17 @@ def test_sixty_films_a_second():
 
 
 def test_centres_of_masks_are_where_the_points_say():
-    """A solid that nothing covers: the middle of its outline's box lies at its centre, to a pixel (its shapes are not all symmetric)."""
+    """A solid that nothing covers: the middle of its outline's box lies at its centre, to a pixel (its shapes
+    are not all symmetric).
+    """
     data = toybox.tracks(1, 1, 30, solids=1, cache=False)
     mask, point, box = (data.test.extra[k] for k in ("mask", "keypoint", "box"))
     rows, columns = torch.meshgrid(torch.arange(48) + 0.5, torch.arange(48) + 0.5, indexing="ij")
     weight = (mask == 1).float()
-    middle = torch.stack([(weight * columns).sum((2, 3)), (weight * rows).sum((2, 3))], -1) / weight.sum((2, 3))[..., None]
+    middle = (
+        torch.stack([(weight * columns).sum((2, 3)), (weight * rows).sum((2, 3))], -1)
+        / weight.sum((2, 3))[..., None]
+    )
     away = (middle - point[:, :, 0, 0, :2]).norm(dim=-1)
     assert away.median() < 0.5 and away.max() < 3.5
     assert (data.test.extra["hidden"] == 0).all()
@@ -199,12 +260,15 @@ def test_nothing_seen_has_no_box_and_no_point():
     masks = torch.zeros(1, 2, 16, 16, dtype=torch.uint8)
     masks[0, 1, 3:5, 6:9] = 2
     found = films.boxes(masks, 2)
-    assert (found[0, 0] == -1).all() and (found[0, 1, 0] == -1).all() and found[0, 1, 1].tolist() == [6, 3, 9, 5]
+    assert (
+        (found[0, 0] == -1).all() and (found[0, 1, 0] == -1).all() and found[0, 1, 1].tolist() == [6, 3, 9, 5]
+    )
 
 
 @pytest.mark.parametrize("knobs", [{}, {"scale": 0.3, "spin": 0.4}])
 def test_flow_carries_what_is_seen(knobs):
-    """Warping the next frame back by the flow gives this frame again, far better than the next frame as it is: flow, rotation and growth
+    """Warping the next frame back by the flow gives this frame again, far better than the next frame as it
+    is: flow, rotation and growth
     have the right sign and size. Without noise and on what stays visible."""
     plain, warped = [], []
     for index in range(6):
@@ -215,7 +279,12 @@ def test_flow_carries_what_is_seen(knobs):
         at = torch.stack(torch.meshgrid(axis, axis, indexing="xy"))  # (2, H, W)
         for t in range(flow.shape[0]):
             place = (at + flow[t]) / side * 2 - 1
-            back = F.grid_sample(video[None, :, t + 1], place.permute(1, 2, 0)[None], align_corners=False, padding_mode="border")[0]
+            back = F.grid_sample(
+                video[None, :, t + 1],
+                place.permute(1, 2, 0)[None],
+                align_corners=False,
+                padding_mode="border",
+            )[0]
             on = seen[t] & (found["mask"][t] > 0)
             plain.append((video[:, t + 1] - video[:, t]).abs().mean(0)[on].mean())
             warped.append((back - video[:, t]).abs().mean(0)[on].mean())
@@ -227,16 +296,26 @@ def test_the_ground_flows_too():
     ground = found["mask"] == 0
     both = ground[0] & found["seen"][0]
     flow = found["flow"][0][:, both]
-    assert flow.std(1).max() < 1e-4 and 0.5 < flow[:, 0].norm() < 2.5  # one drift for all of it, 0.03 to 0.1 of 24 pixels
+    assert (
+        flow.std(1).max() < 1e-4 and 0.5 < flow[:, 0].norm() < 2.5
+    )  # one drift for all of it, 0.03 to 0.1 of 24 pixels
     video, side = found["video"].float() / 255, 48
     axis = torch.arange(side) + 0.5
     at = torch.stack(torch.meshgrid(axis, axis, indexing="xy"))
-    back = F.grid_sample(video[None, :, 1], ((at + found["flow"][0]) / side * 2 - 1).permute(1, 2, 0)[None], align_corners=False)[0]
-    assert (back - video[:, 0]).abs().mean(0)[both].mean() < 0.3 * (video[:, 1] - video[:, 0]).abs().mean(0)[both].mean()
+    back = F.grid_sample(
+        video[None, :, 1],
+        ((at + found["flow"][0]) / side * 2 - 1).permute(1, 2, 0)[None],
+        align_corners=False,
+    )[0]
+    assert (back - video[:, 0]).abs().mean(0)[both].mean() < 0.3 * (video[:, 1] - video[:, 0]).abs().mean(0)[
+        both
+    ].mean()
 
 
 def test_correspondence_is_the_same_place_in_every_frame():
-    """The flow and the correspondence were computed apart: following the flow must not change the place on the solid."""
+    """The flow and the correspondence were computed apart: following the flow must not change the place on
+    the solid.
+    """
     found = toybox.truth("train", 1, scale=0.2, spin=0.3)
     place, flow, seen, mask = found["correspondence"], found["flow"], found["seen"], found["mask"]
     for t in range(3):
@@ -249,7 +328,9 @@ def test_correspondence_is_the_same_place_in_every_frame():
         assert (change <= off.norm(dim=0) / radius_px * 2.5 + 0.02).all()
     assert place[:, :, mask[0] == 0].isnan().any()
     same = toybox.tracks(2, 1, 1, scale=0.2, spin=0.3, cache=False).train
-    assert torch.equal(same.video[1], found["video"]) and torch.equal(same.extra["keypoint"][1], found["keypoint"])
+    assert torch.equal(same.video[1], found["video"]) and torch.equal(
+        same.extra["keypoint"][1], found["keypoint"]
+    )
 
 
 def test_key_points_stay_on_the_solid_and_hide_behind_others():
@@ -279,7 +360,9 @@ def test_knobs_change_what_they_name():
     same = lambda **knobs: toybox.tracks(4, 1, 1, cache=False, noise=0.0, **knobs).train
     assert torch.equal(base.extra["mask"][:, 0], same(gain=0.3).extra["mask"][:, 0])
     bright = same(gain=0.4).video.float().mean((0, 1, 3, 4))
-    assert (bright / bright.mean() - 1).abs().max() > (base.video.float().mean((0, 1, 3, 4)) / base.video.float().mean() - 1).abs().max()
+    assert (bright / bright.mean() - 1).abs().max() > (
+        base.video.float().mean((0, 1, 3, 4)) / base.video.float().mean() - 1
+    ).abs().max()
     edges = lambda s: (s.video.float().diff(dim=-1).abs()).mean()
     assert edges(same(blur=5, speed=(5, 6))) < edges(same(speed=(5, 6)))
     areas = lambda s: (s.extra["mask"] > 0).float().mean((2, 3)).std(1).mean()
@@ -288,14 +371,23 @@ def test_knobs_change_what_they_name():
     assert not torch.equal(hues.video, base.video)
 
 
-@pytest.mark.parametrize("call, match", [
-    (lambda: toybox.videos(frames=1), "frames=1"), (lambda: toybox.videos(size=8), "size=8"), (lambda: toybox.videos(drift=1), "drift=1"),
-    (lambda: toybox.tracks(solids=0), "solids=0"), (lambda: toybox.tracks(speed=(3, 2)), "speed="),
-    (lambda: toybox.tracks(radius=(1, 3)), "at least 2"),
-    (lambda: toybox.truth(index=-1), "index=-1"), (lambda: toybox.tracks(blur=20), "blur=20"), (lambda: toybox.videos(0), "n=0"),
-    (lambda: moving_digits.videos(rule="other"), "rule="), (lambda: moving_digits.videos(digits=9), "digits=9"),
-    (lambda: moving_digits.videos(speed=(1, 40)), "speed="),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, match",
+    [
+        (lambda: toybox.videos(frames=1), "frames=1"),
+        (lambda: toybox.videos(size=8), "size=8"),
+        (lambda: toybox.videos(drift=1), "drift=1"),
+        (lambda: toybox.tracks(solids=0), "solids=0"),
+        (lambda: toybox.tracks(speed=(3, 2)), "speed="),
+        (lambda: toybox.tracks(radius=(1, 3)), "at least 2"),
+        (lambda: toybox.truth(index=-1), "index=-1"),
+        (lambda: toybox.tracks(blur=20), "blur=20"),
+        (lambda: toybox.videos(0), "n=0"),
+        (lambda: moving_digits.videos(rule="other"), "rule="),
+        (lambda: moving_digits.videos(digits=9), "digits=9"),
+        (lambda: moving_digits.videos(speed=(1, 40)), "speed="),
+    ],
+)
 def test_wrong_arguments_are_named(call, match):
     with pytest.raises(CourseError, match=match):
         call()
@@ -306,8 +398,11 @@ def test_samples_of_videos_are_checked():
     assert Samples(video=x).video.shape == x.shape
     assert Samples(video=torch.zeros(3, 4, 8, 8, 3)).video.shape == x.shape  # (N, T, H, W, 3), floats
     assert Samples(video=torch.zeros(3, 4, 8, 8)).video.shape == x.shape  # grey
-    for wrong, match in ((torch.zeros(3, 2, 4, 8, 8), "expected"), (torch.full((1, 3, 2, 4, 4), 2.0), "range from 2 to 2"),
-                         (torch.zeros(1, 3, 2, 4, 4, dtype=torch.int32), "int32")):  # fmt: skip
+    for wrong, match in (
+        (torch.zeros(3, 2, 4, 8, 8), "expected"),
+        (torch.full((1, 3, 2, 4, 4), 2.0), "range from 2 to 2"),
+        (torch.zeros(1, 3, 2, 4, 4, dtype=torch.int32), "int32"),
+    ):
         with pytest.raises(CourseError, match=match):
             Samples(video=wrong)
     with pytest.raises(CourseError, match="either images or videos"):
@@ -317,22 +412,27 @@ def test_samples_of_videos_are_checked():
 
 
 def test_pixels_of_videos_are_few_enough():
-    from sslcourse import features
+    from sslcourse.train import features
 
     found = features.pixels(toybox.videos(4, 1, 1, size=32).train)
     assert found.shape == (4, 3 * 16 * 64) and 0 <= float(found.min()) and float(found.max()) <= 1
 
 
 def test_networks_over_time_keep_the_plain_layout():
-    network = common.placed(nn.Sequential(nn.Conv3d(3, 4, 3), nn.Conv2d(3, 4, 3)), common.Profile("cpu", 1, True, "float32"))
-    assert network[0].weight.is_contiguous() and network[1].weight.is_contiguous(memory_format=torch.channels_last)
+    network = runtime.placed(
+        nn.Sequential(nn.Conv3d(3, 4, 3), nn.Conv2d(3, 4, 3)), runtime.Profile("cpu", 1, True, "float32")
+    )
+    assert network[0].weight.is_contiguous() and network[1].weight.is_contiguous(
+        memory_format=torch.channels_last
+    )
 
 
 # ---------------------------------------------------------------------------------------------- moving digits
 
 
 def test_the_authors_rule():
-    """Written out once more, in plain Python, for one digit: unit square, step 0.1, cut at the border and turned round, the first frame after
+    """Written out once more, in plain Python, for one digit: unit square, step 0.1, cut at the border and
+    turned round, the first frame after
     one step, whole pixels, brightest of all."""
     import numpy as np
 
@@ -366,7 +466,9 @@ def test_the_authors_rule():
 def test_whole_pixels_paste_exactly():
     ink = torch.rand(1, 5, 5)
     canvas = moving_digits._put(ink, torch.tensor([[[3.0, 7.0], [0.0, 0.0]]]), 16)
-    assert torch.allclose(canvas[0, 0, 7:12, 3:8], ink[0]) and float(canvas[0, 0].sum()) == pytest.approx(float(ink.sum()), rel=1e-5)
+    assert torch.allclose(canvas[0, 0, 7:12, 3:8], ink[0]) and float(canvas[0, 0].sum()) == pytest.approx(
+        float(ink.sum()), rel=1e-5
+    )
     assert torch.allclose(canvas[0, 1, :5, :5], ink[0])
     half = moving_digits._put(ink, torch.tensor([[[3.5, 7.0]]]), 16)
     assert float(half.sum()) == pytest.approx(float(ink.sum()), rel=1e-5)
@@ -376,7 +478,9 @@ def test_own_rule_keeps_the_ink_inside():
     data = moving_digits.videos(60, 1, 1, frames=60, speed=(2.0, 3.0))
     ink = data.train.video.float().mean(1)  # (N, T, H, W)
     total = ink.sum((2, 3))
-    assert (total.min(1).values > 0.85 * total.max(1).values).all()  # next to nothing is cut off at the border
+    assert (
+        total.min(1).values > 0.85 * total.max(1).values
+    ).all()  # next to nothing is cut off at the border
     factors = data.train.factors
     speed = torch.stack([factors["dx"], factors["dy"]]).norm(dim=0)
     assert (speed < 3.01).all() and speed.median() > 1.5

@@ -10,27 +10,34 @@ from browser import blank_page, host_view, keep  # noqa: F401 (fixtures)
 from PIL import Image
 from torch import nn
 
-from sslcourse import encoders, features
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.data.datasets import Samples
 from sslcourse.methods import simclr
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
 from sslcourse.widgets import Panel, filters
 
 
 def test_a_planted_detector_finds_its_spot():
-    """One convolution that answers to red, and black pictures with one red pixel each: the strongest place is that pixel."""
+    """One convolution that answers to red, and black pictures with one red pixel each: the strongest place is
+    that pixel.
+    """
     stage = nn.Conv2d(3, 2, 3, 1, 1, bias=False)
     with torch.no_grad():
         stage.weight.zero_()
         stage.weight[0, 0, 1, 1] = 1.0  # unit 0: red at the centre; unit 1 stays silent
     encoder = encoders.Encoder({"conv1": stage}, 2)
-    image = torch.full((12, 3, 16, 16), 128, dtype=torch.uint8)  # the encoder centres its input: 128 is about zero
+    image = torch.full(
+        (12, 3, 16, 16), 128, dtype=torch.uint8
+    )  # the encoder centres its input: 128 is about zero
     spots = [((3 * i) % 16, (5 * i) % 16) for i in range(12)]
     for i, (y, x) in enumerate(spots):
         image[i, 0, y, x] = 140 + 10 * i  # the later, the redder
     found = features.excitations(encoder, Samples(image), "conv1", top=4)
     assert found["image"][0].tolist() == [11, 10, 9, 8] and bool((found["value"][0].diff() < 0).all())
-    assert [(int(y), int(x)) for y, x in zip(found["y"][0], found["x"][0])] == [spots[i] for i in (11, 10, 9, 8)]
+    assert [(int(y), int(x)) for y, x in zip(found["y"][0], found["x"][0])] == [
+        spots[i] for i in (11, 10, 9, 8)
+    ]
 
 
 @pytest.mark.parametrize("layer", ["conv1", "conv3", "conv5"])
@@ -49,12 +56,19 @@ def test_excitations_equal_a_loop(layer, toys):
         assert torch.allclose(found["value"][unit], torch.tensor([v for v, _ in best]), atol=1e-5)
         i = best[0][1]
         y, x_ = divmod(int(x[i, unit].argmax()), x.shape[3])
-        assert float(found["y"][unit][0]) == (y + 0.5) * 32 / x.shape[2] and float(found["x"][unit][0]) == (x_ + 0.5) * 32 / x.shape[3]
+        assert (
+            float(found["y"][unit][0]) == (y + 0.5) * 32 / x.shape[2]
+            and float(found["x"][unit][0]) == (x_ + 0.5) * 32 / x.shape[3]
+        )
 
 
-@pytest.mark.parametrize("build", [encoders.small_cnn, lambda: encoders.resnet18("cifar")], ids=["small", "resnet18"])
+@pytest.mark.parametrize(
+    "build", [encoders.small_cnn, lambda: encoders.resnet18("cifar")], ids=["small", "resnet18"]
+)
 def test_the_receptive_field_is_what_a_gradient_reaches(build):
-    """All weights made positive, so that nothing cancels: where the gradient of one place is not zero, that place can see."""
+    """All weights made positive, so that nothing cancels: where the gradient of one place is not zero, that
+    place can see.
+    """
     encoder = build().eval()
     with torch.no_grad():
         for module in encoder.modules():
@@ -84,8 +98,12 @@ def gallery(toys, epochs: int = 4):
 def test_what_travels_and_what_is_stored(toys):
     view = gallery(toys)
     layers = {layer["name"]: layer for layer in view.about["layers"]}
-    assert [layers[n]["units"] for n in ("conv1", "conv2", "conv5")] == [16, 32, 64] and view.about["epochs"] == [1, 2, 3, 4]
-    assert len(view.kernels) == 4 * 16 * 75 and layers["conv1"]["field"] == 5 and layers["conv2"]["field"] == 9
+    assert [layers[n]["units"] for n in ("conv1", "conv2", "conv5")] == [16, 32, 64] and view.about[
+        "epochs"
+    ] == [1, 2, 3, 4]
+    assert (
+        len(view.kernels) == 4 * 16 * 75 and layers["conv1"]["field"] == 5 and layers["conv2"]["field"] == 9
+    )
     places = np.frombuffer(view.places, "<u2").reshape(-1, 3)
     assert places[:, 0].max() < len(view._images) and places[:, 1:].max() <= 32
     size = sum(len(getattr(view, n)) for n in ("kernels", "values", "places", "pictures"))
@@ -126,11 +144,16 @@ def test_the_gallery_in_a_page(blank_page, toys, tmp_path):
     page = blank_page
     host_view(page, gallery(toys))
     page.wait_for_function(f"() => {ROOT}.dataset.pictures === '1'")
-    pixels = lambda name: page.evaluate(f"() => document.querySelector('.ssl-filters canvas.{name}').toDataURL()")
+    pixels = lambda name: page.evaluate(
+        f"() => document.querySelector('.ssl-filters canvas.{name}').toDataURL()"
+    )
     before = {name: pixels(name) for name in ("units", "kernel", "patches", "whole")}
     box = page.locator(".ssl-filters canvas.units").bounding_box()
     page.mouse.click(box["x"] + 3 + 63 * 2 + 10, box["y"] + 10)  # the third unit of the first row
-    assert page.evaluate(f"() => {ROOT}.dataset.unit") == "2" and page.evaluate("() => window.saved.at(-1).unit") == 2
+    assert (
+        page.evaluate(f"() => {ROOT}.dataset.unit") == "2"
+        and page.evaluate("() => window.saved.at(-1).unit") == 2
+    )
     assert all(pixels(name) != before[name] for name in before)
     page.keyboard.press("ArrowRight")
     page.keyboard.press("ArrowLeft")
@@ -147,7 +170,10 @@ def test_the_gallery_in_a_page(blank_page, toys, tmp_path):
     assert pixels("units") != units and "epoch 1 of 4" in page.locator(".ssl-filters output").inner_text()
     keep(page, tmp_path / "filters-light.png")
     page.locator(".ssl-filters select").select_option("conv3")
-    assert page.evaluate(f"() => {ROOT}.dataset.layer") == "conv3" and "17 x 17" in page.locator(".ssl-filters [aria-live]").inner_text()
+    assert (
+        page.evaluate(f"() => {ROOT}.dataset.layer") == "conv3"
+        and "17 x 17" in page.locator(".ssl-filters [aria-live]").inner_text()
+    )
     page.evaluate("() => { document.documentElement.style.colorScheme = 'dark' }")
     page.wait_for_timeout(200)
     keep(page, tmp_path / "filters-dark.png")

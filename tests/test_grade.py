@@ -16,10 +16,11 @@ import pytest
 import submissions
 from submissions import EXPECTED, TASKS
 
-from sslcourse import apart, check, grade
-from sslcourse.__main__ import main
+from sslcourse import check
 from sslcourse.check import engine
-from sslcourse.common import CourseError
+from sslcourse.check.grading import ask, grade, notebooks, wire
+from sslcourse.commands.parser import main
+from sslcourse.runtime.errors import CourseError
 
 HOMEWORK = engine.assignment("homework_simclr")
 LIMITS = ["--seconds", "8", "--memory", "700"]
@@ -30,17 +31,34 @@ def rows_of(path) -> dict[str, dict]:
         return {row["student"]: row for row in csv.DictReader(file)}
 
 
-# ---------------------------------------------------------------------------------------------- the whole class
+# ---------------------------------------------------------------------------------------------- the whole
+# class
 
 
 @pytest.fixture(scope="module")
 def graded(tmp_path_factory):
-    """The class, graded once by the command: rows of the CSV by student, the JSON, and what lay in the folder before and after."""
+    """The class, graded once by the command: rows of the CSV by student, the JSON, and what lay in the folder
+    before and after.
+    """
     folder = tmp_path_factory.mktemp("class")
     submissions.write(folder)
     before = {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()}
     out = tmp_path_factory.mktemp("results") / "grades.csv"
-    command = [sys.executable, "-m", "sslcourse", "grade", str(folder), "--out", str(out), "--seed", "31", "--json", "--jobs", "2", *LIMITS]
+    command = [
+        sys.executable,
+        "-m",
+        "sslcourse",
+        "grade",
+        str(folder),
+        "--out",
+        str(out),
+        "--seed",
+        "31",
+        "--json",
+        "--jobs",
+        "2",
+        *LIMITS,
+    ]
     done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "A_SECRET": "xyzzy"})
     assert done.returncode == 0, done.stderr
     assert {p: p.read_bytes() for p in folder.rglob("*") if p.is_file()} == before
@@ -56,7 +74,9 @@ def test_every_submission_becomes_its_row(graded, student):
     assert [row[e] for e in exercises] == verdicts, row
     assert [row[f"{e} mistake"] for e in exercises] == mistakes, row
     assert (row["status"], row["total"], row["of"]) == (status, str(total), "15"), row
-    assert [float(row[f"{e} points"]) for e in exercises] == [t.points * (v == "correct") for t, v in zip(HOMEWORK.tasks, verdicts)]
+    assert [float(row[f"{e} points"]) for e in exercises] == [
+        t.points * (v == "correct") for t, v in zip(HOMEWORK.tasks, verdicts)
+    ]
     assert all(word in row["remark"] for word in words) and bool(row["remark"]) == bool(words), row["remark"]
     assert row["seed"] == "31" and row["sslcourse"] and float(row["seconds"]) < 60
 
@@ -66,15 +86,19 @@ def test_the_class_has_no_other_rows_and_they_are_sorted(graded):
     rows, answer, said = graded
     assert list(rows) == sorted(EXPECTED, key=str.lower) and len(rows) >= 12
     assert [r["student"] for r in answer["rows"]] == list(rows)
-    assert said.count(" of 15, ") == sum(status not in ("not a notebook", "nothing handed in") or student == "no_notebook"
-                                         for student, (status, *_) in EXPECTED.items())  # fmt: skip
+    assert said.count(" of 15, ") == sum(
+        status not in ("not a notebook", "nothing handed in") or student == "no_notebook"
+        for student, (status, *_) in EXPECTED.items()
+    )
 
 
 @pytest.mark.slow
 def test_written_answers_reach_the_teacher_and_are_no_formulas(graded):
     rows, answer, _ = graded
     assert rows["wrong_1"]["why_temperature"] == "At a low temperature\nthe hardest count."
-    assert rows["loops"]["why_temperature"].startswith("'=HYPERLINK") and rows["blank"]["why_temperature"] == ""
+    assert (
+        rows["loops"]["why_temperature"].startswith("'=HYPERLINK") and rows["blank"]["why_temperature"] == ""
+    )
     assert "A good answer names" in rows["right"]["why_temperature"]
 
 
@@ -122,7 +146,9 @@ def test_a_seed_is_drawn_where_none_is_given(tmp_path):
         verdicts.add(found.rows[0]["results"]["simclr.contrastive_accuracy"]["verdict"])
     assert len(seeds) == 2 and verdicts == {"not yet"}
     known = grade.grade(folder, "homework", seed=0)
-    assert known.rows[0]["results"]["simclr.contrastive_accuracy"]["verdict"] == "correct"  # what its author saw
+    assert (
+        known.rows[0]["results"]["simclr.contrastive_accuracy"]["verdict"] == "correct"
+    )  # what its author saw
 
 
 @pytest.mark.slow
@@ -131,7 +157,9 @@ def test_the_teachers_solutions_pass_all_checks(tmp_path):
     for name in engine.ASSIGNMENTS:
         folder = tmp_path / name
         folder.mkdir()
-        (folder / "teacher.ipynb").write_text((submissions.ROOT / "notebooks" / "solutions" / f"{name}.ipynb").read_text())
+        (folder / "teacher.ipynb").write_text(
+            (submissions.ROOT / "notebooks" / "solutions" / f"{name}.ipynb").read_text()
+        )
         found = grade.grade(folder, name, seed=8)
         assert found.rows[0]["total"] == engine.assignment(name).points, found
 
@@ -140,20 +168,41 @@ def test_the_teachers_solutions_pass_all_checks(tmp_path):
 def test_an_exercise_that_is_handed_functions_is_judged_where_it_runs(tmp_path, monkeypatch):
     """The verdicts are the same; what is lost, that nobody can forge them, is said."""
     inside = "engine.EXERCISES['simclr.nt_xent'].__dict__['apart'] = False\n"
-    monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", f"from sslcourse.check import engine\n{inside}grade.serve"))
-    monkeypatch.setitem(engine.EXERCISES, "simclr.nt_xent", dataclasses.replace(engine.EXERCISES["simclr.nt_xent"], apart=False))
-    for name, function in (("right", submissions.RIGHT["nt_xent"]), ("wrong", submissions.WRONG_2["nt_xent"]),
-                           ("raises", "def nt_xent(a, b, t): return a @ b"), ("late", "def nt_xent(a, b, t): ...")):  # fmt: skip
+    monkeypatch.setattr(
+        grade,
+        "BOOT",
+        grade.BOOT.replace("grade.serve", f"from sslcourse.check import engine\n{inside}grade.serve"),
+    )
+    monkeypatch.setitem(
+        engine.EXERCISES,
+        "simclr.nt_xent",
+        dataclasses.replace(engine.EXERCISES["simclr.nt_xent"], apart=False),
+    )
+    for name, function in (
+        ("right", submissions.RIGHT["nt_xent"]),
+        ("wrong", submissions.WRONG_2["nt_xent"]),
+        ("raises", "def nt_xent(a, b, t): return a @ b"),
+        ("late", "def nt_xent(a, b, t): ..."),
+    ):
         (tmp_path / f"{name}.ipynb").write_text(submissions.notebook(function))
     (tmp_path / "missing.ipynb").write_text(submissions.notebook("x = 1"))
     found = grade.grade(tmp_path, "homework", seed=2)
-    verdicts = {r["student"]: (r["results"]["simclr.nt_xent"]["verdict"], r["results"]["simclr.nt_xent"]["mistake"]) for r in found.rows}
-    assert verdicts == {"right": ("correct", ""), "wrong": ("not yet", "sum for mean"), "raises": ("not yet", "it raises an error"),
-                        "late": ("not attempted", ""), "missing": ("not attempted", "")}  # fmt: skip
+    verdicts = {
+        r["student"]: (r["results"]["simclr.nt_xent"]["verdict"], r["results"]["simclr.nt_xent"]["mistake"])
+        for r in found.rows
+    }
+    assert verdicts == {
+        "right": ("correct", ""),
+        "wrong": ("not yet", "sum for mean"),
+        "raises": ("not yet", "it raises an error"),
+        "late": ("not attempted", ""),
+        "missing": ("not attempted", ""),
+    }
     assert "judged in the answers' own process, where a verdict can be forged: simclr.nt_xent" in str(found)
 
 
-# ---------------------------------------------------------------------------------------------- what workers cannot do
+# ---------------------------------------------------------------------------------------------- what workers
+# cannot do
 
 BATTERY = """
 import json, os, pathlib, socket, sys, time
@@ -221,8 +270,17 @@ def battery(tmp_path, way):
     script = tmp_path / "battery.py"
     script.write_text(BATTERY)
     with socket.create_server(("127.0.0.1", 0)) as server:
-        command = [sys.executable, str(script), str(tmp_path), way, str(server.getsockname()[1]), str(os.getpid())]
-        done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, "A_SECRET": "xyzzy"})
+        command = [
+            sys.executable,
+            str(script),
+            str(tmp_path),
+            way,
+            str(server.getsockname()[1]),
+            str(os.getpid()),
+        ]
+        done = subprocess.run(
+            command, capture_output=True, text=True, env={**os.environ, "A_SECRET": "xyzzy"}
+        )
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
@@ -263,7 +321,11 @@ def test_without_namespaces_a_worker_is_still_ended_with_all_it_started(tmp_path
             break
         time.sleep(0.05)
     assert not is_running(pid)
-    assert "A_SECRET" not in found["environment"][1] and found["own file"][0] == "answered" and "OSError 27" in found["large file"][1]
+    assert (
+        "A_SECRET" not in found["environment"][1]
+        and found["own file"][0] == "answered"
+        and "OSError 27" in found["large file"][1]
+    )
 
 
 @pytest.mark.slow
@@ -285,14 +347,18 @@ def nt_xent(z1, z2, temperature):
     for name, levels in (("a_guard", 1), ("b_watcher", 2), ("c_grader", 3)):
         (folder / f"{name}.ipynb").write_text(submissions.notebook(ancestors.replace("LEVELS", str(levels))))
     (folder / "z_right.ipynb").write_text(submissions.notebook(submissions.RIGHT["nt_xent"]))
-    monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", "grade.apart._way = ()\ngrade.serve"))
+    monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", "sandbox._way = ()\ngrade.serve"))
     rooms = tmp_path / "rooms"
     rooms.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(rooms))
-    found = grade.grade(folder, "homework", seed=1, limits=apart.Limits(seconds=5))
-    assert not any(found.isolation.values()) and "NOT kept from them on this machine: network, files, processes" in str(found)
+    found = grade.grade(folder, "homework", seed=1, limits=wire.Limits(seconds=5))
+    assert not any(
+        found.isolation.values()
+    ) and "NOT kept from them on this machine: network, files, processes" in str(found)
     rows = {r["student"]: r for r in found.rows}
-    assert rows["z_right"]["results"]["simclr.nt_xent"]["verdict"] == "correct" and rows["z_right"]["total"] == 4
+    assert (
+        rows["z_right"]["results"]["simclr.nt_xent"]["verdict"] == "correct" and rows["z_right"]["total"] == 4
+    )
     for name in ("a_guard", "b_watcher", "c_grader"):
         assert rows[name]["status"] == "crashed" and rows[name]["total"] == 0, rows[name]
     assert rows["c_grader"]["remark"] == "it ended the process that grades"
@@ -330,25 +396,38 @@ def test_asked_from_another_process_an_answer_gets_the_verdict_it_gets_here(tmp_
     far, near = json.loads(done.stdout)
     assert len(far) == len(near) > 25
     for a, b in zip(far, near):
-        assert a[:2] == b[:2] and a[2]["verdict"] == b[2]["verdict"] and a[2]["mistake"] == b[2]["mistake"], (a, b)
+        assert a[:2] == b[:2] and a[2]["verdict"] == b[2]["verdict"] and a[2]["mistake"] == b[2]["mistake"], (
+            a,
+            b,
+        )
         if a[0] == "simclr.nt_xent":  # nothing random in it: the very same numbers, gradients included
             assert a[2]["found"] == b[2]["found"]
 
 
-# ---------------------------------------------------------------------------------------------- reading notebooks
+# ---------------------------------------------------------------------------------------------- reading
+# notebooks
 
 
 def chosen(function: str, *cells: str) -> str:
     import ast
 
-    return "\n".join(ast.unparse(s.node) for s in grade.needed(grade.statements(cells)[0], function))
+    return "\n".join(ast.unparse(s.node) for s in notebooks.needed(notebooks.statements(cells)[0], function))
 
 
 def test_only_what_a_function_needs_is_run():
-    cells = ["import torch, os\nfrom a import b as c, d", "SIZE = 3\nOTHER = train()", "def helper(x):\n    return c(x) * SIZE",
-             "def f(x):\n    rows = helper(x)\n    return [OTHER for OTHER in rows]", "rows = f(data)\nprint(rows)\nf(2)"]  # fmt: skip
-    expected = ["from a import b as c", "SIZE = 3", "def helper(x):\n    return c(x) * SIZE",
-                "def f(x):\n    rows = helper(x)\n    return [OTHER for OTHER in rows]"]  # fmt: skip
+    cells = [
+        "import torch, os\nfrom a import b as c, d",
+        "SIZE = 3\nOTHER = train()",
+        "def helper(x):\n    return c(x) * SIZE",
+        "def f(x):\n    rows = helper(x)\n    return [OTHER for OTHER in rows]",
+        "rows = f(data)\nprint(rows)\nf(2)",
+    ]
+    expected = [
+        "from a import b as c",
+        "SIZE = 3",
+        "def helper(x):\n    return c(x) * SIZE",
+        "def f(x):\n    rows = helper(x)\n    return [OTHER for OTHER in rows]",
+    ]
     assert chosen("f", *cells) == "\n".join(expected)
     assert chosen("missing", *cells) == ""
 
@@ -358,12 +437,25 @@ def test_the_last_definition_counts_and_its_decorators_come_along():
     assert text.index("return 1") < text.index("return 2") and "def twice" in text
 
 
-@pytest.mark.parametrize("cell", ["import torch\ntorch.exp = None", "from sslcourse.check import engine\nengine.examine = fake",
-                                  "import sslcourse.check\nsslcourse.check.examine = fake", "import os\nos.environ['x'] = 'y'",
-                                  "import torch\nsetattr(torch, 'exp', None)"])  # fmt: skip
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "import torch\ntorch.exp = None",
+        "from sslcourse.check import engine\nengine.examine = fake",
+        "import sslcourse.check\nsslcourse.check.examine = fake",
+        "import os\nos.environ['x'] = 'y'",
+        "import torch\nsetattr(torch, 'exp', None)",
+    ],
+)
 def test_writing_into_modules_is_not_run(cell):
     text = chosen("f", cell, "def f(x):\n    return torch.exp(x) + engine.x + sslcourse.y + os.z")
-    assert "exp = None" not in text and "fake" not in text and "'y'" not in text and "setattr" not in text and "import" in text
+    assert (
+        "exp = None" not in text
+        and "fake" not in text
+        and "'y'" not in text
+        and "setattr" not in text
+        and "import" in text
+    )
 
 
 def test_parts_of_own_objects_and_guarded_imports_are_run():
@@ -373,22 +465,45 @@ def test_parts_of_own_objects_and_guarded_imports_are_run():
 
 
 def test_cells_of_ipython():
-    assert grade.plain("%matplotlib inline\nx = 1\n!ls\nf?\ny = !ls\nif x:\n    %time f()") == "pass\nx = 1\npass\npass\npass\nif x:\n    pass"
-    assert grade.plain("%%time\nx = 1") == "\nx = 1" and grade.plain("%%bash\nrm -r x") == "" and grade.plain("") == ""
-    found, broken = grade.statements(["x = 1", "def f(:\n  pass", "y = 2", "(" * 5000])
+    assert (
+        notebooks.plain("%matplotlib inline\nx = 1\n!ls\nf?\ny = !ls\nif x:\n    %time f()")
+        == "pass\nx = 1\npass\npass\npass\nif x:\n    pass"
+    )
+    assert (
+        notebooks.plain("%%time\nx = 1") == "\nx = 1"
+        and notebooks.plain("%%bash\nrm -r x") == ""
+        and notebooks.plain("") == ""
+    )
+    found, broken = notebooks.statements(["x = 1", "def f(:\n  pass", "y = 2", "(" * 5000])
     assert [s.cell for s in found] == [0, 2] and broken[1].startswith("code cell 2, line 1: ") and 3 in broken
 
 
-@pytest.mark.parametrize("data", [b"", b"[]", b"{}", b"{'a'}", b"\xff\xfe", b'{"cells": 3}', b'{"cells": [3]}', b'"x"', b"[" * 100_000, b"null"])
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"{'a'}",
+        b"\xff\xfe",
+        b'{"cells": 3}',
+        b'{"cells": [3]}',
+        b'"x"',
+        b"[" * 100_000,
+        b"null",
+    ],
+)
 def test_no_notebook(data):
     with pytest.raises(CourseError, match="no notebook"):
-        grade.code_cells(data)
+        notebooks.code_cells(data)
 
 
 def test_notebooks_of_both_formats():
-    four = json.dumps({"cells": [{"cell_type": "code", "source": ["a\n", "b"]}, {"cell_type": "markdown", "source": "c"}]})
+    four = json.dumps(
+        {"cells": [{"cell_type": "code", "source": ["a\n", "b"]}, {"cell_type": "markdown", "source": "c"}]}
+    )
     three = json.dumps({"worksheets": [{"cells": [{"cell_type": "code", "input": "a\nb"}]}]})
-    assert grade.code_cells(four.encode()) == grade.code_cells(three.encode()) == ["a\nb"]
+    assert notebooks.code_cells(four.encode()) == notebooks.code_cells(three.encode()) == ["a\nb"]
 
 
 def test_what_a_folder_holds(tmp_path):
@@ -402,8 +517,13 @@ def test_what_a_folder_holds(tmp_path):
     os.mkfifo(tmp_path / "pipe.ipynb")
     found = grade.submissions(tmp_path, leave_out=[tmp_path / "old.csv"])
     assert [(s.student, s.problem) for s in found] == [
-        ("A", ""), ("b", ""), ("link", "a link or a special file, not a file"), ("notes.txt", "a .txt, not an .ipynb"),
-        ("pipe", "a link or a special file, not a file"), ("zoe", "")]  # fmt: skip
+        ("A", ""),
+        ("b", ""),
+        ("link", "a link or a special file, not a file"),
+        ("notes.txt", "a .txt, not an .ipynb"),
+        ("pipe", "a link or a special file, not a file"),
+        ("zoe", ""),
+    ]
     assert found[-1].file == os.path.join("zoe", "hw.ipynb")
     (tmp_path / "empty").mkdir()
     for path in ("missing", "empty"):
@@ -421,8 +541,12 @@ def test_what_students_wrote_is_no_formula():
 
 def test_wrong_input_is_explained_with_code_2(tmp_path, capsys):
     (tmp_path / "a.ipynb").write_text("")
-    for arguments, match in ((["nowhere"], "no folder"), ([str(tmp_path), "--assignment", "none"], "homework_simclr"),
-                             ([str(tmp_path), "--jobs", "0"], "jobs=0"), ([str(tmp_path), "--seconds", "0"], "above 0")):  # fmt: skip
+    for arguments, match in (
+        (["nowhere"], "no folder"),
+        ([str(tmp_path), "--assignment", "none"], "homework_simclr"),
+        ([str(tmp_path), "--jobs", "0"], "jobs=0"),
+        ([str(tmp_path), "--seconds", "0"], "above 0"),
+    ):
         assert main(["grade", *arguments, "--out", str(tmp_path / "x.csv")]) == 2
         assert match in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
@@ -442,42 +566,73 @@ def test_values_travel_as_they_are():
     import numpy as np
     import torch
 
-    value = {"a": [1, 2.5, float("inf"), None, True, "text"], "b": (torch.arange(6).view(2, 3), torch.tensor(1.5, dtype=torch.bfloat16)),
-             3: np.array([[1.0, 2.0]]), "e": torch.empty(0, 4), "s": torch.ones(4, 6)[:, ::2]}  # fmt: skip
-    known, buffers, learning = apart.packed(value)
-    again, _ = apart.unpacked(json.loads(json.dumps(known)), buffers)
+    value = {
+        "a": [1, 2.5, float("inf"), None, True, "text"],
+        "b": (torch.arange(6).view(2, 3), torch.tensor(1.5, dtype=torch.bfloat16)),
+        3: np.array([[1.0, 2.0]]),
+        "e": torch.empty(0, 4),
+        "s": torch.ones(4, 6)[:, ::2],
+    }
+    known, buffers, learning = wire.packed(value)
+    again, _ = wire.unpacked(json.loads(json.dumps(known)), buffers)
     assert again["a"] == value["a"] and isinstance(again["b"], tuple) and learning == []
-    for x, y in ((again["b"][0], value["b"][0]), (again["b"][1], value["b"][1]), (again["e"], value["e"]), (again["s"], value["s"])):
+    for x, y in (
+        (again["b"][0], value["b"][0]),
+        (again["b"][1], value["b"][1]),
+        (again["e"], value["e"]),
+        (again["s"], value["s"]),
+    ):
         assert x.dtype == y.dtype and x.shape == y.shape and torch.equal(x, y)
     assert isinstance(again[3], np.ndarray) and (again[3] == value[3]).all()
-    other, _ = apart.unpacked(*apart.packed([torch.nn.Linear(2, 2), {1, 2}, 10**40, torch.eye(2).to_sparse()])[:2])
-    assert [type(x).__name__ for x in other] == ["Linear", "set", "int", "Tensor"] and type(other[0]) is not torch.nn.Linear
+    other, _ = wire.unpacked(
+        *wire.packed([torch.nn.Linear(2, 2), {1, 2}, 10**40, torch.eye(2).to_sparse()])[:2]
+    )
+    assert [type(x).__name__ for x in other] == ["Linear", "set", "int", "Tensor"] and type(
+        other[0]
+    ) is not torch.nn.Linear
 
 
-@pytest.mark.parametrize("message, buffers", [
-    ({"tensor": "float64", "shape": [2], "learns": False}, [b"1234"]), ({"tensor": "float64", "shape": [-1, -1], "learns": False}, [b"12345678"]),
-    ({"tensor": "object", "shape": [1]}, [b"1"]), ({"tensor": "uint8", "shape": [1]}, []), ({"pickle": "x"}, []), ([1], []), ({"dict": [[1]]}, []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "message, buffers",
+    [
+        ({"tensor": "float64", "shape": [2], "learns": False}, [b"1234"]),
+        ({"tensor": "float64", "shape": [-1, -1], "learns": False}, [b"12345678"]),
+        ({"tensor": "object", "shape": [1]}, [b"1"]),
+        ({"tensor": "uint8", "shape": [1]}, []),
+        ({"pickle": "x"}, []),
+        ([1], []),
+        ({"dict": [[1]]}, []),
+    ],
+)
 def test_what_is_malformed_is_refused(message, buffers):
     with pytest.raises((ValueError, KeyError, IndexError)):
-        apart.unpacked(message, buffers)
+        wire.unpacked(message, buffers)
 
 
 def test_errors_keep_their_kind_on_their_way():
-    error = apart._error_like("AssertionError", "text")
-    assert isinstance(error, AssertionError) and isinstance(error, engine.AnswerError) and str(error) == "text"
+    error = ask._error_like("AssertionError", "text")
+    assert (
+        isinstance(error, AssertionError) and isinstance(error, engine.AnswerError) and str(error) == "text"
+    )
     for name in ("SystemExit", "BaseException", "print", "nonsense", 3, None, "UnicodeDecodeError"):
-        assert isinstance(apart._error_like(name, "text"), engine.AnswerError)
+        assert isinstance(ask._error_like(name, "text"), engine.AnswerError)
 
 
 def test_nothing_is_unpickled_that_a_worker_wrote():
-    """The examiner's side of the channel reads JSON and bytes; pickle.loads stands in the worker's loop alone."""
-    source = pathlib.Path(apart.__file__).read_text()
+    """The examiner's side of the channel reads JSON and bytes; pickle.loads stands in the worker's loop
+    alone.
+    """
+    source = pathlib.Path(ask.__file__).read_text()
     start = source.index("def serve(")
-    assert source.count("pickle.loads") == 1 and "pickle.loads" in source[start : source.index("# ----", start)]
+    assert (
+        source.count("pickle.loads") == 1 and "pickle.loads" in source[start : source.index("# ----", start)]
+    )
 
 
 def test_tasks_and_submissions_name_the_same_functions():
     assert tuple(t.function for t in HOMEWORK.tasks) == TASKS and HOMEWORK.points == 15
     assert all(set(functions) <= set(TASKS) for functions in submissions.HOSTILE.values())
-    assert textwrap.dedent(submissions.RIGHT["nt_xent"]).startswith("def nt_xent") and check.assignment("homework") is HOMEWORK
+    assert (
+        textwrap.dedent(submissions.RIGHT["nt_xent"]).startswith("def nt_xent")
+        and check.assignment("homework") is HOMEWORK
+    )

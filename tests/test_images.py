@@ -1,4 +1,6 @@
-"""Real images: the data scripts on tiny archives in the official formats, and every function that returns images."""
+"""Real images: the data scripts on tiny archives in the official formats, and every function that returns
+images.
+"""
 
 import gzip
 import hashlib
@@ -20,9 +22,9 @@ import pytest
 import torch
 from PIL import Image
 
-from sslcourse.common import CourseError
-from sslcourse.data import fetch, images
+from sslcourse.data import download, images
 from sslcourse.data.datasets import SealedLabels, open_labels
+from sslcourse.runtime.errors import CourseError
 
 SCRIPTS = Path(__file__).resolve().parent.parent / "data_scripts"
 
@@ -43,7 +45,7 @@ def pictures(seed, n, side, channels=3):
 
 
 def remote(path):
-    return fetch.Remote(path.name, path.stat().st_size, md5=hashlib.md5(path.read_bytes()).hexdigest())
+    return download.Remote(path.name, path.stat().st_size, md5=hashlib.md5(path.read_bytes()).hexdigest())
 
 
 def tar_gz(path, files):
@@ -56,14 +58,18 @@ def tar_gz(path, files):
     return path
 
 
-# -------------------------------------------------------- tiny archives, written from the formats' descriptions
+# -------------------------------------------------------- tiny archives, written from the formats'
+# descriptions
 
 
 def cifar_archive(folder, label=lambda n: np.arange(n) % 10, classes=CIFAR.CLASSES):
     """20 images in each of six files; returns (archive, train images, test images)."""
     x = pictures(0, 120, 32)
     files = {"cifar-10-batches-bin/batches.meta.txt": ("\n".join(classes) + "\n\n").encode()}
-    names = ["test_batch", *(f"data_batch_{i}" for i in (3, 1, 2, 5, 4))]  # the order in the archive means nothing
+    names = [
+        "test_batch",
+        *(f"data_batch_{i}" for i in (3, 1, 2, 5, 4)),
+    ]  # the order in the archive means nothing
     for name in names:
         i = 5 if name == "test_batch" else int(name[-1]) - 1
         record = b""
@@ -74,12 +80,21 @@ def cifar_archive(folder, label=lambda n: np.arange(n) % 10, classes=CIFAR.CLASS
 
 
 def stl_archive(folder):
-    x, bytes_of = pictures(1, 37, 96), lambda part: b"".join(im[:, :, c].T.tobytes() for im in part for c in range(3))
+    x, bytes_of = (
+        pictures(1, 37, 96),
+        lambda part: b"".join(im[:, :, c].T.tobytes() for im in part for c in range(3)),
+    )
     y = np.arange(30) % 10 + 1
     folds = "\n".join(" ".join(str((i + j) % 20) for j in range(4)) + " " for i in range(10)) + "\n"
-    files = {"fold_indices.txt": folds.encode(), "test_X.bin": bytes_of(x[20:30]), "test_y.bin": bytes(y[20:].tolist()),
-             "train_X.bin": bytes_of(x[:20]), "train_y.bin": bytes(y[:20].tolist()),
-             "unlabeled_X.bin": bytes_of(x[30:]), "class_names.txt": "\n".join(STL.CLASSES).encode()}  # fmt: skip
+    files = {
+        "fold_indices.txt": folds.encode(),
+        "test_X.bin": bytes_of(x[20:30]),
+        "test_y.bin": bytes(y[20:].tolist()),
+        "train_X.bin": bytes_of(x[:20]),
+        "train_y.bin": bytes(y[:20].tolist()),
+        "unlabeled_X.bin": bytes_of(x[30:]),
+        "class_names.txt": "\n".join(STL.CLASSES).encode(),
+    }
     return tar_gz(folder / "stl10_binary.tar.gz", {f"stl10_binary/{k}": v for k, v in files.items()}), x
 
 
@@ -88,8 +103,10 @@ def mnist_files(folder):
     x, y, paths = pictures(2, 50, 28, channels=0), np.arange(50) % 10, []
     for name, part in (("train", slice(40)), ("t10k", slice(40, 50))):
         n = len(x[part])
-        for kind, data in (("images-idx3", struct.pack(">4I", 0x803, n, 28, 28) + x[part].tobytes()),
-                           ("labels-idx1", struct.pack(">2I", 0x801, n) + bytes(y[part].tolist()))):  # fmt: skip
+        for kind, data in (
+            ("images-idx3", struct.pack(">4I", 0x803, n, 28, 28) + x[part].tobytes()),
+            ("labels-idx1", struct.pack(">2I", 0x801, n) + bytes(y[part].tolist())),
+        ):
             paths.append(folder / f"{name}-{kind}-ubyte.gz")
             paths[-1].write_bytes(gzip.compress(data))
     return paths, x
@@ -131,7 +148,9 @@ def test_cifar10_from_archive_to_samples(cifar, data, mirror):
     archive, expected, train, test = cifar
     meta = CIFAR.prepare(expected=expected, mirrors=[mirror[0]], quiet=True)
     assert meta == json.loads((data / "cifar10" / "meta.json").read_text())
-    assert meta["checksums"] == {archive.name: f"md5:{expected.archive.md5}"} and meta["classes"] == list(CIFAR.CLASSES)
+    assert meta["checksums"] == {archive.name: f"md5:{expected.archive.md5}"} and meta["classes"] == list(
+        CIFAR.CLASSES
+    )
     load = lambda name: np.load(data / "cifar10" / f"{name}.npy")
     assert np.array_equal(load("train_image"), train) and np.array_equal(load("test_image"), test)
     assert load("train_label").dtype == np.uint8 and load("train_label").tolist() == list(range(10)) * 10
@@ -140,8 +159,13 @@ def test_cifar10_from_archive_to_samples(cifar, data, mirror):
     assert len(mirror[1]) == 1  # the second run finds everything done
 
     got = images.cifar10(validation=0.2)
-    assert [len(part) for part in got] == [80, 20, 20] and got.classes == CIFAR.CLASSES and got.name == "cifar10"
-    assert got.train.label.bincount().tolist() == [8] * 10 and got.validation.label.bincount().tolist() == [2] * 10
+    assert (
+        [len(part) for part in got] == [80, 20, 20] and got.classes == CIFAR.CLASSES and got.name == "cifar10"
+    )
+    assert (
+        got.train.label.bincount().tolist() == [8] * 10
+        and got.validation.label.bincount().tolist() == [2] * 10
+    )
     assert_same_set(torch.cat([got.train.image, got.validation.image]), train)
     assert torch.equal(got.test.image, torch.from_numpy(test).permute(0, 3, 1, 2))
     assert open_labels(got.test, "a test")[0].tolist() == list(range(10)) * 2
@@ -175,7 +199,10 @@ def test_stl10_from_archive_to_samples(tmp_path, data, monkeypatch):
     assert_same_set(fold.train.image, x[9:13])
     assert (len(fold.validation), fold.train.label.tolist()) == (16, [9, 0, 1, 2])
     unlabelled = images.stl10("unlabelled")
-    assert torch.equal(unlabelled.image, torch.from_numpy(x[30:]).permute(0, 3, 1, 2)) and not unlabelled.labelled
+    assert (
+        torch.equal(unlabelled.image, torch.from_numpy(x[30:]).permute(0, 3, 1, 2))
+        and not unlabelled.labelled
+    )
     small = images.stl10("unlabelled", size=32)
     assert small.image.shape == (7, 3, 32, 32)
     means = unlabelled.image.float().mean((2, 3)), small.image.float().mean((2, 3))
@@ -237,15 +264,26 @@ def test_command_line(cifar, tmp_path, mirror, capsys, monkeypatch):
 
 
 def test_command_line_as_a_process(tmp_path):
-    command = [sys.executable, str(SCRIPTS / "mnist.py"), "--from", str(tmp_path), "--to", str(tmp_path / "to")]
+    command = [
+        sys.executable,
+        str(SCRIPTS / "mnist.py"),
+        "--from",
+        str(tmp_path),
+        "--to",
+        str(tmp_path / "to"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "train-images-idx3-ubyte.gz" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 1
+        and "train-images-idx3-ubyte.gz" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 @pytest.mark.parametrize("stop_at", ["train_image", "train_label", "test_image", "test_label", "meta"])
 def test_interrupted_anywhere_and_run_again(cifar, data, mirror, monkeypatch, stop_at):
     _, expected, train, _ = cifar
-    honest, folder = images.common.atomic, data / "cifar10"
+    honest, folder = images.runtime.atomic, data / "cifar10"
 
     def stop(path):
         if Path(path).name.startswith(stop_at):
@@ -253,10 +291,10 @@ def test_interrupted_anywhere_and_run_again(cifar, data, mirror, monkeypatch, st
             raise KeyboardInterrupt
         return honest(path)
 
-    monkeypatch.setattr(images.common, "atomic", stop)
+    monkeypatch.setattr(images.runtime, "atomic", stop)
     with pytest.raises(KeyboardInterrupt):
         CIFAR.prepare(expected=expected, mirrors=[mirror[0]])
-    monkeypatch.setattr(images.common, "atomic", honest)
+    monkeypatch.setattr(images.runtime, "atomic", honest)
     with pytest.raises(CourseError, match="no complete cifar10"):
         images.cifar10()
     CIFAR.prepare(expected=expected, mirrors=[mirror[0]])
@@ -288,7 +326,9 @@ def test_arrays_of_another_shape_or_of_half_a_redo_do_not_count(cifar, tmp_path,
     monkeypatch.setattr(images, "check_labels", lambda *a: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         CIFAR.prepare(other, expected=CIFAR.Expected(remote(other), 20))
-    with pytest.raises(CourseError, match="no complete cifar10"):  # the old note does not vouch for mixed arrays
+    with pytest.raises(
+        CourseError, match="no complete cifar10"
+    ):  # the old note does not vouch for mixed arrays
         images.cifar10()
 
 
@@ -300,7 +340,7 @@ def test_save_array_takes_only_what_was_promised(tmp_path, monkeypatch):
     whole = np.arange(8, dtype=np.uint8).reshape(4, 2)
     images.save_array(tmp_path / "x.npy", (4, 2), [whole[:1], whole[1:]])
     assert np.array_equal(np.load(tmp_path / "x.npy"), whole)
-    monkeypatch.setattr(fetch.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 7}))
+    monkeypatch.setattr(download.files.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 7}))
     with pytest.raises(CourseError, match="make room"):
         images.save_array(tmp_path / "y.npy", (4, 2), [whole])
 
@@ -321,10 +361,14 @@ def test_digits():
 
     small, large = images.digits(8), images.digits()
     assert small.train.image.shape[1:] == (3, 8, 8) and large.train.image.shape[1:] == (3, 32, 32)
-    assert sum(len(part) for part in large) == 1797 and len(large.test) / 1797 == pytest.approx(0.2, abs=0.005)
+    assert sum(len(part) for part in large) == 1797 and len(large.test) / 1797 == pytest.approx(
+        0.2, abs=0.005
+    )
     original = np.round(load_digits().images * 255 / 16).astype(np.uint8)
     together = torch.cat([part.image for part in small])
-    assert_same_set(together, np.repeat(original[..., None], 3, axis=3))  # nothing lost, nothing in two splits
+    assert_same_set(
+        together, np.repeat(original[..., None], 3, axis=3)
+    )  # nothing lost, nothing in two splits
     share = small.validation.label.bincount() / 1797
     assert share.min() > 0.009 and share.max() < 0.011  # stratified: a tenth of each tenth
     assert (large.train.image.float().mean() - small.train.image.float().mean()).abs() < 1
@@ -340,9 +384,13 @@ def test_photographs():
 
     china = torch.from_numpy(load_sample_images().images[0].copy()).permute(2, 0, 1)
     rows = [torch.cat(list(grid.image[20 * i : 20 * i + 20]), dim=2) for i in range(13)]
-    assert torch.equal(torch.cat(rows, dim=1), china[:, : 13 * 32])  # the patches put together are the photograph
+    assert torch.equal(
+        torch.cat(rows, dim=1), china[:, : 13 * 32]
+    )  # the patches put together are the photograph
     some = images.photographs(64, count=9, seed=3)
-    assert some.image.shape == (9, 3, 64, 64) and torch.equal(images.photographs(64, count=9, seed=3).image, some.image)
+    assert some.image.shape == (9, 3, 64, 64) and torch.equal(
+        images.photographs(64, count=9, seed=3).image, some.image
+    )
     for wrong in (dict(size=500), dict(count=0)):
         with pytest.raises(CourseError, match="pass"):
             images.photographs(**wrong)
@@ -354,7 +402,11 @@ def test_photographs():
 def test_arrays_with_and_without_a_test_split():
     x, y = pictures(3, 60, 12), np.arange(60) % 3
     data = images.arrays(x, y, classes=("a", "b", "c"), name="mine")
-    assert [len(part) for part in data] == [42, 6, 12] and data.classes == ("a", "b", "c") and data.name == "mine"
+    assert (
+        [len(part) for part in data] == [42, 6, 12]
+        and data.classes == ("a", "b", "c")
+        and data.name == "mine"
+    )
     assert_same_set(torch.cat([part.image for part in data]), x)
     data = images.arrays(x[:30], y[:30], x[30:], y[30:], validation=0.2)
     assert [len(part) for part in data] == [24, 6, 30] and data.validation.split == "validation"
@@ -364,20 +416,23 @@ def test_arrays_with_and_without_a_test_split():
     assert images.arrays(x, np.zeros(60, int), x[:2], np.array([0, 4])).classes == tuple("01234")
 
 
-@pytest.mark.parametrize("wrong, match", [
-    (dict(label=np.array(["cat", "dog"] * 30)), "np.unique"),
-    (dict(label=np.zeros(60)), "whole numbers"),
-    (dict(label=np.full(60, 10**9)), "1000000000"),
-    (dict(label=np.full(60, -1)), "negative"),
-    (dict(label=np.zeros(59, int)), "60 images"),
-    (dict(test_label=np.zeros(60, int)), "without test_image"),
-    (dict(label=np.zeros(60, int), test_image=pictures(0, 5, 12)), "missing"),
-    (dict(test_image=pictures(0, 5, 10)), "resize"),
-    (dict(image=pictures(3, 60, 12).astype(float)), "scale them"),
-    (dict(image=pictures(3, 60, 12).astype(np.int64)), "uint8"),
-    (dict(validation=0.0), "validation=0"),
-    (dict(test_image=pictures(0, 5, 12), validation=1.0), "validation=1"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong, match",
+    [
+        (dict(label=np.array(["cat", "dog"] * 30)), "np.unique"),
+        (dict(label=np.zeros(60)), "whole numbers"),
+        (dict(label=np.full(60, 10**9)), "1000000000"),
+        (dict(label=np.full(60, -1)), "negative"),
+        (dict(label=np.zeros(59, int)), "60 images"),
+        (dict(test_label=np.zeros(60, int)), "without test_image"),
+        (dict(label=np.zeros(60, int), test_image=pictures(0, 5, 12)), "missing"),
+        (dict(test_image=pictures(0, 5, 10)), "resize"),
+        (dict(image=pictures(3, 60, 12).astype(float)), "scale them"),
+        (dict(image=pictures(3, 60, 12).astype(np.int64)), "uint8"),
+        (dict(validation=0.0), "validation=0"),
+        (dict(test_image=pictures(0, 5, 12), validation=1.0), "validation=1"),
+    ],
+)
 def test_arrays_names_the_mistake(wrong, match):
     with pytest.raises(CourseError, match=match):
         images.arrays(**{"image": pictures(3, 60, 12), **wrong})
@@ -387,7 +442,9 @@ def test_npz(tmp_path):
     x, y, path = pictures(4, 40, 8), np.arange(40) % 4, tmp_path / "mine.npz"
     np.savez(path, image=x, label=y, classes=np.array(["a", "b", "c", "d"]))
     data = images.npz(path, validation=0.2, test=0.2)
-    assert data.name == "mine" and data.classes == ("a", "b", "c", "d") and [len(p) for p in data] == [24, 8, 8]
+    assert (
+        data.name == "mine" and data.classes == ("a", "b", "c", "d") and [len(p) for p in data] == [24, 8, 8]
+    )
     np.savez(path, x_train=x, y_train=y, x_test=x[:8], y_test=y[:8], note=y)
     with pytest.warns(UserWarning, match="note not used"):
         assert len(images.npz(path).test) == 8
@@ -427,7 +484,10 @@ def test_folder_of_classes(album):
     assert data.classes == ("blue", "red") and data.name == "album" and [len(p) for p in data] == [14, 2, 4]
     for part in data:
         y = open_labels(part, "a test")[0]
-        assert part.image.shape[1:] == (3, 16, 16) and (part.image.float().mean((2, 3)).argmax(1) == 2 - 2 * y).all()
+        assert (
+            part.image.shape[1:] == (3, 16, 16)
+            and (part.image.float().mean((2, 3)).argmax(1) == 2 - 2 * y).all()
+        )
 
 
 def test_folder_names_what_it_skips(album):
@@ -441,9 +501,14 @@ def test_folder_names_what_it_skips(album):
         data = images.folder(album, size=16)
     (text,) = [str(w.message) for w in caught]
     assert "skipped 6 files" in text and sum(len(part) for part in data) == 20
-    for reason in ("text.png (unreadable", "cut.png (unreadable", "thin.png (400 x 5 pixels, smaller than 8)",
-                   "huge.png (9000 x 9000 pixels, more than 64 million)", "bomb.png (more than 64 million pixels)",
-                   "loose.png (beside the class folders)"):  # fmt: skip
+    for reason in (
+        "text.png (unreadable",
+        "cut.png (unreadable",
+        "thin.png (400 x 5 pixels, smaller than 8)",
+        "huge.png (9000 x 9000 pixels, more than 64 million)",
+        "bomb.png (more than 64 million pixels)",
+        "loose.png (beside the class folders)",
+    ):
         assert reason in text
 
 

@@ -1,5 +1,7 @@
 # ruff: noqa: F811 (pytest hands fixtures over by the names that were imported)
-"""From an event to changed pixels, view by view: `make latency` prints the figures. The cluster explorer's stand in test_maps.py."""
+"""From an event to changed pixels, view by view: `make latency` prints the figures. The cluster explorer's
+stand in test_maps.py.
+"""
 
 import numpy as np
 import pytest
@@ -45,8 +47,17 @@ def timed(page, name: str, act: str, canvas: str, most: float, count: int = 20) 
 
 def test_latency_of_a_replay(blank_page):
     rng, labels = np.random.default_rng(0), np.arange(1000) % 10
-    view = Replay([{"row": {"epoch": i + 1, "loss": 5 - 0.1 * i, "kNN": 0.02 * i}, "xy": rng.normal(size=(1000, 2)), "labels": labels,
-                    "filters": rng.integers(0, 255, (64, 5, 5, 3), dtype=np.uint8)} for i in range(30)])  # fmt: skip
+    view = Replay(
+        [
+            {
+                "row": {"epoch": i + 1, "loss": 5 - 0.1 * i, "kNN": 0.02 * i},
+                "xy": rng.normal(size=(1000, 2)),
+                "labels": labels,
+                "filters": rng.integers(0, 255, (64, 5, 5, 3), dtype=np.uint8),
+            }
+            for i in range(30)
+        ]
+    )
     host_view(blank_page, view)
     act = """const s = document.querySelector('.ssl-replay input[type=range]'); s.value = i;
         s.dispatchEvent(new Event('input', { bubbles: true }));"""
@@ -57,8 +68,12 @@ def test_latency_of_a_replay(blank_page):
 def test_latency_of_neighbours(blank_page):
     data, g = toybox.images(128, 512, 64), torch.Generator().manual_seed(0)
     spaces = {name: torch.randn(512, 32, generator=g) for name in ("one", "two")}
-    host_view(blank_page, neighbours(spaces, data.validation.image, data.validation.label, classes=data.classes))
-    blank_page.wait_for_function("() => document.querySelector('.ssl-neighbours').dataset.pictures === 'ready'")
+    host_view(
+        blank_page, neighbours(spaces, data.validation.image, data.validation.label, classes=data.classes)
+    )
+    blank_page.wait_for_function(
+        "() => document.querySelector('.ssl-neighbours').dataset.pictures === 'ready'"
+    )
     act = "document.querySelectorAll('.ssl-neighbours button.near')[1 + i % 7].click();"
     print()
     timed(blank_page, "neighbours, click: 512 images, two encoders", act, ".ssl-neighbours canvas", 50)
@@ -82,16 +97,23 @@ def test_latency_of_the_pointer(blank_page):
     act = """const r = document.querySelector('.ssl-pointer'); r.focus();
         r.dispatchEvent(new KeyboardEvent('keydown', { key: i % 2 ? ',' : '.', bubbles: true }));"""
     print()
-    timed(blank_page, "pixel pointer, next frame: 16 x 16 cells, 3 references", act, ".ssl-pointer canvas", 50)
+    timed(
+        blank_page, "pixel pointer, next frame: 16 x 16 cells, 3 references", act, ".ssl-pointer canvas", 50
+    )
 
 
 def test_latency_of_the_explorers_in_jupyterlab(page, lab, tmp_path):
     """With a real kernel: from a moved control through Python and back to the picture."""
     import nbformat
 
-    cells = ["import torch\nfrom sslcourse.widgets import augmentations, temperature, toybox\nfrom sslcourse.data import toybox as world\n"
-             "x = world.render(world.factors(16))[0]\nz = torch.randn(16, 64)", "toybox()", "augmentations(x)",
-             "temperature(z, z + torch.randn(16, 64), x)"]  # fmt: skip
+    cells = [
+        "import torch\nfrom sslcourse.widgets import augmentations, temperature, toybox\nfrom "
+        "sslcourse.data import toybox as world\n"
+        "x = world.render(world.factors(16))[0]\nz = torch.randn(16, 64)",
+        "toybox()",
+        "augmentations(x)",
+        "temperature(z, z + torch.randn(16, 64), x)",
+    ]
     made = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     nbformat.write(made, tmp_path / "explorers.ipynb")
     open_and_run(page, lab, tmp_path / "explorers.ipynb")
@@ -105,9 +127,14 @@ def test_latency_of_the_explorers_in_jupyterlab(page, lab, tmp_path):
         for _ in range(15):
             draws = int(explorer.get_attribute("data-draws"))
             page.keyboard.press("ArrowRight")
-            page.wait_for_function("([e, old]) => +e.dataset.draws > old", arg=[explorer.element_handle(), draws])
+            page.wait_for_function(
+                "([e, old]) => +e.dataset.draws > old", arg=[explorer.element_handle(), draws]
+            )
             times.append(float(explorer.get_attribute("data-ms")))
         name = explorer.get_attribute("aria-label")
-        print(f"{name + ' with a kernel: control to new picture':<58} median {np.median(times):5.1f} ms, worst {max(times):5.1f} ms")
+        print(
+            f"{name + ' with a kernel: control to new picture':<58} median {np.median(times):5.1f} ms, "
+            f"worst {max(times):5.1f} ms"
+        )
         assert np.median(times) < 200
     assert page.errors == []

@@ -1,4 +1,4 @@
-"""Arrows point down only, and importing the course costs little more than importing torch."""
+"""Arrows point down only, inside a room too, and importing the course costs little more than importing torch."""
 
 import ast
 import pathlib
@@ -6,45 +6,125 @@ import resource
 import subprocess
 import sys
 
+import pytest
+from arrows import arrows, circles, modules, room
+
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sslcourse"
 
-# From the ground up: a module may import what stands before it (and its own row, where that is a folder).
-ORDER = ["common", "colour", "sounds", "data", "distributed", "augment", "single", "encoders", "scattering", "features", "stylize", "clustering",
-         "losses", "checkpoints", "train", "methods", "evaluate", "tracking", "esc", "sync", "optical_flow", "health", "show", "widgets",
-         "check", "apart", "grade", "claims", "tables", "calibration", "compare", "wall", "bench", "doctor", "start", "__main__"]  # fmt: skip
-
-
-def imports(file: pathlib.Path):
-    for node in ast.walk(ast.parse(file.read_text())):
-        if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "sslcourse":
-            parts = node.module.split(".")
-            yield from [parts[1]] if len(parts) > 1 else [a.name for a in node.names]
-        elif isinstance(node, ast.Import):
-            yield from (a.name.split(".")[1] for a in node.names if a.name.startswith("sslcourse."))
+# From the ground up: a room may use what stands before it.
+ORDER = [
+    "sslcourse",
+    "runtime",
+    "transforms",
+    "data",
+    "encoders",
+    "train",
+    "methods",
+    "evaluate",
+    "show",
+    "widgets",
+    "check",
+    "results",
+    "commands",
+    "__main__",
+]
 
 
 def violations(package: pathlib.Path = PACKAGE):
-    for file in sorted(package.rglob("*.py")):
-        own = file.relative_to(package).parts[0].removesuffix(".py")
-        if own == "__init__":
-            continue
-        for other in imports(file):
-            if other == "__version__" or other == own:
-                continue
-            if own not in ORDER or other not in ORDER:
-                yield f"{file.name}: {other if own in ORDER else own} has no place in the order"
-            elif ORDER.index(other) > ORDER.index(own) and (own, other) not in {("evaluate", "train"), ("evaluate", "methods")}:
-                yield f"{file.relative_to(package)} imports {other}, which stands above it"
+    graph = arrows(package)
+    for module, others in sorted(graph.items()):
+        for other in sorted(others):
+            own, theirs = room(module), room(other)
+            if own != theirs and ORDER.index(theirs) > ORDER.index(own):
+                yield f"{module} uses {other}, which stands above it"
+    for group in circles(graph):
+        yield f"a circle: {', '.join(group)}"
 
 
-def test_arrows_point_down():
+def test_the_rooms_are_those_of_the_order():
+    there = {room(module) for module in modules(PACKAGE)}
+    assert there == set(ORDER) and len(there) - 2 == 12  # the package itself and __main__ are no rooms
+
+
+def test_each_room_says_what_lives_there():
+    for name in set(ORDER) - {"sslcourse", "__main__"}:
+        assert len(ast.get_docstring(ast.parse((PACKAGE / name / "__init__.py").read_text())) or "") > 20, (
+            name
+        )
+
+
+def test_arrows_point_down_and_there_is_no_circle():
     assert list(violations()) == []
 
 
-def test_a_planted_arrow_is_found(tmp_path):
-    (tmp_path / "common.py").write_text("from sslcourse import train\n")
-    assert list(violations(tmp_path)) == ["common.py imports train, which stands above it"]
+@pytest.fixture
+def small(tmp_path):
+    """A package of three rooms: `runtime` with a front door, `train` with two modules, `methods`."""
+    package = tmp_path / "sslcourse"
+    files = {
+        "__init__.py": "",
+        "runtime/__init__.py": "",
+        "runtime/__init__.pyi": "from .files import atomic as atomic",
+        "runtime/files.py": "def atomic(): ...",
+        "train/__init__.py": "",
+        "train/__init__.pyi": "from .loop import fit as fit",
+        "train/loop.py": "from sslcourse import runtime\ndef fit(): runtime.atomic()",
+        "train/recipe.py": "",
+        "methods/__init__.py": "",
+        "methods/simclr.py": "from sslcourse.train import fit",
+    }
+    for name, text in files.items():
+        (package / name).parent.mkdir(parents=True, exist_ok=True)
+        (package / name).write_text(text)
+    return package
+
+
+def test_arrows_are_followed_through_a_front_door(small):
+    graph = arrows(small)
+    assert graph["sslcourse.train.loop"] == {"sslcourse.runtime.files"}
+    assert graph["sslcourse.methods.simclr"] == {"sslcourse.train.loop"}
+    assert list(violations(small)) == []
+
+
+@pytest.mark.parametrize(
+    "file, text, found",
+    [
+        ("runtime/files.py", "from sslcourse import train", []),  # named, and nothing of it used
+        (
+            "runtime/files.py",
+            "from sslcourse.train import fit",
+            [
+                "sslcourse.runtime.files uses sslcourse.train.loop, which stands above it",
+                "a circle: sslcourse.runtime.files, sslcourse.train.loop",
+            ],
+        ),
+        (
+            "runtime/files.py",
+            "from sslcourse import train\ndef f(): train.fit()",
+            [
+                "sslcourse.runtime.files uses sslcourse.train.loop, which stands above it",
+                "a circle: sslcourse.runtime.files, sslcourse.train.loop",
+            ],
+        ),
+        (
+            "train/recipe.py",
+            "def f():\n    from sslcourse.methods import simclr\n    simclr.x",
+            ["sslcourse.train.recipe uses sslcourse.methods.simclr, which stands above it"],
+        ),
+    ],
+)
+def test_a_planted_arrow_is_found(small, file, text, found):
+    with open(small / file, "a") as stream:
+        stream.write("\n" + text)
+    assert list(violations(small)) == found
+
+
+def test_a_planted_circle_inside_a_room_is_found(small):
+    (small / "train" / "recipe.py").write_text("from sslcourse.train import loop\nloop.fit")
+    with open(small / "train" / "loop.py", "a") as stream:
+        stream.write("\ndef late():\n    from sslcourse.train.recipe import x")
+    assert list(violations(small)) == ["a circle: sslcourse.train.loop, sslcourse.train.recipe"]
 
 
 def test_methods_do_not_import_each_other():
@@ -68,7 +148,11 @@ def test_import_costs_little_more_than_torch():
     ours, theirs = [], []
     for _ in range(4):
         theirs.append(processor_seconds("import torch"))
-        ours.append(processor_seconds("import sslcourse, sslcourse.common, sslcourse.train, sslcourse.evaluate"))
+        ours.append(
+            processor_seconds(
+                "from sslcourse import evaluate, runtime, train; runtime.atomic, train.fit, evaluate.report"
+            )
+        )
     assert min(ours) <= 1.3 * min(theirs)
 
 
@@ -76,6 +160,7 @@ def test_heavy_packages_wait_until_they_are_used():
     code = """
 import sys, sslcourse
 from sslcourse import augment, train, evaluate, health, data, encoders
+augment.simclr_view, train.fit, evaluate.report, health.diagnose, encoders.small_cnn
 from sslcourse.data import toybox
 from sslcourse.methods import simclr
 bad = {"umap", "librosa", "sklearn", "matplotlib", "torchvision", "scipy", "PIL", "av", "cv2", "skimage"} & set(sys.modules)

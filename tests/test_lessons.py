@@ -1,4 +1,5 @@
-"""Every lesson in a real JupyterLab: it runs to its end, every view answers, nothing leaves the machine, the console is silent.
+"""Every lesson in a real JupyterLab: it runs to its end, every view answers, nothing leaves the machine, the
+console is silent.
 
 And then, from the same run, as a page of the site: what answers there needs no kernel.
 """
@@ -8,8 +9,15 @@ import pathlib
 
 import nbformat
 import pytest
-from browser import NOTEBOOK, PICTURES, lab, move_explorer, open_and_run, page, site, use_page, use_theme  # noqa: F401 (fixtures)
-from browser import keep as keep_picture
+from browser import (
+    NOTEBOOK,
+    PICTURES,
+    keep as keep_picture,
+    move_explorer,
+    open_and_run,
+    use_page,
+    use_theme,
+)
 
 pytestmark = pytest.mark.browser
 
@@ -35,7 +43,7 @@ VIEWS = {
 }
 
 
-def first(page, view: str):  # noqa: F811
+def first(page, view: str):
     found = page.locator(f".ssl-{view}").first
     found.scroll_into_view_if_needed()
     return found
@@ -45,13 +53,13 @@ def data(found, name: str) -> str:
     return found.get_attribute(f"data-{name}") or ""
 
 
-def until(page, found, condition: str, old=None, timeout_s: float = 20) -> None:  # noqa: F811
+def until(page, found, condition: str, old=None, timeout_s: float = 20) -> None:
     """Wait until a condition on the view's data attributes `d` holds."""
     script = f"([e, old]) => {{ const d = e.dataset; return {condition}; }}"
     page.wait_for_function(script, arg=[found.element_handle(), old], timeout=timeout_s * 1000)
 
 
-def use_replay(page) -> None:  # noqa: F811
+def use_replay(page) -> None:
     replay = first(page, "replay")
     before = data(replay, "frame")
     replay.locator("input[type=range]").first.focus()
@@ -59,7 +67,7 @@ def use_replay(page) -> None:  # noqa: F811
     until(page, replay, "d.frame !== old", before)
 
 
-def use_explorer(page) -> None:  # noqa: F811
+def use_explorer(page) -> None:
     """A slider moves (or, where there is none, another choice is made), and the kernel draws another picture."""
     explorer = first(page, "explorer")
     before = data(explorer, "draws")
@@ -73,7 +81,7 @@ def use_explorer(page) -> None:  # noqa: F811
     until(page, explorer, "+d.draws > +old && +d.ms > 0", before)
 
 
-def use_clusters(page) -> None:  # noqa: F811
+def use_clusters(page) -> None:
     """Hover, pin, a lasso round everything, and its indices in Python."""
     clusters = first(page, "clusters")
     until(page, clusters, "d.pictures === 'ready'")
@@ -101,14 +109,14 @@ def use_clusters(page) -> None:  # noqa: F811
     assert count == data(clusters, "selected"), "the selection comes back to Python"
 
 
-def use_neighbours(page) -> None:  # noqa: F811
+def use_neighbours(page) -> None:
     view = first(page, "neighbours")
     before = data(view, "query")
     view.locator("button.near").first.click()
     until(page, view, "d.query !== old && +d.history > 0", before)
 
 
-def use_filters(page) -> None:  # noqa: F811
+def use_filters(page) -> None:
     view = first(page, "filters")
     until(page, view, "d.pictures === '1'")
     view.locator("canvas.units").focus()
@@ -116,7 +124,7 @@ def use_filters(page) -> None:  # noqa: F811
     until(page, view, "d.unit === '1'")
 
 
-def use_puzzle(page) -> None:  # noqa: F811
+def use_puzzle(page) -> None:
     """Two pieces change places, and a check counts."""
     view = first(page, "puzzle")
     until(page, view, "d.pictures === 'ready'")
@@ -130,7 +138,7 @@ def use_puzzle(page) -> None:  # noqa: F811
     until(page, view, "d.network !== ''")
 
 
-def use_pointer(page) -> None:  # noqa: F811
+def use_pointer(page) -> None:
     view = first(page, "pointer")
     until(page, view, "d.loaded === '1' && d.peak !== ''")
     before = data(view, "frame")
@@ -138,7 +146,7 @@ def use_pointer(page) -> None:  # noqa: F811
     until(page, view, "d.frame !== old && +d.done > 2", before)
 
 
-def use_clip(page) -> None:  # noqa: F811
+def use_clip(page) -> None:
     """After a real click there is sound, above silence and in step with the picture."""
     view = first(page, "clip")
     until(page, view, "d.loaded === '1'")
@@ -147,7 +155,7 @@ def use_clip(page) -> None:  # noqa: F811
     assert float(data(view, "drift")) < 250
 
 
-def use_films(page) -> None:  # noqa: F811
+def use_films(page) -> None:
     """It plays: the frame moves on by itself."""
     view = first(page, "films")
     until(page, view, "d.loaded === '1'")
@@ -158,7 +166,7 @@ def use_films(page) -> None:  # noqa: F811
     until(page, view, "d.playing === '0'")
 
 
-def use_captions(page) -> None:  # noqa: F811
+def use_captions(page) -> None:
     """A typed caption is answered by the kernel, and a picture by the captions nearest to it."""
     view = first(page, "captions")
     until(page, view, "d.pictures === 'ready'")
@@ -169,11 +177,21 @@ def use_captions(page) -> None:  # noqa: F811
     until(page, view, "d.picture !== old && d.caption !== ''", chosen)
 
 
-USES = {"replay": use_replay, "explorer": use_explorer, "clusters": use_clusters, "neighbours": use_neighbours, "filters": use_filters,
-        "pointer": use_pointer, "clip": use_clip, "films": use_films, "captions": use_captions, "puzzle": use_puzzle}  # fmt: skip
+USES = {
+    "replay": use_replay,
+    "explorer": use_explorer,
+    "clusters": use_clusters,
+    "neighbours": use_neighbours,
+    "filters": use_filters,
+    "pointer": use_pointer,
+    "clip": use_clip,
+    "films": use_films,
+    "captions": use_captions,
+    "puzzle": use_puzzle,
+}
 
 
-def in_kernel(page, expression: str, first: str = "pass") -> str:  # noqa: F811
+def in_kernel(page, expression: str, first: str = "pass") -> str:
     """Evaluate an expression in the notebook's kernel, after a statement; its text."""
     return page.evaluate(
         """async ([notebook, first, expression]) => {
@@ -186,7 +204,7 @@ def in_kernel(page, expression: str, first: str = "pass") -> str:  # noqa: F811
     )
 
 
-def keep(page, lesson: str, folder: pathlib.Path) -> None:  # noqa: F811
+def keep(page, lesson: str, folder: pathlib.Path) -> None:
     """Both themes, where pictures are kept with one of the whole notebook, as tall as it is."""
     if PICTURES:
         height = page.evaluate("() => document.querySelector('.jp-WindowedPanel-outer').scrollHeight")
@@ -194,13 +212,17 @@ def keep(page, lesson: str, folder: pathlib.Path) -> None:  # noqa: F811
     for dark in (False, True):
         use_theme(page, dark)
         if PICTURES:
-            page.evaluate("() => { document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0 }")  # where the views took it
+            page.evaluate(
+                "() => { document.querySelector('.jp-WindowedPanel-outer').scrollTop = 0 }"
+            )  # where the views took it
             page.wait_for_timeout(1500)
             keep_picture(page, folder / f"{lesson}-{'dark' if dark else 'light'}.png")
 
 
-@pytest.mark.parametrize("path", LESSONS, ids=lambda p: f"homework-{p.stem}" if p.parent.name == "homework" else p.stem)
-def test_lesson(path, page, lab, site, tmp_path):  # noqa: F811
+@pytest.mark.parametrize(
+    "path", LESSONS, ids=lambda p: f"homework-{p.stem}" if p.parent.name == "homework" else p.stem
+)
+def test_lesson(path, page, lab, site, tmp_path):
     open_and_run(page, lab, path, timeout_s=400)
     there = {view for view in USES if page.locator(f".ssl-{view}").count()}
     wanted = VIEWS.get(path.stem, set())
@@ -217,11 +239,16 @@ def test_lesson(path, page, lab, site, tmp_path):  # noqa: F811
     assert page.external == [], page.external
     assert page.errors == [], page.errors
     states = tmp_path / "states.json"
-    in_kernel(page, f"page.collect({str(states)!r})", first="from sslcourse.widgets import page")
-    # Widgets of others (a progress bar, say) are no part of a page, and an input's prompt has no meaning there.
+    in_kernel(page, f"views.collect({str(states)!r})", first="from sslcourse.widgets import views")
+    # Widgets of others (a progress bar, say) are no part of a page, and an input's prompt has no meaning
+    # there.
     ran = nbformat.from_dict(page.evaluate(f"() => {NOTEBOOK}.content.model.toJSON()"))
     sources = site.build.sources([])
-    (source,) = [s for s in sources if (s.stem, site.build.is_homework(s)) == (path.stem, path.parent.name == "homework")]
+    (source,) = [
+        s
+        for s in sources
+        if (s.stem, site.build.is_homework(s)) == (path.stem, path.parent.name == "homework")
+    ]
     text, views = site.page_of(source, ran, json.loads(states.read_text()))
     file = tmp_path / "site" / f"{site.stem(source)}.html"
     file.parent.mkdir()

@@ -1,5 +1,7 @@
 # ruff: noqa: F811 (pytest hands fixtures over by the names that were imported)
-"""The cluster explorer and the neighbour browser: what they pack, what they answer to the pointer, what comes back to Python."""
+"""The cluster explorer and the neighbour browser: what they pack, what they answer to the pointer, what comes
+back to Python.
+"""
 
 import collections
 import io
@@ -15,7 +17,7 @@ from matplotlib.path import Path as Polygon
 from PIL import Image
 
 from sslcourse import show
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets import clusters, maps, neighbours
 
 MAP, EDGE = 480, 14  # of static/clusters.js: where a position lies on the map, in pixels
@@ -30,7 +32,9 @@ def cloud(n: int = 90, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def flat(n: int, side: int = 32) -> torch.Tensor:
-    """Images of one colour each, so that a thumbnail's pixel tells whose it is: red counts, green counts in tens."""
+    """Images of one colour each, so that a thumbnail's pixel tells whose it is: red counts, green counts in
+    tens.
+    """
     images = torch.zeros(n, 3, side, side, dtype=torch.uint8)
     for i in range(n):
         images[i, 0], images[i, 1], images[i, 2] = 20 * (i % 10) + 40, 20 * (i // 10 % 10) + 40, 90
@@ -40,8 +44,13 @@ def flat(n: int, side: int = 32) -> torch.Tensor:
 def kinds(n: int) -> dict:
     """A column of each kind."""
     rng = np.random.default_rng(1)
-    return {"cluster": rng.integers(0, 4, n), "light": (rng.uniform(0, 2 * math.pi, n), 2 * math.pi), "size": rng.uniform(0.6, 1, n),
-            "pattern": (rng.integers(-1, 2, n), ("plain", "spots")), "far": rng.random(n) < 0.3}  # fmt: skip
+    return {
+        "cluster": rng.integers(0, 4, n),
+        "light": (rng.uniform(0, 2 * math.pi, n), 2 * math.pi),
+        "size": rng.uniform(0.6, 1, n),
+        "pattern": (rng.integers(-1, 2, n), ("plain", "spots")),
+        "far": rng.random(n) < 0.3,
+    }
 
 
 def pixels_of(view) -> np.ndarray:
@@ -70,7 +79,9 @@ def test_positions_keep_their_shape_within_a_square():
     span = np.ptp(xy, 0).max()
     back = (packed / 65535 * 2 - 1) * span / 2 + (xy.min(0) + xy.max(0)) / 2
     assert np.abs(back - xy).max() <= span / 65535 / 2 * 1.01
-    assert packed.min() == 0 and packed.max() == 65535 and np.ptp(packed[:, 1]) < 65535 * 0.6  # the wide axis fills it, the other does not
+    assert (
+        packed.min() == 0 and packed.max() == 65535 and np.ptp(packed[:, 1]) < 65535 * 0.6
+    )  # the wide axis fills it, the other does not
     assert (maps.pack_positions([[2.0, 3.0]]) == 32768).all()  # a single point stands in the middle
     assert (maps.pack_positions(np.zeros((4, 2))) == 32768).all()
 
@@ -81,8 +92,18 @@ def test_columns_mean_what_they_look_like():
         "words": (["b", "a", "b", None, "a", "b"], "category", [1, 0, 1, -1, 0, 1], ("a", "b")),
         "yes": (np.array([1, 0, 1, 0, 0, 1], bool), "category", [1, 0, 1, 0, 0, 1], ("no", "yes")),
         "ids": (torch.tensor([2, 0, -1, 2, 1, 0]), "category", [2, 0, -1, 2, 1, 0], ("0", "1", "2")),
-        "years": (np.array([1990, 2020, 1990, 2001, 2001, 2020]), "category", [0, 2, 0, 1, 1, 2], ("1990", "2001", "2020")),
-        "named": ((torch.tensor([1, 0, 1, -1, 0, 1]), ("x", "y")), "category", [1, 0, 1, -1, 0, 1], ("x", "y")),
+        "years": (
+            np.array([1990, 2020, 1990, 2001, 2001, 2020]),
+            "category",
+            [0, 2, 0, 1, 1, 2],
+            ("1990", "2001", "2020"),
+        ),
+        "named": (
+            (torch.tensor([1, 0, 1, -1, 0, 1]), ("x", "y")),
+            "category",
+            [1, 0, 1, -1, 0, 1],
+            ("x", "y"),
+        ),
         "number": (np.array([0.5, 1, np.nan, np.inf, 2, 3]), "number", [0.5, 1, np.nan, np.nan, 2, 3], ()),
         "half": (torch.arange(6).bfloat16(), "number", [0, 1, 2, 3, 4, 5], ()),
         "angle": ((np.linspace(0, 1, 6), 1.0), "angle", np.linspace(0, 1, 6), ()),
@@ -96,7 +117,9 @@ def test_columns_mean_what_they_look_like():
             codes = np.frombuffer(column.packed(), "<u2").astype(int)
             assert np.where(codes == 65535, -1, codes).tolist() == list(values), name
         else:
-            np.testing.assert_array_equal(np.frombuffer(column.packed(), "<f4"), np.asarray(values, np.float32), err_msg=name)
+            np.testing.assert_array_equal(
+                np.frombuffer(column.packed(), "<f4"), np.asarray(values, np.float32), err_msg=name
+            )
     assert maps.as_column("turned", cases["turned"][0], n).turn == 2 * math.pi
     assert maps.as_column("many", np.arange(101), 101).kind == "number"
     assert maps.as_column("hundred", np.arange(100), 100).kind == "category"
@@ -110,7 +133,11 @@ def test_a_data_set_brings_its_factors_with_their_kinds(toys):
     part = toys.validation
     columns = {c.name: c for c in maps.gathered([{"cluster": np.arange(len(part)) % 7}, part], len(part))}
     assert list(columns) == ["cluster", *part.factors]
-    assert columns["shape"].names == tuple(part.classes) and columns["hue"].turn == 1.0 and columns["light"].kind == "angle"
+    assert (
+        columns["shape"].names == tuple(part.classes)
+        and columns["hue"].turn == 1.0
+        and columns["light"].kind == "angle"
+    )
     assert columns["size"].kind == "number" and columns["pattern"].kind == "category"
     np.testing.assert_array_equal(columns["shape"].values, part.label)
     with pytest.raises(CourseError, match="sealed"):
@@ -123,7 +150,10 @@ def test_labels_and_predictions_make_columns():
     view = clusters(xy, labels, classes=CLASSES, predicted=predicted)
     about = {c["name"]: c for c in view.about["columns"]}
     assert list(about) == ["label", "predicted", "correct"] and view.by == "label"
-    assert about["correct"]["colours"] == [show.RIGHT, show.WRONG] and about["correct"]["marks"] == ["circle", "cross"]
+    assert about["correct"]["colours"] == [show.RIGHT, show.WRONG] and about["correct"]["marks"] == [
+        "circle",
+        "cross",
+    ]
     truth = [-1, *(int(a != b) for a, b in zip(labels[1:], predicted[1:]))]
     assert view.column("correct").values.tolist() == truth
     assert view.column("predicted").names == CLASSES
@@ -139,7 +169,9 @@ def test_thumbnails_are_the_images_and_shrink_when_they_are_many():
         assert np.abs(tile(view, i) - images[i].permute(1, 2, 0).numpy()).max() <= 3, i
     wide = torch.full((2, 3, 10, 20), 200, dtype=torch.uint8)  # not square: centred on black, never stretched
     part = tile(clusters(xy[:2], images=wide), 1)
-    assert part.shape == (20, 20, 3) and part[:5].max() == 0 and part[15:].max() == 0 and part[6:14].min() > 190
+    assert (
+        part.shape == (20, 20, 3) and part[:5].max() == 0 and part[15:].max() == 0 and part[6:14].min() > 190
+    )
     assert maps._thumbnails(flat(500, 96), 500)[1]["tile"] == 96
     assert maps._thumbnails(flat(500, 96), 500, most=500 * 64 * 64)[1]["tile"] == 64
     assert maps._thumbnails(flat(500, 28), 500, most=500 * 24 * 24)[1]["tile"] == 24
@@ -171,7 +203,9 @@ def test_frames_of_clips_lie_one_after_the_other():
     about = view.about["pictures"]
     assert (about["frames"], about["seconds"]) == (6, 0.5)  # as long as the sound
     for i, t in ((0, 0), (2, 3), (4, 5)):
-        np.testing.assert_allclose(tile(view, i * 6 + t)[8, 8, :2], [255 * (i + 1) / 6, 255 * (t + 1) / 7], atol=4)
+        np.testing.assert_allclose(
+            tile(view, i * 6 + t)[8, 8, :2], [255 * (i + 1) / 6, 255 * (t + 1) / 7], atol=4
+        )
     assert clusters(xy, clips=clips).about["pictures"]["seconds"] == 6 / 8
 
 
@@ -198,7 +232,9 @@ def test_sounds_within_the_limit_are_in_the_state_and_larger_ones_are_asked_for(
     asked = clusters(xy, labels, audio=torch.from_numpy(waves))
     assert asked.sounds == b"" and not asked.about["sound"]["stored"]
     sent = []
-    monkeypatch.setattr(type(asked), "send", lambda self, content, buffers=None: sent.append((content, buffers)))
+    monkeypatch.setattr(
+        type(asked), "send", lambda self, content, buffers=None: sent.append((content, buffers))
+    )
     asked._message(asked, {"sound": 2}, [])
     content, buffers = sent[0]
     assert content == {"sound": 2, "rate": 16000}
@@ -218,7 +254,9 @@ def test_a_function_of_sounds_is_asked_point_by_point(monkeypatch):
         return (np.ones((1, 100 + i)) * 16384).astype(np.int16)
 
     view = clusters(xy, labels, audio=wave, rate=8000)
-    monkeypatch.setattr(type(view), "send", lambda self, content, buffers=None: sent.append((content, buffers)))
+    monkeypatch.setattr(
+        type(view), "send", lambda self, content, buffers=None: sent.append((content, buffers))
+    )
     assert calls == []
     view._message(view, {"sound": 2}, [])
     assert calls == [2] and np.frombuffer(sent[0][1][0], "<i2").tolist() == [16384] * 102
@@ -302,24 +340,48 @@ def test_the_composition_counts_what_a_counter_counts():
 def test_the_composition_in_words():
     column = maps.as_column("shape", (np.array([1] * 80 + [2] * 20 + [0] * 4900), CLASSES), 5000)
     assert maps.composition(column, range(100), 5000) == "100 of 5,000 selected: cube 80 %, cone 20 %"
-    assert maps.composition(column, range(5000), 5000) == "5,000 of 5,000 selected: sphere 98 %, cube 2 %, cone under 1 %"
+    assert (
+        maps.composition(column, range(5000), 5000)
+        == "5,000 of 5,000 selected: sphere 98 %, cube 2 %, cone under 1 %"
+    )
     assert maps.composition(column, [], 5000) == "none of 5,000 selected"
     assert maps.composition(None, [3], 5000) == "1 of 5,000 selected"
     ids = maps.as_column("cluster", np.array([3, 3, 0, -1]), 4)
-    assert maps.composition(ids, [0, 1, 2, 3], 4) == "4 of 4 selected: cluster 3 50 %, cluster 0 25 %, unknown 25 %"
+    assert (
+        maps.composition(ids, [0, 1, 2, 3], 4)
+        == "4 of 4 selected: cluster 3 50 %, cluster 0 25 %, unknown 25 %"
+    )
     size = maps.as_column("size", np.array([0.5, 0.75, np.nan, 2.0]), 4)
-    assert maps.composition(size, [0, 1, 2], 4) == "3 of 4 selected: size 0.500 to 0.750, mean 0.625 (all 1.08)"
+    assert (
+        maps.composition(size, [0, 1, 2], 4) == "3 of 4 selected: size 0.500 to 0.750, mean 0.625 (all 1.08)"
+    )
     assert maps.composition(size, [2], 4) == "1 of 4 selected: size unknown"
-    angle = maps.as_column("hue", (np.array([0.95, 0.05, 0.5, 0.0]), 1.0), 4)  # around zero the plain mean would be 0.5
+    angle = maps.as_column(
+        "hue", (np.array([0.95, 0.05, 0.5, 0.0]), 1.0), 4
+    )  # around zero the plain mean would be 0.5
     text = maps.composition(angle, [0, 1], 4)
     mean = float(text.split("around ")[1].split(",")[0])
     assert min(mean, 1 - mean) < 1e-6 and f"agreement {math.cos(0.1 * math.pi):.2f}" in text
     quarter = maps.as_column("hue", (np.array([0.2, 0.3, 0.8, 0.7]), 1.0), 4)
-    assert maps.composition(quarter, [0, 1], 4) == "2 of 4 selected: hue around 0.250, agreement 0.95 (all 0.00)"
+    assert (
+        maps.composition(quarter, [0, 1], 4) == "2 of 4 selected: hue around 0.250, agreement 0.95 (all 0.00)"
+    )
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0"), (3.0, "3"), (-0.1234, "-0.123"), (1.2345, "1.23"), (12.345, "12.3"), (123.45, "123"),
-                                             (1e-5, "1.0e-5"), (2.5e7, "2.5e+7"), (math.nan, "none")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (0, "0"),
+        (3.0, "3"),
+        (-0.1234, "-0.123"),
+        (1.2345, "1.23"),
+        (12.345, "12.3"),
+        (123.45, "123"),
+        (1e-5, "1.0e-5"),
+        (2.5e7, "2.5e+7"),
+        (math.nan, "none"),
+    ],
+)
 def test_figures(value, text):
     assert maps.figure(value) == text
 
@@ -331,16 +393,23 @@ def brute(features, k: int) -> list[list[int]]:
     """Every pair by itself."""
     f = np.asarray(features, np.float64)
     cosine = [[float(a @ b / math.sqrt((a @ a) * (b @ b))) for b in f] for a in f]
-    return [sorted((j for j in range(len(f)) if j != i), key=lambda j: (-cosine[i][j], j))[:k] for i in range(len(f))], cosine
+    return [
+        sorted((j for j in range(len(f)) if j != i), key=lambda j: (-cosine[i][j], j))[:k]
+        for i in range(len(f))
+    ], cosine
 
 
 @pytest.mark.parametrize("chunk", [1, 7, 512])
 def test_nearest_agrees_with_every_pair_by_itself(chunk):
-    features = np.random.default_rng(0).normal(size=(60, 5)) * np.random.default_rng(1).uniform(0.1, 9, (60, 1))
+    features = np.random.default_rng(0).normal(size=(60, 5)) * np.random.default_rng(1).uniform(
+        0.1, 9, (60, 1)
+    )
     expected, cosine = brute(features, 6)
     indices, similarities = maps.nearest(features, 6, chunk=chunk)
     assert indices.tolist() == expected
-    np.testing.assert_allclose(similarities, [[cosine[i][j] for j in row] for i, row in enumerate(expected)], atol=1e-12)
+    np.testing.assert_allclose(
+        similarities, [[cosine[i][j] for j in row] for i, row in enumerate(expected)], atol=1e-12
+    )
 
 
 def test_equal_similarities_come_in_order_and_nobody_meets_itself():
@@ -369,7 +438,10 @@ def test_precision_agrees_with_loops_and_chance_with_shuffles():
 
 def test_the_browser_of_neighbours_carries_what_was_found():
     rng = np.random.default_rng(0)
-    spaces = {"trained": torch.from_numpy(rng.normal(size=(50, 6))), "random": rng.normal(size=(50, 3)).astype(np.float32)}
+    spaces = {
+        "trained": torch.from_numpy(rng.normal(size=(50, 6))),
+        "random": rng.normal(size=(50, 3)).astype(np.float32),
+    }
     labels = np.arange(50) % 3
     labels[4] = -1
     view = neighbours(spaces, flat(50), labels, classes=CLASSES, k=5, query=9)
@@ -378,20 +450,28 @@ def test_the_browser_of_neighbours_carries_what_was_found():
     for e, features in enumerate(spaces.values()):
         expected, cosine = brute(features, 5)
         assert found[e].tolist() == expected
-        np.testing.assert_allclose(cosines[e], [[cosine[i][j] for j in row] for i, row in enumerate(expected)], atol=2e-5)
+        np.testing.assert_allclose(
+            cosines[e], [[cosine[i][j] for j in row] for i, row in enumerate(expected)], atol=2e-5
+        )
     assert np.frombuffer(view.labels, "<u2")[[3, 4]].tolist() == [0, 65535]
     assert view.about["precision"] == [pytest.approx(maps.precision(found[e], labels)[0]) for e in (0, 1)]
     assert repr(view).startswith("<neighbour browser of 50 images, k=5: trained 0.")
     view.query = np.int64(3)
     assert view.query == 3
     plain = neighbours({"only": spaces["random"]}, flat(50))
-    assert plain.labels == b"" and plain.about["precision"] == [None] and repr(plain) == "<neighbour browser of 50 images, k=8: only>"
+    assert (
+        plain.labels == b""
+        and plain.about["precision"] == [None]
+        and repr(plain) == "<neighbour browser of 50 images, k=8: only>"
+    )
     json.dumps(neighbours({"only": spaces["random"]}, flat(50), np.full(50, -1)).about, allow_nan=False)
 
 
 def test_two_thousand_images_stay_small():
     rng = np.random.default_rng(0)
-    view = neighbours({name: rng.normal(size=(2000, 16)) for name in "abc"}, flat(2000, 16), np.arange(2000) % 10, k=8)
+    view = neighbours(
+        {name: rng.normal(size=(2000, 16)) for name in "abc"}, flat(2000, 16), np.arange(2000) % 10, k=8
+    )
     assert len(view.found) + len(view.cosines) + len(view.labels) == 3 * 2000 * 8 * 4 + 4000
 
 
@@ -401,34 +481,47 @@ def test_two_thousand_images_stay_small():
 XY, LABELS = cloud(12)
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"xy": np.zeros((12, 3))}, r"xy has shape \(12, 3\)"),
-    ({"xy": np.zeros((0, 2))}, "length 0"),
-    ({"xy": np.zeros((45_000, 2))}, r"45,000 points; .* xy\[::3\]"),
-    ({"xy": np.where(np.arange(24).reshape(12, 2) == 7, np.nan, 1.0)}, "1 positions in xy are NaN or infinite, the first is that of point 3"),
-    ({"labels": np.zeros(11)}, r"12 points but labels of shape \(11,\)"),
-    ({"labels": np.full(12, 0.5)}, "labels are of type float64"),
-    ({"labels": np.full(12, -2)}, "labels go from -2"),
-    ({"labels": np.full(12, 70_000)}, "to 70000"),
-    ({"images": flat(11)}, "12 points but 11 images"),
-    ({"clips": np.zeros((12, 3, 16, 16))}, r"clips of shape \(12, 3, 16, 16\)"),
-    ({"clips": np.zeros((11, 3, 2, 16, 16))}, "12 points but 11 clips"),
-    ({"predicted": LABELS, "labels": None}, "predicted came without labels"),
-    ({"predicted": np.zeros(3)}, r"predicted of shape \(3,\)"),
-    ({"columns": {"size": np.zeros(3)}}, r"column 'size' has shape \(3,\) for 12 points"),
-    ({"columns": {"hue": (np.zeros(12), 0.0)}}, "full turn of 0.0"),
-    ({"columns": {"hue": (np.zeros(12), math.inf)}}, "full turn of inf"),
-    ({"columns": {"hue": (np.zeros(12), "round")}}, "came with 'round'"),
-    ({"columns": {"shape": (np.full(12, 3), ("a", "b"))}}, "code 3 but only 2 names"),
-    ({"columns": {"shape": (np.full(12, -2), ("a", "b"))}}, "codes of column 'shape' go from -2"),
-    ({"columns": {"word": np.array([f"w{i}" for i in range(200)])}, "xy": np.zeros((200, 2)), "labels": None}, "200 different words"),
-    ({"columns": {"z": np.zeros(12, complex)}}, "type complex128"),
-    ({"columns": {"label": np.zeros(12)}}, "two columns are called 'label'"),
-    ({"columns": 5}, "columns is a int"),
-    ({"audio": np.zeros(12)}, r"audio of shape \(12,\)"),
-    ({"audio": np.zeros((11, 50))}, r"audio of shape \(11, 50\)"),
-    ({"audio": np.zeros((12, 50)), "rate": 44}, "rate=44"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"xy": np.zeros((12, 3))}, r"xy has shape \(12, 3\)"),
+        ({"xy": np.zeros((0, 2))}, "length 0"),
+        ({"xy": np.zeros((45_000, 2))}, r"45,000 points; .* xy\[::3\]"),
+        (
+            {"xy": np.where(np.arange(24).reshape(12, 2) == 7, np.nan, 1.0)},
+            "1 positions in xy are NaN or infinite, the first is that of point 3",
+        ),
+        ({"labels": np.zeros(11)}, r"12 points but labels of shape \(11,\)"),
+        ({"labels": np.full(12, 0.5)}, "labels are of type float64"),
+        ({"labels": np.full(12, -2)}, "labels go from -2"),
+        ({"labels": np.full(12, 70_000)}, "to 70000"),
+        ({"images": flat(11)}, "12 points but 11 images"),
+        ({"clips": np.zeros((12, 3, 16, 16))}, r"clips of shape \(12, 3, 16, 16\)"),
+        ({"clips": np.zeros((11, 3, 2, 16, 16))}, "12 points but 11 clips"),
+        ({"predicted": LABELS, "labels": None}, "predicted came without labels"),
+        ({"predicted": np.zeros(3)}, r"predicted of shape \(3,\)"),
+        ({"columns": {"size": np.zeros(3)}}, r"column 'size' has shape \(3,\) for 12 points"),
+        ({"columns": {"hue": (np.zeros(12), 0.0)}}, "full turn of 0.0"),
+        ({"columns": {"hue": (np.zeros(12), math.inf)}}, "full turn of inf"),
+        ({"columns": {"hue": (np.zeros(12), "round")}}, "came with 'round'"),
+        ({"columns": {"shape": (np.full(12, 3), ("a", "b"))}}, "code 3 but only 2 names"),
+        ({"columns": {"shape": (np.full(12, -2), ("a", "b"))}}, "codes of column 'shape' go from -2"),
+        (
+            {
+                "columns": {"word": np.array([f"w{i}" for i in range(200)])},
+                "xy": np.zeros((200, 2)),
+                "labels": None,
+            },
+            "200 different words",
+        ),
+        ({"columns": {"z": np.zeros(12, complex)}}, "type complex128"),
+        ({"columns": {"label": np.zeros(12)}}, "two columns are called 'label'"),
+        ({"columns": 5}, "columns is a int"),
+        ({"audio": np.zeros(12)}, r"audio of shape \(12,\)"),
+        ({"audio": np.zeros((11, 50))}, r"audio of shape \(11, 50\)"),
+        ({"audio": np.zeros((12, 50)), "rate": 44}, "rate=44"),
+    ],
+)
 def test_clusters_names_mistakes(arguments, message):
     with pytest.raises(CourseError, match=message):
         clusters(**{"xy": XY, "labels": LABELS, **arguments})
@@ -436,8 +529,12 @@ def test_clusters_names_mistakes(arguments, message):
 
 def test_a_cluster_explorer_names_later_mistakes():
     view = clusters(XY, LABELS, columns={"size": np.arange(12) / 7})
-    for selection, message in (([12], "index 12; the points are numbered 0 to 11"), ([-1, 3], "index -1"), ([0.5], "type float64"),
-                               (np.zeros(3, bool), "one for each of the 12 points")):  # fmt: skip
+    for selection, message in (
+        ([12], "index 12; the points are numbered 0 to 11"),
+        ([-1, 3], "index -1"),
+        ([0.5], "type float64"),
+        (np.zeros(3, bool), "one for each of the 12 points"),
+    ):
         with pytest.raises(CourseError, match=message):
             view.selected = selection
     with pytest.raises(CourseError, match="by='colour'; the points can be coloured by label, size"):
@@ -458,25 +555,35 @@ def test_a_cluster_explorer_names_later_mistakes():
         clusters(XY).by = "label"
 
 
-@pytest.mark.parametrize(("arguments", "message"), [
-    ({"spaces": {}}, "0 encoders"),
-    ({"spaces": dict.fromkeys("abcd", np.ones((12, 2)))}, "4 encoders"),
-    ({"spaces": np.ones((12, 2))}, "spaces is a ndarray"),
-    ({"spaces": {"a": np.ones((11, 2))}}, r"features of 'a' have shape \(11, 2\) for 12 images"),
-    ({"spaces": {"a": np.full((12, 2), np.nan)}}, "'a' hold NaN"),
-    ({"images": flat(1)}, "1 images; this view shows 2 to 5,000"),
-    ({"images": np.zeros((12, 5, 4, 4))}, "images of shape"),
-    ({"labels": np.zeros(3)}, "labels of shape"),
-    ({"k": 0}, "k=0; there are 11 other images"),
-    ({"k": 12}, "ask for 1 to 11"),
-    ({"k": 2.5}, "k=2.5"),
-    ({"query": 12}, "query=12 is not among the 12 images"),
-    ({"query": -1}, "query=-1"),
-    ({"query": "a"}, "query=a"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"spaces": {}}, "0 encoders"),
+        ({"spaces": dict.fromkeys("abcd", np.ones((12, 2)))}, "4 encoders"),
+        ({"spaces": np.ones((12, 2))}, "spaces is a ndarray"),
+        ({"spaces": {"a": np.ones((11, 2))}}, r"features of 'a' have shape \(11, 2\) for 12 images"),
+        ({"spaces": {"a": np.full((12, 2), np.nan)}}, "'a' hold NaN"),
+        ({"images": flat(1)}, "1 images; this view shows 2 to 5,000"),
+        ({"images": np.zeros((12, 5, 4, 4))}, "images of shape"),
+        ({"labels": np.zeros(3)}, "labels of shape"),
+        ({"k": 0}, "k=0; there are 11 other images"),
+        ({"k": 12}, "ask for 1 to 11"),
+        ({"k": 2.5}, "k=2.5"),
+        ({"query": 12}, "query=12 is not among the 12 images"),
+        ({"query": -1}, "query=-1"),
+        ({"query": "a"}, "query=a"),
+    ],
+)
 def test_neighbours_names_mistakes(arguments, message):
     with pytest.raises(CourseError, match=message):
-        neighbours(**{"spaces": {"a": np.random.default_rng(0).normal(size=(12, 3))}, "images": flat(12), "labels": LABELS, **arguments})
+        neighbours(
+            **{
+                "spaces": {"a": np.random.default_rng(0).normal(size=(12, 3))},
+                "images": flat(12),
+                "labels": LABELS,
+                **arguments,
+            }
+        )
 
 
 def test_a_query_from_python_is_checked():
@@ -493,21 +600,30 @@ def opened(data: bytes) -> Image.Image:
     return Image.open(io.BytesIO(data))
 
 
-@pytest.mark.parametrize("case", ["labels and images", "nothing", "number", "angle", "no value", "100 classes", "20,000 points", "clips"])
+@pytest.mark.parametrize(
+    "case",
+    ["labels and images", "nothing", "number", "angle", "no value", "100 classes", "20,000 points", "clips"],
+)
 def test_clusters_draws_its_picture(case, toys):
     part = toys.validation
     n = len(part)
     xy = torch.randn(n, 2, generator=torch.Generator().manual_seed(0))
     rng = np.random.default_rng(0)
     view = {
-        "labels and images": lambda: clusters(xy, part.label, part.image, classes=part.classes, columns=part, title="A title"),
+        "labels and images": lambda: clusters(
+            xy, part.label, part.image, classes=part.classes, columns=part, title="A title"
+        ),
         "nothing": lambda: clusters(xy),
         "number": lambda: clusters(xy, columns={"size": part.factors["size"]}, title="By size"),
         "angle": lambda: clusters(xy, columns={"hue": (part.factors["hue"], 1.0)}),
         "no value": lambda: clusters(xy, columns={"x": np.full(n, np.nan)}),
         "100 classes": lambda: clusters(rng.normal(size=(2000, 2)), np.arange(2000) % 100),
-        "20,000 points": lambda: clusters(rng.normal(size=(20_000, 2)), rng.integers(0, 10, 20_000), title="Many"),
-        "clips": lambda: clusters(xy[:20], part.label[:20], clips=part.image[:20, :, None].expand(-1, -1, 4, -1, -1)),
+        "20,000 points": lambda: clusters(
+            rng.normal(size=(20_000, 2)), rng.integers(0, 10, 20_000), title="Many"
+        ),
+        "clips": lambda: clusters(
+            xy[:20], part.label[:20], clips=part.image[:20, :, None].expand(-1, -1, 4, -1, -1)
+        ),
     }[case]()
     first = view.picture()
     picture = opened(first)
@@ -533,10 +649,14 @@ def test_views_carry_a_picture_and_no_address(toys):
         assert "application/vnd.jupyter.widget-view+json" in data and len(data["image/png"]) > 1000
         assert " at 0x" not in data["text/plain"] and data["text/plain"] == repr(view)
     assert repr(clusters(xy)) == "<cluster explorer of 20 points>"
-    assert repr(clusters(xy, labels, columns=kinds(20))) == "<cluster explorer of 20 points, coloured by label, cluster, light, size and 2 more>"
+    assert (
+        repr(clusters(xy, labels, columns=kinds(20)))
+        == "<cluster explorer of 20 points, coloured by label, cluster, light, size and 2 more>"
+    )
 
 
-# ------------------------------------------------------------------------------- the cluster explorer in a page
+# ------------------------------------------------------------------------------- the cluster explorer in a
+# page
 
 ROOT = "document.querySelector('.ssl-clusters')"
 
@@ -547,7 +667,10 @@ def data(page, name: str) -> str:
 
 def hosted(page, view):
     host_view(page, view)
-    page.wait_for_function(f"() => +{ROOT}.dataset.draws >= 2" + (f" && {ROOT}.dataset.pictures === 'ready'" if view.tiles else ""))
+    page.wait_for_function(
+        f"() => +{ROOT}.dataset.draws >= 2"
+        + (f" && {ROOT}.dataset.pictures === 'ready'" if view.tiles else "")
+    )
     return page.locator(".ssl-clusters canvas.over").bounding_box()
 
 
@@ -582,23 +705,38 @@ def saved(page) -> list[int] | None:
 
 
 def inside(points: np.ndarray, corners) -> list[int]:
-    """Which points lie in a polygon, by matplotlib's arithmetic; none may be so near to an edge that a pixel decides."""
+    """Which points lie in a polygon, by matplotlib's arithmetic; none may be so near to an edge that a pixel
+    decides.
+    """
     a, b = np.array(corners, float), np.roll(np.array(corners, float), -1, 0)
     along = np.clip((((points[:, None] - a) * (b - a)).sum(-1) / ((b - a) ** 2).sum(-1)), 0, 1)
-    assert np.linalg.norm(points[:, None] - a - along[..., None] * (b - a), axis=-1).min() > 1.0, "another seed: a point lies on the path"
+    assert np.linalg.norm(points[:, None] - a - along[..., None] * (b - a), axis=-1).min() > 1.0, (
+        "another seed: a point lies on the path"
+    )
     return np.flatnonzero(Polygon(corners).contains_points(points)).tolist()
 
 
-def round_cluster(points: np.ndarray, labels: np.ndarray, c: int, grow: float = 1.0) -> list[tuple[float, float]]:
-    """A nine-cornered path about the middle of one class that cuts through it where `grow` is small; it begins on the map's inner side."""
+def round_cluster(
+    points: np.ndarray, labels: np.ndarray, c: int, grow: float = 1.0
+) -> list[tuple[float, float]]:
+    """A nine-cornered path about the middle of one class that cuts through it where `grow` is small; it
+    begins on the map's inner side.
+    """
     middle = points[labels == c].mean(0)
     reach = np.linalg.norm(points[labels == c] - middle, axis=1).max() * grow
     begin = math.atan2(MAP / 2 - middle[1], MAP / 2 - middle[0])
-    return [(float(middle[0] + reach * math.cos(t)), float(middle[1] + reach * math.sin(t))) for t in begin + np.arange(9) / 9 * 2 * math.pi]
+    return [
+        (float(middle[0] + reach * math.cos(t)), float(middle[1] + reach * math.sin(t)))
+        for t in begin + np.arange(9) / 9 * 2 * math.pi
+    ]
 
 
 def tip_colour(page) -> list[int]:
-    return page.evaluate("() => [...document.querySelector('.ssl-clusters .tip canvas').getContext('2d').getImageData(9, 9, 1, 1).data].slice(0, 3)")
+    return page.evaluate(
+        "() => [...document.querySelector('.ssl-clusters .tip "
+        "canvas').getContext('2d').getImageData(9, 9, "
+        "1, 1).data].slice(0, 3)"
+    )
 
 
 def isolated(points: np.ndarray) -> np.ndarray:
@@ -610,7 +748,14 @@ def isolated(points: np.ndarray) -> np.ndarray:
 @pytest.mark.browser
 def test_hover_shows_the_picture_and_what_is_known(blank_page):
     xy, labels = cloud()
-    view = clusters(xy, labels, flat(90), classes=CLASSES, columns=kinds(90), predicted=(labels + (np.arange(90) < 45)) % 3)
+    view = clusters(
+        xy,
+        labels,
+        flat(90),
+        classes=CLASSES,
+        columns=kinds(90),
+        predicted=(labels + (np.arange(90) < 45)) % 3,
+    )
     box, points = hosted(blank_page, view), pixels_of(view)
     for i in isolated(points)[[0, 5, -1]]:
         go(blank_page, box, points[i] + [2, -1])
@@ -618,7 +763,9 @@ def test_hover_shows_the_picture_and_what_is_known(blank_page):
         text = blank_page.locator(".ssl-clusters .tip").inner_text().split()
         words = dict(zip(text[2::1], text[3::1]))  # keys and values follow each other
         assert text[:2] == ["point", str(i)] and words["label"] == CLASSES[labels[i]]
-        assert words["size"] == maps.figure(view.column("size").values[i]) and words["cluster"] == str(view.column("cluster").values[i])
+        assert words["size"] == maps.figure(view.column("size").values[i]) and words["cluster"] == str(
+            view.column("cluster").values[i]
+        )
         assert ("\u2717" if i < 45 else "\u2713") in text
         assert np.abs(np.array(tip_colour(blank_page)) - flat(90)[i, :, 0, 0].numpy()).max() <= 8, i
         tip = blank_page.locator(".ssl-clusters .tip").bounding_box()
@@ -626,7 +773,11 @@ def test_hover_shows_the_picture_and_what_is_known(blank_page):
         assert tip["x"] >= whole["x"] and tip["x"] + tip["width"] <= whole["x"] + whole["width"] + 1
     go(blank_page, box, (MAP + 200, 300))
     assert data(blank_page, "hover") == "" and not blank_page.locator(".ssl-clusters .tip").is_visible()
-    assert blank_page.evaluate("() => window.sent") == [] and blank_page.errors == [] and blank_page.external == []
+    assert (
+        blank_page.evaluate("() => window.sent") == []
+        and blank_page.errors == []
+        and blank_page.external == []
+    )
 
 
 @pytest.mark.browser
@@ -636,11 +787,20 @@ def test_every_point_is_found_by_the_grid(blank_page):
     view = clusters(xy)
     hosted(blank_page, view)
     points = pixels_of(view)
-    places = np.concatenate([np.random.default_rng(6).uniform(0, MAP, (300, 2)), [[0, 0], [MAP - 1, MAP - 1], [0, MAP - 1], [14, 14]], points[:50]])
-    found = blank_page.evaluate(f"""(places) => {{
+    places = np.concatenate(
+        [
+            np.random.default_rng(6).uniform(0, MAP, (300, 2)),
+            [[0, 0], [MAP - 1, MAP - 1], [0, MAP - 1], [14, 14]],
+            points[:50],
+        ]
+    )
+    found = blank_page.evaluate(
+        f"""(places) => {{
         const over = document.querySelector('.ssl-clusters canvas.over'), box = over.getBoundingClientRect();
         return places.map(([x, y]) => {{ over.dispatchEvent(new PointerEvent('pointermove', {{ clientX: box.left + x, clientY: box.top + y }}));
-            return {ROOT}.dataset.hover === '' ? -1 : +{ROOT}.dataset.hover; }}); }}""", places.tolist())
+            return {ROOT}.dataset.hover === '' ? -1 : +{ROOT}.dataset.hover; }}); }}""",
+        places.tolist(),
+    )
     distance = np.linalg.norm(np.floor(places * 64)[:, None] / 64 - points, axis=-1)
     for place, i, d in zip(places, found, distance):
         best = d.min()
@@ -659,9 +819,17 @@ def test_a_click_pins_and_another_lets_go(blank_page):
     a, b, c = isolated(points)[[1, 4, 8]].tolist()
     for i in (a, b, c):
         click(blank_page, box, points[i])
-    assert data(blank_page, "pins") == f"{a},{b},{c}" and blank_page.locator(".ssl-clusters .pin").count() == 3
-    assert f"point {b}" in blank_page.locator(".pin").nth(1).inner_text() and CLASSES[labels[b]] in blank_page.locator(".pin").nth(1).inner_text()
-    colour = blank_page.evaluate("() => [...document.querySelectorAll('.pin canvas')[1].getContext('2d').getImageData(9, 9, 1, 1).data].slice(0, 3)")
+    assert (
+        data(blank_page, "pins") == f"{a},{b},{c}" and blank_page.locator(".ssl-clusters .pin").count() == 3
+    )
+    assert (
+        f"point {b}" in blank_page.locator(".pin").nth(1).inner_text()
+        and CLASSES[labels[b]] in blank_page.locator(".pin").nth(1).inner_text()
+    )
+    colour = blank_page.evaluate(
+        "() => [...document.querySelectorAll('.pin canvas')[1].getContext('2d').getImageData(9, 9, 1, "
+        "1).data].slice(0, 3)"
+    )
     assert np.abs(np.array(colour) - flat(90)[b, :, 0, 0].numpy()).max() <= 8
     click(blank_page, box, points[b])
     assert data(blank_page, "pins") == f"{a},{c}"
@@ -685,10 +853,13 @@ def test_the_lasso_catches_what_lies_in_the_polygon(blank_page, n, seed):
         points = pixels_of(view)
         path, other = round_cluster(points, labels, 1, 1.12), round_cluster(points, labels, 2, 0.63)
         assert inside(points, path) == np.flatnonzero(labels == 1).tolist()
-    else:  # a dense cloud, a bent path that no convex hull would give; points near the path are left out beforehand
+    # a dense cloud, a bent path that no convex hull would give; points near the path are left out beforehand
+    else:
         path = [(100, 100), (380, 120), (390, 300), (250, 180), (230, 390), (80, 350)]
         other = [(200, 60), (300, 60), (300, 420), (200, 420)]
-        spots = np.concatenate([[[EDGE, EDGE], [MAP - EDGE, MAP - EDGE]], rng.uniform(EDGE, MAP - EDGE, (9000, 2))])
+        spots = np.concatenate(
+            [[[EDGE, EDGE], [MAP - EDGE, MAP - EDGE]], rng.uniform(EDGE, MAP - EDGE, (9000, 2))]
+        )
 
         def apart(p, corners):
             a, b = np.array(corners, float), np.roll(np.array(corners, float), -1, 0)
@@ -764,7 +935,10 @@ def test_the_legend_selects_a_category(blank_page):
     entries.nth(2).click()  # pressed again: let go
     assert saved(blank_page) == []
     entries.nth(3).click()
-    assert saved(blank_page) == [0, 1, 2, 3, 4, 5] and "unknown 100 %" in blank_page.locator(".told").inner_text()
+    assert (
+        saved(blank_page) == [0, 1, 2, 3, 4, 5]
+        and "unknown 100 %" in blank_page.locator(".told").inner_text()
+    )
     blank_page.locator("button.clear").click()
     assert saved(blank_page) == [] and blank_page.locator("button.clear").is_disabled()
 
@@ -773,7 +947,12 @@ def test_the_legend_selects_a_category(blank_page):
 def test_every_kind_of_column_colours_anew_and_is_told(blank_page):
     xy, labels = cloud()
     rng = np.random.default_rng(2)
-    columns = {**kinds(90), "holes": np.where(rng.random(90) < 0.2, np.nan, rng.normal(size=90)), "same": np.full(90, 2.5), "many": np.arange(90)}
+    columns = {
+        **kinds(90),
+        "holes": np.where(rng.random(90) < 0.2, np.nan, rng.normal(size=90)),
+        "same": np.full(90, 2.5),
+        "many": np.arange(90),
+    }
     view = clusters(xy, labels, classes=CLASSES, columns=columns, predicted=rng.integers(0, 3, 90))
     view.selected = np.flatnonzero(labels != 1)[::2]
     hosted(blank_page, view)
@@ -802,25 +981,34 @@ def test_every_kind_of_column_colours_anew_and_is_told(blank_page):
 @pytest.mark.browser
 def test_points_have_the_colour_that_the_scale_says(blank_page):
     xy = np.array([[x, y] for y in range(2) for x in range(4)], float)
-    columns = {"turn": (np.array([0, 0.25, 0.5, 0.99, 1.0, -0.5, 1.25, np.nan]), 1.0), "size": np.array([2, 2.5, 3, 4, 10, np.nan, 5.99, 6.01]),
-               "shape": (np.array([0, 1, 2, -1, 9, 10, 11, 3]), tuple("abcdefghijkl"))}  # fmt: skip
+    columns = {
+        "turn": (np.array([0, 0.25, 0.5, 0.99, 1.0, -0.5, 1.25, np.nan]), 1.0),
+        "size": np.array([2, 2.5, 3, 4, 10, np.nan, 5.99, 6.01]),
+        "shape": (np.array([0, 1, 2, -1, 9, 10, 11, 3]), tuple("abcdefghijkl")),
+    }
     view = clusters(xy, columns=columns)
     hosted(blank_page, view)
     points, scales = pixels_of(view), view.about["scales"]
     assert len(set(scales["number"])) == len(scales["number"]) == 64
     expected = {
         "turn": [scales["angle"][i] for i in (0, 16, 32, 63, 0, 32, 16)] + ["#b8c0c8"],
-        "size": [scales["number"][i] for i in (0, 4, 8, 16, 63)] + ["#b8c0c8"] + [scales["number"][i] for i in (31, 32)],
+        "size": [scales["number"][i] for i in (0, 4, 8, 16, 63)]
+        + ["#b8c0c8"]
+        + [scales["number"][i] for i in (31, 32)],
         "shape": [show.COLOURS[i] for i in (0, 1, 2)] + ["#b8c0c8"] + [show.COLOURS[i] for i in (9, 0, 1, 3)],
     }
     for name, colours in expected.items():
         blank_page.locator("select.by").select_option(name)
-        drawn = blank_page.evaluate("""(points) => {
+        drawn = blank_page.evaluate(
+            """(points) => {
             const ctx = document.querySelector('.ssl-clusters .map canvas').getContext('2d');
             return points.map(([x, y]) => [...ctx.getImageData(x, y, 1, 1).data].slice(0, 3)); }""",
-                                    np.round(points).tolist())
+            np.round(points).tolist(),
+        )
         for i, (pixel, colour) in enumerate(zip(drawn, colours)):
-            ink = 0.85 * np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) + 0.15 * 255  # a little of the white ground shows through
+            ink = (
+                0.85 * np.array([int(colour[k : k + 2], 16) for k in (1, 3, 5)]) + 0.15 * 255
+            )  # a little of the white ground shows through
             assert np.abs(np.array(pixel) - ink).max() <= 3, (name, i)
 
 
@@ -830,7 +1018,9 @@ def test_no_class_covers_the_others_where_points_are_dense(blank_page, shares):
     rng = np.random.default_rng(0)
     n = 4000
     labels = rng.choice(2, n, p=shares)
-    xy = np.concatenate([[[-9.0, -9], [9, 9]], rng.uniform(-2, 2, (n - 2, 2))])  # some twenty points over each pixel
+    xy = np.concatenate(
+        [[[-9.0, -9], [9, 9]], rng.uniform(-2, 2, (n - 2, 2))]
+    )  # some twenty points over each pixel
     view = clusters(xy, labels)
     hosted(blank_page, view)
     middle = MAP // 2
@@ -848,20 +1038,36 @@ def test_a_selection_from_python_is_shown(blank_page):
     view = clusters(xy, labels, classes=CLASSES)
     hosted(blank_page, view)
     view.selected = labels == 0
-    blank_page.evaluate("(b) => window.model.set('chosen', new DataView(Uint8Array.from(b).buffer))", list(view.chosen))
-    assert data(blank_page, "selected") == "30" and blank_page.locator(".told").inner_text() == view.describe()
+    blank_page.evaluate(
+        "(b) => window.model.set('chosen', new DataView(Uint8Array.from(b).buffer))", list(view.chosen)
+    )
+    assert (
+        data(blank_page, "selected") == "30" and blank_page.locator(".told").inner_text() == view.describe()
+    )
     blank_page.evaluate("() => window.model.set('failed', 'KeyError in on_select: 3')")
     assert blank_page.locator(".trouble").inner_text() == "KeyError in on_select: 3"
 
 
 @pytest.mark.browser
 def test_keys_walk_pin_and_select(blank_page):
-    xy = np.array([[x, y] for y in range(5) for x in range(5)], float)  # a square lattice, row by row from below
+    xy = np.array(
+        [[x, y] for y in range(5) for x in range(5)], float
+    )  # a square lattice, row by row from below
     view = clusters(xy, np.arange(25) % 3, flat(25), classes=CLASSES)
     hosted(blank_page, view)
     blank_page.locator(".ssl-clusters").focus()
-    for key, at in (("ArrowRight", 12), ("ArrowRight", 13), ("ArrowRight", 14), ("ArrowRight", 14), ("ArrowUp", 19), ("ArrowLeft", 18),
-                    ("ArrowDown", 13), ("ArrowDown", 8), ("ArrowDown", 3), ("ArrowDown", 3)):  # fmt: skip
+    for key, at in (
+        ("ArrowRight", 12),
+        ("ArrowRight", 13),
+        ("ArrowRight", 14),
+        ("ArrowRight", 14),
+        ("ArrowUp", 19),
+        ("ArrowLeft", 18),
+        ("ArrowDown", 13),
+        ("ArrowDown", 8),
+        ("ArrowDown", 3),
+        ("ArrowDown", 3),
+    ):
         blank_page.keyboard.press(key)
         assert data(blank_page, "hover") == str(at), key
     assert blank_page.locator(".ssl-clusters .tip").is_visible()
@@ -879,9 +1085,19 @@ def test_keys_walk_pin_and_select(blank_page):
     blank_page.keyboard.press("Escape")
     assert saved(blank_page) == []
     blank_page.evaluate("() => window.cleanup()")
-    hosted(blank_page, clusters([[0, 0], [1.0, 8], [-9, -2], [-8, 5]]))  # a point far to the side is not "to the right"
+    hosted(
+        blank_page, clusters([[0, 0], [1.0, 8], [-9, -2], [-8, 5]])
+    )  # a point far to the side is not "to the right"
     blank_page.locator(".ssl-clusters").focus()
-    for key, at in (("ArrowUp", 3), ("ArrowDown", 2), ("ArrowRight", 0), ("ArrowRight", 0), ("ArrowUp", 1), ("ArrowLeft", 3), ("ArrowRight", 1)):
+    for key, at in (
+        ("ArrowUp", 3),
+        ("ArrowDown", 2),
+        ("ArrowRight", 0),
+        ("ArrowRight", 0),
+        ("ArrowUp", 1),
+        ("ArrowLeft", 3),
+        ("ArrowRight", 1),
+    ):
         blank_page.keyboard.press(key)
         assert data(blank_page, "hover") == str(at), key
     blank_page.keyboard.press("Tab")  # out of the map, to the choices: nothing is held back
@@ -905,7 +1121,9 @@ def test_a_click_plays_the_sound_of_the_point(blank_page):
     assert float(data(blank_page, "rms")) < 0.4  # 0.5 / sqrt(2)
     blank_page.wait_for_function(f"() => {ROOT}.dataset.sound === 'ended'", timeout=8000)
     click(blank_page, box, points[silent])
-    blank_page.wait_for_function(f"() => {ROOT}.dataset.sound === 'plays' && {ROOT}.dataset.rms !== undefined", timeout=8000)
+    blank_page.wait_for_function(
+        f"() => {ROOT}.dataset.sound === 'plays' && {ROOT}.dataset.rms !== undefined", timeout=8000
+    )
     blank_page.wait_for_function(f"() => {ROOT}.dataset.sound === 'ended'", timeout=8000)
     assert float(data(blank_page, "rms")) < 0.001
     blank_page.locator(".pin button[data-act=play]").first.click()  # the pin plays it again
@@ -930,12 +1148,21 @@ def test_a_sound_that_only_python_has_is_asked_for(blank_page):
     assert data(blank_page, "sound") == "asked"
     blank_page.evaluate(answer, [b, 8000])
     blank_page.wait_for_function(f"() => +{ROOT}.dataset.rms > 0.3", timeout=8000)
-    blank_page.evaluate("() => { window.model.alone = true }")  # a page that knows that no kernel will ever answer
+    blank_page.evaluate(
+        "() => { window.model.alone = true }"
+    )  # a page that knows that no kernel will ever answer
     blank_page.locator(".pin button[data-act=play]").first.click()
     assert data(blank_page, "sound") == "absent" and len(blank_page.evaluate("() => window.sent")) == 2
     blank_page.evaluate("() => { window.model.alone = false }")
     blank_page.locator(".pin button[data-act=play]").first.click()
-    blank_page.evaluate("([i]) => { for (const f of window.listeners.get('msg:custom')) f({ sound: i, failed: 'ValueError: gone' }, []); }", [a])
+    blank_page.evaluate(
+        (
+            "([i]) => { for (const f of window.listeners.get('msg:custom')) f({ sound: i, failed: "
+            "'ValueError: "
+            "gone' }, []); }"
+        ),
+        [a],
+    )
     assert "ValueError: gone" in blank_page.locator(".news").inner_text() and blank_page.errors == []
 
 
@@ -945,9 +1172,15 @@ def test_a_browser_without_sound_says_so(blank_page):
     view = clusters(xy, labels, clips=films(), audio=np.full((30, 2000), 0.1), rate=8000)
     box, points = hosted(blank_page, view), pixels_of(view)
     a, b = isolated(points)[:2].tolist()
-    blank_page.evaluate("() => { window.Real = AudioContext; window.AudioContext = class { constructor() { throw new Error('no device') } } }")
+    blank_page.evaluate(
+        "() => { window.Real = AudioContext; window.AudioContext = class { constructor() { throw new "
+        "Error('no device') } } }"
+    )
     click(blank_page, box, points[a])
-    assert data(blank_page, "sound") == "mute" and "plays no sound (no device)" in blank_page.locator(".news").inner_text()
+    assert (
+        data(blank_page, "sound") == "mute"
+        and "plays no sound (no device)" in blank_page.locator(".news").inner_text()
+    )
     blank_page.evaluate("""() => { Object.defineProperty(window.Real.prototype.__proto__, 'currentTime', { get: () => 0 });
         window.AudioContext = window.Real }""")
     click(blank_page, box, points[b])
@@ -967,7 +1200,9 @@ def films(n: int = 30, frames: int = 6) -> torch.Tensor:
 def test_a_clip_plays_at_the_pointer_and_with_its_sound_when_pinned(blank_page):
     xy, labels = cloud(30)
     t = np.arange(16000) / 16000
-    view = clusters(xy, labels, clips=films(), audio=np.tile(0.5 * np.sin(2 * math.pi * 440 * t), (30, 1)), rate=16000)
+    view = clusters(
+        xy, labels, clips=films(), audio=np.tile(0.5 * np.sin(2 * math.pi * 440 * t), (30, 1)), rate=16000
+    )
     box, points = hosted(blank_page, view), pixels_of(view)
     a = int(isolated(points)[0])
     go(blank_page, box, points[a])
@@ -1025,14 +1260,21 @@ def test_the_clean_up_leaves_nothing(blank_page):
     blank_page.wait_for_timeout(700)
     host_view(blank_page, neighbours({"a": xy}, flat(30), labels))
     blank_page.evaluate("() => window.cleanup()")  # also before its pictures are there
-    assert blank_page.evaluate("() => window.alive") == 0 and blank_page.evaluate("() => window.el.childElementCount") == 0
+    assert (
+        blank_page.evaluate("() => window.alive") == 0
+        and blank_page.evaluate("() => window.el.childElementCount") == 0
+    )
     blank_page.wait_for_timeout(300)
     assert blank_page.errors == []
 
 
 @pytest.mark.browser
 def test_little_is_enough(blank_page):
-    for view in (clusters([[0.0, 0.0]]), clusters(np.zeros((3, 2)), [-1, -1, -1]), clusters(XY, columns={"x": np.full(12, np.nan)})):
+    for view in (
+        clusters([[0.0, 0.0]]),
+        clusters(np.zeros((3, 2)), [-1, -1, -1]),
+        clusters(XY, columns={"x": np.full(12, np.nan)}),
+    ):
         host_view(blank_page, view)
         blank_page.locator(".ssl-clusters").focus()
         for key in ("ArrowRight", " ", "Enter", "Escape"):
@@ -1069,15 +1311,29 @@ TIMED = """async ([kind, places, names]) => {
 
 @pytest.mark.browser
 def test_pointer_to_pixels_at_five_thousand_points(blank_page):
-    """From the event to the beginning of the frame after the one that shows its effect; run with -s to see the figures."""
+    """From the event to the beginning of the frame after the one that shows its effect; run with -s to see
+    the figures.
+    """
     n, moves = 5000, 24
     rng = np.random.default_rng(0)
-    view = clusters(rng.normal(size=(n, 2)), np.arange(n) % 10, flat(n, 16), columns=kinds(n), predicted=rng.integers(0, 10, n))
+    view = clusters(
+        rng.normal(size=(n, 2)),
+        np.arange(n) % 10,
+        flat(n, 16),
+        columns=kinds(n),
+        predicted=rng.integers(0, 10, n),
+    )
     box, points = hosted(blank_page, view), pixels_of(view)
     near = np.flatnonzero((np.abs(points - MAP / 2) < 150).all(1))
-    circle = [(MAP / 2 + 150 * math.cos(t), MAP / 2 + 150 * math.sin(t)) for t in np.linspace(0.3, 5.5, moves)]
+    circle = [
+        (MAP / 2 + 150 * math.cos(t), MAP / 2 + 150 * math.sin(t)) for t in np.linspace(0.3, 5.5, moves)
+    ]
     print()
-    for kind, places in (("hover", points[near[:: len(near) // moves][:moves]].tolist()), ("lasso", circle), ("recolour", circle)):
+    for kind, places in (
+        ("hover", points[near[:: len(near) // moves][:moves]].tolist()),
+        ("lasso", circle),
+        ("recolour", circle),
+    ):
         if kind == "lasso":
             go(blank_page, box, (MAP / 2 + 150, MAP / 2))
             blank_page.mouse.down()
@@ -1087,14 +1343,18 @@ def test_pointer_to_pixels_at_five_thousand_points(blank_page):
             blank_page.mouse.up()
             assert 500 < int(data(blank_page, "selected")) < n
         total, script = np.array(found["total"]), np.array(found["script"])
-        print(f"{kind:9s} at {n:,} points, {len(total)} events: pointer to pixels median {np.median(total):.1f} ms, worst {total.max():.1f} ms; "
-              f"script alone median {np.median(script):.1f} ms, worst {script.max():.1f} ms")  # fmt: skip
+        print(
+            f"{kind:9s} at {n:,} points, {len(total)} events: pointer to pixels median "
+            f"{np.median(total):.1f} ms, worst {total.max():.1f} ms; "
+            f"script alone median {np.median(script):.1f} ms, worst {script.max():.1f} ms"
+        )
         assert len(total) >= 20 and found["unchanged"] == 0, found["unchanged"]
         assert np.median(total) < 50, kind
     assert blank_page.errors == []
 
 
-# ------------------------------------------------------------------------------- the neighbour browser in a page
+# ------------------------------------------------------------------------------- the neighbour browser in a
+# page
 
 BROWSER = "document.querySelector('.ssl-neighbours')"
 
@@ -1111,8 +1371,15 @@ def browsed(page, view):
 def pair(n: int = 90):
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 3
-    return neighbours({"trained": rng.normal(size=(n, 8)) + 3 * np.eye(8)[labels], "random": rng.normal(size=(n, 8))}, flat(n), labels,
-                      classes=CLASSES, k=6, query=4, title="Two encoders"), labels  # fmt: skip
+    return neighbours(
+        {"trained": rng.normal(size=(n, 8)) + 3 * np.eye(8)[labels], "random": rng.normal(size=(n, 8))},
+        flat(n),
+        labels,
+        classes=CLASSES,
+        k=6,
+        query=4,
+        title="Two encoders",
+    ), labels
 
 
 @pytest.mark.browser
@@ -1124,17 +1391,28 @@ def test_neighbours_are_shown_marked_and_counted(blank_page):
         same = labels[found[4]] == labels[4]
         assert block.locator("b").inner_text() == name
         assert block.locator(".hits").inner_text() == f"{int(same.sum())} of 6 share the class"
-        assert f"precision@6 {view.precision[name]:.2f}, by chance {view.chance:.2f}" in block.locator(".mean").inner_text()
+        assert (
+            f"precision@6 {view.precision[name]:.2f}, by chance {view.chance:.2f}"
+            in block.locator(".mean").inner_text()
+        )
         for j, i in enumerate(found[4]):
             near = block.locator(".near").nth(j)
-            assert near.get_attribute("data-i") == str(i) and near.locator(".name").inner_text() == CLASSES[labels[i]]
+            assert (
+                near.get_attribute("data-i") == str(i)
+                and near.locator(".name").inner_text() == CLASSES[labels[i]]
+            )
             assert near.locator(".sign").inner_text() == ("\u2713" if same[j] else "\u2717")
             assert ("right" if same[j] else "wrong") in near.get_attribute("class").split()
             assert near.locator(".cosine").inner_text() == f"{view.similarities[name][4, j]:.3f}"
-            colour = near.locator("canvas").evaluate("(c) => [...c.getContext('2d').getImageData(9, 9, 1, 1).data].slice(0, 3)")
+            colour = near.locator("canvas").evaluate(
+                "(c) => [...c.getContext('2d').getImageData(9, 9, 1, 1).data].slice(0, 3)"
+            )
             assert np.abs(np.array(colour) - flat(90)[i, :, 0, 0].numpy()).max() <= 8, (name, j)
     both = len({*view.indices["trained"][4]} & {*view.indices["random"][4]})
-    assert f"{both} of 6 neighbours are the same under both encoders" in blank_page.locator(".asked").inner_text()
+    assert (
+        f"{both} of 6 neighbours are the same under both encoders"
+        in blank_page.locator(".asked").inner_text()
+    )
 
 
 @pytest.mark.browser
@@ -1145,7 +1423,10 @@ def test_a_neighbour_becomes_the_query_and_back(blank_page):
     for e, j in ((0, 2), (1, 5), (0, 0)):
         blank_page.locator(".block").nth(e).locator(".near").nth(j).click()
         way.append(int(list(view.indices.values())[e][way[-1], j]))
-        assert told(blank_page, "query") == str(way[-1]) and blank_page.evaluate("() => window.saved.at(-1).query") == way[-1]
+        assert (
+            told(blank_page, "query") == str(way[-1])
+            and blank_page.evaluate("() => window.saved.at(-1).query") == way[-1]
+        )
         assert f"image {way[-1]}: " in blank_page.locator(".asked .name").inner_text()
     for at in way[-2::-1]:
         blank_page.locator("button.back").click()
@@ -1154,7 +1435,11 @@ def test_a_neighbour_becomes_the_query_and_back(blank_page):
     blank_page.evaluate("() => window.model.set('query', 11)")  # Python may ask, too
     assert told(blank_page, "query") == "11"
     blank_page.locator("button.back").click()
-    assert told(blank_page, "query") == "4" and blank_page.evaluate("() => window.sent") == [] and blank_page.errors == []
+    assert (
+        told(blank_page, "query") == "4"
+        and blank_page.evaluate("() => window.sent") == []
+        and blank_page.errors == []
+    )
 
 
 @pytest.mark.browser
@@ -1167,8 +1452,17 @@ def test_the_sheet_answers_clicks_keys_and_the_choice_of_a_class(blank_page):
     assert told(blank_page, "query") == str(3 * across + 2)
     sheet_box = blank_page.locator(".ssl-neighbours .window")
     assert "image 20" in blank_page.locator(".pointed").inner_text()
-    for key, at in (("ArrowRight", 21), ("ArrowDown", 27), ("ArrowLeft", 26), ("ArrowUp", 20), ("End", 89), ("ArrowRight", 89), ("Home", 0),
-                    ("ArrowLeft", 0), ("PageDown", 66)):  # fmt: skip
+    for key, at in (
+        ("ArrowRight", 21),
+        ("ArrowDown", 27),
+        ("ArrowLeft", 26),
+        ("ArrowUp", 20),
+        ("End", 89),
+        ("ArrowRight", 89),
+        ("Home", 0),
+        ("ArrowLeft", 0),
+        ("PageDown", 66),
+    ):
         sheet_box.press(key)
         assert told(blank_page, "cursor") == str(at), key
     assert told(blank_page, "query") == "20"
@@ -1176,7 +1470,10 @@ def test_the_sheet_answers_clicks_keys_and_the_choice_of_a_class(blank_page):
     assert told(blank_page, "query") == "66"
     seen = blank_page.evaluate("() => document.querySelector('.ssl-neighbours .thumbs').toDataURL()")
     blank_page.locator("select.only").select_option("cone")
-    assert told(blank_page, "shown") == "30" and blank_page.evaluate("() => document.querySelector('.ssl-neighbours .thumbs').toDataURL()") != seen
+    assert (
+        told(blank_page, "shown") == "30"
+        and blank_page.evaluate("() => document.querySelector('.ssl-neighbours .thumbs').toDataURL()") != seen
+    )
     sheet_box.press("Home")
     sheet_box.press("ArrowRight")
     sheet_box.press("Enter")
@@ -1195,12 +1492,17 @@ def test_a_long_sheet_scrolls_to_every_image(blank_page):
     assert height < 460  # one window is drawn, not all of it
     before = blank_page.evaluate("() => document.querySelector('.ssl-neighbours .thumbs').toDataURL()")
     window.evaluate("(w) => { w.scrollTop = 3000 }")
-    blank_page.wait_for_function("(b) => document.querySelector('.ssl-neighbours .thumbs').toDataURL() !== b", arg=before)
+    blank_page.wait_for_function(
+        "(b) => document.querySelector('.ssl-neighbours .thumbs').toDataURL() !== b", arg=before
+    )
     box = blank_page.locator(".ssl-neighbours .window").bounding_box()
     blank_page.mouse.click(box["x"] + 20, box["y"] + 200)
     pitch, across = 36, 6
     assert told(blank_page, "query") == str(int((3000 + 199 - 2) // pitch * across))
-    colour = blank_page.evaluate("() => [...document.querySelector('canvas.query').getContext('2d').getImageData(5, 5, 1, 1).data].slice(0, 3)")
+    colour = blank_page.evaluate(
+        "() => [...document.querySelector('canvas.query').getContext('2d').getImageData(5, 5, 1, "
+        "1).data].slice(0, 3)"
+    )
     assert np.abs(np.array(colour) - flat(n, 16)[int(told(blank_page, "query")), :, 0, 0].numpy()).max() <= 8
     assert blank_page.errors == []
 
@@ -1210,13 +1512,23 @@ def test_a_long_sheet_scrolls_to_every_image(blank_page):
 @pytest.mark.parametrize("dark", [False, True])
 def test_nothing_runs_out_of_the_view(blank_page, toys, width, dark, tmp_path):
     blank_page.set_viewport_size({"width": width, "height": 900})
-    blank_page.evaluate("""(dark) => { document.documentElement.style.colorScheme = dark ? 'dark' : 'light';
-        document.body.style.background = dark ? '#111' : '#fff' }""", dark)
+    blank_page.evaluate(
+        """(dark) => { document.documentElement.style.colorScheme = dark ? 'dark' : 'light';
+        document.body.style.background = dark ? '#111' : '#fff' }""",
+        dark,
+    )
     part = toys.train
     f = part.image.float().mean((2, 3))
     rng = np.random.default_rng(0)
-    view = clusters(f[:, :2], part.label, part.image, classes=part.classes, predicted=rng.integers(0, 10, len(part)), title="Mean colour",
-                    columns=[{"cluster": rng.integers(0, 60, len(part))}, part])  # fmt: skip
+    view = clusters(
+        f[:, :2],
+        part.label,
+        part.image,
+        classes=part.classes,
+        predicted=rng.integers(0, 10, len(part)),
+        title="Mean colour",
+        columns=[{"cluster": rng.integers(0, 60, len(part))}, part],
+    )
     view.selected = np.arange(0, 512, 5)
     box, points = hosted(blank_page, view), pixels_of(view)
     for i in isolated(points)[[3, 9]].tolist():
@@ -1236,19 +1548,27 @@ def test_nothing_runs_out_of_the_view(blank_page, toys, width, dark, tmp_path):
 
 def spills(page, root: str) -> list[str]:
     """What stands outside of the view's own box, or beyond the page."""
-    return page.evaluate("""(root) => { const whole = document.querySelector(root), box = whole.getBoundingClientRect();
+    return page.evaluate(
+        """(root) => { const whole = document.querySelector(root), box = whole.getBoundingClientRect();
         return [...whole.querySelectorAll('*')].filter((e) => !e.matches('style, option') && !e.closest('.legend, .window, .pin .values'))
             .filter((e) => { const b = e.getBoundingClientRect(); return b.width && (b.right > box.right + 1 || b.left < box.left - 1
-                || b.right > document.documentElement.clientWidth); }).map((e) => e.tagName + '.' + e.className); }""", root)
+                || b.right > document.documentElement.clientWidth); }).map((e) => e.tagName + '.' + e.className); }""",
+        root,
+    )
 
 
 @pytest.mark.browser
 @pytest.mark.parametrize("samples", [4000, 200_000])
 def test_pages_without_a_kernel_answer_alike(tmp_path, samples):
     xy, labels = cloud(30)
-    view = clusters(xy, labels, flat(30), classes=CLASSES, audio=lambda i: np.sin(np.arange(samples) / 5), rate=16000)
+    view = clusters(
+        xy, labels, flat(30), classes=CLASSES, audio=lambda i: np.sin(np.arange(samples) / 5), rate=16000
+    )
     near = neighbours({"a": xy, "b": xy[:, :1] + [0, 9.0]}, flat(30), labels, classes=CLASSES, k=3)
-    points, (first, second) = pixels_of(view), (v.page(tmp_path / f"{n}.html") for n, v in (("map", view), ("near", near)))
+    points, (first, second) = (
+        pixels_of(view),
+        (v.page(tmp_path / f"{n}.html") for n, v in (("map", view), ("near", near))),
+    )
     with browser_page((tmp_path.as_uri(),)) as page:
         page.goto(first.as_uri())
         page.wait_for_function(f"() => {ROOT}?.dataset.pictures === 'ready'")
@@ -1261,7 +1581,9 @@ def test_pages_without_a_kernel_answer_alike(tmp_path, samples):
         if samples * 30 < maps.MOST_SAMPLES:
             page.wait_for_function(f"() => +{ROOT}.dataset.rms > 0.3", timeout=8000)
         else:
-            assert data(page, "sound") == "absent" and "carries no sounds" in page.locator(".news").inner_text()
+            assert (
+                data(page, "sound") == "absent" and "carries no sounds" in page.locator(".news").inner_text()
+            )
         page.goto(second.as_uri())
         page.wait_for_function(f"() => {BROWSER}?.dataset.pictures === 'ready'")
         page.locator(".near").nth(1).click()
@@ -1272,21 +1594,36 @@ def test_pages_without_a_kernel_answer_alike(tmp_path, samples):
 # ------------------------------------------------------------------------------- both in JupyterLab
 
 CELLS = [
-    "import numpy as np\nfrom sslcourse.data import toybox\nfrom sslcourse.evaluate import living_map\nfrom sslcourse.features import pixels\n"
-    "from sslcourse.widgets import clusters, neighbours\nval = toybox.images(512, 128, 128).validation\nh = pixels(val)\ncalls = []",
+    "import numpy as np\nfrom sslcourse.data import toybox\nfrom sslcourse.evaluate import "
+    "living_map\nfrom sslcourse.features import pixels\n"
+    "from sslcourse.widgets import clusters, neighbours\nval = toybox.images(512, 128, 128).validation\nh "
+    "= pixels(val)\ncalls = []",
     "view = clusters(living_map(h), val.label, val.image, classes=val.classes, columns=val, title='Pixels',\n"
-    "                audio=lambda i: np.sin(np.arange(8000) / 5))\nview.on_select(lambda at: calls.append(len(at)))\nview",
-    "near = neighbours({'pixels': h, 'mean colour': val.image.float().mean((2, 3))}, val.image, val.label, classes=val.classes)\nnear",
-    "import json\nprint(json.dumps([view.selected.tolist(), calls[-1:], view.by, near.query, np.frombuffer(view.positions, '<u2').tolist()]))",
-]  # fmt: skip
+    "                audio=lambda i: np.sin(np.arange(8000) / 5))\nview.on_select(lambda at: "
+    "calls.append(len(at)))\nview",
+    (
+        "near = neighbours({'pixels': h, 'mean colour': val.image.float().mean((2, 3))}, val.image, "
+        "val.label, "
+        "classes=val.classes)\nnear"
+    ),
+    (
+        "import json\nprint(json.dumps([view.selected.tolist(), calls[-1:], view.by, near.query, "
+        "np.frombuffer(view.positions, '<u2').tolist()]))"
+    ),
+]
 
 
 def run_last(page) -> list:
     """Run the last cell once more and read what it prints."""
     count = page.evaluate(f"() => {NOTEBOOK}.content.model.cells.get({len(CELLS) - 1}).executionCount")
-    page.evaluate(f"() => {{ {NOTEBOOK}.content.activeCellIndex = {len(CELLS) - 1}; window.jupyterapp.commands.execute('notebook:run-cell') }}")
+    page.evaluate(
+        "() => "
+        f"{{ {NOTEBOOK}.content.activeCellIndex = {len(CELLS) - 1}; window.jupyterapp.commands.execute('notebook:run-cell') }}"
+    )
     cell = f"{NOTEBOOK}.content.model.cells.get({len(CELLS) - 1})"
-    page.wait_for_function(f"(count) => {cell}.executionCount > count && {cell}.outputs.length > 0", arg=count, timeout=30_000)
+    page.wait_for_function(
+        f"(count) => {cell}.executionCount > count && {cell}.outputs.length > 0", arg=count, timeout=30_000
+    )
     return json.loads(page.evaluate(f"() => [].concat({cell}.outputs.get(0).toJSON().text).join('')"))
 
 
@@ -1296,7 +1633,10 @@ def test_the_lasso_reaches_python_in_jupyterlab(page, lab, tmp_path):
     path = tmp_path / "maps.ipynb"
     nbformat.write(book, path)
     open_and_run(page, lab, path, timeout_s=120)
-    page.wait_for_function(f"() => {ROOT}?.dataset.pictures === 'ready' && {BROWSER}?.dataset.pictures === 'ready'", timeout=30_000)
+    page.wait_for_function(
+        f"() => {ROOT}?.dataset.pictures === 'ready' && {BROWSER}?.dataset.pictures === 'ready'",
+        timeout=30_000,
+    )
     selected, _, by, query, positions = run_last(page)
     assert (selected, by, query) == ([], "label", 0)
     u = np.array(positions).reshape(-1, 2) / 65535
@@ -1319,7 +1659,12 @@ def test_the_lasso_reaches_python_in_jupyterlab(page, lab, tmp_path):
     page.locator(".ssl-clusters select.by").select_option("hue")
     page.locator(".ssl-neighbours .near").nth(3).click()
     selected, calls, by, query, _ = run_last(page)
-    assert selected == expected and calls == [len(expected)] and by == "hue" and query == int(told(page, "query")) != 0
+    assert (
+        selected == expected
+        and calls == [len(expected)]
+        and by == "hue"
+        and query == int(told(page, "query")) != 0
+    )
 
     canvas.scroll_into_view_if_needed()
     box = canvas.bounding_box()

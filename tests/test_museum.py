@@ -1,4 +1,6 @@
-"""The bugs museum: tests that students write are judged rightly, and the planted bugs do what their names say."""
+"""The bugs museum: tests that students write are judged rightly, and the planted bugs do what their names
+say.
+"""
 
 import copy
 import json
@@ -17,13 +19,15 @@ from torch import nn
 
 from sslcourse import check, show
 from sslcourse.check import museum
-from sslcourse.common import CourseError
 from sslcourse.methods.simclr import nt_xent
+from sslcourse.runtime.errors import CourseError
 
 NAMES = list(museum.EXHIBITS)
 REFERENCE = {name: check.EXERCISES[name].reference for name in NAMES}
 MISTAKES = [(name, m) for name in NAMES for m in check.EXERCISES[name].mistakes]
-SPECIMENS = [(name, specimen, bug) for name in NAMES for specimen, bug, _ in museum.EXHIBITS[name].specimens()]
+SPECIMENS = [
+    (name, specimen, bug) for name in NAMES for specimen, bug, _ in museum.EXHIBITS[name].specimens()
+]
 
 
 def bug(name, specimen):
@@ -34,14 +38,15 @@ def right(name, specimen):
     return museum.EXHIBITS[f"museum.{name}"].right[specimen]
 
 
-# ---------------------------------------------------------------------------------------------- our own tests are right
+# ---------------------------------------------------------------------------------------------- our own tests
+# are right
 
 
 @pytest.mark.parametrize("name, specimen, is_bug", SPECIMENS, ids=[f"{n}: {s}" for n, s, _ in SPECIMENS])
 def test_the_reference_passes_what_is_right_and_fails_what_is_planted(name, specimen, is_bug):
     for seed in range(8):
         outcome = museum.EXHIBITS[name].outcome(REFERENCE[name], specimen, seed)
-        assert outcome.said == ("fails" if is_bug else "passes",) * museum.DRAWS, (seed, outcome)
+        assert outcome.said == ("fails" if is_bug else "passes",) * museum.engine.DRAWS, (seed, outcome)
         assert not outcome.left
         assert outcome.text or not is_bug, "an assertion should say what is wrong"
 
@@ -55,14 +60,19 @@ def test_every_exhibit_has_several_forms():
         assert not set(exhibit.right) & set(exhibit.bugs)
 
 
-# ---------------------------------------------------------------------------------------------- mistakes are named
+# ---------------------------------------------------------------------------------------------- mistakes are
+# named
 
 
 @pytest.mark.parametrize("name, mistake", MISTAKES, ids=[f"{n}: {m.name}" for n, m in MISTAKES])
 def test_each_mistake_is_named_under_other_seeds(name, mistake):
     for wrong in (mistake.wrong, *mistake.also):
         result = check.examine(name, wrong, 8)  # under seed 0 it is named in test_check
-        assert (result.verdict, result.mistake, result.message) == ("not yet", mistake.name, mistake.message), result
+        assert (result.verdict, result.mistake, result.message) == (
+            "not yet",
+            mistake.name,
+            mistake.message,
+        ), result
         assert result.found and result.found != result.message
 
 
@@ -134,9 +144,14 @@ def default_left_double(test):
     return wrong
 
 
-GENERAL = {"never fails": [swallowed], "no verdict": [reported], "another error instead of an assertion": [another_error],
-           "always fails": [upside_down], "depends on luck": [by_chance],
-           "changes what it tests": [switch_left_off, default_left_double]}  # fmt: skip
+GENERAL = {
+    "never fails": [swallowed],
+    "no verdict": [reported],
+    "another error instead of an assertion": [another_error],
+    "always fails": [upside_down],
+    "depends on luck": [by_chance],
+    "changes what it tests": [switch_left_off, default_left_double],
+}
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -148,7 +163,8 @@ def test_general_mistakes_are_named_however_they_are_made(name, mistake):
     assert torch.is_grad_enabled() and torch.get_default_dtype() == torch.float32
 
 
-# The same mistakes by other hands. ---------------------------------------------------------------------------
+# The same mistakes by other hands.
+# ---------------------------------------------------------------------------
 
 
 def ring(n):
@@ -178,7 +194,11 @@ def partner_reference_value(loss):
     g = torch.Generator().manual_seed(3)
     a, b = torch.randn(5, 4, generator=g), torch.randn(5, 4, generator=g)
     z = F.normalize(torch.cat([a, b]), dim=1)
-    rows = [-z[i] @ z[(i + 5) % 10] / 0.5 + torch.logsumexp(torch.stack([z[i] @ z[k] / 0.5 for k in range(10) if k != i]), 0) for i in range(10)]
+    rows = [
+        -z[i] @ z[(i + 5) % 10] / 0.5
+        + torch.logsumexp(torch.stack([z[i] @ z[k] / 0.5 for k in range(10) if k != i]), 0)
+        for i in range(10)
+    ]
     return abs(float(loss(a, b, 0.5)) - float(torch.stack(rows).mean())) < 1e-4
 
 
@@ -228,12 +248,18 @@ def gather_direction_only(gather):
             assert len(out) == 2 * world and out.requires_grad
             out.pow(2).sum().backward()
             for p in parts:
-                assert p.grad is not None and F.cosine_similarity(p.grad.flatten(), p.detach().flatten(), dim=0) > 0.99, "another direction"
+                assert (
+                    p.grad is not None
+                    and F.cosine_similarity(p.grad.flatten(), p.detach().flatten(), dim=0) > 0.99
+                ), "another direction"
 
 
 def gather_same_object(gather):
     parts = [torch.randn(2, 2, requires_grad=True) for _ in range(2)]
-    return gather_by_finite_difference(3, range)(gather) and type(gather(parts, 1).grad_fn).__name__ == "CatBackward0"
+    return (
+        gather_by_finite_difference(3, range)(gather)
+        and type(gather(parts, 1).grad_fn).__name__ == "CatBackward0"
+    )
 
 
 def frozen_numpy(entries):
@@ -292,7 +318,10 @@ def selection_single(report):
 
 def selection_argmax(report):
     validation = torch.tensor([0.1, 0.3, 0.9, 0.2, 0.4])
-    return int(report(validation, torch.rand(5))[0]) == 2 and int(report(validation.flip(0), torch.rand(5))[0]) == 2
+    return (
+        int(report(validation, torch.rand(5))[0]) == 2
+        and int(report(validation.flip(0), torch.rand(5))[0]) == 2
+    )
 
 
 def mean_repeated(n, times=2):
@@ -333,7 +362,11 @@ def mean_bitwise(loss):
 def statistics_positions(encode):
     """Notes the places at which samples are computed."""
     places = []
-    encode(lambda x: (places.extend(x[:, 0].int().tolist()), x)[1], torch.arange(32.0)[:, None], torch.arange(32.0)[:, None])
+    encode(
+        lambda x: (places.extend(x[:, 0].int().tolist()), x)[1],
+        torch.arange(32.0)[:, None],
+        torch.arange(32.0)[:, None],
+    )
     return places != 2 * list(range(32))
 
 
@@ -359,7 +392,11 @@ def statistics_means(every):
 def statistics_first_group(encode):
     """Insists that the queries stay where they are."""
     calls = []
-    encode(lambda x: (calls.append(x[:, 0].tolist()), x)[1], torch.arange(16.0)[:, None], 100 + torch.arange(16.0)[:, None])
+    encode(
+        lambda x: (calls.append(x[:, 0].tolist()), x)[1],
+        torch.arange(16.0)[:, None],
+        100 + torch.arange(16.0)[:, None],
+    )
     queries = [c for c in calls if c[0] < 100]
     assert queries == [[*map(float, range(8))], [*map(float, range(8, 16))]], "the queries were moved"
     REFERENCE["museum.statistics"](encode)
@@ -478,11 +515,19 @@ def clusters_inertia(kmeans):
 
 OTHERWISE = {
     "museum.partner": {
-        "demands a value": [partner_reference_value, lambda loss: torch.equal(loss(ring(3), ring(3), 0.5), nt_xent(ring(3), ring(3), 0.5))],
+        "demands a value": [
+            partner_reference_value,
+            lambda loss: torch.equal(loss(ring(3), ring(3), 0.5), nt_xent(ring(3), ring(3), 0.5)),
+        ],
         "only compares two sums": [partner_gradient_pulls, partner_swapped_pair],
-        "knows only small batches": [partner_exact_zero_for_identity,
-                                     lambda loss: partner_exact_zero_for_identity(lambda a, b, t: loss(a[:3], b[:3], t))],
-        "looks at perfect pairs only": [partner_perfect_one_by_one, lambda loss: bool(loss(ring(30), 3 * ring(30), 0.02) < 0.1)],
+        "knows only small batches": [
+            partner_exact_zero_for_identity,
+            lambda loss: partner_exact_zero_for_identity(lambda a, b, t: loss(a[:3], b[:3], t)),
+        ],
+        "looks at perfect pairs only": [
+            partner_perfect_one_by_one,
+            lambda loss: bool(loss(ring(30), 3 * ring(30), 0.02) < 0.1),
+        ],
     },
     "museum.gather": {
         "demands one way to write it": [gather_same_object],
@@ -494,7 +539,10 @@ OTHERWISE = {
     },
     "museum.frozen": {
         "demands more than frozen": [frozen_no_leaf_requires],
-        "does not see the batch statistics": [frozen_numpy(lambda n: "running" not in n and "tracked" not in n), frozen_output_compared],
+        "does not see the batch statistics": [
+            frozen_numpy(lambda n: "running" not in n and "tracked" not in n),
+            frozen_output_compared,
+        ],
         "compares some of the weights": [frozen_numpy(lambda n: n in ("0.weight", "1.running_mean"))],
         "sees the state, not the mode": [frozen_numpy(lambda n: True)],
     },
@@ -540,11 +588,15 @@ OTHERWISE = {
         "asks only for finite numbers": [clusters_no_nan],
         "knows only one empty cluster": [clusters_start(0, 1)],
     },
-}  # fmt: skip
-OTHER_CASES = [(n, m, k) for n, found in OTHERWISE.items() for m, tests in found.items() for k in range(len(tests))]
+}
+OTHER_CASES = [
+    (n, m, k) for n, found in OTHERWISE.items() for m, tests in found.items() for k in range(len(tests))
+]
 
 
-@pytest.mark.parametrize("name, mistake, k", OTHER_CASES, ids=[f"{n}: {m}, version {k + 1}" for n, m, k in OTHER_CASES])
+@pytest.mark.parametrize(
+    "name, mistake, k", OTHER_CASES, ids=[f"{n}: {m}, version {k + 1}" for n, m, k in OTHER_CASES]
+)
 def test_each_mistake_is_named_however_it_is_written(name, mistake, k):
     for seed in (0, 5):
         result = check.examine(name, OTHERWISE[name][mistake][k], seed)
@@ -556,7 +608,8 @@ def test_every_mistake_is_also_written_by_other_hands():
         assert {m.name for m in check.EXERCISES[name].mistakes} == set(OTHERWISE[name]) | set(GENERAL), name
 
 
-# ---------------------------------------------------------------------------------------------- right tests, written otherwise
+# ---------------------------------------------------------------------------------------------- right tests,
+# written otherwise
 
 
 def right_partner(loss):
@@ -611,19 +664,27 @@ def right_selection(report):
     for _ in range(40):
         validation = torch.from_numpy(rng.integers(0, 4, 8) / 4)
         results = [(report(validation, t), t) for t in torch.from_numpy(rng.random((5, 8)))]
-        if len({int(e) for (e, _), _ in results}) > 1 or any(abs(float(s) - float(t[e])) > 1e-6 for (e, s), t in results):
+        if len({int(e) for (e, _), _ in results}) > 1 or any(
+            abs(float(s) - float(t[e])) > 1e-6 for (e, s), t in results
+        ):
             return False
     return True
 
 
 def right_mean(loss):
-    """A batch made of one sample n times costs what the sample costs; a mixed batch what its parts cost, by weight."""
+    """A batch made of one sample n times costs what the sample costs; a mixed batch what its parts cost, by
+    weight.
+    """
     for n in (3, 19, 33):
         p, z = torch.randn(n, 4), torch.randn(n, 4)
         cut = n // 3
         parts = cut / n * loss(p[:cut], z[:cut]) + (n - cut) / n * loss(p[cut:], z[cut:])
         single = loss(p[:1].repeat(n, 1), z[:1].repeat(n, 1))
-        for a, b in ((loss(p, z), parts), (single, loss(p[:1], z[:1])), (loss(p, z), loss(torch.cat([p, 0 * p], 1), torch.cat([z, 0 * z], 1)))):
+        for a, b in (
+            (loss(p, z), parts),
+            (single, loss(p[:1], z[:1])),
+            (loss(p, z), loss(torch.cat([p, 0 * p], 1), torch.cat([z, 0 * z], 1))),
+        ):
             assert abs(float(a) - float(b)) < 1e-4 + 1e-3 * abs(float(b))
 
 
@@ -636,7 +697,9 @@ def right_statistics(encode):
         return rows
 
     q, k = encode(spy, torch.arange(1000.0, 1000 + n)[:, None], torch.arange(2000.0, 2000 + n)[:, None])
-    in_order = q[:, 0].tolist() == list(range(1000, 1000 + n)) and k[:, 0].tolist() == list(range(2000, 2000 + n))
+    in_order = q[:, 0].tolist() == list(range(1000, 1000 + n)) and k[:, 0].tolist() == list(
+        range(2000, 2000 + n)
+    )
     return in_order and all(mates[1000 + i] != mates[2000 + i] for i in range(n))
 
 
@@ -689,15 +752,29 @@ def right_clusters(kmeans):
     return True
 
 
-@pytest.mark.parametrize("answer", [right_partner, right_gather, right_frozen, right_selection, right_mean, right_statistics, right_queue,
-                                    right_views, right_target, right_clusters])  # fmt: skip
+@pytest.mark.parametrize(
+    "answer",
+    [
+        right_partner,
+        right_gather,
+        right_frozen,
+        right_selection,
+        right_mean,
+        right_statistics,
+        right_queue,
+        right_views,
+        right_target,
+        right_clusters,
+    ],
+)
 def test_right_tests_of_other_hands_are_correct(answer):
     for seed in (0, 1, 6):
         result = check.examine(answer.__name__.replace("right_", "museum."), answer, seed)
         assert result.verdict == "correct", result
 
 
-# ---------------------------------------------------------------------------------------------- what a student sees
+# ---------------------------------------------------------------------------------------------- what a
+# student sees
 
 
 def test_a_stub_is_not_attempted_and_the_reference_goes_on(capsys):
@@ -714,11 +791,15 @@ def test_a_crash_shows_its_line():
         return loss(torch.eye(3), torch.eye(3), 0.5) < undefined_name  # noqa: F821
 
     result = check.examine("museum.partner", crashing)
-    assert result.mistake == "it raises an error" and "undefined_name" in result.message and "line" in result.message
+    assert (
+        result.mistake == "it raises an error"
+        and "undefined_name" in result.message
+        and "line" in result.message
+    )
 
 
 def test_several_mistakes_at_once_all_show_in_what_was_found():
-    result = check.examine("museum.partner", museum._nearer_is_cheaper)
+    result = check.examine("museum.partner", museum.partner._nearer_is_cheaper)
     for missed in ("itself, partner masked", "itself, in view two only", "counted anew every 16 rows"):
         assert missed in result.found
     assert "itself'" not in result.found.replace("itself, ", "")
@@ -729,7 +810,7 @@ def test_a_redefined_test_is_examined_anew():
     strictness = {"small": True}
 
     def answer(loss):
-        (museum._small_pairs_and_strangers if strictness["small"] else museum.test_partner)(loss)
+        (museum.partner._small_pairs_and_strangers if strictness["small"] else museum.test_partner)(loss)
 
     assert check.examine("museum.partner", answer).mistake == "knows only small batches"
     strictness["small"] = False
@@ -739,15 +820,24 @@ def test_a_redefined_test_is_examined_anew():
 def test_checking_leaves_no_trace():
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    check.examine("museum.mean", museum._broken(museum.test_mean, museum._in_double_ever_after))
-    check.examine("museum.gather", museum._broken(museum.test_gather, museum._without_gradients_ever_after))
+    check.examine(
+        "museum.mean", museum.exercises._broken(museum.test_mean, museum.exercises._in_double_ever_after)
+    )
+    check.examine(
+        "museum.gather",
+        museum.exercises._broken(museum.test_gather, museum.exercises._without_gradients_ever_after),
+    )
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.get_default_dtype() == torch.float32 and torch.is_grad_enabled()
 
 
 def test_catches():
-    assert museum.catches(museum.test_partner, bug("partner", "itself")) and not museum.catches(museum.test_partner, nt_xent)
-    assert museum.catches(lambda f: False, nt_xent) and not museum.catches(lambda f: torch.tensor(True), nt_xent)
+    assert museum.catches(museum.test_partner, bug("partner", "itself")) and not museum.catches(
+        museum.test_partner, nt_xent
+    )
+    assert museum.catches(lambda f: False, nt_xent) and not museum.catches(
+        lambda f: torch.tensor(True), nt_xent
+    )
     with pytest.raises(ZeroDivisionError):
         museum.catches(lambda f: 1 / 0, nt_xent)
     with pytest.raises(CourseError, match="returned float"):
@@ -765,15 +855,22 @@ def words(figure):
 def test_the_pictures_tick_what_was_said_rightly():
     everything = museum.caught(REFERENCE)
     assert set(everything) == set(NAMES) and all(all(row.values()) for row in everything.values())
-    assert sum(len(row) - 1 for row in everything.values()) == sum(len(e.bugs) for e in museum.EXHIBITS.values())
-    figure = museum.matrix({"museum.partner": museum._nearer_is_cheaper, "museum.frozen": museum._asks_for_the_mode})
+    assert sum(len(row) - 1 for row in everything.values()) == sum(
+        len(e.bugs) for e in museum.EXHIBITS.values()
+    )
+    figure = museum.matrix(
+        {
+            "museum.partner": museum.partner._nearer_is_cheaper,
+            "museum.frozen": museum.frozen._asks_for_the_mode,
+        }
+    )
     text = words(figure)
     assert "✓ itself" in text and "✗ missed: itself, partner masked" in text
     assert "✗ only: 4 of 5 pass" in text and "✓ 5 of 5 pass" in text
-    single = words(museum.trial("museum.frozen", museum._asks_for_the_mode))
+    single = words(museum.trial("museum.frozen", museum.frozen._asks_for_the_mode))
     assert "✗ rejected: left in eval mode" in single and any("4 of 5 right ones pass" in t for t in single)
     assert len(show.png(figure)) < 20_000
-    table = museum.caught({"museum.frozen": museum._asks_for_the_mode})["museum.frozen"]
+    table = museum.caught({"museum.frozen": museum.frozen._asks_for_the_mode})["museum.frozen"]
     assert table["trained along"] is False or table["right ones pass"] is False
 
 
@@ -784,7 +881,8 @@ def test_no_text_of_the_pictures_is_cut():
             assert not [t for t in words(figure) if "…" in t], name
 
 
-# ---------------------------------------------------------------------------------------------- the bugs have their symptoms
+# ---------------------------------------------------------------------------------------------- the bugs have
+# their symptoms
 
 
 def test_paired_with_itself_does_not_care_who_is_whose_partner():
@@ -833,7 +931,7 @@ def test_the_gradient_is_the_number_of_processes_too_small(world):
         assert torch.allclose(wrong * world, true, rtol=1e-9)
 
 
-WORKER = '''
+WORKER = """
 import json, torch, torch.distributed as dist
 from torch import nn
 from sslcourse import distributed
@@ -867,7 +965,7 @@ loss.backward()
 if rank == 0:
     print("RESULT" + json.dumps([loss.item(), torch.cat([p.grad.flatten() for p in f.parameters()]).tolist()]))
 distributed.stop()
-'''
+"""
 
 
 @pytest.mark.distributed
@@ -876,7 +974,9 @@ def test_real_processes_lose_the_same_share(tmp_path):
     file = tmp_path / "worker.py"
     file.write_text(WORKER)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(file)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, env={**os.environ, "OMP_NUM_THREADS": "1"})
+    done = subprocess.run(
+        command, capture_output=True, text=True, timeout=180, env={**os.environ, "OMP_NUM_THREADS": "1"}
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     loss, gradient = json.loads(done.stdout[done.stdout.index("RESULT") + 6 :].splitlines()[0])
     expected_loss, expected = simulated(bug("gather", "own rows put back"), 2)
@@ -916,7 +1016,10 @@ def test_choosing_by_test_reports_luck():
         for name in honest:
             honest[name] += right("selection", name)(validation, test)[1] / 400
     assert all(abs(value - 0.3) < 0.012 for value in honest.values()), honest  # 0.3 is the mean of all epochs
-    assert all(value > 0.3 for value in reported.values()) and min(reported[n] for n in reported if "ties" not in n) > 0.32, reported
+    assert (
+        all(value > 0.3 for value in reported.values())
+        and min(reported[n] for n in reported if "ties" not in n) > 0.32
+    ), reported
 
 
 def test_how_each_sum_grows():
@@ -924,8 +1027,12 @@ def test_how_each_sum_grows():
     p, z = torch.randn(32, 4), torch.randn(32, 4)
     mean = float((2 - 2 * F.cosine_similarity(p, z)).mean())
     value = lambda specimen, k=1: float(bug("mean", specimen)(p.repeat(k, 1), z.repeat(k, 1)))
-    assert math.isclose(value("sum"), 32 * mean, rel_tol=1e-5) and math.isclose(value("sum", 3), 96 * mean, rel_tol=1e-5)
-    assert math.isclose(value("over a fixed batch size", 2), mean, rel_tol=1e-5)  # 64 samples, as somebody once had
+    assert math.isclose(value("sum"), 32 * mean, rel_tol=1e-5) and math.isclose(
+        value("sum", 3), 96 * mean, rel_tol=1e-5
+    )
+    assert math.isclose(
+        value("over a fixed batch size", 2), mean, rel_tol=1e-5
+    )  # 64 samples, as somebody once had
     assert math.isclose(value("over a fixed batch size"), mean / 2, rel_tol=1e-5)
     assert math.isclose(value("chunks of 16 added"), 2 * mean, rel_tol=1e-5)
     assert math.isclose(value("mean of the chunks' means"), mean, rel_tol=1e-5)  # 32 divides evenly
@@ -946,7 +1053,12 @@ def test_who_shares_a_batch():
         return shared, k[:, 0].tolist() == list(range(200, 200 + n))
 
     torch.manual_seed(0)
-    for specimen in ("not shuffled", "shuffled within groups", "whole groups moved", "both in the same new order"):
+    for specimen in (
+        "not shuffled",
+        "shuffled within groups",
+        "whole groups moved",
+        "both in the same new order",
+    ):
         shared, in_order = company(bug("statistics", specimen))
         assert all(shared) and in_order, specimen
     shared, _ = company(bug("statistics", "the last group stays together"))
@@ -961,7 +1073,9 @@ def test_who_shares_a_batch():
 def test_batch_norm_lets_a_stranger_be_found_by_company():
     """The leak is in the statistics themselves: same other picture, same network, only the company differs."""
     torch.manual_seed(0)
-    network = nn.Sequential(nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 16), nn.BatchNorm1d(16)).train()
+    network = nn.Sequential(
+        nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 16), nn.BatchNorm1d(16)
+    ).train()
     found = 0
     with torch.no_grad():
         for _ in range(200):
@@ -974,14 +1088,15 @@ def test_batch_norm_lets_a_stranger_be_found_by_company():
 
 def test_what_of_each_queue_is_lost(tmp_path):
     """Through a file, as a killed run finds it."""
+
     def restored(kind):
         torch.manual_seed(0)
-        queue, fresh = museum._queue_in_use(kind)
+        queue, fresh = museum.queue._queue_in_use(kind)
         torch.save(queue.state_dict(), tmp_path / "queue.pt")
         other = fresh()
         other.load_state_dict(torch.load(tmp_path / "queue.pt", weights_only=True))
         now = torch.equal(queue.negatives(), other.negatives())
-        keys = torch.randn(2, museum.KEY_DIM)
+        keys = torch.randn(2, museum.queue.KEY_DIM)
         queue.push(keys), other.push(keys)
         return now, torch.equal(queue.negatives(), other.negatives())
 
@@ -991,8 +1106,11 @@ def test_what_of_each_queue_is_lost(tmp_path):
         assert restored(kind) == ((True, False) if "pointer" in name else (False, False)), name
 
 
-@pytest.mark.parametrize("kind", [*museum.EXHIBITS["museum.queue"].right.values(), *museum.EXHIBITS["museum.queue"].bugs.values()],
-                         ids=[*museum.EXHIBITS["museum.queue"].right, *museum.EXHIBITS["museum.queue"].bugs])  # fmt: skip
+@pytest.mark.parametrize(
+    "kind",
+    [*museum.EXHIBITS["museum.queue"].right.values(), *museum.EXHIBITS["museum.queue"].bugs.values()],
+    ids=[*museum.EXHIBITS["museum.queue"].right, *museum.EXHIBITS["museum.queue"].bugs],
+)
 def test_every_queue_keeps_the_newest_keys(kind):
     """Apart from checkpoints all of them are right: first in, first out, for any number of keys at once."""
     queue, pushed = kind(6, 2), []
@@ -1011,7 +1129,10 @@ def test_how_many_views_differ():
     different = lambda view, image: len(torch.unique((view(image) * 1000).round().flatten(1), dim=0))
     assert different(bug("views", "drawn once"), picture) == 1
     assert different(bug("views", "drawn for half, then repeated"), picture) == 4
-    assert different(bug("views", "colours drawn once"), picture) == 8 and different(bug("views", "colours drawn once"), flat) == 1
+    assert (
+        different(bug("views", "colours drawn once"), picture) == 8
+        and different(bug("views", "colours drawn once"), flat) == 1
+    )
     assert different(right("views", "the library's"), picture) == 8
     assert different(right("views", "flips only"), picture) == 2
 
@@ -1022,7 +1143,10 @@ def test_torchvision_draws_once_for_a_batch():
 
     torch.manual_seed(0)
     batch = torch.rand(1, 3, 16, 16).repeat(6, 1, 1, 1)
-    for transform in (v2.RandomResizedCrop(16, scale=(0.3, 0.8), antialias=True), v2.ColorJitter(0.4, 0.4, 0.4, 0.2)):
+    for transform in (
+        v2.RandomResizedCrop(16, scale=(0.3, 0.8), antialias=True),
+        v2.ColorJitter(0.4, 0.4, 0.4, 0.2),
+    ):
         view = transform(batch)
         assert (view == view[:1]).all() and not torch.equal(view, batch)
         assert museum.catches(museum.test_views, transform)
@@ -1047,14 +1171,19 @@ def test_what_moves_each_target():
 
     for specimen in museum.EXHIBITS["museum.target"].right.values():
         assert moves(specimen) == (False, [0.1])
-    assert moves(bug("target", "the gradient flows into it"))[0] and moves(bug("target", "in one direction it flows"))[0]
+    assert (
+        moves(bug("target", "the gradient flows into it"))[0]
+        and moves(bug("target", "in one direction it flows"))[0]
+    )
     assert moves(bug("target", "it is the online network itself")) == (True, [])
     assert moves(bug("target", "the momentum turned round")) == (False, [0.9])
     assert moves(bug("target", "the update changes nothing")) == (False, [0.0])
     assert moves(bug("target", "the head is forgotten")) == (False, [0.0, 0.1])
 
 
-@pytest.mark.parametrize("kind, collapses", [(museum._Learner, False), (museum._GradientFlows, True)])
+@pytest.mark.parametrize(
+    "kind, collapses", [(museum.target._Learner, False), (museum.target._GradientFlows, True)]
+)
 def test_a_target_that_learns_collapses(kind, collapses):
     torch.manual_seed(0)
     learner, x = kind().train(), torch.randn(256, 6)
@@ -1072,12 +1201,18 @@ def test_a_target_that_learns_collapses(kind, collapses):
 
 def test_what_becomes_of_empty_clusters():
     torch.manual_seed(0)
-    x = museum._heaps()
-    start = museum._lost(x, 2)
+    x = museum.clusters._heaps()
+    start = museum.clusters._lost(x, 2)
     centres, labels = bug("clusters", "the mean of nothing")(x, start)
-    assert torch.isnan(centres).any(1).sum() == 4 and len(labels.unique()) == 1  # nan is the smallest distance: all but one cluster follow
-    alive = {"a dead centre stays": {3}, "a dead centre goes to the origin": {3}, "an exact copy of the largest": {3, 4},
-             "one repair and no more": {4}}  # fmt: skip
+    assert (
+        torch.isnan(centres).any(1).sum() == 4 and len(labels.unique()) == 1
+    )  # nan is the smallest distance: all but one cluster follow
+    alive = {
+        "a dead centre stays": {3},
+        "a dead centre goes to the origin": {3},
+        "an exact copy of the largest": {3, 4},
+        "one repair and no more": {4},
+    }
     for specimen, counts in alive.items():
         centres, labels = bug("clusters", specimen)(x, start)
         assert torch.isfinite(centres).all() and len(labels.unique()) in counts, specimen

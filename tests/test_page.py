@@ -9,24 +9,34 @@ from browser import browser_page, keep
 from test_browser import FRAMES, with_clusters
 
 from sslcourse.data import toybox as world
-from sslcourse.widgets import augmentations, page, temperature, toybox, views
+from sslcourse.widgets import augmentations, temperature, toybox, views
 
 
 def explorer(name: str):
     x = world.render(world.factors(12))[0]
     z = torch.randn(12, 8)
-    return {"toybox": toybox, "augmentations": lambda: augmentations(x), "temperature": lambda: temperature(z, z + torch.randn(12, 8), x)}[name]()
+    return {
+        "toybox": toybox,
+        "augmentations": lambda: augmentations(x),
+        "temperature": lambda: temperature(z, z + torch.randn(12, 8), x),
+    }[name]()
 
 
 def test_a_page_is_whole_and_speaks_of_nothing_outside(tmp_path):
     path = with_clusters("</script><b>one</b>").page(tmp_path / "run", title="<a training>")
     text = path.read_text()
-    assert path.name == "run.html" and "&lt;a training&gt;" in text and "<b>one" not in text.replace("\\/", "/").split("<body>")[0]
+    assert (
+        path.name == "run.html"
+        and "&lt;a training&gt;" in text
+        and "<b>one" not in text.replace("\\/", "/").split("<body>")[0]
+    )
     for kind in ("data-script", "data-state"):
         for body in re.findall(rf'<script type="application/json" {kind}="[^"]*">(.*?)</script>', text, re.S):
             assert json.loads(body)
     assert text.count("<script") == text.count("</script>") == 3
-    assert not re.search(r'(src|href)="(?!data:)', text) and "http" not in re.sub(r"data:image/png;base64,[^\"]*", "", text)
+    assert not re.search(r'(src|href)="(?!data:)', text) and "http" not in re.sub(
+        r"data:image/png;base64,[^\"]*", "", text
+    )
 
 
 def test_collect_writes_every_living_view(tmp_path):
@@ -35,7 +45,7 @@ def test_collect_writes_every_living_view(tmp_path):
     made = with_clusters("mine")
     gone = with_clusters("closed")
     gone.close()
-    count = page.collect(tmp_path / "views.json")
+    count = views.collect(tmp_path / "views.json")
     found = json.loads((tmp_path / "views.json").read_text())
     assert count == len(found) and made.model_id in found and found[made.model_id]["script"] == "replay"
     assert found[made.model_id]["traits"]["about"]["runs"][0]["title"] == "mine" and gone not in views.alive()
@@ -55,7 +65,9 @@ def test_a_replay_from_disk(tmp_path):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("name, control", [("toybox", "hue"), ("augmentations", "colour"), ("temperature", "temperature")])
+@pytest.mark.parametrize(
+    "name, control", [("toybox", "hue"), ("augmentations", "colour"), ("temperature", "temperature")]
+)
 def test_an_explorer_answers_without_a_kernel(tmp_path, name, control):
     path = explorer(name).page(tmp_path / f"{name}.html")
     with browser_page((path.as_uri(),)) as opened:

@@ -1,4 +1,6 @@
-"""The project as a whole: it installs what it says, speaks of itself alone, and its notebooks hold their sources."""
+"""The project as a whole: it installs what it says, speaks of itself alone, and its notebooks hold their
+sources.
+"""
 
 import pathlib
 import re
@@ -18,16 +20,27 @@ def tracked() -> list[pathlib.Path]:
 
 
 def test_notebooks_hold_their_sources():
-    done = subprocess.run([sys.executable, str(ROOT / "notebooks" / "build.py"), "--check"], capture_output=True, text=True)
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "notebooks" / "build.py"), "--check"], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stdout + done.stderr
 
 
 def test_versions_agree():
     lock = (ROOT / "requirements.lock").read_text()
-    for pin in ("torch==2.11.0", "torchvision==0.26.0", "torchaudio==2.11.0", "nbval==", "anywidget==", "jupyterlab=="):
+    for pin in (
+        "torch==2.11.0",
+        "torchvision==0.26.0",
+        "torchaudio==2.11.0",
+        "nbval==",
+        "anywidget==",
+        "jupyterlab==",
+    ):
         assert re.search(rf"^{re.escape(pin)}", lock, re.M), pin
     project = (ROOT / "pyproject.toml").read_text()
-    assert not re.search(r'"(torch|torchvision|torchaudio|numpy|ipywidgets)[^"]*(<|==)', project)  # no upper bounds
+    assert not re.search(
+        r'"(torch|torchvision|torchaudio|numpy|ipywidgets)[^"]*(<|==)', project
+    )  # no upper bounds
     from sslcourse import __version__
 
     assert f'version = "{__version__}"' in project
@@ -37,7 +50,10 @@ def test_no_paths_of_one_machine():
     pattern = re.compile(r"/(?:home|root|Users|work)/[a-z]")
     guilty = []
     for file in tracked():
-        if file.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".js", ""} and file != pathlib.Path(__file__).resolve():
+        if (
+            file.suffix in {".py", ".md", ".toml", ".yml", ".ipynb", ".js", ""}
+            and file != pathlib.Path(__file__).resolve()
+        ):
             if pattern.search(file.read_text(encoding="utf-8", errors="replace")):
                 guilty.append(file.name)
     assert not guilty
@@ -56,4 +72,6 @@ def test_no_number_is_typed_in_a_notebooks_prose():
     """Percentages and scores belong to cells that compute them."""
     for source in (ROOT / "notebooks" / "source").rglob("*.py"):
         prose = "\n".join(line for line in source.read_text().splitlines() if line.startswith("# "))
-        assert not re.search(r"\b\d+(\.\d+)?\s?%(?!%)|\b0\.\d{2,}\b(?!\}|\$)", prose.replace("# %%", "")), source.name
+        assert not re.search(r"\b\d+(\.\d+)?\s?%(?!%)|\b0\.\d{2,}\b(?!\}|\$)", prose.replace("# %%", "")), (
+            source.name
+        )

@@ -1,5 +1,7 @@
 # ruff: noqa: F811 (pytest hands fixtures over by the names that were imported)
-"""The puzzle view: what it is handed equals the method's puzzles, and in a browser it is solved by mouse and by keyboard."""
+"""The puzzle view: what it is handed equals the method's puzzles, and in a browser it is solved by mouse and
+by keyboard.
+"""
 
 import io
 
@@ -10,8 +12,8 @@ from browser import blank_page, host_view, keep  # noqa: F401 (fixtures)
 from PIL import Image
 
 from sslcourse import encoders
-from sslcourse.common import CourseError
 from sslcourse.methods import jigsaw, simclr
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets import puzzles
 
 
@@ -22,10 +24,16 @@ def method():
 
 
 def test_it_shows_what_the_method_was_shown(method, toys):
-    view, found = puzzles(method, toys.validation.image, n=4, seed=5), method.solve(toys.validation.image[:4], seed=5)
+    view, found = (
+        puzzles(method, toys.validation.image, n=4, seed=5),
+        method.solve(toys.validation.image[:4], seed=5),
+    )
     given, mended, whole = view._parts
     assert view.about["order"] == found["order"].tolist() and view.about["answer"] == found["answer"].tolist()
-    assert view.network_right == (found["order"] == found["answer"]).all(1).tolist() and view.about["choices"] == 24
+    assert (
+        view.network_right == (found["order"] == found["answer"]).all(1).tolist()
+        and view.about["choices"] == 24
+    )
     for i in range(4):
         assert (given[i, found["missing"][i]] == 1).all()  # a hole
         for k in range(9):
@@ -55,8 +63,14 @@ def test_one_faded_piece_is_shown_grey_and_the_others_in_colour(toys):
 def test_mistakes_are_named(method, toys):
     torch.manual_seed(0)
     for call, match in (
-        (lambda: puzzles(simclr.SimCLR(encoders.small_cnn(8)), toys.validation.image), "SimCLR solves no puzzles"),
-        (lambda: puzzles(jigsaw.Jigsaw(encoders.small_cnn(8), tasks=("colour",)), toys.validation.image), "solves no puzzles"),
+        (
+            lambda: puzzles(simclr.SimCLR(encoders.small_cnn(8)), toys.validation.image),
+            "SimCLR solves no puzzles",
+        ),
+        (
+            lambda: puzzles(jigsaw.Jigsaw(encoders.small_cnn(8), tasks=("colour",)), toys.validation.image),
+            "solves no puzzles",
+        ),
         (lambda: puzzles(method, toys.validation.image, n=20), "n=20"),
         (lambda: puzzles(method, toys.validation.image[:2], n=3), "of 2 pictures"),
     ):
@@ -91,7 +105,11 @@ def test_it_is_solved_in_a_browser(method, toys, blank_page, tmp_path):
 
     root.locator("button.check").click()
     right = sum(v == k for k, v in enumerate(orders[0]))
-    assert data("hits") == str(right) and data("tries") == "1" and f"{right} of 9" in root.locator(".said").inner_text()
+    assert (
+        data("hits") == str(right)
+        and data("tries") == "1"
+        and f"{right} of 9" in root.locator(".said").inner_text()
+    )
 
     def drag(a, b):
         boxes = [tile(j).bounding_box() for j in (a, b)]
@@ -105,7 +123,9 @@ def test_it_is_solved_in_a_browser(method, toys, blank_page, tmp_path):
     assert data("placed") == ",".join(map(str, placed)) and data("hits") == "" and data("picked") == ""
     root.locator("button.check").click()
     hits = sum(a == b for a, b in zip(view.about["order"][0], view.about["answer"][0]))
-    assert data("hits") == "9" and data("solved") == "0" and data("network") == str(hits)  # the answer shows itself
+    assert (
+        data("hits") == "9" and data("solved") == "0" and data("network") == str(hits)
+    )  # the answer shows itself
     assert "All 9 in place, after 2 checks" in root.locator(".said").inner_text()
     assert page.evaluate("() => window.saved.at(-1).solved") == [0]
     assert root.locator(".network .tile.right").count() == hits and root.locator(".was").is_visible()
@@ -130,7 +150,9 @@ def test_it_is_solved_in_a_browser(method, toys, blank_page, tmp_path):
         go(b)
         page.keyboard.press("Enter")
 
-    start = page.evaluate("() => [...document.querySelectorAll('.yours .tile')].findIndex((t) => t.tabIndex === 0)")
+    start = page.evaluate(
+        "() => [...document.querySelectorAll('.yours .tile')].findIndex((t) => t.tabIndex === 0)"
+    )
     tile(start).focus()
     where[0] = start
     _solve(orders[1], by_keys)
@@ -151,7 +173,10 @@ def test_it_is_solved_in_a_browser(method, toys, blank_page, tmp_path):
     page.evaluate("() => window.model.set('puzzle', 2)")
     assert data("puzzle") == "2"
     page.evaluate("() => window.cleanup()")
-    left = "() => [window.alive, [...window.listeners.values()].reduce((n, s) => n + s.size, 0), window.el.childElementCount]"
+    left = (
+        "() => [window.alive, [...window.listeners.values()].reduce((n, s) => n + s.size, 0), "
+        "window.el.childElementCount]"
+    )
     assert page.evaluate(left) == [0, 0, 0]
     assert page.errors == [] and page.external == []
 

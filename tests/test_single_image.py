@@ -1,4 +1,6 @@
-"""One photograph as a training set, the scattering transform, style transfer, frozen layers, and the verdicts of the chapter."""
+"""One photograph as a training set, the scattering transform, style transfer, frozen layers, and the verdicts
+of the chapter.
+"""
 
 import math
 
@@ -6,15 +8,19 @@ import pytest
 import torch
 from PIL import Image
 
-from sslcourse import encoders, features, single, stylize, tables
-from sslcourse.claims import single_image as ours
-from sslcourse.common import CourseError
-from sslcourse.data import toybox
+from sslcourse import encoders
+from sslcourse.data import single_image, toybox
+from sslcourse.encoders.scattering import Scattering, gaussian, morlet, scattering_encoder, scattering_stem
+from sslcourse.evaluate import style_transfer
 from sslcourse.methods import supervised
-from sslcourse.scattering import Scattering, gaussian, morlet, scattering_encoder, scattering_stem
-from sslcourse.train import Recipe, fit
+from sslcourse.results import tables
+from sslcourse.results.claims import single_image as ours
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
 
-PLACE = single.HEAVY.but(rotation=0.0, shear=0.0, jitter=0.0, flip=0.0)
+PLACE = single_image.HEAVY.but(rotation=0.0, shear=0.0, jitter=0.0, flip=0.0)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +41,7 @@ def toys():
 def test_crops_are_uint8_unlabelled_and_the_same_for_a_seed(ramp):
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    first, again, other = (single.single_image(ramp, 40, seed=s) for s in (0, 0, 1))
+    first, again, other = (single_image.single_image(ramp, 40, seed=s) for s in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), before)
     assert first.image.shape == (40, 3, 32, 32) and first.image.dtype == torch.uint8 and not first.labelled
     assert torch.equal(first.image, again.image) and not torch.equal(first.image, other.image)
@@ -44,8 +50,12 @@ def test_crops_are_uint8_unlabelled_and_the_same_for_a_seed(ramp):
 
 def test_boxes_lie_inside_and_cover_the_range_of_areas():
     torch.manual_seed(0)
-    box = single.boxes(400, 600, 4000, 32, single.HEAVY)
-    assert box[:, :2].min() >= 0 and (box[:, 0] + box[:, 2]).max() <= 600.001 and (box[:, 1] + box[:, 3]).max() <= 400.001
+    box = single_image.boxes(400, 600, 4000, 32, single_image.HEAVY)
+    assert (
+        box[:, :2].min() >= 0
+        and (box[:, 0] + box[:, 2]).max() <= 600.001
+        and (box[:, 1] + box[:, 3]).max() <= 400.001
+    )
     share = box[:, 2] * box[:, 3] / 200**2  # of the window, half the shorter side
     assert 0.01 <= share.min() and share.max() <= 1.0001
     ratio = box[:, 2] / box[:, 3]
@@ -56,8 +66,8 @@ def test_boxes_lie_inside_and_cover_the_range_of_areas():
 
 def test_a_plain_crop_shows_what_is_in_its_box(ramp):
     torch.manual_seed(1)
-    at, flip = single.corners(200, 300, 50, 32, PLACE)
-    crops = single.lookup(ramp, at, 32, flip)
+    at, flip = single_image.corners(200, 300, 50, 32, PLACE)
+    crops = single_image.lookup(ramp, at, 32, flip)
     middle = at[:, :, 2]  # x, y in pixels
     assert not flip.any()
     assert torch.allclose(crops[:, 0].mean((1, 2)), (middle[:, 0] - 0.5) / 299, atol=0.006)
@@ -67,65 +77,74 @@ def test_a_plain_crop_shows_what_is_in_its_box(ramp):
 
 
 def test_no_crop_has_an_empty_corner(ramp):
-    assert single.single_image(ramp, 300, distortion=single.HEAVY.but(jitter=0.0)).image[:, 2].min() > 250
+    assert (
+        single_image.single_image(ramp, 300, distortion=single_image.HEAVY.but(jitter=0.0)).image[:, 2].min()
+        > 250
+    )
 
 
 def test_turning_and_mirroring_change_what_they_should(ramp):
     torch.manual_seed(0)
-    at, _ = single.corners(200, 300, 200, 32, single.HEAVY.but(shear=0.0, aspect=(1.0, 1.0)))
+    at, _ = single_image.corners(200, 300, 200, 32, single_image.HEAVY.but(shear=0.0, aspect=(1.0, 1.0)))
     angle = torch.atan2(at[:, 1, 0], at[:, 0, 0]) * 180 / math.pi
     assert 27 < angle.max() <= 30.01 and -30.01 <= angle.min() < -27
-    assert single.corners(200, 300, 500, 32, single.HEAVY)[1].float().mean().sub(0.5).abs() < 0.1
+    assert single_image.corners(200, 300, 500, 32, single_image.HEAVY)[1].float().mean().sub(0.5).abs() < 0.1
 
 
 def test_large_crops_are_averaged_and_not_sampled():
     board = (torch.arange(512)[:, None] + torch.arange(512)) % 2 * 255
     picture = board.to(torch.uint8).expand(3, -1, -1)
-    whole = single.single_image(picture, 4, distortion=single.NONE).image.float()
+    whole = single_image.single_image(picture, 4, distortion=single_image.NONE).image.float()
     assert (whole - 127.5).abs().max() < 12  # every other pixel white: grey from afar
 
 
 def test_weak_crops_hardly_vary_and_heavy_ones_do(ramp):
-    weak, heavy = (single.single_image(ramp, 100, distortion=d).image.float() for d in (single.WEAK.but(flip=0.0), single.HEAVY))
+    weak, heavy = (
+        single_image.single_image(ramp, 100, distortion=d).image.float()
+        for d in (single_image.WEAK.but(flip=0.0), single_image.HEAVY)
+    )
     assert weak.std(0).mean() < 0.35 * heavy.std(0).mean()
 
 
 def test_every_source_is_used_equally(ramp):
-    made = single.crops_of([ramp, 255 - ramp, ramp], 31)
+    made = single_image.crops_of([ramp, 255 - ramp, ramp], 31)
     assert sorted(torch.bincount(made.factors["source"]).tolist()) == [10, 10, 11]
     dark = made.image[made.factors["source"] == 1][:, 2]
     assert dark.float().mean() < 40, "the second picture has no blue"
 
 
 def test_conditions_are_equally_many(ramp, toys):
-    sets = single.conditions(toys.train, ramp, 60)
+    sets = single_image.conditions(toys.train, ramp, 60)
     assert list(sets) == ["mono", "deka", "full"]  # 200 pictures are too few for "kilo"
     assert all(len(s) == 60 and not s.labelled for s in sets.values())
-    assert torch.equal(sets["full"].image, toys.train.image[:60]) and len(sets["deka"].factors["source"].unique()) == 10
+    assert (
+        torch.equal(sets["full"].image, toys.train.image[:60])
+        and len(sets["deka"].factors["source"].unique()) == 10
+    )
     with pytest.raises(CourseError, match="at most"):
-        single.conditions(toys.train, ramp, 201)
+        single_image.conditions(toys.train, ramp, 201)
 
 
 def test_square_crops_stay_within_the_picture():
     picture = torch.rand(3, 50, 70)
     torch.manual_seed(0)
-    crops = single.square_crops(picture, 30, 16, (0.5, 1.0))
+    crops = single_image.square_crops(picture, 30, 16, (0.5, 1.0))
     assert crops.shape == (30, 3, 16, 16) and 0 <= crops.min() and crops.max() <= 1
 
 
 @pytest.mark.parametrize(
     "call, text",
     [
-        (lambda: single.single_image("nowhere.jpg"), "no picture"),
-        (lambda: single.single_image(torch.zeros(3, 16, 16)), "smaller than a crop"),
-        (lambda: single.single_image(torch.zeros(2, 3, 64, 64)), "of several pictures take one"),
-        (lambda: single.crops_of("china"), "single_image"),
-        (lambda: single.crops_of([]), "empty"),
-        (lambda: single.single_image("china", 0), "whole number"),
-        (lambda: single.HEAVY.but(area=(0.5, 0.2)), "two shares"),
-        (lambda: single.HEAVY.but(rotation=90), "0 to 45"),
-        (lambda: single.HEAVY.but(window=0), "above 0"),
-        (lambda: single.HEAVY.but(hue=0.7), "0 to 0.5"),
+        (lambda: single_image.single_image("nowhere.jpg"), "no picture"),
+        (lambda: single_image.single_image(torch.zeros(3, 16, 16)), "smaller than a crop"),
+        (lambda: single_image.single_image(torch.zeros(2, 3, 64, 64)), "of several pictures take one"),
+        (lambda: single_image.crops_of("china"), "single_image"),
+        (lambda: single_image.crops_of([]), "empty"),
+        (lambda: single_image.single_image("china", 0), "whole number"),
+        (lambda: single_image.HEAVY.but(area=(0.5, 0.2)), "two shares"),
+        (lambda: single_image.HEAVY.but(rotation=90), "0 to 45"),
+        (lambda: single_image.HEAVY.but(window=0), "above 0"),
+        (lambda: single_image.HEAVY.but(hue=0.7), "0 to 0.5"),
     ],
 )
 def test_wrong_input_is_explained(call, text):
@@ -138,13 +157,14 @@ def test_a_photograph_from_a_file_stands_upright(tmp_path):
     exif = Image.Exif()
     exif[274] = 6  # turned by a quarter
     image.save(tmp_path / "turned.jpg", exif=exif)
-    assert single.photograph(tmp_path / "turned.jpg").shape == (3, 60, 40)
+    assert single_image.photograph(tmp_path / "turned.jpg").shape == (3, 60, 40)
     (tmp_path / "broken.jpg").write_bytes(b"no picture")
     with pytest.raises(CourseError, match="cannot be read"):
-        single.photograph(tmp_path / "broken.jpg")
+        single_image.photograph(tmp_path / "broken.jpg")
 
 
-# ---------------------------------------------------------------------------------------------- the scattering transform
+# ---------------------------------------------------------------------------------------------- the
+# scattering transform
 
 
 def test_wavelets_see_no_constant_and_the_blur_keeps_it():
@@ -159,8 +179,15 @@ def test_wavelets_see_no_constant_and_the_blur_keeps_it():
 def test_a_path_is_the_papers_formula():
     """Second order, one pair of wavelets, by convolutions written out."""
     transform, x = Scattering(), torch.rand(1, 1, 32, 32, dtype=torch.float64).float()
-    first = torch.hypot(*(torch.nn.functional.conv2d(_padded(x, k), k[None, None]) for k in _psi(transform, 0, 1)))
-    second = torch.hypot(*(torch.nn.functional.conv2d(_padded(first, k), k[None, None], stride=2) for k in _psi(transform, 1, 2)))
+    first = torch.hypot(
+        *(torch.nn.functional.conv2d(_padded(x, k), k[None, None]) for k in _psi(transform, 0, 1))
+    )
+    second = torch.hypot(
+        *(
+            torch.nn.functional.conv2d(_padded(first, k), k[None, None], stride=2)
+            for k in _psi(transform, 1, 2)
+        )
+    )
     phi = transform.phi1[0, 0]
     right = torch.nn.functional.conv2d(_padded(second, phi), phi[None, None], stride=2)
     maps = transform(x)
@@ -196,7 +223,8 @@ def test_small_shifts_move_it_little():
         transform(torch.rand(1, 3, 30, 30))
 
 
-# ---------------------------------------------------------------------------------------------- style transfer, frozen layers
+# ---------------------------------------------------------------------------------------------- style
+# transfer, frozen layers
 
 
 def test_gram_is_the_double_loop():
@@ -205,10 +233,14 @@ def test_gram_is_the_double_loop():
     for n in range(2):
         for i in range(3):
             for j in range(3):
-                right[n, i, j] = sum(maps[n, i, y, x] * maps[n, j, y, x] for y in range(4) for x in range(5)).detach() / 20
-    assert torch.allclose(stylize.gram(maps), right) and torch.autograd.gradcheck(stylize.gram, (maps,))
+                right[n, i, j] = (
+                    sum(maps[n, i, y, x] * maps[n, j, y, x] for y in range(4) for x in range(5)).detach() / 20
+                )
+    assert torch.allclose(style_transfer.gram(maps), right) and torch.autograd.gradcheck(
+        style_transfer.gram, (maps,)
+    )
     shuffled = maps.flatten(2)[:, :, torch.randperm(20)].unflatten(2, (4, 5))
-    assert torch.allclose(stylize.gram(shuffled), right), "layout does not matter"
+    assert torch.allclose(style_transfer.gram(shuffled), right), "layout does not matter"
 
 
 def test_transfer_moves_the_texture_and_leaves_the_encoder_alone():
@@ -220,14 +252,14 @@ def test_transfer_moves_the_texture_and_leaves_the_encoder_alone():
 
     def gram(maps):
         asked.append(maps.shape)
-        return stylize.gram(maps)
+        return style_transfer.gram(maps)
 
-    picture, history = stylize.transfer(encoder, content, style, steps=25, gram=gram)
+    picture, history = style_transfer.transfer(encoder, content, style, steps=25, gram=gram)
     assert picture.shape == content.shape and 0 <= picture.min() and picture.max() <= 1 and len(history) == 25
     assert history[-1] < 0.7 * history[0] and len(asked) == 3 * 26
     assert all(torch.equal(v, before[k]) for k, v in encoder.state_dict().items())
     with pytest.raises(CourseError, match="no layer"):
-        stylize.transfer(encoder, content, style, content_layer="conv9")
+        style_transfer.transfer(encoder, content, style, content_layer="conv9")
 
 
 def test_frozen_layers_do_not_move_and_the_others_start_anew_and_learn(toys):
@@ -244,7 +276,11 @@ def test_frozen_layers_do_not_move_and_the_others_start_anew_and_learn(toys):
     method = supervised.Supervised(stem, len(toys.classes))
     fit(method, toys.train, Recipe(epochs=1, batch_size=50, lr=1e-2))
     method.train()  # batch statistics of the frozen stages must stay even so
-    assert torch.allclose(features.after(stem, "conv2")({"image": x}), low, atol=2e-2 if next(stem.parameters()).dtype != torch.float32 else 1e-5)
+    assert torch.allclose(
+        features.after(stem, "conv2")({"image": x}),
+        low,
+        atol=2e-2 if next(stem.parameters()).dtype != torch.float32 else 1e-5,
+    )
     assert not torch.equal(stem.layers["conv3"][0].weight, upper)
     with pytest.raises(CourseError, match="keep 0 to 4"):
         encoders.with_frozen(encoder, 5)
@@ -260,7 +296,9 @@ def test_scattering_as_the_first_two_layers(toys):
 
 
 def test_the_transforms_maps_are_standardised_after_a_few_batches(toys):
-    """The finest paths have a tiny variance: a running mean that starts from 1 would take dozens of batches to forget it."""
+    """The finest paths have a tiny variance: a running mean that starts from 1 would take dozens of batches
+    to forget it.
+    """
     stem = scattering_stem(encoders.small_cnn(8))
     x = toys.train.image.float() / 255
     for part in x[:128].split(64):
@@ -270,15 +308,28 @@ def test_the_transforms_maps_are_standardised_after_a_few_batches(toys):
     assert 0.8 < scale.min() and scale.max() < 1.25
 
 
-# ---------------------------------------------------------------------------------------------- claims and table
+# ---------------------------------------------------------------------------------------------- claims and
+# table
 
 
 def results(**changed):
     """Hand-made results in which the paper is right, but for what is changed."""
-    rows = {f"{kind}, {condition}: {layer}": value for kind in ("RotNet", "DeepCluster")
-            for condition, values in {"one": (0.50, 0.49, 0.30), "weak": (0.40, 0.38, 0.20), "all": (0.51, 0.50, 0.60)}.items()
-            for layer, value in zip(ours.LAYERS, values)}  # fmt: skip
-    rows |= {"random: conv1": 0.41, "random: conv2": 0.40, "random: conv5": 0.2, "scattering: scattering": 0.45}
+    rows = {
+        f"{kind}, {condition}: {layer}": value
+        for kind in ("RotNet", "DeepCluster")
+        for condition, values in {
+            "one": (0.50, 0.49, 0.30),
+            "weak": (0.40, 0.38, 0.20),
+            "all": (0.51, 0.50, 0.60),
+        }.items()
+        for layer, value in zip(ours.LAYERS, values)
+    }
+    rows |= {
+        "random: conv1": 0.41,
+        "random: conv2": 0.40,
+        "random: conv5": 0.2,
+        "scattering: scattering": 0.45,
+    }
     return {name: {"linear": value} for name, value in (rows | changed).items()}
 
 
@@ -294,7 +345,11 @@ def test_effects_are_positive_where_the_paper_is_right():
     "row, value, claims",
     [
         ("RotNet, one: conv1", 0.39, {"rotnet_conv1", "rotnet_augmentation_conv1"}),
-        ("DeepCluster, one: conv2", 0.37, {"deepcluster_conv2", "deepcluster_augmentation_conv2", "scattering"}),
+        (
+            "DeepCluster, one: conv2",
+            0.37,
+            {"deepcluster_conv2", "deepcluster_augmentation_conv2", "scattering"},
+        ),
         ("RotNet, all: conv5", 0.29, {"rotnet_conv5", "rotnet_depth"}),
         ("random: conv1", 0.52, {"random_conv1"}),
         ("random: conv2", 0.52, {"random_conv2"}),
@@ -319,13 +374,37 @@ def test_the_table_has_the_papers_rows(tmp_path):
     import numpy as np
 
     rng = np.random.default_rng(0)
-    np.savez(tmp_path / "small.npz", x_train=rng.integers(0, 256, (160, 32, 32, 3), np.uint8), y_train=np.arange(160) % 4,
-             x_test=rng.integers(0, 256, (40, 32, 32, 3), np.uint8), y_test=np.arange(40) % 4)  # fmt: skip
+    np.savez(
+        tmp_path / "small.npz",
+        x_train=rng.integers(0, 256, (160, 32, 32, 3), np.uint8),
+        y_train=np.arange(160) % 4,
+        x_test=rng.integers(0, 256, (40, 32, 32, 3), np.uint8),
+        y_test=np.arange(40) % 4,
+    )
     Image.fromarray(rng.integers(0, 256, (80, 90, 3), np.uint8)).save(tmp_path / "own.png")
-    rows = tables.make("single_image", 1, [f"data={tmp_path / 'small.npz'}", f"picture={tmp_path / 'own.png'},china", "pictures=64", "labelled=80",
-                                           "effort=0.1"], say=lambda text: None)  # fmt: skip
+    rows = tables.make(
+        "single_image",
+        1,
+        [
+            f"data={tmp_path / 'small.npz'}",
+            f"picture={tmp_path / 'own.png'},china",
+            "pictures=64",
+            "labelled=80",
+            "effort=0.1",
+        ],
+        say=lambda text: None,
+    )
     names = [row["method"] for row in rows]
-    assert names[:8] == ["full supervision", "scattering", "random", "BiGAN", "BiGAN mono own", "BiGAN mono china", "BiGAN deka", "RotNet"]
+    assert names[:8] == [
+        "full supervision",
+        "scattering",
+        "random",
+        "BiGAN",
+        "BiGAN mono own",
+        "BiGAN mono china",
+        "BiGAN deka",
+        "RotNet",
+    ]
     assert len(rows) == 3 + 3 * 4  # 144 pictures are too few for kilo
     assert [row["images"] for row in rows[3:7]] == ["64", "1", "1", "10"]
     for row in rows:

@@ -1,4 +1,6 @@
-"""Films with sound: one clock, factors that are independent, nuisances that are private, no leak, and the log-mel picture."""
+"""Films with sound: one clock, factors that are independent, nuisances that are private, no leak, and the
+log-mel picture.
+"""
 
 import math
 
@@ -8,13 +10,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse import sounds
-from sslcourse.common import CourseError
 from sslcourse.data import toybox
 from sslcourse.data.datasets import Samples
 from sslcourse.data.load import load
 from sslcourse.data.toybox import sounding
 from sslcourse.methods.base import Ear
+from sslcourse.runtime.errors import CourseError
+from sslcourse.transforms import sounds
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +33,8 @@ def named(made, event):
     return (made["label"] == sounding.EVENTS.index(event)).nonzero().squeeze(1)
 
 
-# ---------------------------------------------------------------------------------------------- the same again
+# ---------------------------------------------------------------------------------------------- the same
+# again
 
 
 def test_the_first_films_are_the_same_whatever_their_number_is(made):
@@ -42,14 +45,18 @@ def test_the_first_films_are_the_same_whatever_their_number_is(made):
 
 def test_seeds_and_splits_differ(made):
     for other in (sounding.make(3, "test"), sounding.make(3, "train", seed=1)):
-        assert not torch.equal(other["video"], made["video"][:3]) and not torch.equal(other["audio"], made["audio"][:3])
+        assert not torch.equal(other["video"], made["video"][:3]) and not torch.equal(
+            other["audio"], made["audio"][:3]
+        )
 
 
 def test_the_cache_gives_the_same_and_a_damaged_one_is_named(tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("SSLCOURSE_CACHE", str(tmp_path))
     first = toybox.events(6, 2, 2)
     again = toybox.events(6, 2, 2)
-    assert torch.equal(first.train.audio, again.train.audio) and torch.equal(first.train.video, again.train.video)
+    assert torch.equal(first.train.audio, again.train.audio) and torch.equal(
+        first.train.video, again.train.video
+    )
     file = next(tmp_path.rglob("train-6-*.npz"))
     content = bytearray(file.read_bytes())
     content[len(content) // 2] ^= 0xFF
@@ -62,7 +69,9 @@ def test_the_cache_gives_the_same_and_a_damaged_one_is_named(tmp_path, monkeypat
 
 
 def test_the_solid_stands_on_the_floor_when_it_strikes(made):
-    """At the frame nearest to an impact the mask's lowest row is the lowest of the whole film, or nearly: read from the pictures alone."""
+    """At the frame nearest to an impact the mask's lowest row is the lowest of the whole film, or nearly:
+    read from the pictures alone.
+    """
     gaps = []
     for i in torch.cat([named(made, e) for e in sounding.STRUCK]).tolist():
         rows = [(m == 1).any(1).nonzero() for m in made["mask"][i]]
@@ -92,7 +101,9 @@ def test_every_impact_is_heard_at_its_time(scenes):
 
 
 def test_sounds_that_go_on_follow_the_motion(scenes):
-    """A scrape is loud while the solid is fast: loudness of each frame against the speed of the mask's centre."""
+    """A scrape is loud while the solid is fast: loudness of each frame against the speed of the mask's
+    centre.
+    """
     together = []
     for i in named(scenes, "scrape").tolist():
         mask = (scenes["mask"][i] == 1).float()
@@ -146,7 +157,9 @@ def test_nothing_jumps(event):
     for seed in range(6):
         made = sounding.programme(event, np.random.default_rng(seed), 3.0, 0.25, 1.2, 0.6)
         x, height, _ = made.path(t)
-        assert np.abs(np.diff(x)).max() < 0.003 and np.abs(np.diff(height)).max() < 0.003  # 12 halves of a picture a second
+        assert (
+            np.abs(np.diff(x)).max() < 0.003 and np.abs(np.diff(height)).max() < 0.003
+        )  # 12 halves of a picture a second
         assert np.abs(x).max() <= 0.6 + 1e-9 and height.min() > -1e-9 and height.max() <= 1.2 + 1e-9
 
 
@@ -163,13 +176,27 @@ def test_what_rolls_stays_on_the_floor(made):
 
 
 def test_factors_are_independent():
-    """Chi-square of every pair of categories that have nothing to do with each other; the p-values are Bonferroni-corrected."""
+    """Chi-square of every pair of categories that have nothing to do with each other; the p-values are
+    Bonferroni-corrected.
+    """
     from scipy.stats import chi2_contingency
 
     columns = sounding.make(1200, "train", size=16)
     event = columns["label"].numpy()
-    shared = {"material": 4, "background": 8, "channel": 8, "second": 2, "outside": 2, "shape": 10, "direction": 2}
-    pairs = [("event", name) for name in shared] + [("background", "channel"), ("background", "material"), ("channel", "material")]
+    shared = {
+        "material": 4,
+        "background": 8,
+        "channel": 8,
+        "second": 2,
+        "outside": 2,
+        "shape": 10,
+        "direction": 2,
+    }
+    pairs = [("event", name) for name in shared] + [
+        ("background", "channel"),
+        ("background", "material"),
+        ("channel", "material"),
+    ]
     for a, b in pairs:
         x, y = (event if n == "event" else columns[f"factor_{n}"].numpy() for n in (a, b))
         table = np.zeros((x.max() + 1, y.max() + 1))
@@ -194,7 +221,9 @@ def test_coupling_swaps_the_sound_within_the_event(made):
     other = sounding.make(60, "train", coupling=0.0)
     assert torch.equal(other["label"], made["label"][:60]) and torch.equal(other["video"], made["video"][:60])
     assert not any(torch.equal(a, b) for a, b in zip(other["audio"], made["audio"]))
-    assert torch.equal(other["impacts"].nan_to_num(), made["impacts"][:60].nan_to_num())  # those that are seen
+    assert torch.equal(
+        other["impacts"].nan_to_num(), made["impacts"][:60].nan_to_num()
+    )  # those that are seen
 
 
 def test_new_backgrounds_and_channels_are_in_no_training_split():
@@ -206,19 +235,30 @@ def test_new_backgrounds_and_channels_are_in_no_training_split():
 
 def test_background_and_channel_dials_reach_only_their_own_sense(made):
     plain = sounding.make(40, "train", background=0.0)
-    assert torch.equal(plain["audio"], made["audio"][:40]) and not torch.equal(plain["video"], made["video"][:40])
+    assert torch.equal(plain["audio"], made["audio"][:40]) and not torch.equal(
+        plain["video"], made["video"][:40]
+    )
     dry = sounding.make(40, "train", channel=0.0)
     assert torch.equal(dry["video"], made["video"][:40]) and not torch.equal(dry["audio"], made["audio"][:40])
 
 
 def test_a_larger_solid_sounds_lower_and_a_harder_blow_louder():
     def sound(radius, speed):
-        wave = sounding.sound("thud", sounding.Programme(None, np.array([0.1]), np.array([speed]), None), np.random.default_rng(0), 1.0, radius, 2)
+        wave = sounding.sound(
+            "thud",
+            sounding.Programme(None, np.array([0.1]), np.array([speed]), None),
+            np.random.default_rng(0),
+            1.0,
+            radius,
+            2,
+        )
         spectrum = np.abs(np.fft.rfft(wave))
         return np.argmax(spectrum), np.sqrt((wave**2).mean())
 
     small, large, hard = sound(0.17, 4), sound(0.34, 4), sound(0.17, 8)
-    assert small[0] == pytest.approx(2 * large[0], rel=0.05) and hard[1] == pytest.approx(2**1.2 * small[1], rel=0.05)
+    assert small[0] == pytest.approx(2 * large[0], rel=0.05) and hard[1] == pytest.approx(
+        2**1.2 * small[1], rel=0.05
+    )
 
 
 def test_sound_is_never_silent_and_never_clips(made):
@@ -227,7 +267,9 @@ def test_sound_is_never_silent_and_never_clips(made):
 
 
 def test_silence_is_never_digital(scenes):
-    """Before the first impact, without a channel and without anything from outside, there is still a faint noise: no logarithm of nothing."""
+    """Before the first impact, without a channel and without anything from outside, there is still a faint
+    noise: no logarithm of nothing.
+    """
     for i in named(scenes, "thud").tolist():
         quiet = scenes["audio"][i][: int(8000 * float(scenes["impacts"][i][0])) - 80].float() / 32767
         assert 0.001 < quiet.std() < 0.004
@@ -255,8 +297,16 @@ def test_masks_show_the_solid_that_sounds_in_front(made):
         assert bool((made["mask"][i] == 2).any()) <= bool(made["factor_second"][i])
 
 
-@pytest.mark.parametrize("wrong, words", [(dict(seconds=0.1), "0.5 to 10"), (dict(seconds=1.03), "sixteenths"), (dict(background=2), "background=2"),
-                                          (dict(train=0), "at least one"), (dict(venue=-1), "venue=-1")])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (dict(seconds=0.1), "0.5 to 10"),
+        (dict(seconds=1.03), "sixteenths"),
+        (dict(background=2), "background=2"),
+        (dict(train=0), "at least one"),
+        (dict(venue=-1), "venue=-1"),
+    ],
+)
 def test_wrong_arguments_say_what_to_type(wrong, words):
     with pytest.raises(CourseError, match=words):
         toybox.events(**wrong)
@@ -294,12 +344,25 @@ def _accuracy(network: nn.Module, x, y, test, truth, epochs: int = 12) -> float:
 
 
 def _small(channels: int) -> nn.Module:
-    return nn.Sequential(nn.Conv2d(channels, 16, 5, 2, 2), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3, 2, 1), nn.BatchNorm2d(32), nn.ReLU(),
-                         nn.Conv2d(32, 32, 3, 2, 1), nn.ReLU(), nn.AdaptiveAvgPool2d(2), nn.Flatten(), nn.LazyLinear(2))  # fmt: skip
+    return nn.Sequential(
+        nn.Conv2d(channels, 16, 5, 2, 2),
+        nn.BatchNorm2d(16),
+        nn.ReLU(),
+        nn.Conv2d(16, 32, 3, 2, 1),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, 2, 1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(2),
+        nn.Flatten(),
+        nn.LazyLinear(2),
+    )
 
 
 def _windows(made, seed: int):
-    """For each scene an audio window and whether it is in step with the picture's window: same start, or another at least half a second away."""
+    """For each scene an audio window and whether it is in step with the picture's window: same start, or
+    another at least half a second away.
+    """
     rng = np.random.default_rng(seed)
     n = len(made["audio"])
     picture = rng.integers(0, 33, n)
@@ -315,18 +378,28 @@ def _windows(made, seed: int):
 @pytest.mark.slow
 def test_neither_sound_nor_picture_alone_tells_whether_they_are_in_step():
     """Networks that see one of the two stay at chance on held-out scenes; with a planted mark they find it."""
-    many, more = (sounding.make(n, split, seconds=3.0, size=16) for n, split in ((500, "train"), (400, "test")))
+    many, more = (
+        sounding.make(n, split, seconds=3.0, size=16) for n, split in ((500, "train"), (400, "test"))
+    )
     torch.manual_seed(0)
     parts = [[torch.cat(column) for column in zip(*(_windows(m, s) for s in range(2)))] for m in (many, more)]
     (sound, film, y, start), (test_sound, test_film, truth, _) = parts
     heard, test_heard = sounds.log_mel(sound, 8000), sounds.log_mel(test_sound, 8000)
     seen, test_seen = (x[:, :, ::4].flatten(1, 2).float() / 255 for x in (film, test_film))
     mean, spread = heard.mean(), heard.std()
-    error = 3 * math.sqrt(0.25 / len(more["audio"]))  # three standard errors; the two windows of a scene count once
-    for name, train_x, test_x in (("sound", (heard - mean) / spread, (test_heard - mean) / spread), ("picture", seen, test_seen)):
+    error = 3 * math.sqrt(
+        0.25 / len(more["audio"])
+    )  # three standard errors; the two windows of a scene count once
+    for name, train_x, test_x in (
+        ("sound", (heard - mean) / spread, (test_heard - mean) / spread),
+        ("picture", seen, test_seen),
+    ):
         found = _accuracy(_small(train_x.shape[1]), train_x, y, test_x, truth, 6)
         assert abs(found - 0.5) < error, (name, found)
-    marked = [torch.cat([x[..., :1] + 2.0 * t[:, None, None, None], x[..., 1:]], -1) for x, t in ((heard, y), (test_heard, truth))]
+    marked = [
+        torch.cat([x[..., :1] + 2.0 * t[:, None, None, None], x[..., 1:]], -1)
+        for x, t in ((heard, y), (test_heard, truth))
+    ]
     assert _accuracy(_small(1), (marked[0] - mean) / spread, y, (marked[1] - mean) / spread, truth, 6) > 0.9
 
 
@@ -338,39 +411,74 @@ def test_both_senses_can_tell_the_event():
     ear = nn.Sequential(*list(_small(1))[:-1], nn.LazyLinear(6))
     heard = [(sounds.log_mel(m["audio"], 8000) + 7) / 2.5 for m in (many, more)]
     assert _accuracy(ear, heard[0], many["label"], heard[1], more["label"]) > 0.8
-    eye = nn.Sequential(nn.Conv3d(3, 16, 3, 2, 1), nn.BatchNorm3d(16), nn.ReLU(), nn.Conv3d(16, 32, 3, 2, 1), nn.BatchNorm3d(32), nn.ReLU(),
-                        nn.Conv3d(32, 64, 3, (1, 2, 2), 1), nn.BatchNorm3d(64), nn.ReLU(), nn.AdaptiveAvgPool3d(1), nn.Flatten(),
-                        nn.Linear(64, 6))  # fmt: skip
+    eye = nn.Sequential(
+        nn.Conv3d(3, 16, 3, 2, 1),
+        nn.BatchNorm3d(16),
+        nn.ReLU(),
+        nn.Conv3d(16, 32, 3, 2, 1),
+        nn.BatchNorm3d(32),
+        nn.ReLU(),
+        nn.Conv3d(32, 64, 3, (1, 2, 2), 1),
+        nn.BatchNorm3d(64),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool3d(1),
+        nn.Flatten(),
+        nn.Linear(64, 6),
+    )
     seen = [m["video"].float() / 127.5 - 1 for m in (many, more)]
     assert _accuracy(eye, seen[0], many["label"], seen[1], more["label"], 12) > 0.5
 
 
-# ---------------------------------------------------------------------------------------------- samples with sound
+# ---------------------------------------------------------------------------------------------- samples with
+# sound
 
 
 def test_samples_carry_sound():
     audio = torch.linspace(-1, 1, 8000).repeat(4, 1)
-    samples = Samples(video=torch.zeros(4, 3, 16, 8, 8, dtype=torch.uint8), audio=audio, rate=8000, fps=16, label=[0, 1, 0, 1])
+    samples = Samples(
+        video=torch.zeros(4, 3, 16, 8, 8, dtype=torch.uint8),
+        audio=audio,
+        rate=8000,
+        fps=16,
+        label=[0, 1, 0, 1],
+    )
     batch = samples.take([2, 3]).batch(torch.tensor([1]))
     torch.testing.assert_close(batch["audio"], audio[:1], atol=2e-5, rtol=0)
-    assert batch["video"].shape == (1, 3, 16, 8, 8) and samples.kind == "video" and "8,000 Hz" in repr(samples)
+    assert (
+        batch["video"].shape == (1, 3, 16, 8, 8) and samples.kind == "video" and "8,000 Hz" in repr(samples)
+    )
     alone = samples.heard()
-    assert alone.kind == "audio" and "video" not in next(alone.batches(2)) and alone.pictures.shape == (4, 3, 32, 32)
+    assert (
+        alone.kind == "audio"
+        and "video" not in next(alone.batches(2))
+        and alone.pictures.shape == (4, 3, 32, 32)
+    )
     assert torch.equal(alone.label, samples.label) and "sounds" in repr(alone)
     assert Samples(audio=audio, rate=8000).seen.dtype == torch.int16
 
 
 def test_pictures_and_silent_films_say_what_they_are():
     assert repr(Samples(torch.zeros(2, 3, 8, 8))) == "<samples (train): 2 images of 3x8x8, 0 classes>"
-    assert repr(Samples(video=torch.zeros(2, 3, 4, 8, 8))) == "<samples (train): 2 videos of 3x4x8x8, 0 classes>"
+    assert (
+        repr(Samples(video=torch.zeros(2, 3, 4, 8, 8))) == "<samples (train): 2 videos of 3x4x8x8, 0 classes>"
+    )
 
 
-@pytest.mark.parametrize("wrong, words", [
-    (dict(audio=torch.zeros(4, 10)), "rate=None"), (dict(audio=torch.zeros(4, 2, 10), rate=8000), "one channel"),
-    (dict(audio=torch.full((4, 10), 2.0), rate=8000), "scale them"), (dict(audio=torch.zeros(4, 10).long(), rate=8000), "int16"),
-    (dict(audio=torch.zeros(3, 10), rate=8000, video=torch.zeros(4, 3, 2, 8, 8, dtype=torch.uint8)), "3 sounds"),
-    (dict(audio=torch.full((4, 10), math.nan), rate=8000), "scale them"), ({}, "or sounds"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "wrong, words",
+    [
+        (dict(audio=torch.zeros(4, 10)), "rate=None"),
+        (dict(audio=torch.zeros(4, 2, 10), rate=8000), "one channel"),
+        (dict(audio=torch.full((4, 10), 2.0), rate=8000), "scale them"),
+        (dict(audio=torch.zeros(4, 10).long(), rate=8000), "int16"),
+        (
+            dict(audio=torch.zeros(3, 10), rate=8000, video=torch.zeros(4, 3, 2, 8, 8, dtype=torch.uint8)),
+            "3 sounds",
+        ),
+        (dict(audio=torch.full((4, 10), math.nan), rate=8000), "scale them"),
+        ({}, "or sounds"),
+    ],
+)
 def test_wrong_sounds_say_what_to_type(wrong, words):
     with pytest.raises(CourseError, match=words):
         Samples(**wrong)
@@ -378,10 +486,19 @@ def test_wrong_sounds_say_what_to_type(wrong, words):
 
 def test_load_and_film():
     data = load("toyscenes")
-    assert data.train.audio.shape == (400, 24000) and data.train.video.shape[2] == 48 and data.name == "toybox scenes"
+    assert (
+        data.train.audio.shape == (400, 24000)
+        and data.train.video.shape[2] == 48
+        and data.name == "toybox scenes"
+    )
     film = toybox.film(data.train, 3)
     known = data.train.extra["impacts"][3]
-    assert film.audio.abs().max() <= 1 and film.rate == 8000 and film.fps == 16 and len(film.impacts) == int((~known.isnan()).sum())
+    assert (
+        film.audio.abs().max() <= 1
+        and film.rate == 8000
+        and film.fps == 16
+        and len(film.impacts) == int((~known.isnan()).sum())
+    )
     with pytest.raises(CourseError, match="toybox.events"):
         toybox.film(Samples(torch.zeros(2, 3, 8, 8)))
     with pytest.raises(CourseError, match="toybox.events"):
@@ -396,7 +513,17 @@ def test_log_mel_is_librosas():
     wave = (sounding.make(3, "train")["audio"].float() / 32767).numpy()
     ours = sounds.log_mel(torch.from_numpy(wave), 8000)[:, 0]
     for row, mel in zip(wave, ours):
-        power = librosa.feature.melspectrogram(y=row, sr=8000, n_fft=256, hop_length=160, center=False, n_mels=32, fmin=60.0, fmax=3900.0, power=2.0)
+        power = librosa.feature.melspectrogram(
+            y=row,
+            sr=8000,
+            n_fft=256,
+            hop_length=160,
+            center=False,
+            n_mels=32,
+            fmin=60.0,
+            fmax=3900.0,
+            power=2.0,
+        )
         torch.testing.assert_close(mel, torch.from_numpy(np.log(power + 1e-6)).float(), atol=2e-3, rtol=1e-3)
 
 
@@ -450,7 +577,13 @@ def test_an_ear_reads_the_sound_and_nothing_else():
     wave = made["audio"].float() / 32767
     h = ear.encode({"audio": wave})
     assert h.shape == (6, 16) and ear.f.maps(ear.logmel({"audio": wave})).shape == (6, 16, 13)
-    torch.testing.assert_close(h, ear.encode({"audio": made["audio"], "video": made["video"]}), atol=1e-4, rtol=1e-4)
-    for wrong, words in (({"video": made["video"]}, "toybox.events"), ({"audio": wave[0]}, r"x\[None\]"), ({"audio": wave.long()}, "int64")):
+    torch.testing.assert_close(
+        h, ear.encode({"audio": made["audio"], "video": made["video"]}), atol=1e-4, rtol=1e-4
+    )
+    for wrong, words in (
+        ({"video": made["video"]}, "toybox.events"),
+        ({"audio": wave[0]}, r"x\[None\]"),
+        ({"audio": wave.long()}, "int64"),
+    ):
         with pytest.raises(CourseError, match=words):
             ear.encode(wrong)

@@ -1,4 +1,6 @@
-"""The toybox is what it says: deterministic, independent in its factors, exact in its masks, whole in its cache."""
+"""The toybox is what it says: deterministic, independent in its factors, exact in its masks, whole in its
+cache.
+"""
 
 import shutil
 import time
@@ -8,10 +10,10 @@ import numpy as np
 import pytest
 import torch
 
-from sslcourse import common
-from sslcourse.common import CourseError
+from sslcourse import runtime
 from sslcourse.data import toybox
-from sslcourse.data.toybox import kept, sets, solids, world
+from sslcourse.data.toybox import disk_cache, pictures, solids, world
+from sslcourse.runtime.errors import CourseError
 
 
 def test_same_seed_same_world():
@@ -42,7 +44,11 @@ def test_factors_are_independent_and_in_range():
     correlation = torch.corrcoef(table) - torch.eye(len(names))
     assert correlation.abs().max() < 0.06  # 4.6 standard errors
     for name in names:
-        thirds = ((scene[name] - toybox.RANGES[name][0]) / (toybox.RANGES[name][1] - toybox.RANGES[name][0]) * 3).long().clamp(0, 2)
+        thirds = (
+            ((scene[name] - toybox.RANGES[name][0]) / (toybox.RANGES[name][1] - toybox.RANGES[name][0]) * 3)
+            .long()
+            .clamp(0, 2)
+        )
         counts = np.zeros((10, 3))
         np.add.at(counts, (scene["shape"].numpy(), thirds.numpy()), 1)
         assert chi2_contingency(counts).pvalue > 1e-4, name
@@ -50,7 +56,9 @@ def test_factors_are_independent_and_in_range():
 
 @pytest.mark.parametrize("shape", range(10))
 def test_distances_are_signed_distances(shape):
-    """Never more than the true distance (or a ray would jump through), negative inside, slope 1 nearly everywhere outside."""
+    """Never more than the true distance (or a ray would jump through), negative inside, slope 1 nearly
+    everywhere outside.
+    """
     p = torch.randn(3, 4000, generator=torch.Generator().manual_seed(0))
     gap = solids.distance(shape, *p)
     step = torch.randn(3, 4000, generator=torch.Generator().manual_seed(1)) * 0.05
@@ -75,7 +83,11 @@ def test_sphere_is_drawn_where_it_is():
 
 def test_masks_are_of_the_solid():
     scene = toybox.factors(64)
-    scene["hue"], scene["saturation"], scene["pattern"] = torch.zeros(64), torch.ones(64), torch.zeros(64, dtype=torch.long)
+    scene["hue"], scene["saturation"], scene["pattern"] = (
+        torch.zeros(64),
+        torch.ones(64),
+        torch.zeros(64, dtype=torch.long),
+    )
     image, mask = toybox.render(scene, background=0.0, noise=0)
     red = image[:, 0].float() - image[:, 1].float()
     inside, outside = red[mask].mean(), red[~mask].mean()
@@ -96,9 +108,9 @@ def test_what_another_code_has_drawn_is_not_taken(tmp_path, monkeypatch):
     """A set that an earlier version drew must not be measured under the new one's name."""
     monkeypatch.setenv("SSLCOURSE_CACHE", str(tmp_path / "cache"))
     code = tmp_path / "toybox"
-    shutil.copytree(Path(kept.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(kept, "__file__", str(code / "kept.py"))
-    kept.drawn_by.cache_clear()
+    shutil.copytree(Path(disk_cache.__file__).parent, code, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(disk_cache, "__file__", str(code / "disk_cache.py"))
+    disk_cache.drawn_by.cache_clear()
     try:
         drawn = [0]
 
@@ -107,15 +119,15 @@ def test_what_another_code_has_drawn_is_not_taken(tmp_path, monkeypatch):
             return {"x": torch.zeros(2).numpy()}
 
         for _ in range(2):
-            kept.arrays(kept.place("pictures", "a"), {"x": (2,)}, draw)
+            disk_cache.arrays(disk_cache.place("pictures", "a"), {"x": (2,)}, draw)
         assert drawn[0] == 1
         with open(code / "sounding.py", "a") as file:
             file.write("LOUDER = 2\n")
-        kept.drawn_by.cache_clear()
-        kept.arrays(kept.place("pictures", "a"), {"x": (2,)}, draw)
+        disk_cache.drawn_by.cache_clear()
+        disk_cache.arrays(disk_cache.place("pictures", "a"), {"x": (2,)}, draw)
         assert drawn[0] == 2 and len(list((tmp_path / "cache" / "toybox").iterdir())) == 2
     finally:
-        kept.drawn_by.cache_clear()
+        disk_cache.drawn_by.cache_clear()
 
 
 def test_cache_is_used_and_a_damaged_one_is_named_and_rebuilt(tmp_path, monkeypatch, capsys):
@@ -125,7 +137,9 @@ def test_cache_is_used_and_a_damaged_one_is_named_and_rebuilt(tmp_path, monkeypa
     assert len(files) == 3
     monkeypatch.setattr(world, "render", lambda *a, **k: pytest.fail("drawn again although cached"))
     again = toybox.images(24, 8, 8)
-    assert torch.equal(first.train.image, again.train.image) and torch.equal(first.train.extra["mask"], again.train.extra["mask"])
+    assert torch.equal(first.train.image, again.train.image) and torch.equal(
+        first.train.extra["mask"], again.train.extra["mask"]
+    )
     monkeypatch.undo()
     monkeypatch.setenv("SSLCOURSE_CACHE", str(tmp_path))
     whole = files[1].read_bytes()
@@ -133,7 +147,9 @@ def test_cache_is_used_and_a_damaged_one_is_named_and_rebuilt(tmp_path, monkeypa
     for damaged in (whole[: len(whole) // 2], b"", flipped, b"not an archive", files[0].read_bytes()):
         files[1].write_bytes(damaged)
         rebuilt = toybox.images(24, 8, 8)
-        assert torch.equal(first.train.image, rebuilt.train.image) and torch.equal(first.validation.image, rebuilt.validation.image)
+        assert torch.equal(first.train.image, rebuilt.train.image) and torch.equal(
+            first.validation.image, rebuilt.validation.image
+        )
         assert "damaged" in capsys.readouterr().err
         assert files[1].read_bytes() == whole
 
@@ -155,12 +171,18 @@ def test_captions_say_what_is_there():
         toybox.caption(scene, 0, leave_out=("weight",))
 
 
-@pytest.mark.parametrize("call, match", [
-    (lambda: toybox.scene(shape="ball"), "sphere"), (lambda: toybox.scene(colour=1), "no factor"),
-    (lambda: toybox.render(toybox.scene(), size=4), "size=4"), (lambda: toybox.render(toybox.scene(), background=2), "background=2"),
-    (lambda: toybox.factors(0), "n=0"), (lambda: toybox.factors(3, split="dev"), "dev"),
-    (lambda: toybox.render({"shape": torch.zeros(1)}), "lacks"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "call, match",
+    [
+        (lambda: toybox.scene(shape="ball"), "sphere"),
+        (lambda: toybox.scene(colour=1), "no factor"),
+        (lambda: toybox.render(toybox.scene(), size=4), "size=4"),
+        (lambda: toybox.render(toybox.scene(), background=2), "background=2"),
+        (lambda: toybox.factors(0), "n=0"),
+        (lambda: toybox.factors(3, split="dev"), "dev"),
+        (lambda: toybox.render({"shape": torch.zeros(1)}), "lacks"),
+    ],
+)
 def test_errors(call, match):
     with pytest.raises(CourseError, match=match):
         call()
@@ -168,16 +190,18 @@ def test_errors(call, match):
 
 def test_data_set_has_everything(toys):
     batch = next(toys.train.batches(16))
-    assert {"image", "label", "index", "mask", *sets.FACTORS} <= set(batch)
+    assert {"image", "label", "index", "mask", *pictures.FACTORS} <= set(batch)
     assert torch.equal(batch["label"], batch["shape"]) and batch["mask"].shape == (16, 32, 32)
-    assert set(sets.kinds()) <= set(sets.FACTORS)
+    assert set(pictures.kinds()) <= set(pictures.FACTORS)
 
 
 def test_rendering_is_fast_enough_for_a_lesson():
-    """1,500 pictures a second on one thread is the aim (`make bench` machines); a fifth of it fails even on a crowded one."""
+    """1,500 pictures a second on one thread is the aim (`make bench` machines); a fifth of it fails even on a
+    crowded one.
+    """
     scene = toybox.factors(512)
     toybox.render(scene)
     start = time.process_time()
     toybox.render(scene)
     assert 512 / (time.process_time() - start) > 300
-    assert common.cache_dir("x").name == "x"
+    assert runtime.cache_dir("x").name == "x"

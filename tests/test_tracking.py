@@ -1,4 +1,6 @@
-"""Propagation, the measures of DAVIS, key-points, and optical flow as a tracker: against loops, hand-made cases and known motion."""
+"""Propagation, the measures of DAVIS, key-points, and optical flow as a tracker: against loops, hand-made
+cases and known motion.
+"""
 
 import math
 
@@ -6,20 +8,23 @@ import numpy as np
 import pytest
 import torch
 
-from sslcourse import optical_flow, tracking
-from sslcourse.common import CourseError
 from sslcourse.data import datasets, toybox
+from sslcourse.evaluate import optical_flow, tracking
+from sslcourse.runtime.errors import CourseError
 
 
 def disk_mask(h, w, y, x, r):
     return ((torch.arange(h)[:, None] - y) ** 2 + (torch.arange(w) - x) ** 2 <= r * r).long()
 
 
-# ---------------------------------------------------------------------------------------------- F, against the benchmark's definition
+# ---------------------------------------------------------------------------------------------- F, against
+# the benchmark's definition
 
 
 def slow_boundary(mask):
-    """Pixel by pixel: differs from its right, lower or lower-right neighbour; in the last row and column only along it."""
+    """Pixel by pixel: differs from its right, lower or lower-right neighbour; in the last row and column only
+    along it.
+    """
     h, w = mask.shape
     found = np.zeros((h, w), bool)
     for y in range(h):
@@ -40,7 +45,7 @@ def slow_contour(m, g, radius):
     a, b = (np.argwhere(slow_boundary(x)) for x in (m, g))
     if not len(a) or not len(b):
         return float(len(a) == len(b))
-    near = (((a[:, None] - b[None]) ** 2).sum(2) <= radius**2)
+    near = ((a[:, None] - b[None]) ** 2).sum(2) <= radius**2
     precision, recall = near.any(1).mean(), near.any(0).mean()
     return 0.0 if precision + recall == 0 else 2 * precision * recall / (precision + recall)
 
@@ -62,15 +67,25 @@ def test_f_is_the_benchmarks_definition(size, share):
 
 def test_the_boundary_is_that_of_a_loop_and_one_pixel_wide():
     g = torch.Generator().manual_seed(0)
-    for mask in (torch.rand(7, 9, generator=g) < 0.5, disk_mask(7, 9, 3, 4, 3).bool(), torch.ones(7, 9, dtype=torch.bool)):
+    for mask in (
+        torch.rand(7, 9, generator=g) < 0.5,
+        disk_mask(7, 9, 3, 4, 3).bool(),
+        torch.ones(7, 9, dtype=torch.bool),
+    ):
         assert np.array_equal(tracking.boundary(mask).numpy(), slow_boundary(mask.numpy()))
     square = torch.zeros(8, 8, dtype=torch.bool)
     square[2:6, 2:6] = True
-    assert int(tracking.boundary(square).sum()) == 16  # half inside and half outside: 9 along the left and top, 7 along the right and bottom
+    assert (
+        int(tracking.boundary(square).sum()) == 16
+    )  # half inside and half outside: 9 along the left and top, 7 along the right and bottom
 
 
 def test_the_tolerance_of_the_benchmarks_own_size():
-    assert tracking.tolerance(480, 854) == 8 and tracking.tolerance(256, 456) == 5 and tracking.tolerance(48, 48) == 1
+    assert (
+        tracking.tolerance(480, 854) == 8
+        and tracking.tolerance(256, 456) == 5
+        and tracking.tolerance(48, 48) == 1
+    )
 
 
 def test_corner_cases_of_both_measures():
@@ -78,14 +93,21 @@ def test_corner_cases_of_both_measures():
     for measure in (tracking.overlap, tracking.contour):
         assert measure(nothing, nothing, 1).item() == 1 and measure(something, something, 1).item() == 1
         assert measure(nothing, something, 1).item() == 0 and measure(something, nothing, 1).item() == 0
-        assert measure(something, something.roll(1, 2), 1).item() == measure(something.roll(1, 2), something, 1).item()  # symmetric
+        assert (
+            measure(something, something.roll(1, 2), 1).item()
+            == measure(something.roll(1, 2), something, 1).item()
+        )  # symmetric
         assert measure(nothing, nothing, 0).shape == (1, 0)
         with pytest.raises(CourseError, match="both must be"):
             measure(nothing, something[0], 1)
     wide = torch.ones(1, 10, 10).long()  # a mask that fills the picture has no boundary
     assert tracking.contour(wide, wide, 1).item() == 1 and tracking.contour(something, wide, 1).item() == 0
     shifted = tracking.contour(disk_mask(30, 30, 15, 15, 6)[None], disk_mask(30, 30, 15, 16, 6)[None], 1)
-    assert shifted.item() == 1 and tracking.overlap(disk_mask(30, 30, 15, 15, 6)[None], disk_mask(30, 30, 15, 16, 6)[None], 1).item() < 0.9
+    assert (
+        shifted.item() == 1
+        and tracking.overlap(disk_mask(30, 30, 15, 15, 6)[None], disk_mask(30, 30, 15, 16, 6)[None], 1).item()
+        < 0.9
+    )
 
 
 def test_j_of_one_mask_is_that_of_all():
@@ -93,7 +115,11 @@ def test_j_of_one_mask_is_that_of_all():
     m, t = (torch.randint(3, (5, 6, 7), generator=g) for _ in range(2))
     m[0], t[0] = 0, 0
     whole = tracking.overlap(m, t, 2)
-    assert all(float(whole[i, k - 1]) == pytest.approx(tracking.region(m[i] == k, t[i] == k)) for i in range(5) for k in (1, 2))
+    assert all(
+        float(whole[i, k - 1]) == pytest.approx(tracking.region(m[i] == k, t[i] == k))
+        for i in range(5)
+        for k in (1, 2)
+    )
 
 
 # ---------------------------------------------------------------------------------------------- key-points
@@ -101,12 +127,17 @@ def test_j_of_one_mask_is_that_of_all():
 
 def test_a_point_survives_the_cells():
     g = torch.Generator().manual_seed(1)
-    points = torch.rand(7, 2, generator=g, dtype=torch.float64) * torch.tensor([40.0, 26.0]) + torch.tensor([2.0, 2.0])
+    points = torch.rand(7, 2, generator=g, dtype=torch.float64) * torch.tensor([40.0, 26.0]) + torch.tensor(
+        [2.0, 2.0]
+    )
     soft = tracking.points_to_cells(points, 10, 15, 30, 45)
     assert soft.shape == (10, 15, 7) and torch.allclose(soft.sum((0, 1)), torch.ones(7, dtype=torch.float64))
     assert torch.allclose(tracking.cells_to_points(soft[None], 30, 45)[0], points)
     corner = tracking.points_to_cells(torch.tensor([[0.0, 30.0]]), 10, 15, 30, 45)
-    assert tracking.cells_to_points(corner[None], 30, 45)[0, 0].tolist() == [1.5, 28.5]  # the middle of its cell
+    assert tracking.cells_to_points(corner[None], 30, 45)[0, 0].tolist() == [
+        1.5,
+        28.5,
+    ]  # the middle of its cell
     gone = torch.cat([soft[None], torch.zeros(1, 10, 15, 7).double()])
     assert torch.allclose(tracking.cells_to_points(gone, 30, 45)[1], points)  # it stays where it was
 
@@ -123,8 +154,13 @@ def test_pck_by_hand():
     errors = tracking.point_errors(predicted, given)
     assert errors[1, 0].tolist() == pytest.approx([0.2, 1.0]) and math.isnan(errors[2, 0, 1])
     found = tracking.Measured(errors=[errors])
-    # The first point: one of two frames within 0.25. The second: its only visible frame is off by a whole size.
-    assert found.pck(0.25) == pytest.approx((1 / 2 + 0) / 2) and found.pck(0.2 + 1e-9) == pytest.approx(1 / 4) and found.pck(1.0) == 1
+    # The first point: one of two frames within 0.25. The second: its only visible frame is off by a whole
+    # size.
+    assert (
+        found.pck(0.25) == pytest.approx((1 / 2 + 0) / 2)
+        and found.pck(0.2 + 1e-9) == pytest.approx(1 / 4)
+        and found.pck(1.0) == 1
+    )
     with pytest.raises(CourseError, match="no key-points"):
         tracking.Measured().pck(0.1)
 
@@ -133,7 +169,9 @@ def test_means_are_those_of_the_benchmark():
     j = [torch.tensor([[1.0, 1.0], [0.5, 0.2], [0.3, math.nan], [0.1, 0.0]]), torch.tensor([[1.0], [0.8]])]
     j[0][:, 1] = math.nan  # an object that the first frame does not show
     found = tracking.Measured(j=j, f=j)
-    assert found.J == pytest.approx(((0.5 + 0.3 + 0.1) / 3 + 0.8) / 2)  # frames first, then objects; the first frame is given
+    assert found.J == pytest.approx(
+        ((0.5 + 0.3 + 0.1) / 3 + 0.8) / 2
+    )  # frames first, then objects; the first frame is given
     assert tracking.Measured(j=j[:1], last=False).J == pytest.approx((0.5 + 0.3) / 2)
     assert found.films().tolist() == pytest.approx([0.3, 0.8])
 
@@ -152,18 +190,24 @@ def test_j_over_time_of_some_objects():
 def moving(dx=2, dy=1, t=5, size=40, seed=0):
     """A smooth texture that moves as a whole, a mask and two points that move with it."""
     g = torch.Generator().manual_seed(seed)
-    wide = torch.nn.functional.interpolate(torch.rand(1, 3, 24, 24, generator=g), size=(120, 120), mode="bicubic")[0].clamp(0, 1)
+    wide = torch.nn.functional.interpolate(
+        torch.rand(1, 3, 24, 24, generator=g), size=(120, 120), mode="bicubic"
+    )[0].clamp(0, 1)
     at = [(40 - dy * i, 40 - dx * i) for i in range(t)]
     film = torch.stack([wide[:, y : y + size, x : x + size] for y, x in at], 1)
     mask = torch.stack([disk_mask(size, size, 15 + dy * i, 14 + dx * i, 6) for i in range(t)])
-    points = torch.stack([torch.tensor([[14.5 + dx * i, 15.5 + dy * i], [18.5 + dx * i, 12.5 + dy * i]]) for i in range(t)])
+    points = torch.stack(
+        [torch.tensor([[14.5 + dx * i, 15.5 + dy * i], [18.5 + dx * i, 12.5 + dy * i]]) for i in range(t)]
+    )
     return (film * 255).to(torch.uint8), mask.to(torch.uint8), points
 
 
 @pytest.mark.parametrize("name", optical_flow.FLOWS)
 def test_flows_find_a_known_motion(name):
     film, mask, points = moving()
-    step = optical_flow.FLOWS[name](*optical_flow.grey(film)[1::-1])  # where the pixels of the second frame were
+    step = optical_flow.FLOWS[name](
+        *optical_flow.grey(film)[1::-1]
+    )  # where the pixels of the second frame were
     inside = step[:, 8:-8, 8:-8]
     assert np.abs(inside[0] + 2).mean() < 0.25 and np.abs(inside[1] + 1).mean() < 0.25
     masks, places = optical_flow.by_flow(optical_flow.FLOWS[name])(film, mask[0], points[0])
@@ -178,22 +222,35 @@ def test_chained_flow_is_exact_where_the_flow_is():
     def known(first, second, way=1):
         return np.stack([np.full(first.shape, 3.0), np.full(first.shape, 2.0)]).astype(np.float32) * way
 
-    places = optical_flow.chained(torch.from_numpy(np.stack([known(f, f, -1) for f in film[0, :3].numpy()])).double())
+    places = optical_flow.chained(
+        torch.from_numpy(np.stack([known(f, f, -1) for f in film[0, :3].numpy()])).double()
+    )
     y, x = 20, 25
     assert places[3, :, y, x].tolist() == [x - 9, y - 6] and places[0, :, y, x].tolist() == [x, y]
-    back = iter([-1] * 3 + [1] * 3)  # first all steps back, for the masks, then all steps ahead, for the points
+    back = iter(
+        [-1] * 3 + [1] * 3
+    )  # first all steps back, for the masks, then all steps ahead, for the points
     masks, moved = optical_flow.by_flow(lambda a, b: known(a, b, next(back)))(film, mask[0], points[0])
     assert torch.equal(masks, mask) and torch.allclose(moved, points.double())
 
 
-@pytest.mark.parametrize("tracker", [optical_flow.by_flow(optical_flow.coarse_to_fine),
-                                     tracking.by_features(lambda film: film.float(), references=1, temperature=0.01, window=3)])  # fmt: skip
+@pytest.mark.parametrize(
+    "tracker",
+    [
+        optical_flow.by_flow(optical_flow.coarse_to_fine),
+        tracking.by_features(lambda film: film.float(), references=1, temperature=0.01, window=3),
+    ],
+)
 def test_masks_may_be_larger_than_frames(tracker):
     film, mask, _ = moving(dx=2, dy=2, t=4)
     large = mask.repeat_interleave(2, 1).repeat_interleave(2, 2)
     small, _ = tracker(film, mask[0], None)
     found, _ = tracker(film, large[0], None)
-    assert found.shape == (4, 80, 80) and float(tracking.overlap(found, large, 1).min()) > float(tracking.overlap(small, mask, 1).min()) - 0.05
+    assert (
+        found.shape == (4, 80, 80)
+        and float(tracking.overlap(found, large, 1).min())
+        > float(tracking.overlap(small, mask, 1).min()) - 0.05
+    )
 
 
 def test_chained_flow_follows_the_flow_where_it_has_arrived():
@@ -204,9 +261,13 @@ def test_chained_flow_follows_the_flow_where_it_has_arrived():
         at = torch.tensor([float(x), float(y)], dtype=torch.float64)
         for step in reversed(steps):  # from frame 3 to 2, to 1, to 0
             at = at + optical_flow.sample(step, at.view(2, 1, 1))[:, 0, 0]
-        assert (places[3, :, y, x] - at).abs().max() < 0.35  # bilinear once in places and once in steps: near, not equal
+        assert (
+            places[3, :, y, x] - at
+        ).abs().max() < 0.35  # bilinear once in places and once in steps: near, not equal
         assert (places[1, :, y, x] - torch.tensor([x, y]) - steps[0, :, y, x]).abs().max() < 1e-9
-    whole = (4 * torch.rand(3, 2, 12, 12, generator=torch.Generator().manual_seed(3)) - 2).round().double()  # from pixel to pixel: exact
+    whole = (
+        (4 * torch.rand(3, 2, 12, 12, generator=torch.Generator().manual_seed(3)) - 2).round().double()
+    )  # from pixel to pixel: exact
     places = optical_flow.chained(whole)
     x, y = 6, 5
     for step in reversed(whole):
@@ -243,7 +304,11 @@ def test_features_that_know_the_place_track_perfectly():
     assert torch.equal(masks[0], mask[0]) and torch.allclose(places[0], points[0].double())
     assert float(tracking.overlap(masks, mask, 1).min()) > 0.8 and (places - points).abs().max() < 1e-4
     found = tracking.measure({"known": tracker, "identity": tracking.identity}, [(film, mask, None)])
-    assert found["known"].J > found["identity"].J + 0.3 and found["known"].F > found["identity"].F and not found["known"].errors
+    assert (
+        found["known"].J > found["identity"].J + 0.3
+        and found["known"].F > found["identity"].F
+        and not found["known"].errors
+    )
     alone, none = tracker(film, mask[0])
     assert torch.equal(alone, masks) and none is None
 
@@ -260,7 +325,8 @@ def test_single_precision_is_as_good_and_windows_are_cut_alike():
             assert torch.allclose((a[..., None] * exact[refs]).sum((0, 1, 2)), exact[3][cell])
 
 
-# ---------------------------------------------------------------------------------------------- films of a data set
+# ---------------------------------------------------------------------------------------------- films of a
+# data set
 
 
 @pytest.fixture(scope="module")
@@ -269,11 +335,25 @@ def tracks():
 
 
 def test_measuring_the_toybox(tracks):
-    found = tracking.measure({"identity": tracking.identity, "truth": lambda frames, first, points: (truth(frames)[0], truth(frames)[1])},
-                             tracks.validation)  # fmt: skip
+    found = tracking.measure(
+        {
+            "identity": tracking.identity,
+            "truth": lambda frames, first, points: (truth(frames)[0], truth(frames)[1]),
+        },
+        tracks.validation,
+    )
     assert found["truth"].J == 1 and found["truth"].F == 1 and found["truth"].pck(1e-6) == 1
-    assert 0 < found["identity"].J < 0.7 and set(found["identity"].row()) == {"J", "F", "PCK@0.1", "PCK@0.2", "PCK@0.4"}
-    assert len(found["identity"].over_time()) == tracks.validation.video.shape[2] and found["identity"].over_time()[0] == 1
+    assert 0 < found["identity"].J < 0.7 and set(found["identity"].row()) == {
+        "J",
+        "F",
+        "PCK@0.1",
+        "PCK@0.2",
+        "PCK@0.4",
+    }
+    assert (
+        len(found["identity"].over_time()) == tracks.validation.video.shape[2]
+        and found["identity"].over_time()[0] == 1
+    )
 
 
 def truth(frames):
@@ -298,12 +378,20 @@ def test_frames_that_nobody_annotated_do_not_count():
     film, mask, points = moving()
     part = mask.clone()
     part[2] = tracking.UNKNOWN
-    whole, found = (tracking.measure({"identity": tracking.identity}, [(film, m, None)])["identity"] for m in (mask, part))
-    assert found.j[0].shape == (5, 1) and math.isnan(found.j[0][2]) and found.J == pytest.approx(float(whole.j[0][[1, 3, 4]].mean()))
+    whole, found = (
+        tracking.measure({"identity": tracking.identity}, [(film, m, None)])["identity"] for m in (mask, part)
+    )
+    assert (
+        found.j[0].shape == (5, 1)
+        and math.isnan(found.j[0][2])
+        and found.J == pytest.approx(float(whole.j[0][[1, 3, 4]].mean()))
+    )
     for nothing in (0 * mask, torch.full_like(mask, tracking.UNKNOWN)):
         with pytest.raises(CourseError, match="nothing to carry"):
             tracking.measure({"identity": tracking.identity}, [(film, nothing, None)])
 
 
 def test_correlation_of_known_numbers():
-    assert tracking.correlation([1, 2, 3], [2, 4, 6]) == pytest.approx(1) and tracking.correlation([1, 2, 3], [3, 2, 1]) == pytest.approx(-1)
+    assert tracking.correlation([1, 2, 3], [2, 4, 6]) == pytest.approx(1) and tracking.correlation(
+        [1, 2, 3], [3, 2, 1]
+    ) == pytest.approx(-1)

@@ -10,10 +10,12 @@ import time
 import pytest
 import torch
 
-from sslcourse import checkpoints, common, encoders, train
-from sslcourse.common import CourseError
+from sslcourse import encoders, runtime, train
 from sslcourse.methods import simclr
-from sslcourse.train import Recipe, epochs, fit
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import checkpoints
+from sslcourse.train.loop import epochs, fit
+from sslcourse.train.recipe import Recipe
 
 RECIPE = Recipe(epochs=3, batch_size=64, lr=1e-3)
 
@@ -51,8 +53,12 @@ for row in epochs(method, toybox.images(512, 128, 128).train, recipe, checkpoint
 
 
 def child(file, epochs=200, **environment):
-    return subprocess.Popen([sys.executable, "-c", CHILD, str(file), str(epochs)], stdout=subprocess.PIPE, text=True,
-                            env={**os.environ, **environment})  # fmt: skip
+    return subprocess.Popen(
+        [sys.executable, "-c", CHILD, str(file), str(epochs)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **environment},
+    )
 
 
 def test_killed_in_the_middle_and_resumed_to_identical_numbers(toys, tmp_path):
@@ -74,7 +80,9 @@ def test_killed_in_the_middle_and_resumed_to_identical_numbers(toys, tmp_path):
 
 
 def test_interrupt_in_the_middle_of_an_epoch_loses_nothing(toys, tmp_path, monkeypatch):
-    """Ctrl-C during step 11 of 24: the step is finished, the row says so, and resuming gives the uninterrupted numbers."""
+    """Ctrl-C during step 11 of 24: the step is finished, the row says so, and resuming gives the
+    uninterrupted numbers.
+    """
     monkeypatch.delenv("CI", raising=False)
     file = tmp_path / "run.safetensors"
 
@@ -94,7 +102,9 @@ def test_interrupt_in_the_middle_of_an_epoch_loses_nothing(toys, tmp_path, monke
     assert not method.training and checkpoints.read(file).step == 11
     assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
     resumed = make()
-    assert metrics(fit(resumed, toys.train, RECIPE, checkpoint=file)) == metrics(fit(make(), toys.train, RECIPE))
+    assert metrics(fit(resumed, toys.train, RECIPE, checkpoint=file)) == metrics(
+        fit(make(), toys.train, RECIPE)
+    )
 
 
 def test_a_background_job_goes_on_ignoring_interrupts(toys, monkeypatch):
@@ -175,7 +185,11 @@ def test_checkpoint_that_does_not_fit_is_explained(toys, tmp_path):
     with pytest.raises(CourseError, match="no checkpoint"):
         checkpoints.load(tmp_path / "none", make())
     page = checkpoints.read(file)
-    assert page.recipe["batch_size"] == 64 and page.profile.precision == "float32" and page.versions["torch"] == torch.__version__
+    assert (
+        page.recipe["batch_size"] == 64
+        and page.profile.precision == "float32"
+        and page.versions["torch"] == torch.__version__
+    )
 
 
 def test_a_failing_disk_leaves_the_old_checkpoint(toys, tmp_path, monkeypatch):
@@ -223,19 +237,34 @@ def test_every_step_draws_anew(toys):
     assert len(first) == 16 and len(set(first) | set(drawn(1))) == 32 and first == drawn(0)
 
 
-@pytest.mark.parametrize("change, match", [
-    (dict(epochs=0), "epochs=0"), (dict(epochs=1.5), "epochs=1.5"), (dict(lr=0), "above 0"), (dict(lr=float("nan")), "above 0"),
-    (dict(optimizer="lion"), "adamw, sgd"), (dict(schedule="step"), "cosine"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "change, match",
+    [
+        (dict(epochs=0), "epochs=0"),
+        (dict(epochs=1.5), "epochs=1.5"),
+        (dict(lr=0), "above 0"),
+        (dict(lr=float("nan")), "above 0"),
+        (dict(optimizer="lion"), "adamw, sgd"),
+        (dict(schedule="step"), "cosine"),
+    ],
+)
 def test_recipes_are_checked(change, match):
     with pytest.raises(CourseError, match=match):
         RECIPE.but(**change)
 
 
 def test_schedules():
-    assert train.cosine(0) == 1 and train.cosine(1) == pytest.approx(0) and train.cosine(0.5) == pytest.approx(0.5)
+    assert (
+        train.cosine(0) == 1
+        and train.cosine(1) == pytest.approx(0)
+        and train.cosine(0.5) == pytest.approx(0.5)
+    )
     values = [train.one_cycle(i / 1000) for i in range(1001)]
-    assert values[0] == pytest.approx(0.05) and max(values) == pytest.approx(1) and values[-1] == pytest.approx(0)
+    assert (
+        values[0] == pytest.approx(0.05)
+        and max(values) == pytest.approx(1)
+        and values[-1] == pytest.approx(0)
+    )
     assert values.index(max(values)) == 200
 
 
@@ -246,8 +275,8 @@ def test_no_decay_on_biases_and_norms():
 
 
 def test_step_seeds_are_unrelated():
-    seeds = {common.step_seed(a, b, c) for a in range(5) for b in range(50) for c in range(4)}
-    assert len(seeds) == 1000 and common.step_seed(1, 2) != common.step_seed(2, 1)
+    seeds = {runtime.step_seed(a, b, c) for a in range(5) for b in range(50) for c in range(4)}
+    assert len(seeds) == 1000 and runtime.step_seed(1, 2) != runtime.step_seed(2, 1)
     assert all(0 <= s < 2**63 for s in seeds)
 
 
@@ -255,22 +284,22 @@ def test_profile_is_measured_and_can_be_fixed(monkeypatch):
     monkeypatch.setenv("SSLCOURSE_PRECISION", "float32")
     monkeypatch.setenv("SSLCOURSE_THREADS", "1")
     start = time.perf_counter()
-    found = common.measure_profile("cpu")
+    found = runtime.measure_profile("cpu")
     assert found.threads == 1 and found.precision == "float32" and time.perf_counter() - start < 10
     monkeypatch.setenv("SSLCOURSE_THREADS", "many")
     with pytest.raises(CourseError, match="'many'"):
-        common.measure_profile("cpu")
+        runtime.measure_profile("cpu")
     monkeypatch.setenv("SSLCOURSE_DEVICE", "tpu")
     with pytest.raises(CourseError, match="tpu"):
-        common.best_device()
+        runtime.best_device()
 
 
 def test_atomic_writes(tmp_path):
     target = tmp_path / "deep" / "file"
-    with common.atomic(target) as temporary:
+    with runtime.atomic(target) as temporary:
         temporary.write_text("one")
         assert not target.exists()
-    with pytest.raises(RuntimeError), common.atomic(target) as temporary:
+    with pytest.raises(RuntimeError), runtime.atomic(target) as temporary:
         temporary.write_text("half")
         raise RuntimeError
     assert target.read_text() == "one" and [p.name for p in target.parent.iterdir()] == ["file"]

@@ -1,4 +1,6 @@
-"""Video LSTM: the cell against torch's, the losses against loops, what each decoder may see, and what the claims' effects mean."""
+"""Video LSTM: the cell against torch's, the losses against loops, what each decoder may see, and what the
+claims' effects mean.
+"""
 
 import math
 
@@ -6,11 +8,13 @@ import pytest
 import torch
 from torch import nn
 
-from sslcourse import encoders, features
-from sslcourse.common import CourseError
+from sslcourse import encoders
 from sslcourse.data.datasets import Samples
 from sslcourse.methods import video_lstm
-from sslcourse.train import Recipe, fit
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
 
 
 def small(past=4, depth=1, hidden=12, frames=None):
@@ -43,7 +47,9 @@ def test_the_cell_is_torchs_cell():
     for a, b in zip(got, expected):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
     ours = torch.autograd.grad(sum(v.sin().sum() for v in got), (x, h, c, w_x, w_h, bias))
-    theirs = torch.autograd.grad(sum(v.sin().sum() for v in expected), (x, h, c, cell.weight_ih, cell.weight_hh, cell.bias_ih))
+    theirs = torch.autograd.grad(
+        sum(v.sin().sum() for v in expected), (x, h, c, cell.weight_ih, cell.weight_hh, cell.bias_ih)
+    )
     for a, b in zip(ours, theirs):
         torch.testing.assert_close(a, b, rtol=0, atol=1e-12)
 
@@ -54,7 +60,9 @@ def test_steps_of_the_cell_are_torchs_sequence_of_two_layers():
     out, (h_end, c_end) = lstm(x)
     sequence = x
     for layer in range(2):
-        w_x, w_h, b_x, b_h = (getattr(lstm, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+        w_x, w_h, b_x, b_h = (
+            getattr(lstm, f"{name}_l{layer}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+        )
         h, c, states = torch.zeros(3, 4).double(), torch.zeros(3, 4).double(), []
         for t in range(6):
             h, c = video_lstm.lstm_cell(sequence[:, t], h, c, w_x, w_h, b_x + b_h)
@@ -75,7 +83,10 @@ def test_peepholes_are_the_papers_equations_unit_by_unit():
             i, f = s(gate(0) + float(peep[0, j] * c[b, j])), s(gate(1) + float(peep[1, j] * c[b, j]))
             after = f * float(c[b, j]) + i * math.tanh(gate(2))
             o = s(gate(3) + float(peep[2, j]) * after)  # the new c, and not the old one
-            assert abs(float(new_c[b, j]) - after) < 1e-12 and abs(float(new_h[b, j]) - o * math.tanh(after)) < 1e-12
+            assert (
+                abs(float(new_c[b, j]) - after) < 1e-12
+                and abs(float(new_h[b, j]) - o * math.tanh(after)) < 1e-12
+            )
     plain = video_lstm.lstm_cell(x, h, c, w_x, w_h, bias)
     for a, b in zip(plain, video_lstm.lstm_cell(x, h, c, w_x, w_h, bias, torch.zeros_like(peep))):
         torch.testing.assert_close(a, b)
@@ -83,7 +94,8 @@ def test_peepholes_are_the_papers_equations_unit_by_unit():
     assert torch.autograd.gradcheck(video_lstm.lstm_cell, _cell_inputs(2, 3, 2))
 
 
-# ---------------------------------------------------------------------------------------------- targets and losses
+# ---------------------------------------------------------------------------------------------- targets and
+# losses
 
 
 def test_targets_of_a_film_that_counts_its_frames():
@@ -91,14 +103,21 @@ def test_targets_of_a_film_that_counts_its_frames():
     backwards, future = video_lstm.targets(count, 5)
     assert backwards[0, :, 0].tolist() == [4, 3, 2, 1, 0] and future[1, :, 2].tolist() == [5, 6, 7, 8]
     pieces = video_lstm.targets(count[:, None].expand(2, 4, 9, 3), 5)  # with an axis for patches
-    assert pieces[0].shape == (2, 4, 5, 3) and torch.equal(pieces[0][:, 2], backwards) and torch.equal(pieces[1][:, 3], future)
+    assert (
+        pieces[0].shape == (2, 4, 5, 3)
+        and torch.equal(pieces[0][:, 2], backwards)
+        and torch.equal(pieces[1][:, 3], future)
+    )
     late = video_lstm.delayed(backwards)
     assert late[0, :, 0].tolist() == [0, 4, 3, 2, 1] and late.shape == backwards.shape
 
 
 def test_cross_entropy_equals_loops_over_films_frames_and_pixels():
     torch.manual_seed(0)
-    logits, target = torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True), torch.rand(2, 3, 4, dtype=torch.float64)
+    logits, target = (
+        torch.randn(2, 3, 4, dtype=torch.float64, requires_grad=True),
+        torch.rand(2, 3, 4, dtype=torch.float64),
+    )
     total = 0.0
     for b in range(2):
         for t in range(3):
@@ -116,7 +135,9 @@ def test_cross_entropy_equals_loops_over_films_frames_and_pixels():
 
 def test_closed_forms_and_extremes():
     target = torch.rand(3, 4, 10)
-    assert float(video_lstm.nats_per_frame(torch.zeros(3, 4, 10), target)) == pytest.approx(10 * math.log(2), abs=1e-5)
+    assert float(video_lstm.nats_per_frame(torch.zeros(3, 4, 10), target)) == pytest.approx(
+        10 * math.log(2), abs=1e-5
+    )
     best = float(video_lstm.nats_per_frame(torch.logit(target.double()), target.double()))
     assert best == pytest.approx(video_lstm.floor(target), abs=1e-6)  # nothing is below the floor
     assert float(video_lstm.nats_per_frame(torch.logit(target.double()) + 0.1, target.double())) > best
@@ -128,8 +149,12 @@ def test_closed_forms_and_extremes():
     per_step = video_lstm.errors(torch.rand(2, 1, 5, 7).clamp(0.02, 0.98), torch.rand(2, 1, 5, 7))
     assert per_step.shape == (5,) and (per_step > 0).all()
     logits, frames = torch.randn(4, 1, 3, 6), torch.rand(4, 1, 3, 6)
-    torch.testing.assert_close(video_lstm.errors(logits.sigmoid(), frames).mean(), video_lstm.nats_per_frame(logits, frames))
-    torch.testing.assert_close(video_lstm.errors(logits, frames, "squared").mean(), video_lstm.squared_per_frame(logits, frames))
+    torch.testing.assert_close(
+        video_lstm.errors(logits.sigmoid(), frames).mean(), video_lstm.nats_per_frame(logits, frames)
+    )
+    torch.testing.assert_close(
+        video_lstm.errors(logits, frames, "squared").mean(), video_lstm.squared_per_frame(logits, frames)
+    )
 
 
 def test_baselines_of_prediction():
@@ -145,9 +170,13 @@ def test_baselines_of_prediction():
     torch.testing.assert_close(video_lstm.extrapolate(still, 4, side), still)
     far = video_lstm.extrapolate(seen, 60, side)
     assert far.shape == (2, 1, 60, 256) and torch.isfinite(far).all()
-    colour = torch.rand(2, 3, 1, 4, 16).repeat(1, 1, 6, 1, 1)[..., :4].contiguous()  # (2, 3, 6, 4, 4): nothing moves
+    colour = (
+        torch.rand(2, 3, 1, 4, 16).repeat(1, 1, 6, 1, 1)[..., :4].contiguous()
+    )  # (2, 3, 6, 4, 4): nothing moves
     vectors = colour.transpose(1, 2).flatten(2)[:, None]
-    torch.testing.assert_close(video_lstm.extrapolate(vectors, 2, 4, reach=1), video_lstm.copy_last(vectors, 2))
+    torch.testing.assert_close(
+        video_lstm.extrapolate(vectors, 2, 4, reach=1), video_lstm.copy_last(vectors, 2)
+    )
 
 
 # ---------------------------------------------------------------------------------------------- frames
@@ -176,7 +205,12 @@ def test_patches_are_cut_at_one_place_in_training_and_tile_the_frame_otherwise()
     assert one.shape == (3, 1, 5, 48)
     cut = patches.of(one)  # (3, 3, 5, 4, 4)
     for b in range(3):
-        places = [(y, x) for y in range(9) for x in range(9) if torch.equal(video[b, :, :, y : y + 4, x : x + 4], cut[b])]
+        places = [
+            (y, x)
+            for y in range(9)
+            for x in range(9)
+            if torch.equal(video[b, :, :, y : y + 4, x : x + 4], cut[b])
+        ]
         assert len(places) == 1  # the same place in all frames
     again = [patches(video) for _ in range(8)]
     assert any(not torch.equal(one, other) for other in again)
@@ -191,7 +225,9 @@ def test_percepts_do_not_learn_and_are_standardised():
     x = percepts(video)
     assert x.shape == (6, 1, 4, 32) and not x.requires_grad
     torch.testing.assert_close(x.mean((0, 1, 2)), torch.zeros(32), atol=1e-4, rtol=0)
-    torch.testing.assert_close(x[1, 0, 2] * percepts.scale + percepts.mean, percepts.network(video[1:2, :, 2])[0])
+    torch.testing.assert_close(
+        x[1, 0, 2] * percepts.scale + percepts.mean, percepts.network(video[1:2, :, 2])[0]
+    )
     method = video_lstm.VideoLSTM(encoders.FrameLSTM(percepts, 8, past=2), future=2)
     assert method.kind == "squared"
     before = {k: v.clone() for k, v in percepts.state_dict().items()}
@@ -201,7 +237,8 @@ def test_percepts_do_not_learn_and_are_standardised():
         percepts.of(x)
 
 
-# ---------------------------------------------------------------------------------------------- encoder and decoders
+# ---------------------------------------------------------------------------------------------- encoder and
+# decoders
 
 
 @pytest.mark.parametrize("depth", [1, 2])
@@ -213,7 +250,9 @@ def test_the_representation_is_h_and_c_after_the_frames_that_are_read(depth):
     for t in range(4):
         inputs = 2 * x[:, t] - 1
         for k in range(depth):
-            w_x, w_h, b_x, b_h = (getattr(f.lstm, f"{name}_l{k}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
+            w_x, w_h, b_x, b_h = (
+                getattr(f.lstm, f"{name}_l{k}") for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
+            )
             h[k], c[k] = video_lstm.lstm_cell(inputs, h[k], c[k], w_x, w_h, b_x + b_h)
             inputs = h[k]
     torch.testing.assert_close(got, torch.cat([*h, *c], 1), atol=1e-6, rtol=1e-5)
@@ -269,7 +308,9 @@ def test_free_running_equals_training_at_the_first_step_and_where_it_is_fed_its_
         torch.testing.assert_close(decoder(state, free).sigmoid(), free)
         torch.testing.assert_close(decoder.run(state, 3), free[:, :3])
         plain = video_lstm.VideoLSTM(small(depth=2), future=5).eval()
-        torch.testing.assert_close(plain.forward_decoder.run(state, 5), plain.forward_decoder(state, x[:, 4:]).sigmoid())
+        torch.testing.assert_close(
+            plain.forward_decoder.run(state, 5), plain.forward_decoder(state, x[:, 4:]).sigmoid()
+        )
 
 
 def test_the_composite_loss_is_the_sum_and_a_slow_composite_agrees():
@@ -280,7 +321,10 @@ def test_the_composite_loss_is_the_sum_and_a_slow_composite_agrees():
     x = both.f.vectors(batch["video"])[:, 0]
     _, state = both.f.lstm(2 * x[:, :4] - 1)
     total = {}
-    for name, decoder, frames in (("reconstruction", both.backward_decoder, [3, 2, 1, 0]), ("prediction", both.forward_decoder, [4, 5, 6, 7, 8])):
+    for name, decoder, frames in (
+        ("reconstruction", both.backward_decoder, [3, 2, 1, 0]),
+        ("prediction", both.forward_decoder, [4, 5, 6, 7, 8]),
+    ):
         step, sums = state, 0.0
         for t in frames:
             h, step = decoder.lstm(torch.zeros(6, 1, 1), step)
@@ -306,7 +350,9 @@ def test_every_row_of_the_table_runs_and_rolls_out(name):
         far = method.predict(batch, 60)
         assert far.shape == (6, 1, 60, 16) and 0 <= far.min() and far.max() <= 1
         torch.testing.assert_close(far[:, :, :5], method.predict(batch))
-        assert torch.equal(method.predict({"video": batch["video"][:, :, :4]}, 3), far[:, :, :3])  # no frame after the past is needed
+        assert torch.equal(
+            method.predict({"video": batch["video"][:, :, :4]}, 3), far[:, :, :3]
+        )  # no frame after the past is needed
     if method.backward_decoder is None:
         with pytest.raises(CourseError, match="reconstructs nothing"):
             method.reconstruct(batch)
@@ -315,13 +361,18 @@ def test_every_row_of_the_table_runs_and_rolls_out(name):
 
 
 def test_reconstructions_come_in_the_order_of_the_film():
-    """Frames of their own brightness, learned by heart: they come back in the film's order although the decoder says them backwards."""
+    """Frames of their own brightness, learned by heart: they come back in the film's order although the
+    decoder says them backwards.
+    """
     levels = torch.rand(8, 1, 6, 1, 1, generator=torch.Generator().manual_seed(3)).expand(8, 3, 6, 4, 4)
     data = Samples(video=(levels * 255).byte())
     torch.manual_seed(0)
     method = video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(4), 32, past=4), future=2)
     fit(method, data, Recipe(epochs=150, batch_size=8, lr=1e-2))
-    rebuilt, ahead = method.reconstruct({"video": data.video}).mean(3)[:, 0], method.predict({"video": data.video}).mean(3)[:, 0]
+    rebuilt, ahead = (
+        method.reconstruct({"video": data.video}).mean(3)[:, 0],
+        method.predict({"video": data.video}).mean(3)[:, 0],
+    )
     true = data.video.float()[:, 0, :, 0, 0] / 255
     assert (rebuilt - true[:, :4]).abs().mean() < 0.06 < (rebuilt - true[:, :4].flip(1)).abs().mean()
     assert (ahead - true[:, 4:]).abs().mean() < 0.06
@@ -331,19 +382,26 @@ def test_mistakes_say_what_to_type():
     for call, match in (
         (lambda: video_lstm.VideoLSTM(encoders.small_cnn(8)), "Encoder is no encoder of films"),
         (lambda: video_lstm.VideoLSTM(small(), False, False), "nothing to learn"),
-        (lambda: video_lstm.VideoLSTM(small(), predict=False, conditional_future=True), "cannot be conditional"),
+        (
+            lambda: video_lstm.VideoLSTM(small(), predict=False, conditional_future=True),
+            "cannot be conditional",
+        ),
         (lambda: video_lstm.VideoLSTM(small(), future=0), "future=0"),
         (lambda: video_lstm.VideoLSTM(small(), future=6).loss({"video": films(t=9)}), "give 10"),
         (lambda: video_lstm.VideoLSTM(small(), future=5).predict({"video": films()}, -1), "steps=-1"),
         (lambda: video_lstm.errors(torch.rand(1, 1, 2, 3), torch.rand(1, 1, 3, 3)), "must agree"),
         (lambda: video_lstm.extrapolate(torch.rand(1, 1, 1, 16), 2, 4), "two frames"),
-        (lambda: video_lstm.Classifier(small(), 2).loss({"video": films(), "label": torch.full((6,), -1)}), "no labels"),
+        (
+            lambda: video_lstm.Classifier(small(), 2).loss({"video": films(), "label": torch.full((6,), -1)}),
+            "no labels",
+        ),
     ):
         with pytest.raises(CourseError, match=match):
             call()
 
 
-# ---------------------------------------------------------------------------------------------- the classifier
+# ---------------------------------------------------------------------------------------------- the
+# classifier
 
 
 def test_the_classifier_has_a_softmax_after_every_frame():
@@ -375,7 +433,9 @@ def moving_dots(n, seed):
     column = (at[:, None] + (2 * way[:, None] - 1) * t) % 8
     film = torch.zeros(n, 8, 8, 8)
     film.scatter_(3, column[:, :, None, None].expand(n, 8, 8, 1), 1.0)
-    return Samples(video=(film[:, None].expand(n, 3, 8, 8, 8) * 255).byte(), label=way, classes=("left", "right"))
+    return Samples(
+        video=(film[:, None].expand(n, 3, 8, 8, 8) * 255).byte(), label=way, classes=("left", "right")
+    )
 
 
 def test_the_future_is_learned_without_labels_and_the_classifier_learns_which_way():
@@ -387,44 +447,79 @@ def test_the_future_is_learned_without_labels_and_the_classifier_learns_which_wa
     guess = method.predict({"video": held.video}).view(64, 4, 8, 8).mean(2).argmax(2)
     assert (guess == held.video[:, 0, 4:, 0].float().argmax(2)).float().mean() > 0.9
     before = {k: v.clone() for k, v in method.f.state_dict().items()}
-    judge = video_lstm.fine_tuned(method.f, data.take(slice(0, 128)), 2, Recipe(epochs=25, batch_size=8, lr=3e-3))
+    judge = video_lstm.fine_tuned(
+        method.f, data.take(slice(0, 128)), 2, Recipe(epochs=25, batch_size=8, lr=3e-3)
+    )
     assert (features.extract(judge, held).argmax(1) == held.label).float().mean() > 0.95
     assert all(torch.equal(v, before[k]) for k, v in method.f.state_dict().items())
 
 
-# ---------------------------------------------------------------------------------------------- claims and table
+# ---------------------------------------------------------------------------------------------- claims and
+# table
 
 
 def test_effects_are_positive_where_the_paper_is_right():
-    from sslcourse import claims
+    from sslcourse.results import claims
 
-    few = {"baseline LSTM": 0.3, "autoencoder": 0.45, "future predictor": 0.44, "conditional autoencoder": 0.41,
-           "conditional future predictor": 0.42, "composite": 0.5, "composite, conditional future": 0.48}  # fmt: skip
-    error = {"future predictor": (50.0, 50.0), "composite": (45.0, 45.0), "conditional future predictor": (47.0, 30.0)}
+    few = {
+        "baseline LSTM": 0.3,
+        "autoencoder": 0.45,
+        "future predictor": 0.44,
+        "conditional autoencoder": 0.41,
+        "conditional future predictor": 0.42,
+        "composite": 0.5,
+        "composite, conditional future": 0.48,
+    }
+    error = {
+        "future predictor": (50.0, 50.0),
+        "composite": (45.0, 45.0),
+        "conditional future predictor": (47.0, 30.0),
+    }
     right = {name: {"few labels": value} for name, value in few.items()}
     for name, (free, fed) in error.items():
         right[name] |= {"error": free, "error, true frames fed": fed}
     effects = {c.name: c.effect(right) for c in claims.paper("video_lstm").CLAIMS}
-    expected = {"over_baseline": 0.2, "every_one": 0.11, "over_autoencoder": 0.05, "over_predictor": 0.06, "better_prediction": 5.0,
-                "condition_fed": 20.0, "condition_free": 3.0, "not_the_autoencoder": 0.04, "not_the_predictor": 0.02}  # fmt: skip
+    expected = {
+        "over_baseline": 0.2,
+        "every_one": 0.11,
+        "over_autoencoder": 0.05,
+        "over_predictor": 0.06,
+        "better_prediction": 5.0,
+        "condition_fed": 20.0,
+        "condition_free": 3.0,
+        "not_the_autoencoder": 0.04,
+        "not_the_predictor": 0.02,
+    }
     assert effects == {name: pytest.approx(value) for name, value in expected.items()}
     wrong = {name: {key: -value for key, value in row.items()} for name, row in right.items()}
     assert all(c.effect(wrong) < 0 for c in claims.paper("video_lstm").CLAIMS if c.name != "every_one")
-    assert claims.paper("video_lstm").CLAIMS[1].effect({**right, "conditional autoencoder": {"few labels": 0.2}}) == pytest.approx(-0.1)
+    assert claims.paper("video_lstm").CLAIMS[1].effect(
+        {**right, "conditional autoencoder": {"few labels": 0.2}}
+    ) == pytest.approx(-0.1)
 
 
 @pytest.mark.slow
 def test_claims_and_table_run_on_few_films():
-    from sslcourse import tables
-    from sslcourse.claims import engine
-    from sslcourse.claims import video_lstm as paper
     from sslcourse.data import moving_digits, toybox
+    from sslcourse.results import tables
+    from sslcourse.results.claims import engine, video_lstm as paper
 
     quick = paper.PRETRAIN.but(epochs=1, max_steps=2)
     data = toybox.videos(64, 16, 32)
     results = paper.runs(0, data, moving_digits.videos(64, 16, 32), quick, quick, say=lambda text: None)
     assert set(results) == {"baseline LSTM", *video_lstm.MODELS} and len(data.test.openings) == 1
-    assert all(len(verdict.effects) == 1 and verdict.verdict == "inconclusive" for verdict in engine.judge("video_lstm", {0: results}))
-    rows = tables.make("video_lstm", 1, ["films=64", "digits=32", "epochs=1", "digit_epochs=1", "labelled=4", "held_out=32"], say=lambda text: None)
+    assert all(
+        len(verdict.effects) == 1 and verdict.verdict == "inconclusive"
+        for verdict in engine.judge("video_lstm", {0: results})
+    )
+    rows = tables.make(
+        "video_lstm",
+        1,
+        ["films=64", "digits=32", "epochs=1", "digit_epochs=1", "labelled=4", "held_out=32"],
+        say=lambda text: None,
+    )
     assert [r["model"] for r in rows] == list(tables.module("video_lstm").PAPER)
-    assert all(float(r["4 films a class"]) >= 0 for r in rows) and rows[0]["digits, nats per frame"] == "–" != rows[2]["digits, nats per frame"]
+    assert (
+        all(float(r["4 films a class"]) >= 0 for r in rows)
+        and rows[0]["digits, nats per frame"] == "–" != rows[2]["digits, nats per frame"]
+    )

@@ -1,8 +1,9 @@
-"""The data scripts of videos, from a small server that breaks off to clips that can be trained on; and archives in .rar.
+"""The data scripts of videos, from a small server that breaks off to clips that can be trained on; and
+archives in .rar.
 
-No program can write .rar freely, so archives are written here from the format's description (version 4, files stored as they are).
-Where unrar, unar or bsdtar is installed it reads them; a program of this file, which knows only such archives, stands in elsewhere.
-"""
+No program can write .rar freely, so archives are written here from the format's description (version 4, files
+stored as they are). Where unrar, unar or bsdtar is installed it reads them; a program of this file, which
+knows only such archives, stands in elsewhere."""
 
 import dataclasses
 import hashlib
@@ -28,15 +29,17 @@ import torch
 from test_clips import PALETTE, encode, frames_of, moving, whole
 from test_images import SCRIPTS, script
 
-from sslcourse.common import CourseError
-from sslcourse.data import clips, fetch, prepared
+from sslcourse import runtime
+from sslcourse.data import clips, download
+from sslcourse.runtime.errors import CourseError
 
 from PIL import Image  # isort: skip
 
 DAVIS, UCF, HMDB = script("davis"), script("ucf101"), script("hmdb51")
 
 
-# ---------------------------------------------------------------------------------------------- a server and archives
+# ---------------------------------------------------------------------------------------------- a server and
+# archives
 
 
 class Server(ThreadingHTTPServer):
@@ -84,18 +87,33 @@ def server():
 @pytest.fixture(autouse=True)
 def quick_and_apart(tmp_path, monkeypatch):
     monkeypatch.setenv("SSLCOURSE_DATA", str(tmp_path / "data"))
-    monkeypatch.setattr(fetch.time, "sleep", lambda seconds: None)
+    monkeypatch.setattr(download.files.time, "sleep", lambda seconds: None)
 
 
 def rar_of(files):
-    """An archive of {name: bytes, or (bytes, mode)}: its signature, a header, one header for each file, an end."""
+    """An archive of {name: bytes, or (bytes, mode)}: its signature, a header, one header for each file, an
+    end.
+    """
     block = lambda rest: struct.pack("<H", zlib.crc32(rest) & 0xFFFF) + rest
     parts = [b"Rar!\x1a\x07\x00", block(struct.pack("<BHHHI", 0x73, 0, 13, 0, 0))]
     for name, data in files.items():
         data, mode = data if isinstance(data, tuple) else (data, stat.S_IFREG | 0o644)
         written = name.replace("/", "\\").encode()  # as this version has it
-        header = struct.pack("<BHHIIBIIBBHI", 0x74, 0x8000, 32 + len(written), len(data), len(data), 3, zlib.crc32(data), 0x5A5A5A5A, 20, 0x30,
-                             len(written), mode)  # fmt: skip
+        header = struct.pack(
+            "<BHHIIBIIBBHI",
+            0x74,
+            0x8000,
+            32 + len(written),
+            len(data),
+            len(data),
+            3,
+            zlib.crc32(data),
+            0x5A5A5A5A,
+            20,
+            0x30,
+            len(written),
+            mode,
+        )
         parts += [block(header + written), data]
     return b"".join([*parts, block(struct.pack("<BHH", 0x7B, 0x4000, 7))])
 
@@ -113,12 +131,18 @@ def rar5_of(files):
     parts = [b"Rar!\x1a\x07\x01\x00", block(1, 0, 0)]
     for name, data in files.items():
         written = name.encode()
-        tail = struct.pack("<II", 1_600_000_000, zlib.crc32(data)) + number(0) + number(1) + number(len(written)) + written
+        tail = (
+            struct.pack("<II", 1_600_000_000, zlib.crc32(data))
+            + number(0)
+            + number(1)
+            + number(len(written))
+            + written
+        )
         parts += [block(2, 2, len(data), 2 | 4, len(data), stat.S_IFREG | 0o644, tail=tail), data]
     return b"".join([*parts, block(5, 0, 0)])
 
 
-FAKE = '''#!{python}
+FAKE = """#!{python}
 import os, pathlib, struct, sys, zlib
 action, (archive, *to) = sys.argv[1], sys.argv[sys.argv.index("--") + 1 :]
 data, at = pathlib.Path(archive).read_bytes(), 20
@@ -141,7 +165,7 @@ while True:
         pathlib.Path(to[0], name).parent.mkdir(parents=True, exist_ok=True)
         pathlib.Path(to[0], name).write_bytes(body)
     at += size + length
-'''
+"""
 
 
 @pytest.fixture
@@ -170,34 +194,47 @@ def any_unrar(request, tmp_path, monkeypatch):
 def test_unrar(tmp_path, any_unrar):
     files = {"a/b.txt": b"one", "a/c/d#1 (HQ).txt": b"two" * 1000, "e": b"three"}
     (tmp_path / "x.rar").write_bytes(rar_of(files))
-    folder = fetch.unrar(tmp_path / "x.rar", tmp_path / "out")
-    assert {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == files
-    assert fetch.examine_rar(tmp_path / "x.rar") is None
+    folder = download.unrar(tmp_path / "x.rar", tmp_path / "out")
+    assert {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    } == files
+    assert download.examine_rar(tmp_path / "x.rar") is None
     with pytest.raises(CourseError, match="exists already"):
-        fetch.unrar(tmp_path / "x.rar", folder)
+        download.unrar(tmp_path / "x.rar", folder)
     with pytest.raises(CourseError, match="more than 100 bytes"):
-        fetch.unrar(tmp_path / "x.rar", tmp_path / "other", limit=100)
+        download.unrar(tmp_path / "x.rar", tmp_path / "other", limit=100)
     with pytest.raises(CourseError, match="there is no file"):
-        fetch.unrar(tmp_path / "absent.rar", tmp_path / "other")
+        download.unrar(tmp_path / "absent.rar", tmp_path / "other")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "programs", "x.rar"]
 
 
-@pytest.mark.parametrize("files", [{"good": b"1", "../evil": b"x"}, {"/tmp/evil-of-sslcourse": b"x"}, {"a/../../evil": b"x"},
-                                   {"good": b"1", "link": (b"..", stat.S_IFLNK | 0o777)}])  # fmt: skip
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"good": b"1", "../evil": b"x"},
+        {"/tmp/evil-of-sslcourse": b"x"},
+        {"a/../../evil": b"x"},
+        {"good": b"1", "link": (b"..", stat.S_IFLNK | 0o777)},
+    ],
+)
 def test_unrar_refuses_and_leaves_nothing(tmp_path, any_unrar, files):
     inner = tmp_path / "inner"
     inner.mkdir()
     (inner / "x.rar").write_bytes(rar_of(files))
     with pytest.raises(CourseError, match="unsafe|damaged"):
-        fetch.unrar(inner / "x.rar", inner / "out")
-    assert [p.name for p in inner.iterdir()] == ["x.rar"] and not (tmp_path / "evil").exists() and not Path("/tmp/evil-of-sslcourse").exists()
+        download.unrar(inner / "x.rar", inner / "out")
+    assert (
+        [p.name for p in inner.iterdir()] == ["x.rar"]
+        and not (tmp_path / "evil").exists()
+        and not Path("/tmp/evil-of-sslcourse").exists()
+    )
 
 
 def test_a_link_is_refused_where_the_table_cannot_be_read(tmp_path, any_unrar, monkeypatch):
-    monkeypatch.setattr(fetch, "rar_table", lambda archive: None)
+    monkeypatch.setattr(download.rar, "rar_table", lambda archive: None)
     (tmp_path / "x.rar").write_bytes(rar_of({"good": b"1", "link": (b"good", stat.S_IFLNK | 0o777)}))
     with pytest.raises(CourseError, match="its member 'link' is a link"):
-        fetch.unrar(tmp_path / "x.rar", tmp_path / "out")
+        download.unrar(tmp_path / "x.rar", tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 
@@ -208,40 +245,46 @@ def test_unrar_of_what_is_damaged(tmp_path, any_unrar):
     for data in (whole[: len(whole) // 2], bytes(flipped), b"<html>log in first</html>" * 9):
         (tmp_path / "x.rar").write_bytes(data)
         with pytest.raises(CourseError, match="x.rar is damaged, or of a kind"):
-            fetch.unrar(tmp_path / "x.rar", tmp_path / "out")
+            download.unrar(tmp_path / "x.rar", tmp_path / "out")
         assert not (tmp_path / "out").exists()
-    assert "does not begin like" in fetch.examine_rar(tmp_path / "x.rar")
+    assert "does not begin like" in download.examine_rar(tmp_path / "x.rar")
 
 
 @pytest.mark.parametrize("write", [rar_of, rar5_of])
 def test_the_table_of_contents_of_an_archive(tmp_path, write):
     files = {"a": b"one" * 1000, "b/c": b"two" * 50, "empty": b""}
     (tmp_path / "x.rar").write_bytes(write(files))
-    assert fetch.rar_table(tmp_path / "x.rar") == [(len(data), zlib.crc32(data)) for data in files.values()]
+    assert download.rar_table(tmp_path / "x.rar") == [
+        (len(data), zlib.crc32(data)) for data in files.values()
+    ]
     (tmp_path / "x.rar").write_bytes(write(files)[:-60])
-    assert fetch.rar_table(tmp_path / "x.rar") is None
+    assert download.rar_table(tmp_path / "x.rar") is None
     (tmp_path / "x.rar").write_bytes(b"PK" * 50)
-    assert fetch.rar_table(tmp_path / "x.rar") is None
+    assert download.rar_table(tmp_path / "x.rar") is None
 
 
 @pytest.mark.parametrize("program", ["unrar", "unar", "bsdtar"])
 def test_version_5(tmp_path, program, monkeypatch):
     if not shutil.which(program):
         pytest.skip(f"{program} is not installed")
-    monkeypatch.setattr(fetch, "rar_programs", lambda: [shutil.which(program)])
+    monkeypatch.setattr(download.rar, "rar_programs", lambda: [shutil.which(program)])
     files = {"a": b"one" * 1000, "b/c": b"two" * 50}
     (tmp_path / "x.rar").write_bytes(rar5_of(files))
-    folder = fetch.unrar(tmp_path / "x.rar", tmp_path / "out")
-    assert {p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()} == files
+    folder = download.unrar(tmp_path / "x.rar", tmp_path / "out")
+    assert {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob("*") if p.is_file()
+    } == files
     (tmp_path / "x.rar").write_bytes(rar5_of(files).replace(b"oneone", b"oneOne", 1))
     with pytest.raises(CourseError, match="damaged"):
-        fetch.unrar(tmp_path / "x.rar", tmp_path / "other")
+        download.unrar(tmp_path / "x.rar", tmp_path / "other")
 
 
 def test_without_a_program_the_message_says_what_to_install(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
-    with pytest.raises(CourseError, match="install one of unrar, unar and bsdtar, such as: sudo apt install libarchive-tools"):
-        fetch.rar_programs()
+    with pytest.raises(
+        CourseError, match="install one of unrar, unar and bsdtar, such as: sudo apt install libarchive-tools"
+    ):
+        download.rar_programs()
 
 
 def test_tar_that_is_bsdtar(tmp_path, monkeypatch):
@@ -250,33 +293,42 @@ def test_tar_that_is_bsdtar(tmp_path, monkeypatch):
         (tmp_path / "tar").chmod(0o755)
         monkeypatch.setenv("PATH", str(tmp_path))
         if works:
-            assert fetch.rar_programs() == [str(tmp_path / "tar")]
+            assert download.rar_programs() == [str(tmp_path / "tar")]
         else:
             with pytest.raises(CourseError, match="install one of"):
-                fetch.rar_programs()
+                download.rar_programs()
 
 
-# ---------------------------------------------------------------------------------------------- files without a checksum
+# ---------------------------------------------------------------------------------------------- files without
+# a checksum
 
 
 def test_download_without_a_checksum(server, tmp_path):
     body = bytes(hashlib.shake_256(b"x").digest(300_000))
     server.files["x.bin"], server.breaks["x.bin"] = body, [100_000, 50_000]
     examine = lambda path: None if path.stat().st_size == 300_000 else "it is short"
-    get = partial(fetch.download_unsigned, f"{server.url}/x.bin", tmp_path / "f" / "x.bin", examine, pause=0.0)
+    get = partial(
+        download.download_unsigned, f"{server.url}/x.bin", tmp_path / "f" / "x.bin", examine, pause=0.0
+    )
     assert get().read_bytes() == body and server.sent == 300_000
     assert [wanted for _, wanted in server.asked] == [None, "bytes=100000-", "bytes=150000-"]
     note = json.loads((tmp_path / "f" / "x.bin.note.json").read_text())
-    assert (note["bytes"], note["sha256"], note["url"]) == (300_000, hashlib.sha256(body).hexdigest(), f"{server.url}/x.bin")
+    assert (note["bytes"], note["sha256"], note["url"]) == (
+        300_000,
+        hashlib.sha256(body).hexdigest(),
+        f"{server.url}/x.bin",
+    )
     assert get() and len(server.asked) == 3  # it is there
-    (tmp_path / "f" / "x.bin").write_bytes(body[:-1] + b"!")  # examined, it looks whole; the note knows better
+    (tmp_path / "f" / "x.bin").write_bytes(
+        body[:-1] + b"!"
+    )  # examined, it looks whole; the note knows better
     assert get().read_bytes() == body and len(server.asked) == 4
     assert {p.name for p in (tmp_path / "f").iterdir()} == {"x.bin", "x.bin.note.json"}
     with pytest.raises(CourseError, match="(?s)could not download y.bin.*404.*pass it as the local file"):
-        fetch.download_unsigned(f"{server.url}/y.bin", tmp_path / "f" / "y.bin", examine)
+        download.download_unsigned(f"{server.url}/y.bin", tmp_path / "f" / "y.bin", examine)
     server.files["y.bin"] = b"<html>log in first</html>"
     with pytest.raises(CourseError, match="could not download y.bin"):
-        fetch.download_unsigned(f"{server.url}/y.bin", tmp_path / "f" / "y.bin", examine)
+        download.download_unsigned(f"{server.url}/y.bin", tmp_path / "f" / "y.bin", examine)
     assert not (tmp_path / "f" / "y.bin").exists()
 
 
@@ -292,12 +344,14 @@ def zip_bytes(files):
 
 
 def remote(name, data):
-    return fetch.Remote(name, len(data), sha256=hashlib.sha256(data).hexdigest())
+    return download.Remote(name, len(data), sha256=hashlib.sha256(data).hexdigest())
 
 
 @pytest.fixture(scope="module")
 def ucf(tmp_path_factory):
-    """Two classes, four groups of two videos, three folds: videos by path, the lists, what is expected, and the frames."""
+    """Two classes, four groups of two videos, three folds: videos by path, the lists, what is expected, and
+    the frames.
+    """
     root, videos, truth, lists = tmp_path_factory.mktemp("ucf"), {}, {}, {}
     for c, label in enumerate(("HandstandPushups", "Archery")):
         for group in range(1, 5):
@@ -315,7 +369,9 @@ def ucf(tmp_path_factory):
     lists = zip_bytes({f"ucfTrainTestlist/{name}": text.encode() for name, text in lists.items()})
     archive = zip_bytes({f"UCF101/{path.rpartition('/')[2]}": data for path, data in videos.items()})
     official = UCF.Expected()
-    expected = UCF.Expected(remote(official.videos.name, archive), remote(official.lists.name, lists), 16, 2, first=(12, 4))
+    expected = UCF.Expected(
+        remote(official.videos.name, archive), remote(official.lists.name, lists), 16, 2, first=(12, 4)
+    )
     return videos, lists, archive, expected, truth
 
 
@@ -328,13 +384,20 @@ def small(truth):
 
 
 def check_ucf(truth, folder=None):
-    folder = folder or prepared.common.data_dir("ucf101")
+    folder = folder or runtime.data_dir("ucf101")
     for name, pictures in truth.items():
         found = whole(folder, name).astype(float)
-        assert found.shape == (9, 16, 16, 3) and np.abs(found.mean((1, 2)) - small(pictures).mean((1, 2))).max() < 3, name
+        assert (
+            found.shape == (9, 16, 16, 3)
+            and np.abs(found.mean((1, 2)) - small(pictures).mean((1, 2))).max() < 3
+        ), name
     data = clips.open(folder, fold=2, frames=8, validation=0.3)
     assert data.classes == ("Archery", "HandstandPushups") and data.name == "UCF101"
-    assert all("_g02_" in name for name in data.test.names) and len(data.test) == 4 and len(data.train) + len(data.validation) == 12
+    assert (
+        all("_g02_" in name for name in data.test.names)
+        and len(data.test) == 4
+        and len(data.train) + len(data.validation) == 12
+    )
     group = lambda part: {name.rpartition("_")[0] for name in part.names}
     assert not group(data.train) & group(data.validation) and len(data.validation) == 4
 
@@ -346,17 +409,32 @@ def test_ucf101_from_the_network(server, ucf, tmp_path):
     run = partial(UCF.prepare, None, None, expected, mirrors=[server.url], **SMALL)
     meta = run()
     check_ucf(truth)
-    assert server.sent == len(lists) + len(archive) and server.asked[2][1] == f"bytes={len(archive) // 3}-"  # no byte twice
-    assert meta["arrays"]["videos"] == (16,) and meta["arrays"]["fold 3 train"] == (12,) and meta["arrays"]["fold 3 test"] == (4,)
-    data = prepared.common.data_dir("ucf101")
-    assert sorted(p.name for p in data.iterdir()) == ["frames-0000.npy", "index.json"]  # the archives are gone
+    assert (
+        server.sent == len(lists) + len(archive) and server.asked[2][1] == f"bytes={len(archive) // 3}-"
+    )  # no byte twice
+    assert (
+        meta["arrays"]["videos"] == (16,)
+        and meta["arrays"]["fold 3 train"] == (12,)
+        and meta["arrays"]["fold 3 test"] == (4,)
+    )
+    data = runtime.data_dir("ucf101")
+    assert sorted(p.name for p in data.iterdir()) == [
+        "frames-0000.npy",
+        "index.json",
+    ]  # the archives are gone
     assert run() == meta and len(server.asked) == 4  # nothing to do
     assert len(clips.ucf101(fold=3, frames=8, validation=0.3).test) == 4
     file = data / "frames-0000.npy"
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(CourseError, match=r"frames-0000.npy.*Type: python data_scripts/ucf101.py --size 16 --fps 8.0$"):
+    with pytest.raises(
+        CourseError, match=r"frames-0000.npy.*Type: python data_scripts/ucf101.py --size 16 --fps 8.0$"
+    ):
         clips.ucf101()
-    assert run(keep=True)["arrays"] == meta["arrays"] and len(server.asked) == 6 and (data / "download" / expected.videos.name).is_file()
+    assert (
+        run(keep=True)["arrays"] == meta["arrays"]
+        and len(server.asked) == 6
+        and (data / "download" / expected.videos.name).is_file()
+    )
     check_ucf(truth)
 
 
@@ -369,7 +447,9 @@ def test_ucf101_from_files_of_ones_own(server, ucf, tmp_path, unrar):
         if kind == "zip":
             (mine / expected.videos.name).write_bytes(archive)
         elif kind == "rar":
-            (mine / "UCF101.rar").write_bytes(rar_of({f"UCF-101/{path}": data for path, data in videos.items()}))
+            (mine / "UCF101.rar").write_bytes(
+                rar_of({f"UCF-101/{path}": data for path, data in videos.items()})
+            )
         else:
             for path, data in videos.items():
                 (mine / "UCF-101" / path).parent.mkdir(parents=True, exist_ok=True)
@@ -390,12 +470,25 @@ def test_ucf101_that_is_not_the_published_one(ucf, tmp_path):
         UCF.prepare(tmp_path, tmp_path / "to", expected, **SMALL)
     less = zip_bytes({f"UCF101/{path.rpartition('/')[2]}": data for path, data in list(videos.items())[1:]})
     (tmp_path / expected.videos.name).write_bytes(less)
-    with pytest.raises(CourseError, match="1 of the 16 videos are missing, such as v_handstandpushups_g01_c01.avi"):
-        UCF.prepare(tmp_path, tmp_path / "to", dataclasses.replace(expected, videos=remote(expected.videos.name, less)), **SMALL)
-    with pytest.raises(CourseError, match=r"lists 16 videos of 2 classes, \(12, 4\) .* expected 13,320, 101 and \(9537, 3783\)"):
+    with pytest.raises(
+        CourseError, match="1 of the 16 videos are missing, such as v_handstandpushups_g01_c01.avi"
+    ):
+        UCF.prepare(
+            tmp_path,
+            tmp_path / "to",
+            dataclasses.replace(expected, videos=remote(expected.videos.name, less)),
+            **SMALL,
+        )
+    with pytest.raises(
+        CourseError,
+        match=r"lists 16 videos of 2 classes, \(12, 4\) .* expected 13,320, 101 and \(9537, 3783\)",
+    ):
         UCF.read_lists(tmp_path / expected.lists.name, UCF.Expected())
     (tmp_path / expected.lists.name).unlink()
-    with pytest.raises(CourseError, match="there is no file .*UCF101TrainTestSplits.*fetch .* from https://www.crcv.ucf.edu/data/UCF101/"):
+    with pytest.raises(
+        CourseError,
+        match="there is no file .*UCF101TrainTestSplits.*fetch .* from https://www.crcv.ucf.edu/data/UCF101/",
+    ):
         UCF.prepare(tmp_path, tmp_path / "to", expected, **SMALL)
     with pytest.raises(CourseError, match=r"type: python data_scripts/ucf101.py$"):
         clips.ucf101()
@@ -405,8 +498,9 @@ KILLED = """
 import sys, time
 sys.path.insert(0, {tests!r})
 import test_video_scripts as tests
-from sslcourse.data import fetch, prepared
-expected = tests.UCF.Expected(fetch.Remote(*{videos!r}), fetch.Remote(*{lists!r}), 16, 2, first=(12, 4))
+from sslcourse.data import download
+from sslcourse.data.clips import prepared
+expected = tests.UCF.Expected(download.Remote(*{videos!r}), download.Remote(*{lists!r}), 16, 2, first=(12, 4))
 honest, count = prepared.decoded, 0
 
 def decoded(*arguments):
@@ -429,14 +523,26 @@ def test_ucf101_killed_while_it_decodes(server, ucf, monkeypatch):
     _, lists, archive, expected, truth = ucf
     server.files |= {expected.lists.name: lists, expected.videos.name: archive}
     fields = lambda r: (r.name, r.size, r.md5, r.sha256)
-    code = KILLED.format(tests=str(Path(__file__).parent), videos=fields(expected.videos), lists=fields(expected.lists), url=server.url)
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env={**os.environ, "OMP_NUM_THREADS": "1"}) as child:
+    code = KILLED.format(
+        tests=str(Path(__file__).parent),
+        videos=fields(expected.videos),
+        lists=fields(expected.lists),
+        url=server.url,
+    )
+    with subprocess.Popen(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    ) as child:
         assert child.stdout.readline().strip() == "now"
         child.send_signal(signal.SIGKILL)
-    folder = prepared.common.data_dir("ucf101")
+    folder = runtime.data_dir("ucf101")
     assert (folder / "prepare.jsonl").is_file() and not (folder / "index.json").exists()
-    names, honest = [], prepared.decoded
-    monkeypatch.setattr(prepared, "decoded", lambda video, *rest: names.append(video.name) or honest(video, *rest))
+    names, honest = [], clips.decoded
+    monkeypatch.setattr(
+        clips.prepared, "decoded", lambda video, *rest: names.append(video.name) or honest(video, *rest)
+    )
     UCF.prepare(None, None, expected, mirrors=[server.url], **SMALL)
     assert len(names) == 9 and len(server.asked) == 2  # seven were safe, nothing was fetched twice
     check_ucf(truth)
@@ -447,7 +553,9 @@ def test_ucf101_killed_while_it_decodes(server, ucf, monkeypatch):
 
 @pytest.fixture(scope="module")
 def hmdb(tmp_path_factory):
-    """Two classes of seven videos from three films: one archive per class within an archive, and lists of two folds."""
+    """Two classes of seven videos from three films: one archive per class within an archive, and lists of two
+    folds.
+    """
     root, inner, lists, truth = tmp_path_factory.mktemp("hmdb"), {}, {}, {}
     for c, label in enumerate(("brush_hair", "wave")):
         files = {}
@@ -466,13 +574,19 @@ def hmdb(tmp_path_factory):
 
 
 def check_hmdb(truth, folder=None):
-    folder = folder or prepared.common.data_dir("hmdb51")
+    folder = folder or runtime.data_dir("hmdb51")
     for name, pictures in truth.items():
-        assert np.abs(whole(folder, name).astype(float).mean((1, 2)) - small(pictures).mean((1, 2))).max() < 3, name
+        assert (
+            np.abs(whole(folder, name).astype(float).mean((1, 2)) - small(pictures).mean((1, 2))).max() < 3
+        ), name
     data = clips.open(folder, frames=8, validation=0.3)
-    assert data.classes == ("brush_hair", "wave") and len(data.test) == 4 and len(data.train) + len(data.validation) == 6  # 0 is in neither
+    assert (
+        data.classes == ("brush_hair", "wave")
+        and len(data.test) == 4
+        and len(data.train) + len(data.validation) == 6
+    )  # 0 is in neither
     assert {name[-5] for name in data.test.names} == {"3", "4"}
-    assert prepared.read_index(folder)["videos"]["group"][:7] == ["film_0"] * 3 + ["film_1"] * 3 + ["film_2"]
+    assert clips.read_index(folder)["videos"]["group"][:7] == ["film_0"] * 3 + ["film_1"] * 3 + ["film_2"]
 
 
 def test_hmdb51_from_the_network(server, hmdb, any_unrar):
@@ -481,9 +595,12 @@ def test_hmdb51_from_the_network(server, hmdb, any_unrar):
     server.breaks = {"hmdb51_org.rar": [len(archive) // 2]}
     meta = HMDB.prepare(None, None, expected, mirrors=[server.url], **SMALL)
     check_hmdb(truth)
-    assert server.sent == len(lists) + len(archive) and server.asked[-1] == ("hmdb51_org.rar", f"bytes={len(archive) // 2}-")
+    assert server.sent == len(lists) + len(archive) and server.asked[-1] == (
+        "hmdb51_org.rar",
+        f"bytes={len(archive) // 2}-",
+    )
     assert meta["arrays"]["fold 2 train"] == (6,) and meta["arrays"]["fold 2 test"] == (4,)
-    folder = prepared.common.data_dir("hmdb51")
+    folder = runtime.data_dir("hmdb51")
     assert sorted(p.name for p in folder.iterdir()) == ["frames-0000.npy", "index.json"]
     assert len(clips.hmdb51(fold=2, frames=8, validation=0.3).test) == 4
 
@@ -496,10 +613,10 @@ def test_hmdb51_from_files_of_ones_own(hmdb, tmp_path, unrar):
     (mine / "hmdb51_org.rar").write_bytes(archive)
     HMDB.prepare(mine, None, expected, **SMALL)
     check_hmdb(truth)
-    fetch.unrar(mine / "test_train_splits.rar", tmp_path / "unpacked" / "lists")
-    fetch.unrar(mine / "hmdb51_org.rar", tmp_path / "inner")
+    download.unrar(mine / "test_train_splits.rar", tmp_path / "unpacked" / "lists")
+    download.unrar(mine / "hmdb51_org.rar", tmp_path / "inner")
     for file in (tmp_path / "inner").glob("*.rar"):
-        fetch.unrar(file, tmp_path / "unpacked" / file.stem)
+        download.unrar(file, tmp_path / "unpacked" / file.stem)
     HMDB.prepare(tmp_path / "unpacked", tmp_path / "to", expected, **SMALL)
     check_hmdb(truth, tmp_path / "to")
     wave = next((tmp_path / "unpacked").rglob("Film_1_wave*_4.avi"))
@@ -534,40 +651,78 @@ def davis_zip(year, sequences):
                 mask = Image.fromarray(ids[t], mode="P") if year == 2017 else Image.fromarray(ids[t] * 255)
                 if year == 2017:
                     mask.putpalette(PALETTE)
-                for kind, image, suffix in (("JPEGImages", Image.fromarray(pictures[t]), "jpg"), ("Annotations", mask, "png")):
+                for kind, image, suffix in (
+                    ("JPEGImages", Image.fromarray(pictures[t]), "jpg"),
+                    ("Annotations", mask, "png"),
+                ):
                     image.save(buffer := io.BytesIO(), "JPEG" if suffix == "jpg" else "PNG")
                     files[f"DAVIS/{kind}/{resolution}/{name}/{t:05d}.{suffix}"] = buffer.getvalue()
-            lists[part].append(name if year == 2017 else f"/JPEGImages/480p/{name}/{t:05d}.jpg /Annotations/480p/{name}/{t:05d}.png ")
+            lists[part].append(
+                name
+                if year == 2017
+                else f"/JPEGImages/480p/{name}/{t:05d}.jpg /Annotations/480p/{name}/{t:05d}.png "
+            )
     for part, lines in lists.items():
         folder = "2017" if year == 2017 else "480p"
         files[f"DAVIS/ImageSets/{folder}/{part}.txt"] = "\n".join(dict.fromkeys(lines)).encode()
-    count = lambda what: {part: what([frames for p, frames in sequences.values() if p == part]) for part in lists}
+    count = lambda what: {
+        part: what([frames for p, frames in sequences.values() if p == part]) for part in lists
+    }
     data = zip_bytes(files)
-    return data, DAVIS.Expected(remote(DAVIS.EXPECTED[year].archive.name, data), count(len), sum(frames for _, frames in sequences.values())), truth
+    return (
+        data,
+        DAVIS.Expected(
+            remote(DAVIS.EXPECTED[year].archive.name, data),
+            count(len),
+            sum(frames for _, frames in sequences.values()),
+        ),
+        truth,
+    )
 
 
 @pytest.mark.parametrize("year", [2017, 2016])
 def test_davis_from_the_network(server, year):
-    sequences = {"bear": ("train", 6), "boat": ("train", 5), "camel": ("train", 5), "dog": ("val", 7), "cow": ("val", 4)}
+    sequences = {
+        "bear": ("train", 6),
+        "boat": ("train", 5),
+        "camel": ("train", 5),
+        "dog": ("val", 7),
+        "cow": ("val", 4),
+    }
     archive, expected, truth = davis_zip(year, sequences)
     server.files[expected.archive.name], server.breaks[expected.archive.name] = archive, [len(archive) // 2]
     run = partial(DAVIS.prepare, None, None, expected, year=year, mirrors=[server.url], size=16, quiet=True)
     meta = run()
     assert server.sent == len(archive) and server.asked[-1][1] == f"bytes={len(archive) // 2}-"
-    assert meta["arrays"]["train sequences"] == (3,) and meta["arrays"]["val frames"] == (11,) and meta["arrays"]["clips"] == (5, 3, 16, 32)
+    assert (
+        meta["arrays"]["train sequences"] == (3,)
+        and meta["arrays"]["val frames"] == (11,)
+        and meta["arrays"]["clips"] == (5, 3, 16, 32)
+    )
     films = clips.davis(year)
     assert films.names == ("dog", "cow") and len(clips.davis(year, None)) == 5
     for name, frames, masks in films:
         pictures, ids = truth[name]
-        assert torch.equal(masks, torch.from_numpy(ids)) and (frames.float() - torch.from_numpy(pictures).permute(3, 0, 1, 2)).abs().mean() < 12
-    folder = prepared.common.data_dir(f"davis{year}")
+        assert (
+            torch.equal(masks, torch.from_numpy(ids))
+            and (frames.float() - torch.from_numpy(pictures).permute(3, 0, 1, 2)).abs().mean() < 12
+        )
+    folder = runtime.data_dir(f"davis{year}")
     data = clips.open(folder / "clips", frames=4)
-    assert data.test.names == ["dog", "cow"] and [len(part) for part in data] == [2, 1, 2] and not data.train.labelled
+    assert (
+        data.test.names == ["dog", "cow"]
+        and [len(part) for part in data] == [2, 1, 2]
+        and not data.train.labelled
+    )
     assert data.train.video.shape == (2, 3, 4, 16, 32) and (data.train.label == -1).all()
-    assert sorted(p.name for p in folder.iterdir()) == ["clips", "sequences"] and not list(folder.rglob("1080p"))
+    assert sorted(p.name for p in folder.iterdir()) == ["clips", "sequences"] and not list(
+        folder.rglob("1080p")
+    )
     assert run() == meta and len(server.asked) == 2
     next((folder / "sequences/DAVIS/Annotations/480p/bear").iterdir()).unlink()
-    with pytest.raises(CourseError, match="bear in .* has 6 frames but 5 masks; delete .*sequences and type the same again"):
+    with pytest.raises(
+        CourseError, match="bear in .* has 6 frames but 5 masks; delete .*sequences and type the same again"
+    ):
         run()
 
 
@@ -576,57 +731,116 @@ def test_davis_of_a_wrong_archive(tmp_path):
     (tmp_path / expected.archive.name).write_bytes(archive)
     with pytest.raises(CourseError, match="e3d0b5b77c3d031b000a19e0e25e3e2cac65d183755601bc2cf066df1a2aa492"):
         DAVIS.prepare(tmp_path, tmp_path / "to")
-    with pytest.raises(CourseError, match=r"has {'train': 1, 'val': 1} sequences of 8 frames; expected {'train': 2, 'val': 1} and 8"):
-        DAVIS.prepare(tmp_path, tmp_path / "to", dataclasses.replace(expected, sequences=dict(train=2, val=1)), quiet=True)
+    with pytest.raises(
+        CourseError,
+        match=r"has {'train': 1, 'val': 1} sequences of 8 frames; expected {'train': 2, 'val': 1} and 8",
+    ):
+        DAVIS.prepare(
+            tmp_path,
+            tmp_path / "to",
+            dataclasses.replace(expected, sequences=dict(train=2, val=1)),
+            quiet=True,
+        )
 
 
-# ---------------------------------------------------------------------------------------------- the command line
+# ---------------------------------------------------------------------------------------------- the command
+# line
 
 
 def test_command_lines(server, ucf, tmp_path, capsys, monkeypatch):
     _, lists, archive, expected, _ = ucf
     server.files |= {expected.lists.name: lists, expected.videos.name: archive}
     monkeypatch.setattr(UCF, "prepare", partial(UCF.prepare, expected=expected))
-    assert UCF.main(["--url", server.url, "--to", str(tmp_path / "to"), "--size", "16", "--fps", "4", "--quiet"]) == 0
+    assert (
+        UCF.main(["--url", server.url, "--to", str(tmp_path / "to"), "--size", "16", "--fps", "4", "--quiet"])
+        == 0
+    )
     out = capsys.readouterr().out
-    assert f"UCF101 in {tmp_path / 'to'}" in out and "videos                 16" in out and "fold 1 train           12" in out
-    assert "of 3x16x16" in out and prepared.read_index(tmp_path / "to")["fps"] == 4
-    for module, options in ((UCF, ("--size", "--fps")), (HMDB, ("--size", "--fps")), (DAVIS, ("--year", "--size"))):
+    assert (
+        f"UCF101 in {tmp_path / 'to'}" in out
+        and "videos                 16" in out
+        and "fold 1 train           12" in out
+    )
+    assert "of 3x16x16" in out and clips.read_index(tmp_path / "to")["fps"] == 4
+    for module, options in (
+        (UCF, ("--size", "--fps")),
+        (HMDB, ("--size", "--fps")),
+        (DAVIS, ("--year", "--size")),
+    ):
         with pytest.raises(SystemExit) as stop:
             module.main(["--help"])
         text = capsys.readouterr().out
-        assert stop.value.code == 0 and "--from FILE_OR_FOLDER" in text and all(option in text for option in options)
+        assert (
+            stop.value.code == 0
+            and "--from FILE_OR_FOLDER" in text
+            and all(option in text for option in options)
+        )
     assert DAVIS.main(["--year", "2016", "--from", str(tmp_path / "absent.zip")]) == 1
     assert "DAVIS-data.zip from https://graphics.ethz.ch/Downloads/Data/Davis" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("module, wanted", [(UCF, "UCF101TrainTestSplits"), (HMDB, "lists 0 videos of 0 classes"),
-                                            (DAVIS, "DAVIS-2017-trainval-480p.zip")])  # fmt: skip
+@pytest.mark.parametrize(
+    "module, wanted",
+    [
+        (UCF, "UCF101TrainTestSplits"),
+        (HMDB, "lists 0 videos of 0 classes"),
+        (DAVIS, "DAVIS-2017-trainval-480p.zip"),
+    ],
+)
 def test_a_folder_that_holds_nothing(tmp_path, module, wanted, capsys):
     assert module.main(["--from", str(tmp_path), "--to", str(tmp_path / "to")]) == 1
     assert wanted in capsys.readouterr().err
 
 
 def test_command_line_as_a_process(tmp_path):
-    command = [sys.executable, str(SCRIPTS / "davis.py"), "--from", str(tmp_path), "--to", str(tmp_path / "to")]
+    command = [
+        sys.executable,
+        str(SCRIPTS / "davis.py"),
+        "--from",
+        str(tmp_path),
+        "--to",
+        str(tmp_path / "to"),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1 and "DAVIS-2017-trainval-480p.zip" in done.stderr and "Traceback" not in done.stderr
+    assert (
+        done.returncode == 1
+        and "DAVIS-2017-trainval-480p.zip" in done.stderr
+        and "Traceback" not in done.stderr
+    )
 
 
 def test_ones_own_videos(tmp_path, capsys, monkeypatch):
     own = script("videos")
     for label, i in ((label, i) for label in ("run", "jump") for i in range(6)):
         encode(tmp_path / "mine" / label / f"{i}.avi", frames_of(i, 9, 24, 32))
-    arguments = [str(tmp_path / "mine"), "--to", str(tmp_path / "clips"), "--size", "24x32", "--fps", "0", "--quiet"]
+    arguments = [
+        str(tmp_path / "mine"),
+        "--to",
+        str(tmp_path / "clips"),
+        "--size",
+        "24x32",
+        "--fps",
+        "0",
+        "--quiet",
+    ]
     assert own.main(arguments) == 0
     out = capsys.readouterr().out
-    assert f"mine in {tmp_path / 'clips'}" in out and "frames                108  of 3x24x32" in out and "classes                 2" in out
+    assert (
+        f"mine in {tmp_path / 'clips'}" in out
+        and "frames                108  of 3x24x32" in out
+        and "classes                 2" in out
+    )
     assert np.array_equal(whole(tmp_path / "clips", "run/3.avi"), frames_of(3, 9, 24, 32))
     assert clips.open(tmp_path / "clips", frames=4).classes == ("jump", "run")
-    file = prepared.shard_file(tmp_path / "clips", 0)
+    file = clips.shard_file(tmp_path / "clips", 0)
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(CourseError, match=r"Type: python data_scripts/videos.py .*mine --to .*clips --size 24x32 --fps 0.0$"):
+    with pytest.raises(
+        CourseError, match=r"Type: python data_scripts/videos.py .*mine --to .*clips --size 24x32 --fps 0.0$"
+    ):
         clips.open(tmp_path / "clips")
-    assert own.main([str(tmp_path / "absent"), "--to", str(tmp_path / "clips")]) == 1 and "there is no folder" in capsys.readouterr().err
-    monkeypatch.setattr(prepared, "prepare", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    assert (
+        own.main([str(tmp_path / "absent"), "--to", str(tmp_path / "clips")]) == 1
+        and "there is no folder" in capsys.readouterr().err
+    )
+    monkeypatch.setattr(clips.prepared, "prepare", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     assert own.main(arguments) == 130 and "Type the same again" in capsys.readouterr().err

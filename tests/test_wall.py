@@ -1,4 +1,6 @@
-"""The results wall: what comes with the course is whole, your own results go before it, your rows are added, verdicts are computed here."""
+"""The results wall: what comes with the course is whole, your own results go before it, your rows are added,
+verdicts are computed here.
+"""
 
 import json
 import statistics
@@ -8,11 +10,12 @@ import torch
 from PIL import Image
 from torch import nn
 
-from sslcourse import claims, compare, show, wall
-from sslcourse.__main__ import main
-from sslcourse.common import CourseError
+from sslcourse import show
+from sslcourse.commands.parser import main
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import catalogue
+from sslcourse.results import claims, compare, wall
+from sslcourse.runtime.errors import CourseError
 
 
 class Numbers(nn.Module):
@@ -33,7 +36,9 @@ def sets():
 
     def part(split, n):
         label = torch.arange(n) % 3
-        image = (60 * label[:, None, None, None] + torch.randint(0, 60, (n, 3, 8, 8), generator=g)).to(torch.uint8)
+        image = (60 * label[:, None, None, None] + torch.randint(0, 60, (n, 3, 8, 8), generator=g)).to(
+            torch.uint8
+        )
         factors = {"class": label, "noise": torch.rand(n, generator=g)}
         return Samples(image, label, factors=factors, factor_names={"class": ("a", "b", "c")}, split=split)
 
@@ -44,7 +49,9 @@ def test_every_claim_of_every_paper_comes_with_the_course():
     found = wall.verdicts(folder="/nowhere")
     assert {r["paper"] for r in found} == set(claims.papers())
     for name in claims.papers():
-        assert [r["claim"] for r in found if r["paper"] == name] == [c.name for c in claims.paper(name).CLAIMS]
+        assert [r["claim"] for r in found if r["paper"] == name] == [
+            c.name for c in claims.paper(name).CLAIMS
+        ]
     assert all(len(r["effects"]) >= 5 for r in found), "five seeds, or no verdict worth reporting"
 
 
@@ -53,9 +60,12 @@ def test_every_method_of_every_world_comes_with_the_course():
     assert list(walls) == [*wall.WORLDS, "tracks"]
     for world, (data, hear, _) in wall.WORLDS.items():
         rows = walls[world]["rows"]
-        names = [n for n in catalogue.of(data) if not hear or catalogue.hears(n)]
+        names = [n for n in catalogue.methods_for(data) if not hear or catalogue.hears(n)]
         assert len([n for n in rows if n not in compare.BASELINES]) == len(names), world
-        assert all(len(row["linear"]) == walls[world]["seeds"] >= 3 and row.get("few labels") for row in rows.values()), world
+        assert all(
+            len(row["linear"]) == walls[world]["seeds"] >= 3 and row.get("few labels")
+            for row in rows.values()
+        ), world
         assert set(walls[world]["factors"]) == set(rows) - {"chance"}
 
 
@@ -76,7 +86,12 @@ def test_a_file_of_yours_goes_before_the_courses(tmp_path):
 def test_your_row_is_judged_as_the_others_and_added(tmp_path, sets):
     method = Numbers()
     row = wall.add("mine", method, sets, seconds=2.5, folder=tmp_path)
-    assert row["linear"][0] > 0.95 and row["kNN"][0] > 0.95 and row["few labels"][0] > 0.9 and row["seconds"] == [2.5]
+    assert (
+        row["linear"][0] > 0.95
+        and row["kNN"][0] > 0.95
+        and row["few labels"][0] > 0.9
+        and row["seconds"] == [2.5]
+    )
     assert row["factors"]["class"][0] > 0.9 and row["factors"]["noise"][0] < 0.2
     again = wall.add("mine", method, sets, folder=tmp_path, seed=1)
     assert len(again["linear"]) == 2
@@ -107,9 +122,17 @@ def test_wrong_files_and_names_say_what_to_do(tmp_path, sets):
 def test_counts_and_rows_agree():
     rows = wall.verdicts(folder="/nowhere")
     for row in wall.counted(rows):
-        assert row["pass"] + row["inconclusive"] + row["fail"] == row["claims"] == len(claims.paper(row["paper"]).CLAIMS)
+        assert (
+            row["pass"] + row["inconclusive"] + row["fail"]
+            == row["claims"]
+            == len(claims.paper(row["paper"]).CLAIMS)
+        )
     for line, row in zip(wall.claim_rows(rows), rows):
-        assert line["claim"] == row["text"] and line["verdict"] == row["verdict"] and line["effect"].startswith(f"{row['mean']:+.3f}")
+        assert (
+            line["claim"] == row["text"]
+            and line["verdict"] == row["verdict"]
+            and line["effect"].startswith(f"{row['mean']:+.3f}")
+        )
 
 
 def test_the_page_needs_no_network(tmp_path):
@@ -124,7 +147,11 @@ def test_the_command_prints_it_and_writes_the_page(tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     with Image.open(tmp_path / "wall.png") as picture:
         assert picture.width == 810 and picture.height > 1000
-    assert set(found["worlds"]) == {*wall.WORLDS, "tracks"} and (tmp_path / "wall.html").exists() and len(found["claims"]) > 80
+    assert (
+        set(found["worlds"]) == {*wall.WORLDS, "tracks"}
+        and (tmp_path / "wall.html").exists()
+        and len(found["claims"]) > 80
+    )
     assert main(["evaluate", "--all", "mars"]) == 2 and "choose one of" in capsys.readouterr().err
     assert main(["claims", "--all", "--out", "x.json"]) == 2 and "leave out --out" in capsys.readouterr().err
 
@@ -132,9 +159,13 @@ def test_the_command_prints_it_and_writes_the_page(tmp_path, capsys):
 def test_all_claims_run_one_after_another(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(claims, "papers", lambda: ("bigan", "dpc"))
-    pages = {n: json.loads((compare.MEASURED / f"claims-{n}.json").read_text())["runs"] for n in ("bigan", "dpc")}
+    pages = {
+        n: json.loads((compare.MEASURED / f"claims-{n}.json").read_text())["runs"] for n in ("bigan", "dpc")
+    }
     for name in pages:
-        monkeypatch.setattr(claims.paper(name), "runs", lambda seed, say=print, runs=pages[name]: runs[str(seed)])
+        monkeypatch.setattr(
+            claims.paper(name), "runs", lambda seed, say=print, runs=pages[name]: runs[str(seed)]
+        )
     assert main(["claims", "--all", "--seeds", "2"]) in (0, 1)
     assert "bigan" in capsys.readouterr().err
     assert {f.name for f in (tmp_path / "results").glob("*.json")} == {"claims-bigan.json", "claims-dpc.json"}
@@ -150,14 +181,22 @@ def test_measuring_a_world_writes_its_file(tmp_path, monkeypatch):
 
     monkeypatch.setattr(compare, "run", run)
     wall.measure("heard", 1, folder=tmp_path)
-    assert called["data"] == "toyevents" and called["hear"] and all(catalogue.hears(n) for n in called["names"]) and called["names"]
+    assert (
+        called["data"] == "toyevents"
+        and called["hear"]
+        and all(catalogue.hears(n) for n in called["names"])
+        and called["names"]
+    )
     assert json.loads((tmp_path / "wall" / "heard.json").read_text())["rows"]["SimCLR"]["linear"] == [0.1235]
 
 
 def test_tracking_is_read_from_its_claims():
     found = wall.read(folder="/nowhere")["tracks"]
     page = json.loads((compare.MEASURED / "claims-colorization.json").read_text())
-    assert found["rows"]["Colorization"]["J"] == [run["colorization"]["J"] for run in page["runs"].values()] and found["seeds"] == 5
+    assert (
+        found["rows"]["Colorization"]["J"] == [run["colorization"]["J"] for run in page["runs"].values()]
+        and found["seeds"] == 5
+    )
     rows = {row["features"]: row for row in wall.table("tracks", found)}
     mean = 100 * statistics.fmean(found["rows"]["copy the first mask"]["J"])
     assert rows["copy the first mask"]["J (masks)"].startswith(f"{mean:.1f} ±")
@@ -166,15 +205,26 @@ def test_tracking_is_read_from_its_claims():
 
 
 def test_pictures_of_the_wall():
-    rows = {"chance": {"linear": [0.1, 0.1]}, "pixels": {"linear": [0.2, 0.3], "kNN": [0.3, 0.3]},
-            "SimCLR": {"linear": [0.8, 0.9], "kNN": [0.7, 0.7], "few labels": [0.5, 0.6], "seconds": [20.0, 22.0]},
-            "mine": {"linear": [0.5], "mine": True}}  # fmt: skip
+    rows = {
+        "chance": {"linear": [0.1, 0.1]},
+        "pixels": {"linear": [0.2, 0.3], "kNN": [0.3, 0.3]},
+        "SimCLR": {
+            "linear": [0.8, 0.9],
+            "kNN": [0.7, 0.7],
+            "few labels": [0.5, 0.6],
+            "seconds": [20.0, 22.0],
+        },
+        "mine": {"linear": [0.5], "mine": True},
+    }
     ax = show.wall(rows, chance=0.1).axes[0]
     assert [t.get_text() for t in ax.get_yticklabels()] == ["pixels", "mine (yours)", "SimCLR"]
     widths = [p.get_width() for p in ax.patches]
     assert widths == pytest.approx([25, 50, 85]) and len({p.get_facecolor() for p in ax.patches}) == 3
     assert any("21 s" in t.get_text() and "85.0" in t.get_text() for t in ax.texts)
-    picture = show.verdicts([{"paper": "a", "verdict": v} for v in ("fail", "pass", "pass", "inconclusive")] + [{"paper": "b", "verdict": "pass"}])
+    picture = show.verdicts(
+        [{"paper": "a", "verdict": v} for v in ("fail", "pass", "pass", "inconclusive")]
+        + [{"paper": "b", "verdict": "pass"}]
+    )
     assert [t.get_text() for t in picture.axes[0].texts] == ["✓", "✓", "?", "✗", "2 of 4", "✓", "1 of 1"]
     with pytest.raises(CourseError, match="nothing to draw"):
         show.wall({"chance": {"linear": [0.1]}})
@@ -183,9 +233,17 @@ def test_pictures_of_the_wall():
 
 
 def test_intervals_are_drawn_where_they_are():
-    rows = [("a", 0.1, 0.05, 0.15, "pass"), ("b", -0.2, -0.4, 0.01, "inconclusive"), ("c", 0.3, float("-inf"), float("inf"), "inconclusive")]
+    rows = [
+        ("a", 0.1, 0.05, 0.15, "pass"),
+        ("b", -0.2, -0.4, 0.01, "inconclusive"),
+        ("c", 0.3, float("-inf"), float("inf"), "inconclusive"),
+    ]
     ax = show.intervals(rows, "three").axes[0]
-    spans = [tuple(line.get_xdata()) for line in ax.lines if len(line.get_xdata()) == 2 and line.get_xdata()[0] != line.get_xdata()[1]]
+    spans = [
+        tuple(line.get_xdata())
+        for line in ax.lines
+        if len(line.get_xdata()) == 2 and line.get_xdata()[0] != line.get_xdata()[1]
+    ]
     assert (0.05, 0.15) in spans and (-0.4, 0.01) in spans and len(spans) == 2
     assert [t.get_text()[-1] for t in ax.get_yticklabels()] == ["✓", "?", "?"]
     with pytest.raises(CourseError, match="maybe"):

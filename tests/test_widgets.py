@@ -16,8 +16,8 @@ import pytest
 import torch
 from PIL import Image
 
-from sslcourse.common import CourseError
 from sslcourse.data import toybox as world
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets import Panel, Replay, align, augmentations, live, map2d, temperature, toybox
 
 
@@ -36,7 +36,14 @@ def shown(monkeypatch):
 
 
 def row(epoch: int) -> dict:
-    return {"epoch": epoch, "loss": 5.0 - 0.3 * epoch, "kNN": 0.1 + 0.04 * epoch, "linear": 0.1 + 0.05 * epoch, "lr": 0.1, "seconds": 1.0}
+    return {
+        "epoch": epoch,
+        "loss": 5.0 - 0.3 * epoch,
+        "kNN": 0.1 + 0.04 * epoch,
+        "linear": 0.1 + 0.05 * epoch,
+        "lr": 0.1,
+        "seconds": 1.0,
+    }
 
 
 def test_nothing_heavy_is_imported_before_it_is_used():
@@ -66,7 +73,9 @@ def test_align_undoes_a_turn_a_mirror_and_a_shift_and_nothing_else():
     turn = torch.tensor([[0.6, -0.8], [0.8, 0.6]])
     for matrix in (turn, turn @ torch.diag(torch.tensor([1.0, -1.0]))):
         assert torch.allclose(align(xy @ matrix + 3, xy), xy, atol=1e-5)
-    assert torch.allclose(align(2 * xy, xy).std(0), 2 * xy.std(0), rtol=0.05)  # a map that grew must look larger
+    assert torch.allclose(
+        align(2 * xy, xy).std(0), 2 * xy.std(0), rtol=0.05
+    )  # a map that grew must look larger
     with pytest.raises(CourseError, match="same samples"):
         align(xy[:10], xy)
 
@@ -106,7 +115,9 @@ def test_map2d_says_what_it_needs():
 
 
 class Clock:
-    """A clock that only moves when the test says so, in the place of the panel's: what other work does to this machine cannot count."""
+    """A clock that only moves when the test says so, in the place of the panel's: what other work does to
+    this machine cannot count.
+    """
 
     def __init__(self):
         self.now = 100.0
@@ -116,9 +127,13 @@ class Clock:
 
 
 @pytest.mark.parametrize("frame", [0.05, 0.15])
-@pytest.mark.parametrize("dearer", [1.0, 3.0])  # the full frames may cost more than the empty ones let the panel foresee
+@pytest.mark.parametrize(
+    "dearer", [1.0, 3.0]
+)  # the full frames may cost more than the empty ones let the panel foresee
 def test_the_panel_keeps_to_its_budget(shown, monkeypatch, frame, dearer):
-    """Up to the last epoch at most 2 % and what the first frame costs beyond what was foreseen, and not much less either."""
+    """Up to the last epoch at most 2 % and what the first frame costs beyond what was foreseen, and not much
+    less either.
+    """
     from sslcourse.widgets import live
 
     clock = Clock()
@@ -180,14 +195,22 @@ def test_every_kind_of_panel_draws(filled):
     panel = Panel(4, classes=world.SHAPES, title="$not math_", backend="silent")
     empty = decoded(panel.png)
     for epoch in (1, 2):
-        extra = {"spread": 0.01, "effective rank": 1.5, "alignment": 0.2, "uniformity": -2.0} if "health" in filled else {}
+        extra = (
+            {"spread": 0.01, "effective rank": 1.5, "alignment": 0.2, "uniformity": -2.0}
+            if "health" in filled
+            else {}
+        )
         if "xy" in filled:
             panel.map(torch.randn(50, 2) * epoch, torch.arange(50) % 11 - 1)
         if "filters" in filled:
             panel.filters(torch.rand(32, 3, 5, 5))
         panel.add(row(epoch) | extra)
     picture = decoded(panel.png)
-    assert picture.shape[1] <= 830 and len(panel.png) < 60_000 and (picture.shape != empty.shape or (picture != empty).any())
+    assert (
+        picture.shape[1] <= 830
+        and len(panel.png) < 60_000
+        and (picture.shape != empty.shape or (picture != empty).any())
+    )
 
 
 def test_a_metric_of_another_size_does_not_flatten_the_probes():
@@ -214,9 +237,15 @@ def test_a_collapsed_cloud_looks_collapsed():
 
 
 def test_the_panel_names_mistakes(monkeypatch):
-    for call, word in ((lambda: Panel(0), "recipe_epochs=0"), (lambda: Panel(3, budget=0), "budget"), (lambda: Panel(3, backend="x"), "backend"),
-                       (lambda: Panel(3).add({"loss": "high"}), "loss"), (lambda: Panel(3).map(torch.randn(3, 5)), "map2d"),
-                       (lambda: Panel(3).map(torch.randn(3, 2), [1]), "labels"), (lambda: Panel(3).filters(torch.rand(3)), "filters")):  # fmt: skip
+    for call, word in (
+        (lambda: Panel(0), "recipe_epochs=0"),
+        (lambda: Panel(3, budget=0), "budget"),
+        (lambda: Panel(3, backend="x"), "backend"),
+        (lambda: Panel(3).add({"loss": "high"}), "loss"),
+        (lambda: Panel(3).map(torch.randn(3, 5)), "map2d"),
+        (lambda: Panel(3).map(torch.randn(3, 2), [1]), "labels"),
+        (lambda: Panel(3).filters(torch.rand(3)), "filters"),
+    ):
         with pytest.raises(CourseError, match=word):
             call()
     monkeypatch.setenv("SSLCOURSE_DISPLAY", "loud")
@@ -259,20 +288,35 @@ def test_two_threads_may_use_one_panel(shown):
 
 
 def test_a_recipe_or_a_number_of_epochs():
-    from sslcourse.train import Recipe
+    from sslcourse.train.recipe import Recipe
 
-    assert Panel(Recipe(epochs=7, batch_size=2, lr=0.1), backend="silent").epochs == Panel(7, backend="silent").epochs == 7
+    assert (
+        Panel(Recipe(epochs=7, batch_size=2, lr=0.1), backend="silent").epochs
+        == Panel(7, backend="silent").epochs
+        == 7
+    )
 
 
 @pytest.mark.slow
 def test_a_notebook_stores_the_final_picture_once(tmp_path):
-    """Through a real kernel: one output, holding the last frame, and nothing else; running the cell again does the same."""
+    """Through a real kernel: one output, holding the last frame, and nothing else; running the cell again
+    does the same.
+    """
     import nbformat
     from nbclient import NotebookClient
 
-    source = ("from sslcourse.widgets import Panel\nimport base64, time\npanel = Panel(5, title='run')\nfor epoch in range(1, 6):\n"
-              "    panel.add({'epoch': epoch, 'loss': 5.0 - epoch}); time.sleep(0.3)\npanel.close()\n")  # fmt: skip
-    cells = [source, source, "print(base64.b64encode(panel.png).decode())", "panel.replay", "from sslcourse.widgets import toybox\ntoybox()"]
+    source = (
+        "from sslcourse.widgets import Panel\nimport base64, time\npanel = Panel(5, title='run')\nfor "
+        "epoch in range(1, 6):\n"
+        "    panel.add({'epoch': epoch, 'loss': 5.0 - epoch}); time.sleep(0.3)\npanel.close()\n"
+    )
+    cells = [
+        source,
+        source,
+        "print(base64.b64encode(panel.png).decode())",
+        "panel.replay",
+        "from sslcourse.widgets import toybox\ntoybox()",
+    ]
     notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell(c) for c in cells])
     env = {k: v for k, v in os.environ.items() if k != "SSLCOURSE_DISPLAY"}
     NotebookClient(notebook, timeout=120, kernel_name="python3").execute(env=env)
@@ -294,17 +338,26 @@ def recording(frames: int = 4, points: int = 30, **changes) -> Panel:
     panel = Panel(frames, classes=world.SHAPES, title="run", backend="silent")
     g = torch.Generator().manual_seed(0)
     for epoch in range(1, frames + 1):
-        panel.add(row(epoch), xy=torch.randn(points, 2, generator=g), labels=torch.arange(points) % 10,
-                  filters=torch.rand(8, 3, 5, 5, generator=g))  # fmt: skip
+        panel.add(
+            row(epoch),
+            xy=torch.randn(points, 2, generator=g),
+            labels=torch.arange(points) % 10,
+            filters=torch.rand(8, 3, 5, 5, generator=g),
+        )
     return panel
 
 
 def test_a_replay_holds_what_the_panel_saw():
     panel = recording()
     replay = panel.replay
-    assert repr(replay) == "<replay of 4 epochs, 30 points, 2 metrics>".replace("2 metrics", "3 metrics") and len(replay) == 4
+    assert (
+        repr(replay) == "<replay of 4 epochs, 30 points, 2 metrics>".replace("2 metrics", "3 metrics")
+        and len(replay) == 4
+    )
     maps = np.frombuffer(replay.positions, "<u2").reshape(4, 30, 2).astype(float) / 65535 * 2 - 1
-    assert np.allclose(maps[-1] * replay.about["runs"][0]["reach"], panel._xy, atol=0.004)  # float16, then 65,536 steps
+    assert np.allclose(
+        maps[-1] * replay.about["runs"][0]["reach"], panel._xy, atol=0.004
+    )  # float16, then 65,536 steps
     assert np.frombuffer(replay.labels, np.uint8).tolist() == [i % 10 for i in range(30)]
     metrics = np.frombuffer(replay.metrics, "<f4").reshape(3, 4)
     about = replay.about["runs"][0]
@@ -373,14 +426,24 @@ def test_replays_of_little():
 def samples(m: int = 12):
     from sslcourse.data.datasets import Samples
 
-    return Samples(torch.randint(0, 255, (m, 3, 32, 32), dtype=torch.uint8), torch.arange(m) % 3, classes=("a", "b", "c"))
+    return Samples(
+        torch.randint(0, 255, (m, 3, 32, 32), dtype=torch.uint8), torch.arange(m) % 3, classes=("a", "b", "c")
+    )
 
 
 def clustered(epochs: int = 4, seed: int = 0) -> Panel:
-    panel, g = Panel(epochs, classes=("a", "b", "c"), title="run", backend="silent", samples=samples()), torch.Generator().manual_seed(seed)
+    panel, g = (
+        Panel(epochs, classes=("a", "b", "c"), title="run", backend="silent", samples=samples()),
+        torch.Generator().manual_seed(seed),
+    )
     for epoch in range(epochs):
-        panel.add(row(epoch + 1), xy=torch.randn(30, 2, generator=g), labels=torch.arange(30) % 3, assigned=(torch.arange(30) * (epoch + 1)) % 7,
-                  predicted=(torch.arange(12) + epoch) % 3)  # fmt: skip
+        panel.add(
+            row(epoch + 1),
+            xy=torch.randn(30, 2, generator=g),
+            labels=torch.arange(30) % 3,
+            assigned=(torch.arange(30) * (epoch + 1)) % 7,
+            predicted=(torch.arange(12) + epoch) % 3,
+        )
     return panel
 
 
@@ -388,11 +451,20 @@ def test_a_replay_keeps_clusters_and_predictions(tmp_path):
     replay = clustered().replay
     about = replay.about["runs"][0]
     assert about["clustered"] and about["guesses"] == 12
-    assert [list(np.frombuffer(replay.assigned, np.uint8).reshape(4, 30)[i]) for i in (0, 3)] == [[j * k % 7 for j in range(30)] for k in (1, 4)]
+    assert [list(np.frombuffer(replay.assigned, np.uint8).reshape(4, 30)[i]) for i in (0, 3)] == [
+        [j * k % 7 for j in range(30)] for k in (1, 4)
+    ]
     assert list(np.frombuffer(replay.guesses, np.uint8).reshape(4, 12)[1]) == [(i + 1) % 3 for i in range(12)]
     again = Replay.load(replay.save(tmp_path / "r"))
-    assert (again.assigned, again.guesses, again.pictures, again.truth) == (replay.assigned, replay.guesses, replay.pictures, replay.truth)
-    assert decoded(again.picture()).shape[0] > decoded(recording().replay.picture()).shape[0]  # the samples stand below
+    assert (again.assigned, again.guesses, again.pictures, again.truth) == (
+        replay.assigned,
+        replay.guesses,
+        replay.pictures,
+        replay.truth,
+    )
+    assert (
+        decoded(again.picture()).shape[0] > decoded(recording().replay.picture()).shape[0]
+    )  # the samples stand below
     with pytest.raises(CourseError, match="hand over the samples"):
         Replay([{"row": {}, "predicted": [0, 1]}])
     with pytest.raises(CourseError, match=r"assigned of shape \(3,\) for 2 points"):
@@ -435,29 +507,51 @@ def test_rows_of_pictures_side_by_side_and_those_that_do_not_fit():
     a, b, none = with_rows(4).replay, with_rows(3, seed=1).replay, recording().replay
     both = side_by_side({"first": a, "without": none, "second": b})
     at = [run["at"] for run in both.about["runs"]]
-    assert [p["tiles"] for p in at] == [0, 17, 17] and at[2]["strips"] == len(a.strips) and both.strips == a.strips + b.strips
+    assert (
+        [p["tiles"] for p in at] == [0, 17, 17]
+        and at[2]["strips"] == len(a.strips)
+        and both.strips == a.strips + b.strips
+    )
     assert both.about["tileCut"]["tile"] == 8
     with pytest.raises(CourseError, match="the same rows"):
-        Replay([{"row": {}, "strips": {"x": np.zeros((2, 8, 8, 3), np.uint8)}}, {"row": {}, "strips": {"x": np.zeros((3, 8, 8, 3), np.uint8)}}])
+        Replay(
+            [
+                {"row": {}, "strips": {"x": np.zeros((2, 8, 8, 3), np.uint8)}},
+                {"row": {}, "strips": {"x": np.zeros((3, 8, 8, 3), np.uint8)}},
+            ]
+        )
     panel = Panel(2, backend="silent")
     rows = "one to 4 named rows"
-    for bad, words in (({}, rows), (torch.rand(2, 3, 8, 8), rows), ({"x": torch.rand(2, 5, 8, 8)}, r"\(2, 5, 8, 8\)"),
-                       ({"x": torch.rand(2, 3, 8, 8), "y": torch.rand(2, 3, 9, 9)}, "one size")):  # fmt: skip
+    for bad, words in (
+        ({}, rows),
+        (torch.rand(2, 3, 8, 8), rows),
+        ({"x": torch.rand(2, 5, 8, 8)}, r"\(2, 5, 8, 8\)"),
+        ({"x": torch.rand(2, 3, 8, 8), "y": torch.rand(2, 3, 9, 9)}, "one size"),
+    ):
         with pytest.raises(CourseError, match=words):
             panel.add(row(1), pictures=bad)
 
 
 def test_a_resumed_record_is_the_record_of_one_run(tmp_path):
     whole = clustered(4)
-    first = clustered(4).replay  # saved after all four epochs; the training itself is taken up after the second
+    first = clustered(
+        4
+    ).replay  # saved after all four epochs; the training itself is taken up after the second
     path = first.save(tmp_path / "r")
-    second = Panel(4, classes=("a", "b", "c"), title="run", backend="silent", samples=samples()).resume(Replay.load(path), epoch=2)
+    second = Panel(4, classes=("a", "b", "c"), title="run", backend="silent", samples=samples()).resume(
+        Replay.load(path), epoch=2
+    )
     assert [r["epoch"] for r in second.rows] == [1, 2]
     g = torch.Generator().manual_seed(0)
     maps = [torch.randn(30, 2, generator=g) for _ in range(4)]
     for epoch in (2, 3):
-        second.add(row(epoch + 1), xy=maps[epoch], labels=torch.arange(30) % 3, assigned=(torch.arange(30) * (epoch + 1)) % 7,
-                   predicted=(torch.arange(12) + epoch) % 3)  # fmt: skip
+        second.add(
+            row(epoch + 1),
+            xy=maps[epoch],
+            labels=torch.arange(30) % 3,
+            assigned=(torch.arange(30) * (epoch + 1)) % 7,
+            predicted=(torch.arange(12) + epoch) % 3,
+        )
     a, b = whole.replay, second.replay
     assert (a.assigned, a.guesses, a.metrics, a.labels) == (b.assigned, b.guesses, b.metrics, b.labels)
     far = np.frombuffer(a.positions, "<u2").astype(int) - np.frombuffer(b.positions, "<u2").astype(int)
@@ -469,7 +563,11 @@ def test_replays_side_by_side():
 
     a, b = clustered(4).replay, clustered(3, seed=1).replay
     both = side_by_side({"first": a, "second": b})
-    assert len(both) == 4 and [r["title"] for r in both.about["runs"]] == ["first", "second"] and a.about["runs"][0]["title"] == "run"
+    assert (
+        len(both) == 4
+        and [r["title"] for r in both.about["runs"]] == ["first", "second"]
+        and a.about["runs"][0]["title"] == "run"
+    )
     assert both.metrics == a.metrics + b.metrics and both.about["runs"][1]["at"]["metrics"] == len(a.metrics)
     assert both.about["runs"][1]["at"]["pictures"] == 12
     assert decoded(both.picture()).shape[0] == decoded(a.picture()).shape[0] + decoded(b.picture()).shape[0]
@@ -484,7 +582,8 @@ def test_a_training_is_recorded_beside_its_checkpoint_and_goes_on_there(toys, tm
     """Stopped after two epochs and taken up again: the record is that of an uninterrupted training."""
     from sslcourse import encoders
     from sslcourse.methods import simclr
-    from sslcourse.train import Recipe, epochs
+    from sslcourse.train.loop import epochs
+    from sslcourse.train.recipe import Recipe
     from sslcourse.widgets import recorded
     from sslcourse.widgets.replay import beside
 
@@ -498,12 +597,15 @@ def test_a_training_is_recorded_beside_its_checkpoint_and_goes_on_there(toys, tm
             if row["epoch"] == stop_after:
                 rows.close()
                 return
+
     run(tmp_path / "whole.safetensors")
     run(tmp_path / "broken.safetensors", stop_after=2)
     assert len(Replay.load(beside(tmp_path / "broken.safetensors"))) in (1, 2)
     run(tmp_path / "broken.safetensors")
     whole, broken = (Replay.load(beside(tmp_path / f"{n}.safetensors")) for n in ("whole", "broken"))
-    assert beside(tmp_path / "whole.safetensors").name == "whole.replay.npz" and len(whole) == len(broken) == 4
+    assert (
+        beside(tmp_path / "whole.safetensors").name == "whole.replay.npz" and len(whole) == len(broken) == 4
+    )
     assert (whole.metrics, whole.guesses, whole.kernels) == (broken.metrics, broken.guesses, broken.kernels)
     assert whole.about["runs"][0]["guesses"] == 12 and whole.about["runs"][0]["points"] == 128
     assert "kNN" in whole.about["runs"][0]["names"] and len(toys.test.openings) == opened
@@ -511,7 +613,9 @@ def test_a_training_is_recorded_beside_its_checkpoint_and_goes_on_there(toys, tm
     path = beside(tmp_path / "broken.safetensors")
     path.write_bytes(path.read_bytes()[:500])
     run(tmp_path / "broken.safetensors")
-    assert "damaged" in capsys.readouterr().err and len(Replay.load(path)) == 1  # only the last epoch's weights are left to look at
+    assert (
+        "damaged" in capsys.readouterr().err and len(Replay.load(path)) == 1
+    )  # only the last epoch's weights are left to look at
     # The replay of another training does not become part of this one.
     path.write_bytes(beside(tmp_path / "whole.safetensors").read_bytes())
     (tmp_path / "broken.safetensors").unlink()
@@ -535,7 +639,12 @@ def bundle(widget) -> dict:
 
 
 def test_views_carry_a_picture_and_no_address():
-    for widget in (recording().replay, toybox(), augmentations(torch.rand(2, 3, 32, 32)), temperature(torch.randn(4, 3), torch.randn(4, 3))):
+    for widget in (
+        recording().replay,
+        toybox(),
+        augmentations(torch.rand(2, 3, 32, 32)),
+        temperature(torch.randn(4, 3), torch.randn(4, 3)),
+    ):
         data = bundle(widget)
         assert decoded(base64.b64decode(data["image/png"])).std() > 1
         assert "application/vnd.jupyter.widget-view+json" in data
@@ -548,7 +657,11 @@ def test_views_carry_a_picture_and_no_address():
 def explorers():
     x = world.render(world.factors(12))[0]
     z1 = torch.randn(12, 8)
-    return {"toybox": toybox(), "augmentations": augmentations(x), "temperature": temperature(z1, z1 + 0.5 * torch.randn(12, 8), x)}
+    return {
+        "toybox": toybox(),
+        "augmentations": augmentations(x),
+        "temperature": temperature(z1, z1 + 0.5 * torch.randn(12, 8), x),
+    }
 
 
 def extremes(control):
@@ -585,7 +698,9 @@ def test_a_moved_slider_changes_the_picture(name):
         before, turn = bytes(explorer.image), explorer.turn
         value = next(v for _, v in about.options if v != about.value) if about.kind == "choice" else about.low
         explorer.wanted = {**explorer.state, control: value}  # as the view asks for it
-        assert bytes(explorer.image) != before and explorer.turn == turn + 1 and explorer.state[control] == value, control
+        assert (
+            bytes(explorer.image) != before and explorer.turn == turn + 1 and explorer.state[control] == value
+        ), control
 
 
 def test_python_moves_back_what_the_view_moved():
@@ -593,14 +708,21 @@ def test_python_moves_back_what_the_view_moved():
     start, before = explorer.state["hue"], explorer.values
     explorer.wanted = {**explorer.state, "hue": 0.7}
     explorer.set(hue=start)
-    assert explorer.values["hue"] == start and explorer.values != before  # a message goes out, although Python's own value is the old one
+    assert (
+        explorer.values["hue"] == start and explorer.values != before
+    )  # a message goes out, although Python's own value is the old one
 
 
 def test_a_view_cannot_ask_for_what_its_controls_do_not_say():
     explorer = explorers()["toybox"]
     before, picture = explorer.state, bytes(explorer.image)
     explorer.wanted = {**before, "hue": 99.0}
-    assert explorer.failed and "hue=99" in explorer.caption and explorer.state == before and bytes(explorer.image) == picture
+    assert (
+        explorer.failed
+        and "hue=99" in explorer.caption
+        and explorer.state == before
+        and bytes(explorer.image) == picture
+    )
     explorer.wanted = {**before, "hue": 0.2}
     assert not explorer.failed and explorer.state["hue"] == 0.2
     with pytest.raises(CourseError, match="no button 'explode'"):
@@ -678,7 +800,9 @@ def test_a_redraw_takes_less_than_a_tenth_of_a_second(name, control):
 
 
 def test_weights_are_the_gradient_of_the_loss():
-    """The pull and the pushes shown are the derivatives of the anchor's loss by its similarities, times temperature."""
+    """The pull and the pushes shown are the derivatives of the anchor's loss by its similarities, times
+    temperature.
+    """
     from sslcourse.widgets.explorers import softmax_weights
 
     z1, z2, tau = torch.randn(5, 4), torch.randn(5, 4), 0.3
@@ -687,16 +811,23 @@ def test_weights_are_the_gradient_of_the_loss():
     others = [i for i in range(10) if i != 2]
     loss = torch.logsumexp(s[others] / tau, 0) - s[7] / tau
     loss.backward()
-    assert np.allclose(s.grad[7] * tau, -(1 - weight[7])) and np.allclose(s.grad[[0, 1, 9]] * tau, weight[[0, 1, 9]])
+    assert np.allclose(s.grad[7] * tau, -(1 - weight[7])) and np.allclose(
+        s.grad[[0, 1, 9]] * tau, weight[[0, 1, 9]]
+    )
     assert math.isnan(weight[2]) and abs(np.nansum(weight) - 1) < 1e-12
 
 
 def test_explorers_name_mistakes():
     for call, word in (
-        (lambda: toybox(size=8), "size=8"), (lambda: augmentations(torch.rand(2, 3, 8, 8), n=0), "n=0"),
-        (lambda: augmentations(torch.rand(0, 3, 8, 8)), "no image"), (lambda: temperature(torch.randn(3, 2), torch.randn(2, 2)), "row for row"),
-        (lambda: temperature(torch.randn(3, 2), torch.randn(3, 2), torch.rand(2, 3, 8, 8)), "3 projections but 2"),
-    ):  # fmt: skip
+        (lambda: toybox(size=8), "size=8"),
+        (lambda: augmentations(torch.rand(2, 3, 8, 8), n=0), "n=0"),
+        (lambda: augmentations(torch.rand(0, 3, 8, 8)), "no image"),
+        (lambda: temperature(torch.randn(3, 2), torch.randn(2, 2)), "row for row"),
+        (
+            lambda: temperature(torch.randn(3, 2), torch.randn(3, 2), torch.rand(2, 3, 8, 8)),
+            "3 projections but 2",
+        ),
+    ):
         with pytest.raises(CourseError, match=word):
             call()
 
@@ -706,7 +837,9 @@ def test_the_saved_state_holds_no_surprise():
     for name, view in {**explorers(), "replay": recording().replay}.items():
         state = {k: v for k, v in view.get_state().items() if k not in ("_esm", "layout")}
         text = json.dumps(state, default=lambda b: base64.b64encode(bytes(b)).decode())
-        assert len(text) < 250_000 and os.getcwd() not in text and os.path.expanduser("~") + os.sep not in text, name
+        assert (
+            len(text) < 250_000 and os.getcwd() not in text and os.path.expanduser("~") + os.sep not in text
+        ), name
 
 
 def test_a_page_without_a_kernel_gets_every_picture_drawn():
@@ -714,22 +847,37 @@ def test_a_page_without_a_kernel_gets_every_picture_drawn():
     small.for_page()
     drawn = small.about["drawn"]
     steps = drawn["steps"]["temperature"]
-    assert drawn["whole"] and len(drawn["at"]) == 12 * len(steps) and steps[0] == 0.02 and 0.2 in steps and steps[-1] == 2.0
+    assert (
+        drawn["whole"]
+        and len(drawn["at"]) == 12 * len(steps)
+        and steps[0] == 0.02
+        and 0.2 in steps
+        and steps[-1] == 2.0
+    )
     start, end, text = drawn["at"][f"3,{steps.index(0.2)}"]
-    assert np.array_equal(decoded(small.drawn[start:end]).shape, decoded(small.frame(anchor=3)).shape) and "softmax" in text
+    assert (
+        np.array_equal(decoded(small.drawn[start:end]).shape, decoded(small.frame(anchor=3)).shape)
+        and "softmax" in text
+    )
     large = explorers()["toybox"]
     large.set(hue=0.9)
     large.for_page()
     drawn = large.about["drawn"]
-    assert not drawn["whole"] and large.state["hue"] == large.controls["hue"].value, "it starts where its controls do"
+    assert not drawn["whole"] and large.state["hue"] == large.controls["hue"].value, (
+        "it starts where its controls do"
+    )
     assert set(drawn["steps"]) == set(large.controls) and "shape,0" in drawn["at"] and "" in drawn["at"]
     start, end, _ = drawn["at"][f"hue,{len(drawn['steps']['hue']) - 1}"]
-    there, wanted, other = (decoded(d) for d in (large.drawn[start:end], large.frame(hue=1.0), large.frame(hue=0.5)))
+    there, wanted, other = (
+        decoded(d) for d in (large.drawn[start:end], large.frame(hue=1.0), large.frame(hue=0.5))
+    )
     assert abs(there - wanted).mean() < 4 < abs(there - other).mean()  # as good as the same, and not another
     assert len(large.drawn) < 600_000
 
 
-@pytest.mark.parametrize("path", sorted((pathlib.Path(live.__file__).parent / "static").glob("*.js")), ids=lambda p: p.name)
+@pytest.mark.parametrize(
+    "path", sorted((pathlib.Path(live.__file__).parent / "static").glob("*.js")), ids=lambda p: p.name
+)
 def test_the_scripts_reach_for_nothing_outside(path):
     text = path.read_text()
     if path.name == "host.js":  # it loads the views' own scripts, out of the page it stands in

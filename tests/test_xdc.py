@@ -1,4 +1,6 @@
-"""XDC and its rivals: who is handed whose clusters, the loss against its loop, what a clustering may and may not touch, what resumes."""
+"""XDC and its rivals: who is handed whose clusters, the loss against its loop, what a clustering may and may
+not touch, what resumes.
+"""
 
 import collections
 import copy
@@ -9,14 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse import clustering, encoders, evaluate, features
-from sslcourse.claims import xdc as claims
-from sslcourse.common import CourseError
+from sslcourse import encoders, evaluate
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import catalogue, xdc
-from sslcourse.tables import xdc as table
-from sslcourse.tables import xdc_nuisance as nuisance
-from sslcourse.train import Recipe, epochs, fit, optimizers_of
+from sslcourse.results.claims import xdc as claims
+from sslcourse.results.tables import xdc as table, xdc_nuisance as nuisance
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import clustering, features
+from sslcourse.train.loop import epochs, fit
+from sslcourse.train.recipe import Recipe, optimizers_of
 
 QUICK = Recipe(epochs=2, batch_size=16, lr=1e-3, max_steps=2)
 
@@ -26,19 +29,35 @@ def draw(*shape, seed=0):
 
 
 def planted(n=96, seed=0, split="train"):
-    """Clips whose picture is in one of four greys and whose sound has one of four pitches, drawn apart: two partitions that are known."""
+    """Clips whose picture is in one of four greys and whose sound has one of four pitches, drawn apart: two
+    partitions that are known.
+    """
     g = torch.Generator().manual_seed(seed)
     grey, pitch = torch.randint(4, (n,), generator=g), torch.randint(4, (n,), generator=g)
     noise = torch.randint(-6, 7, (n, 3, 4, 16, 16), generator=g)
     video = (grey.view(-1, 1, 1, 1, 1) * 60 + 30 + noise).to(torch.uint8)
     t = torch.arange(1600) / 8000
-    audio = 0.5 * torch.sin(2 * torch.pi * (300 * 2**pitch)[:, None] * t + torch.rand(n, 1, generator=g)) + 0.01 * torch.randn(n, 1600, generator=g)
-    return Samples(video=video, audio=audio.clamp(-1, 1), rate=8000, fps=20, label=grey, classes=tuple("abcd"), factors={"pitch": pitch},
-                   factor_names={"pitch": tuple("wxyz")}, split=split, name="planted")  # fmt: skip
+    audio = 0.5 * torch.sin(
+        2 * torch.pi * (300 * 2**pitch)[:, None] * t + torch.rand(n, 1, generator=g)
+    ) + 0.01 * torch.randn(n, 1600, generator=g)
+    return Samples(
+        video=video,
+        audio=audio.clamp(-1, 1),
+        rate=8000,
+        fps=20,
+        label=grey,
+        classes=tuple("abcd"),
+        factors={"pitch": pitch},
+        factor_names={"pitch": tuple("wxyz")},
+        split=split,
+        name="planted",
+    )
 
 
 class Grey(nn.Module):
-    """An eye that sees one thing: how bright it is. (Its weight is there to be learned, and to tell one eye from another.)"""
+    """An eye that sees one thing: how bright it is. (Its weight is there to be learned, and to tell one eye
+    from another.)
+    """
 
     dim = 3
 
@@ -72,7 +91,12 @@ class Pitch(nn.Module):
 
 def small(variant="xdc", **arguments):
     torch.manual_seed(1)
-    return xdc.XDC(encoders.small_clip(8), encoders.small_mel(8), variant=variant, **{"clusters": 4, "every": 1, **arguments})
+    return xdc.XDC(
+        encoders.small_clip(8),
+        encoders.small_mel(8),
+        variant=variant,
+        **{"clusters": 4, "every": 1, **arguments},
+    )
 
 
 def known(variant="xdc", **arguments):
@@ -85,21 +109,30 @@ def clips():
     return planted()
 
 
-# ---------------------------------------------------------------------------------------------- whose clusters
+# ---------------------------------------------------------------------------------------------- whose
+# clusters
 
 
-EXPECTED = {  # said once more, in words of the paper's figure: head -> the modality whose clusters it is taught
+# said once more, in words of the paper's figure: head -> the modality whose clusters it is taught
+EXPECTED = {
     "sdc": {"eye of eye": "picture", "ear of ear": "sound"},
     "mdc": {"eye of eye": "picture", "eye of ear": "sound", "ear of ear": "sound", "ear of eye": "picture"},
     "cdc": {"eye of eye + ear": "both", "ear of eye + ear": "both"},
     "xdc": {"eye of ear": "sound", "ear of eye": "picture"},
-    "pair": {"eye of second eye": "picture", "second eye of eye": "picture", "ear of second ear": "sound", "second ear of ear": "sound"},
+    "pair": {
+        "eye of second eye": "picture",
+        "second eye of eye": "picture",
+        "ear of second ear": "sound",
+        "second ear of ear": "sound",
+    },
 }
 
 
 @pytest.mark.parametrize("variant", EXPECTED)
 def test_each_head_is_handed_the_clusters_that_the_paper_says(variant, clips):
-    """Planted partitions are found (NMI 1), and after shuffling each clip still comes with its own number, from the right modality."""
+    """Planted partitions are found (NMI 1), and after shuffling each clip still comes with its own number,
+    from the right modality.
+    """
     taught = []
 
     def recorded(logits, label, size, balance):
@@ -108,7 +141,11 @@ def test_each_head_is_handed_the_clusters_that_the_paper_says(variant, clips):
 
     method = known(variant, clusters=16 if variant == "cdc" else 4, loss=recorded)
     method.before_epoch(0, clips, {})
-    truth = {"picture": clips.label, "sound": clips.factors["pitch"], "both": clips.label * 4 + clips.factors["pitch"]}
+    truth = {
+        "picture": clips.label,
+        "sound": clips.factors["pitch"],
+        "both": clips.label * 4 + clips.factors["pitch"],
+    }
     assert list(method.heads) == list(EXPECTED[variant])
     batch = next(clips.batches(48, torch.Generator().manual_seed(3)))
     assert not torch.equal(batch["index"], batch["index"].sort().values)
@@ -117,14 +154,21 @@ def test_each_head_is_handed_the_clusters_that_the_paper_says(variant, clips):
     for (head, what), (label, size) in zip(EXPECTED[variant].items(), taught):
         assert clustering.nmi(label, truth[what][batch["index"]]) == pytest.approx(1), (head, what)
         found = method.clusters_of(head.split(" of ")[1], len(clips))
-        assert torch.equal(label, found[batch["index"]]) and torch.equal(size, torch.bincount(found, minlength=method.clusters))
+        assert torch.equal(label, found[batch["index"]]) and torch.equal(
+            size, torch.bincount(found, minlength=method.clusters)
+        )
 
 
 def test_the_four_methods_differ_in_a_row_of_the_table_only():
     heads = {variant: len(small(variant).heads) for variant in ("sdc", "mdc", "cdc", "xdc")}
     assert heads == {"sdc": 2, "mdc": 4, "cdc": 2, "xdc": 2}
-    networks = [{k: v for k, v in small(variant).state_dict().items() if k.startswith(("f.", "ear."))} for variant in heads]
-    assert all(torch.equal(a, b) for other in networks[1:] for a, b in zip(networks[0].values(), other.values()))  # they start as the same
+    networks = [
+        {k: v for k, v in small(variant).state_dict().items() if k.startswith(("f.", "ear."))}
+        for variant in heads
+    ]
+    assert all(
+        torch.equal(a, b) for other in networks[1:] for a, b in zip(networks[0].values(), other.values())
+    )  # they start as the same
     with pytest.raises(CourseError, match="sdc, mdc, cdc, xdc, pair"):
         small("xcd")
 
@@ -157,7 +201,9 @@ def test_eye_and_ear_share_nothing(clips):
 
 
 def by_hand(logits, label, size, balance):
-    """Clip by clip: the weight of each cluster, so scaled that over the whole set a clip weighs 1 in the mean."""
+    """Clip by clip: the weight of each cluster, so scaled that over the whole set a clip weighs 1 in the
+    mean.
+    """
     sizes = [int(s) for s in size]
     n = sum(sizes)
     raw = [s**-balance if s else 0.0 for s in sizes]
@@ -175,12 +221,18 @@ def test_the_loss_is_the_loop_in_value_and_gradient(balance):
     logits = draw(7, 5).requires_grad_()
     ours, theirs = xdc.cluster_loss(logits, LABEL, SIZE, balance), by_hand(logits, LABEL, SIZE, balance)
     torch.testing.assert_close(ours, theirs, rtol=1e-12, atol=1e-12)
-    torch.testing.assert_close(*(torch.autograd.grad(v, logits)[0] for v in (ours, theirs)), rtol=1e-10, atol=1e-12)
-    assert torch.autograd.gradcheck(lambda x: xdc.cluster_loss(x, LABEL, SIZE, balance), draw(7, 5).requires_grad_())
+    torch.testing.assert_close(
+        *(torch.autograd.grad(v, logits)[0] for v in (ours, theirs)), rtol=1e-10, atol=1e-12
+    )
+    assert torch.autograd.gradcheck(
+        lambda x: xdc.cluster_loss(x, LABEL, SIZE, balance), draw(7, 5).requires_grad_()
+    )
 
 
 def test_the_loss_at_its_two_ends():
-    """0 is plain cross-entropy; 1, over the whole set, is what drawing a cluster first and then a clip of it gives."""
+    """0 is plain cross-entropy; 1, over the whole set, is what drawing a cluster first and then a clip of it
+    gives.
+    """
     label = torch.repeat_interleave(torch.arange(5), SIZE)
     logits = draw(len(label), 5)
     torch.testing.assert_close(xdc.cluster_loss(logits, label, SIZE, 0.0), F.cross_entropy(logits, label))
@@ -188,7 +240,9 @@ def test_the_loss_at_its_two_ends():
     drawn = torch.stack([each[label == c].mean() for c in range(5) if SIZE[c]]).mean()
     torch.testing.assert_close(xdc.cluster_loss(logits, label, SIZE, 1.0), drawn)
     for balance in (0.0, 0.5, 1.0):  # a clip weighs 1 in the mean, so a head that knows nothing has log k
-        assert float(xdc.cluster_loss(torch.zeros(len(label), 5), label, SIZE, balance)) == pytest.approx(torch.log(torch.tensor(5.0)).item())
+        assert float(xdc.cluster_loss(torch.zeros(len(label), 5), label, SIZE, balance)) == pytest.approx(
+            torch.log(torch.tensor(5.0)).item()
+        )
     order = torch.tensor([3, 0, 4, 2, 1])
     renamed = xdc.cluster_loss(logits[:, order.argsort()], order[label], SIZE[order.argsort()], 0.5)
     torch.testing.assert_close(renamed, xdc.cluster_loss(logits, label, SIZE, 0.5))
@@ -210,7 +264,9 @@ def test_joint_distances_are_the_sum_of_both():
     found = torch.cdist(xdc.joint(a, b), xdc.joint(a, b)).square()
     expected = sum(torch.cdist(F.normalize(x, dim=1), F.normalize(x, dim=1)).square() for x in (a, b))
     torch.testing.assert_close(found, expected)
-    torch.testing.assert_close(xdc.joint(a, b / 1000), xdc.joint(a, b))  # how loud a modality is decides nothing
+    torch.testing.assert_close(
+        xdc.joint(a, b / 1000), xdc.joint(a, b)
+    )  # how loud a modality is decides nothing
     torch.testing.assert_close(xdc.joint(a), F.normalize(a, dim=1))
 
 
@@ -231,7 +287,9 @@ def test_a_clustering_reads_plain_clips_in_eval_mode_and_leaves_the_networks_alo
     assert all(torch.equal(v, before[k]) for k, v in method.state_dict().items())  # batch statistics too
     torch.testing.assert_close(h["eye"], features.extract(method, clips), rtol=1e-5, atol=1e-6)
     torch.testing.assert_close(h["ear"], features.extract(method.ear, clips), rtol=1e-5, atol=1e-6)
-    assert all(torch.equal(a, b) for a, b in zip(h.values(), method.features(clips).values()))  # nothing is drawn
+    assert all(
+        torch.equal(a, b) for a, b in zip(h.values(), method.features(clips).values())
+    )  # nothing is drawn
 
 
 def test_every_some_epochs_there_are_new_clusters_and_heads_that_know_nothing(clips):
@@ -243,7 +301,9 @@ def test_every_some_epochs_there_are_new_clusters_and_heads_that_know_nothing(cl
         method.before_epoch(epoch / 4, clips, optimizers)
         fresh = epoch % 2 == 0
         assert all(torch.equal(v, kept[k]) is not fresh for k, v in method.heads.state_dict().items())
-        assert bool(optimizers["heads"].state) is not fresh and bool(optimizers["networks"].state) is bool(epoch)
+        assert bool(optimizers["heads"].state) is not fresh and bool(optimizers["networks"].state) is bool(
+            epoch
+        )
         if not fresh:
             assert torch.equal(agreed, method.assigned)
         seen.append(method.assigned[:, : len(clips)].clone())
@@ -253,7 +313,9 @@ def test_every_some_epochs_there_are_new_clusters_and_heads_that_know_nothing(cl
     assert (seen[0] >= 0).all() and (method.size.sum(1) == len(clips)).all()
     for row, name in enumerate(method.partitions):
         assert torch.equal(method.clusters_of(name, len(clips)), seen[-1][row])
-        assert float(method.agreement[row]) == pytest.approx(clustering.nmi(seen[2][row], seen[1][row]), abs=1e-6)
+        assert float(method.agreement[row]) == pytest.approx(
+            clustering.nmi(seen[2][row], seen[1][row]), abs=1e-6
+        )
         assert torch.equal(method.size[row], torch.bincount(seen[-1][row], minlength=4))
     stubborn = small(fresh_heads=False)
     kept = copy.deepcopy(stubborn.heads.state_dict())
@@ -265,7 +327,10 @@ def test_a_pair_are_strangers_of_one_modality(clips):
     method = small("pair")
     assert set(method.twins) == {"second eye", "second ear"}
     mine, other = method.f.state_dict(), method.twins["second eye"].state_dict()
-    assert any(not torch.equal(v, other[k]) for k, v in mine.items()) and len(encoders.Stages.layers.fget(method.f)) == 4
+    assert (
+        any(not torch.equal(v, other[k]) for k, v in mine.items())
+        and len(encoders.Stages.layers.fget(method.f)) == 4
+    )
     rows = fit(method, clips, QUICK)
     assert {"eye finds", "second eye finds", "ear finds", "second ear finds"} <= set(rows[-1])
     parameters = sum(p.numel() for group in method.trainable().values() for p in group)
@@ -299,7 +364,8 @@ def test_it_goes_on_from_networks_that_know_something(clips):
     torch.testing.assert_close(method.features(clips)["eye"], h, rtol=1e-4, atol=1e-5)
 
 
-# ---------------------------------------------------------------------------------------------- pseudo-labels for others
+# ---------------------------------------------------------------------------------------------- pseudo-labels
+# for others
 
 
 @pytest.mark.parametrize("hears", [False, True])
@@ -323,7 +389,8 @@ def test_a_pupil_needs_the_clips_that_its_labels_belong_to(clips):
     assert torch.equal(xdc.Pupil(encoders.small_clip(8), clips.label).state_dict()["label"], clips.label)
 
 
-# ---------------------------------------------------------------------------------------------- errors, settings, encoders
+# ---------------------------------------------------------------------------------------------- errors,
+# settings, encoders
 
 
 def test_wrong_arguments_and_data_say_what_to_type(clips):
@@ -354,12 +421,18 @@ def test_settings_build_what_they_describe(clips):
     for recipe in ("course", "gpu"):
         found = xdc.settings(recipe, True, 6)
         method = xdc.build(encoders.small_clip(8), found)
-        assert method.variant == "xdc" and method.clusters == found["clusters"] and method.ear.f.dim == (64 if recipe == "course" else 512)
+        assert (
+            method.variant == "xdc"
+            and method.clusters == found["clusters"]
+            and method.ear.f.dim == (64 if recipe == "course" else 512)
+        )
     assert xdc.settings("gpu", False, 6)["rate"] == 16_000
-    about = catalogue.about("xdc", "toyevents", 6, changes=["variant=sdc", "clusters=5", "every=2"])
+    about = catalogue.describe("xdc", "toyevents", 6, changes=["variant=sdc", "clusters=5", "every=2"])
     method = catalogue.build(about)
-    assert (method.variant, method.clusters, method.every) == ("sdc", 5, 2) and about["encoder"] == "small_clip"
-    assert "xdc" in catalogue.of("toyevents") and catalogue.home("xdc") == "toyevents"
+    assert (method.variant, method.clusters, method.every) == ("sdc", 5, 2) and about[
+        "encoder"
+    ] == "small_clip"
+    assert "xdc" in catalogue.methods_for("toyevents") and catalogue.home("xdc") == "toyevents"
 
 
 def test_both_halves_can_be_judged(clips):
@@ -390,23 +463,45 @@ def test_the_encoders_of_whole_films():
 def test_the_effects_of_the_claims_are_positive_where_the_paper_is_right():
     """For each claim: a run, one of its numbers, and the way in which a tenth more of it moves the effect."""
     moves = {
-        **{f"{part}: {a} above {b}": [(a, f"{part} kNN", 1), (b, f"{part} kNN", -1)]
-           for part in ("eye", "ear") for a, b in (("XDC", "CDC"), ("CDC", "MDC"), ("MDC", "SDC"))},
-        **{f"{part}: {name} learns": [(name, f"{part} kNN", 1), ("random", f"{part} kNN", -1)]
-           for part in ("eye", "ear") for name in ("XDC", "CDC", "MDC", "SDC")},
-        **{f"pair, {part}": [("XDC", f"{part} kNN", 1), ("pair", f"{part} kNN", -1)] for part in ("eye", "ear")},
+        **{
+            f"{part}: {a} above {b}": [(a, f"{part} kNN", 1), (b, f"{part} kNN", -1)]
+            for part in ("eye", "ear")
+            for a, b in (("XDC", "CDC"), ("CDC", "MDC"), ("MDC", "SDC"))
+        },
+        **{
+            f"{part}: {name} learns": [(name, f"{part} kNN", 1), ("random", f"{part} kNN", -1)]
+            for part in ("eye", "ear")
+            for name in ("XDC", "CDC", "MDC", "SDC")
+        },
+        **{
+            f"pair, {part}": [("XDC", f"{part} kNN", 1), ("pair", f"{part} kNN", -1)]
+            for part in ("eye", "ear")
+        },
         "less: CDC": [("CDC, less", "eye kNN", 1), ("SDC, less", "eye kNN", -1)],
         "less: MDC": [("MDC, less", "eye kNN", 1), ("SDC, less", "eye kNN", -1)],
-        "less: gap": [("XDC", "eye kNN", 1), ("CDC", "eye kNN", -1), ("XDC, less", "eye kNN", -1), ("CDC, less", "eye kNN", 1)],
-        "venue, eye": [("XDC, venue", "eye clusters, background", 1), ("XDC", "eye clusters, background", -1)],
+        "less: gap": [
+            ("XDC", "eye kNN", 1),
+            ("CDC", "eye kNN", -1),
+            ("XDC, less", "eye kNN", -1),
+            ("CDC, less", "eye kNN", 1),
+        ],
+        "venue, eye": [
+            ("XDC, venue", "eye clusters, background", 1),
+            ("XDC", "eye clusters, background", -1),
+        ],
         "venue, ear": [("XDC, venue", "ear clusters, channel", 1), ("XDC", "ear clusters, channel", -1)],
         "transfer": [("pupil", "eye kNN", 1), ("random pupil", "eye kNN", -1)],
         "transfer, teacher": [("pupil", "eye kNN", 1), ("XDC", "eye kNN", -1)],
-        **{f"{part}: {factor}": [("XDC", f"{part}: {factor}", 1), ("random", f"{part}: {factor}", -1)]
-           for part in ("eye", "ear") for factor in ("size", "force", "material")},
-        **{f"{part}: {factor}": [("XDC", f"{part}: {factor}", -1), ("random", f"{part}: {factor}", 1)]
-           for part, factor in (("eye", "background"), ("eye", "direction"), ("ear", "channel"))},
-    }  # fmt: skip
+        **{
+            f"{part}: {factor}": [("XDC", f"{part}: {factor}", 1), ("random", f"{part}: {factor}", -1)]
+            for part in ("eye", "ear")
+            for factor in ("size", "force", "material")
+        },
+        **{
+            f"{part}: {factor}": [("XDC", f"{part}: {factor}", -1), ("random", f"{part}: {factor}", 1)]
+            for part, factor in (("eye", "background"), ("eye", "direction"), ("ear", "channel"))
+        },
+    }
     assert set(moves) == {c.name for c in claims.CLAIMS} and len(claims.CLAIMS) == len(moves)
     level = collections.defaultdict(lambda: collections.defaultdict(lambda: 0.5))
     for claim in claims.CLAIMS:
@@ -428,17 +523,25 @@ def test_the_runs_train_what_the_claims_compare(monkeypatch):
     monkeypatch.setattr(claims.toybox, "events", events)
     data = tiny(0)
     found = claims.runs(0, data, QUICK.but(max_steps=1), lines.append)
-    assert made == [((32, 24, 24), claims.LESS), ((32, 24, 24), claims.VENUE)] and len(data.test.openings) == 1
+    assert (
+        made == [((32, 24, 24), claims.LESS), ((32, 24, 24), claims.VENUE)] and len(data.test.openings) == 1
+    )
     assert {"XDC", "CDC", "MDC", "SDC", "pair", "random", "pupil", "random pupil", "XDC, venue"} < set(found)
     for claim in claims.CLAIMS:
         assert isinstance(claim.effect(found), float), claim.name
     first = claims.new("xdc", 3).state_dict()
-    assert all(torch.equal(first[k], v) for k, v in claims.new("sdc", 3).state_dict().items() if k.startswith(("f.", "ear.")))
+    assert all(
+        torch.equal(first[k], v)
+        for k, v in claims.new("sdc", 3).state_dict().items()
+        if k.startswith(("f.", "ear."))
+    )
 
 
 @functools.cache
 def tiny(seed):
-    from sslcourse.data.toybox import sounding  # `toybox.events` itself is replaced in the tests that need this
+    from sslcourse.data.toybox import (
+        sounding,
+    )  # `toybox.events` itself is replaced in the tests that need this
 
     return sounding.events(32, 24, 24, seed=seed, cache=False)
 
@@ -455,13 +558,18 @@ def test_the_tables_train_every_row(monkeypatch):
     rows = table.table(seeds=1, say=lambda text: None, epochs=1)
     assert [row[""] for row in rows] == list(table.ROWS)
     empty = {(row[""], key) for row in rows for key in table.COLUMNS if row[key] == "–"}
-    assert empty == {(name, f"{part} fine-tuned") for name in ("raw input", "supervised") for part in ("eye", "ear")}
+    assert empty == {
+        (name, f"{part} fine-tuned") for name in ("raw input", "supervised") for part in ("eye", "ear")
+    }
     monkeypatch.setattr(nuisance, "ROWS", {name: nuisance.ROWS[name] for name in ("strength 0", "one venue")})
     rows = nuisance.table(seeds=1, say=lambda text: None, epochs=1)
-    assert [row[""] for row in rows] == ["strength 0", "one venue"] and all(value != "–" for row in rows for value in row.values())
+    assert [row[""] for row in rows] == ["strength 0", "one venue"] and all(
+        value != "–" for row in rows for value in row.values()
+    )
 
 
-# ---------------------------------------------------------------------------------------------- pictures, and that it works
+# ---------------------------------------------------------------------------------------------- pictures, and
+# that it works
 
 
 def test_the_pictures_say_what_is_there():
@@ -473,19 +581,29 @@ def test_the_pictures_say_what_is_there():
     picture = show.flow([first, label * 2], label, ("a", "b", "c"), ("before", "after"))
     ax = picture.axes[0]
     moved = {(int(c), int(d)) for c, d in zip(first, label * 2)}
-    assert len(ax.collections) == 4 + 3 + len(moved)  # bars of the clusters that are in use, and a band for each pair that any sample goes between
+    assert len(ax.collections) == 4 + 3 + len(
+        moved
+    )  # bars of the clusters that are in use, and a band for each pair that any sample goes between
     bars = [c.get_paths()[0].get_extents().height for c in ax.collections[:4]]
     sizes = sorted(torch.bincount(first).tolist())
     assert sorted(bars) == pytest.approx([s / 60 * (1 - 3 * 0.012) for s in sizes])
     pale = [c.get_alpha() for c in ax.collections[:7]]
     assert pale[4:] == [1.0] * 3 and 0.35 in pale[:4]  # clusters that are classes have full colours
-    assert len(show.flow([first, label * 2], label, ("a", "b", "c"), least=0.1).axes[0].collections) < 4 + 3 + len(moved)
+    assert len(
+        show.flow([first, label * 2], label, ("a", "b", "c"), least=0.1).axes[0].collections
+    ) < 4 + 3 + len(moved)
     assert [t.get_text() for t in ax.get_xticklabels()] == ["before", "after"]
-    drawn = show.plane({"XDC": [(0, 0.5), (0.2, 0.3), (0.4, 0.1)], "SDC": [(0, 0.5)]}, "shared", "private", "where they go")
+    drawn = show.plane(
+        {"XDC": [(0, 0.5), (0.2, 0.3), (0.4, 0.1)], "SDC": [(0, 0.5)]}, "shared", "private", "where they go"
+    )
     assert len(drawn.axes[0].texts) == 2 and len(drawn.axes[0].lines) == 4 and len(show.png(drawn)) > 2000
-    for wrong in (lambda: show.flow([first], label, ("a", "b", "c")), lambda: show.flow([first, first[:9]], label, ("a", "b", "c")),
-                  lambda: show.flow([first, first - 9], label, ("a", "b", "c")), lambda: show.plane({}, "x", "y"),
-                  lambda: show.plane({"a": []}, "x", "y")):  # fmt: skip
+    for wrong in (
+        lambda: show.flow([first], label, ("a", "b", "c")),
+        lambda: show.flow([first, first[:9]], label, ("a", "b", "c")),
+        lambda: show.flow([first, first - 9], label, ("a", "b", "c")),
+        lambda: show.plane({}, "x", "y"),
+        lambda: show.plane({"a": []}, "x", "y"),
+    ):
         with pytest.raises(CourseError):
             wrong()
 

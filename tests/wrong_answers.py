@@ -1,18 +1,22 @@
-"""The mistakes that the checkers must name, made by other hands: loops, interleaved views, other functions of torch.
+"""The mistakes that the checkers must name, made by other hands: loops, interleaved views, other functions of
+torch.
 
-WRITTEN_OTHERWISE: exercise -> mistake -> at least two answers that make it, none of them written like the checker's own.
-"""
+WRITTEN_OTHERWISE: exercise -> mistake -> at least two answers that make it, none of them written like the
+checker's own."""
 
 import torch
 import torch.nn.functional as F
 
-from sslcourse import augment, encoders, evaluate, features
+from sslcourse import encoders, evaluate
 from sslcourse.methods import simclr
-from sslcourse.train import epochs, fit
+from sslcourse.train import features
+from sslcourse.train.loop import epochs, fit
+from sslcourse.transforms import augment
 
 INF = float("inf")
 
-# ---------------------------------------------------------------------------------------------- simclr.nt_xent
+# ----------------------------------------------------------------------------------------------
+# simclr.nt_xent
 
 
 def interleave(z1, z2):
@@ -20,7 +24,18 @@ def interleave(z1, z2):
     return torch.stack([z1, z2], 1).flatten(0, 1)
 
 
-def interleaved(z1, z2, temperature, *, normalise=True, diagonal=-INF, partner=lambda i: i ^ 1, scale=None, reduction="mean", rows=slice(None)):
+def interleaved(
+    z1,
+    z2,
+    temperature,
+    *,
+    normalise=True,
+    diagonal=-INF,
+    partner=lambda i: i ^ 1,
+    scale=None,
+    reduction="mean",
+    rows=slice(None),
+):
     z = interleave(z1, z2)
     z = z / z.norm(dim=1, keepdim=True) if normalise else z
     s = torch.einsum("id,jd->ij", z, z) * (1 / temperature if scale is None else scale)
@@ -29,8 +44,20 @@ def interleaved(z1, z2, temperature, *, normalise=True, diagonal=-INF, partner=l
     return F.cross_entropy(s[rows], partner(torch.arange(len(z)))[rows], reduction=reduction)
 
 
-def by_loops(z1, z2, temperature, *, unit=lambda v: v / v.norm(), logit=lambda c, t: c / t, keep_self=False, self_logit=None, keep_partner=True,
-             partner=lambda i, n: (i + n) % (2 * n), who=lambda n: range(2 * n), divide=lambda n: 2 * n):  # fmt: skip
+def by_loops(
+    z1,
+    z2,
+    temperature,
+    *,
+    unit=lambda v: v / v.norm(),
+    logit=lambda c, t: c / t,
+    keep_self=False,
+    self_logit=None,
+    keep_partner=True,
+    partner=lambda i, n: (i + n) % (2 * n),
+    who=lambda n: range(2 * n),
+    divide=lambda n: 2 * n,
+):
     z = [unit(v) for v in torch.cat([z1, z2])]
     n, total = len(z1), 0
     for i in who(n):
@@ -44,7 +71,18 @@ def by_loops(z1, z2, temperature, *, unit=lambda v: v / v.norm(), logit=lambda c
     return total / divide(n)
 
 
-def by_blocks(z1, z2, temperature, *, first=True, second=True, average=True, cut1=lambda z: z, cut2=lambda z: z, others=True):
+def by_blocks(
+    z1,
+    z2,
+    temperature,
+    *,
+    first=True,
+    second=True,
+    average=True,
+    cut1=lambda z: z,
+    cut2=lambda z: z,
+    others=True,
+):
     """As in the authors' code: two n x 2n halves, one for each view that asks."""
     a, b = F.normalize(z1, p=2, dim=-1), F.normalize(z2, p=2, dim=-1)
     a, b = cut1(a), cut2(b)
@@ -86,7 +124,9 @@ def twice_softmax_by_loops(z1, z2, temperature):
     z = F.normalize(torch.cat([z1, z2]), dim=1)
     n, total = len(z1), 0
     for i in range(2 * n):
-        s = torch.stack([z[i] @ z[k] / temperature if k != i else torch.tensor(-INF, dtype=z.dtype) for k in range(2 * n)])
+        s = torch.stack(
+            [z[i] @ z[k] / temperature if k != i else torch.tensor(-INF, dtype=z.dtype) for k in range(2 * n)]
+        )
         p = s.softmax(0)
         total = total - (p[(i + n) % (2 * n)] - p.logsumexp(0))
     return total / (2 * n)
@@ -143,7 +183,9 @@ NT_XENT = {
     "wrong partner": [
         lambda a, b, t: interleaved(a, b, t, partner=lambda i: (i + 2) % len(i)),
         lambda a, b, t: by_loops(a, b, t, partner=lambda i, n: (i + n + 1) % (2 * n)),
-        lambda a, b, t: by_loops(a, b, t, partner=lambda i, n: (i + n) % (2 * n) if i < n else (i + n + 1) % n),
+        lambda a, b, t: by_loops(
+            a, b, t, partner=lambda i, n: (i + n) % (2 * n) if i < n else (i + n + 1) % n
+        ),
     ],
     "temperature multiplied": [
         lambda a, b, t: interleaved(a, b, t, scale=t),
@@ -180,7 +222,8 @@ NT_XENT = {
     "softmax twice": [twice_softmax, twice_softmax_by_loops],
 }
 
-# ---------------------------------------------------------------------------------------------- simclr.two_views
+# ----------------------------------------------------------------------------------------------
+# simclr.two_views
 
 paper = augment.simclr_view(area=(0.2, 1.0), strength=0.8)
 
@@ -215,7 +258,13 @@ def one_window(image):
 def torchvision_batch(image):
     from torchvision.transforms import v2
 
-    view = v2.Compose([v2.RandomResizedCrop(32, (0.3, 0.9), antialias=True), v2.RandomHorizontalFlip(), v2.ColorJitter(0.4, 0.4, 0.4, 0.2)])
+    view = v2.Compose(
+        [
+            v2.RandomResizedCrop(32, (0.3, 0.9), antialias=True),
+            v2.RandomHorizontalFlip(),
+            v2.ColorJitter(0.4, 0.4, 0.4, 0.2),
+        ]
+    )
     return tuple(view(augment.as_float(image)).clamp(0, 1) for _ in range(2))
 
 
@@ -254,20 +303,50 @@ def drawn_once(image):
 
 TWO_VIEWS = {
     "one view, twice": [repeated, lambda x: [paper(x)] * 2, seeded_twice],
-    "the image itself": [lambda x: (augment.as_float(x).clone(), tint(shift(x))), lambda x: [augment.identity(x), paper(x)]],
-    "the image itself, second": [lambda x: (tint(shift(x)), augment.as_float(x) * 1), lambda x: [paper(x), augment.identity(x)]],
-    "nothing is drawn": [lambda x: tuple(augment.as_float(x).clone() for _ in range(2)), lambda x: list(torch.stack([augment.as_float(x)] * 2))],
-    "one augmentation for the whole batch": [torchvision_batch, lambda x: (one_tint(one_window(x)), one_tint(one_window(x)))],
+    "the image itself": [
+        lambda x: (augment.as_float(x).clone(), tint(shift(x))),
+        lambda x: [augment.identity(x), paper(x)],
+    ],
+    "the image itself, second": [
+        lambda x: (tint(shift(x)), augment.as_float(x) * 1),
+        lambda x: [paper(x), augment.identity(x)],
+    ],
+    "nothing is drawn": [
+        lambda x: tuple(augment.as_float(x).clone() for _ in range(2)),
+        lambda x: list(torch.stack([augment.as_float(x)] * 2)),
+    ],
+    "one augmentation for the whole batch": [
+        torchvision_batch,
+        lambda x: (one_tint(one_window(x)), one_tint(one_window(x))),
+    ],
     "always the same draw": [same_seeds_every_call, drawn_once],
-    "no colour distortion": [lambda x: (shift(x), shift(x)), lambda x: tuple(augment.crop_and_flip((0.2, 0.8))(x) for _ in range(2))],
-    "no crop": [lambda x: (tint(x), tint(x)), lambda x: tuple(augment.colour_jitter(augment.as_float(x), 0.6, 0.6, 0.6, 0.2, 0.9) for _ in range(2))],
+    "no colour distortion": [
+        lambda x: (shift(x), shift(x)),
+        lambda x: tuple(augment.crop_and_flip((0.2, 0.8))(x) for _ in range(2)),
+    ],
+    "no crop": [
+        lambda x: (tint(x), tint(x)),
+        lambda x: tuple(
+            augment.colour_jitter(augment.as_float(x), 0.6, 0.6, 0.6, 0.2, 0.9) for _ in range(2)
+        ),
+    ],
 }
 
-# ---------------------------------------------------------------------------------------------- simclr.contrastive_accuracy
+# ----------------------------------------------------------------------------------------------
+# simclr.contrastive_accuracy
 
 
-def found_by_loops(z1, z2, *, unit=lambda v: v / v.norm(), skip_self=True, better=lambda a, b: a > b, who=lambda n: range(2 * n),
-                   partner=lambda i, n: (i + n) % (2 * n), candidates=lambda i, n: range(2 * n)):  # fmt: skip
+def found_by_loops(
+    z1,
+    z2,
+    *,
+    unit=lambda v: v / v.norm(),
+    skip_self=True,
+    better=lambda a, b: a > b,
+    who=lambda n: range(2 * n),
+    partner=lambda i, n: (i + n) % (2 * n),
+    candidates=lambda i, n: range(2 * n),
+):
     z = [unit(v) for v in torch.cat([z1, z2])]
     n, right = len(z1), []
     for i in who(n):
@@ -293,13 +372,22 @@ def found_by_distance(z1, z2, *, normalise=True, mask=True, farthest=False, rows
 
 
 CONTRASTIVE_ACCURACY = {
-    "self-similarity kept": [lambda a, b: found_by_distance(a, b, mask=False), lambda a, b: found_by_loops(a, b, skip_self=False)],
-    "no normalisation": [lambda a, b: found_by_distance(a, b, normalise=False), lambda a, b: found_by_loops(a, b, unit=lambda v: v)],
+    "self-similarity kept": [
+        lambda a, b: found_by_distance(a, b, mask=False),
+        lambda a, b: found_by_loops(a, b, skip_self=False),
+    ],
+    "no normalisation": [
+        lambda a, b: found_by_distance(a, b, normalise=False),
+        lambda a, b: found_by_loops(a, b, unit=lambda v: v),
+    ],
     "wrong partner": [
         lambda a, b: found_by_loops(a, b, partner=lambda i, n: (i + 1) % (2 * n)),
         lambda a, b: found_by_loops(a, b, partner=lambda i, n: i + 1 if i % 2 == 0 else i - 1),
     ],
-    "farthest for nearest": [lambda a, b: found_by_distance(a, b, farthest=True), lambda a, b: found_by_loops(a, b, better=lambda x, y: x < y)],
+    "farthest for nearest": [
+        lambda a, b: found_by_distance(a, b, farthest=True),
+        lambda a, b: found_by_loops(a, b, better=lambda x, y: x < y),
+    ],
     "one direction only": [
         lambda a, b: found_by_distance(a, b, rows=slice(0, None, 2)),
         lambda a, b: found_by_loops(a, b, who=lambda n: range(n)),
@@ -307,18 +395,34 @@ CONTRASTIVE_ACCURACY = {
     ],
     "only the other view as candidates": [
         lambda a, b: found_by_loops(a, b, candidates=lambda i, n: range(n, 2 * n) if i < n else range(n)),
-        lambda a, b: float((F.cosine_similarity(a[:, None], b[None], dim=2).max(1).indices == torch.arange(len(a))).float().mean()),
+        lambda a, b: float(
+            (F.cosine_similarity(a[:, None], b[None], dim=2).max(1).indices == torch.arange(len(a)))
+            .float()
+            .mean()
+        ),
     ],
-    "per cent for a share": [lambda a, b: 100 * found_by_loops(a, b), lambda a, b: found_by_distance(a, b) * 100],
-    "count for a share": [lambda a, b: 2 * len(a) * found_by_loops(a, b), lambda a, b: found_by_distance(a, b, mean=False)],
+    "per cent for a share": [
+        lambda a, b: 100 * found_by_loops(a, b),
+        lambda a, b: found_by_distance(a, b) * 100,
+    ],
+    "count for a share": [
+        lambda a, b: 2 * len(a) * found_by_loops(a, b),
+        lambda a, b: found_by_distance(a, b, mean=False),
+    ],
 }
 
-# ---------------------------------------------------------------------------------------------- simclr.compare_temperatures
+# ----------------------------------------------------------------------------------------------
+# simclr.compare_temperatures
 
 
 def row_of(method, row, temperature, data, kNN=None):
     kNN = evaluate.probe(method, data, linear=False)["kNN"] if kNN is None else kNN
-    return {"temperature": temperature, "loss": row["loss"], "partner found": row["partner found"], "kNN": kNN}
+    return {
+        "temperature": temperature,
+        "loss": row["loss"],
+        "partner found": row["partner found"],
+        "kNN": kNN,
+    }
 
 
 def trained(method, data, recipe):
@@ -357,7 +461,11 @@ def one_encoder(data, temperatures, recipe):
 
 
 def never_seeded(data, temperatures, recipe):
-    methods = {t: simclr.SimCLR(encoders.small_cnn(), temperature=t) for t in temperatures if not temperatures.count(t) > 1}
+    methods = {
+        t: simclr.SimCLR(encoders.small_cnn(), temperature=t)
+        for t in temperatures
+        if not temperatures.count(t) > 1
+    }
     build = lambda t: methods.get(t) or simclr.SimCLR(encoders.small_cnn(), temperature=t)
     return [row_of(m := build(t), trained(m, data, recipe), t, data) for t in temperatures]
 
@@ -371,7 +479,15 @@ def seeded_once(data, temperatures, recipe):
     return rows
 
 
-def fair(data, temperatures, recipe, *, make=lambda t: simclr.SimCLR(encoders.small_cnn(), temperature=t), train=trained, kNN=lambda m, data: None):
+def fair(
+    data,
+    temperatures,
+    recipe,
+    *,
+    make=lambda t: simclr.SimCLR(encoders.small_cnn(), temperature=t),
+    train=trained,
+    kNN=lambda m, data: None,
+):
     rows = []
     for t in temperatures:
         torch.manual_seed(11)
@@ -405,20 +521,35 @@ COMPARE_TEMPERATURES = {
         lambda d, t, r: [{**row, "temperature": x} for row, x in zip(fair(d, [0.5] * len(t), r), t)],
     ],
     "recipe not used": [
-        lambda d, t, r: fair(d, t, r, train=lambda m, d, r: trained(m, d, simclr.COURSE.but(epochs=1, batch_size=64))),
-        lambda d, t, r: fair(d, t, r, train=lambda m, d, r: fit(m, d.train, simclr.COURSE.but(epochs=1, batch_size=32, lr=1e-3))[-1]),
+        lambda d, t, r: fair(
+            d, t, r, train=lambda m, d, r: trained(m, d, simclr.COURSE.but(epochs=1, batch_size=64))
+        ),
+        lambda d, t, r: fair(
+            d,
+            t,
+            r,
+            train=lambda m, d, r: fit(m, d.train, simclr.COURSE.but(epochs=1, batch_size=32, lr=1e-3))[-1],
+        ),
     ],
     "scored on the training split": [
         lambda d, t, r: fair(d, t, r, kNN=on_itself),
-        lambda d, t, r: fair(d, t, r, kNN=lambda m, d: evaluate.score(x := features.extract(m, d.train), y := d.train.label, x, y, classes=2)["kNN"]),
+        lambda d, t, r: fair(
+            d,
+            t,
+            r,
+            kNN=lambda m, d: evaluate.score(
+                x := features.extract(m, d.train), y := d.train.label, x, y, classes=2
+            )["kNN"],
+        ),
     ],
     "scored on the test split": [
         lambda d, t, r: fair(d, t, r, kNN=unsealed),
         lambda d, t, r: fair(d, t, r, kNN=lambda m, d: evaluate.report(m, d)["SimCLR"]["kNN"]),
     ],
-}  # fmt: skip
+}
 
-# ---------------------------------------------------------------------------------------------- simclr.frozen_probe
+# ----------------------------------------------------------------------------------------------
+# simclr.frozen_probe
 
 
 def tensors(samples, test=False):
@@ -442,7 +573,9 @@ def encode_apart(method, x, encode):
     return torch.cat([encode(method, part) for part in x.split(40)])
 
 
-def own_probe(method, data, *, fit_on="train", score_on="validation", mode="eval", encode=lambda m, x: m.f(x), times=1):
+def own_probe(
+    method, data, *, fit_on="train", score_on="validation", mode="eval", encode=lambda m, x: m.f(x), times=1
+):
     method.train(mode == "train")
     x, y = tensors(getattr(data, fit_on))
     held, answers = tensors(getattr(data, score_on), test=True)
@@ -485,7 +618,9 @@ FROZEN_PROBE = {
     ],
     "scored on the training split": [
         lambda m, d: own_probe(m, d, score_on="train"),
-        lambda m, d: evaluate.score(x := features.extract(m, d.train), d.train.label, x, d.train.label, classes=4)["linear"],
+        lambda m, d: evaluate.score(
+            x := features.extract(m, d.train), d.train.label, x, d.train.label, classes=4
+        )["linear"],
     ],
     "scored on the test split": [
         lambda m, d: own_probe(m, d, score_on="test"),
@@ -493,18 +628,29 @@ FROZEN_PROBE = {
     ],
     "fitted on the validation split": [
         lambda m, d: own_probe(m, d, fit_on="validation"),
-        lambda m, d: evaluate.score(x := features.extract(m, d.validation), d.validation.label, x, d.validation.label, classes=4)["linear"],
+        lambda m, d: evaluate.score(
+            x := features.extract(m, d.validation), d.validation.label, x, d.validation.label, classes=4
+        )["linear"],
     ],
     "z for h": [
         lambda m, d: own_probe(m, d, encode=lambda m, x: m.g(m.f(x))),
-        lambda m, d: evaluate.score(*(f(part) for part in (d.train, d.validation) for f in (
-            lambda s: features.extract(m, s, encode=lambda b: m.g(m.encode(b))), lambda s: s.label)), classes=4)["linear"],
+        lambda m, d: evaluate.score(
+            *(
+                f(part)
+                for part in (d.train, d.validation)
+                for f in (
+                    lambda s: features.extract(m, s, encode=lambda b: m.g(m.encode(b))),
+                    lambda s: s.label,
+                )
+            ),
+            classes=4,
+        )["linear"],
     ],
     "per cent for a share": [
         lambda m, d: own_probe(m, d, times=100),
         lambda m, d: round(100 * evaluate.probe(m, d)["linear"], 1),
     ],
-}  # fmt: skip
+}
 
 
 WRITTEN_OTHERWISE = {
@@ -517,8 +663,15 @@ WRITTEN_OTHERWISE = {
 
 RIGHT_OTHERWISE = {
     "simclr.nt_xent": [by_loops, interleaved, by_blocks, lambda a, b, t: simclr.nt_xent(b, a, t)],
-    "simclr.two_views": [lambda x: (tint(shift(x)), tint(shift(x))), lambda x: [paper(x), paper(x)], lambda x: (paper(x), tint(shift(x)))],
+    "simclr.two_views": [
+        lambda x: (tint(shift(x)), tint(shift(x))),
+        lambda x: [paper(x), paper(x)],
+        lambda x: (paper(x), tint(shift(x))),
+    ],
     "simclr.contrastive_accuracy": [found_by_loops, found_by_distance],
-    "simclr.compare_temperatures": [fair, lambda d, t, r: tuple(fair(d, t, r, train=lambda m, d, r: fit(m, d.train, r)[-1]))],
+    "simclr.compare_temperatures": [
+        fair,
+        lambda d, t, r: tuple(fair(d, t, r, train=lambda m, d, r: fit(m, d.train, r)[-1])),
+    ],
     "simclr.frozen_probe": [own_probe, lambda m, d: evaluate.probe(m, d)["linear"]],
 }

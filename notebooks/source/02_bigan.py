@@ -35,7 +35,7 @@ from sslcourse import compare, encoders, evaluate, features, health, show, widge
 from sslcourse.check import check, hint, lesson, solution
 from sslcourse.data import images, toybox
 from sslcourse.methods import bigan
-from sslcourse.tables import bigan as paper_table
+from sslcourse.results.tables import bigan as paper_table
 from sslcourse.train import Recipe, epochs, fit
 
 profile = sslcourse.setup(seed=0)

@@ -28,12 +28,12 @@ import inspect
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F
-from sslcourse import compare, encoders, evaluate, features, show, single, stylize, widgets
+from sslcourse import compare, encoders, evaluate, features, show, single_image, style_transfer, widgets
 from sslcourse.check import check, hint, lesson, solution
 from sslcourse.data import toybox
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import bigan, deepcluster, rotnet, supervised
-from sslcourse.scattering import scattering_encoder, scattering_stem
+from sslcourse.encoders.scattering import scattering_encoder, scattering_stem
 from sslcourse.train import epochs, fit
 
 profile = sslcourse.setup(seed=0)
@@ -47,7 +47,7 @@ data = toybox.images()
 # %%
 my_picture = None                      # "holiday.jpg"
 
-photo = single.photograph(my_picture or "china")                     # (3, H, W), 0 to 255
+photo = single_image.photograph(my_picture or "china")                     # (3, H, W), 0 to 255
 small = F.interpolate(photo[None].float() / 255, (80, 80 * photo.shape[2] // photo.shape[1]), mode="bilinear", antialias=True)
 show.grid(small, scale=1, title=f"one photograph, {photo.shape[2]} x {photo.shape[1]} pixels")
 
@@ -56,7 +56,7 @@ show.grid(small, scale=1, title=f"one photograph, {photo.shape[2]} x {photo.shap
 
 # %%
 N = 1000                               # pictures in every training set of this notebook
-crops = single.single_image(my_picture or "china", N)
+crops = single_image.single_image(my_picture or "china", N)
 show.grid(crops.image[:30], columns=10, title="one photograph, many training pictures")
 
 # %% [markdown]
@@ -141,8 +141,8 @@ panel.replay
 # each crop (the paper's numbers, as far as small crops allow):
 
 # %%
-print(single.HEAVY)
-sets = single.conditions(data.train, my_picture or "china", N)
+print(single_image.HEAVY)
+sets = single_image.conditions(data.train, my_picture or "china", N)
 show.table([{"set": name, "samples": len(s), "made from": s.name} for name, s in sets.items()])
 
 # %%
@@ -213,7 +213,7 @@ show.bars({layer: max(0.0, value) for layer, value in gap.items()}, title="RotNe
 # Nearly the whole photograph every time. It is still turned, and mirrored; but there is nothing new to see. Look at the loss, too.
 
 # %%
-weak = single.single_image(my_picture or "china", N, distortion=single.WEAK)
+weak = single_image.single_image(my_picture or "china", N, distortion=single_image.WEAK)
 show.grid(weak.image[:2], columns=2, title="nearly no augmentation")
 
 # %%
@@ -290,8 +290,8 @@ gram = check("single_image.gram", my_gram)
 def resized(picture, height):
     return F.interpolate(picture[None].float() / 255, (height, height * picture.shape[2] // picture.shape[1]), mode="bilinear", antialias=True)[0]
 
-content, style = resized(single.photograph("flower"), 64), resized(photo, 64)
-painted = {name: stylize.transfer((trained | yardsticks)[name].f, content, style, steps=40, gram=gram)[0] for name in ("RotNet mono", "random")}
+content, style = resized(single_image.photograph("flower"), 64), resized(photo, 64)
+painted = {name: style_transfer.transfer((trained | yardsticks)[name].f, content, style, steps=40, gram=gram)[0] for name in ("RotNet mono", "random")}
 tiles = {"content": content, "style": style, "features of one image": painted["RotNet mono"], "random features": painted["random"]}
 show.grid(torch.stack([F.interpolate(t[None], content.shape[1:])[0] for t in tiles.values()]), list(tiles), columns=4, scale=1)
 

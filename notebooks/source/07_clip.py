@@ -273,8 +273,8 @@ print(f"hue that can be read: {kept['everything']:.2f} with colour words, {kept[
 # encoder that *predicts the words* of the caption, without negatives.
 
 # %%
-from sslcourse.claims.clip import held_out
-from sslcourse.claims import clip as claimed
+from sslcourse.results.claims.clip import held_out
+from sslcourse.results.claims import clip as claimed
 
 factor = data.train.factors
 seen_only = data.train.take(~held_out(factor["hue"], factor["shape"])).unlabelled()

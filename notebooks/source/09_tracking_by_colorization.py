@@ -34,7 +34,7 @@ from sslcourse.check import check, hint, lesson, solution
 from sslcourse.data import toybox
 from sslcourse.data.datasets import Samples
 from sslcourse.methods import colorization
-from sslcourse.optical_flow import FLOWS, by_flow
+from sslcourse.evaluate.optical_flow import FLOWS, by_flow
 from sslcourse.train import epochs, fit
 from sslcourse.widgets.films import films
 from sslcourse.widgets.video import painted

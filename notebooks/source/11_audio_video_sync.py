@@ -28,7 +28,7 @@ import inspect
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F
-from sslcourse import encoders, evaluate, features, show, sounds, sync, widgets
+from sslcourse import encoders, evaluate, features, show, sounds, synchrony, widgets
 from sslcourse.check import check, hint, lesson, solution
 from sslcourse.data import toybox
 from sslcourse.methods import avts
@@ -60,7 +60,7 @@ clip(film.frames, film.audio, film.fps, film.rate, event={"impact": film.impacts
 # film and overlapping (**super-hard**).
 
 # %%
-energy = {kind: sync.accuracy(sync.Energy(), held, kind) for kind in sync.KINDS}
+energy = {kind: synchrony.accuracy(synchrony.Energy(), held, kind) for kind in synchrony.KINDS}
 show.bars(energy, chance=0.5, title="motion against loudness: pairs told apart, validation films")
 
 # %% [markdown]
@@ -147,16 +147,16 @@ def my_judged(distance, together, half):
     # BEGIN SOLUTION
     scores = []
     for part in (half, ~half):
-        at = sync.threshold(distance[~part], together[~part])
-        scores.append(sync.balanced(distance[part], together[part], at))
+        at = synchrony.threshold(distance[~part], together[~part])
+        scores.append(synchrony.balanced(distance[part], together[part], at))
     return sum(scores) / 2
     # END SOLUTION
 
 judged = check("avts.judged", my_judged)
 
 def told_apart(network, kind, samples=held, each=2):
-    pairs = sync.pairs(samples, kind, each=each)
-    return judged(sync.distances(network, samples, pairs), pairs.together, pairs.film < (len(samples) + 1) // 2)
+    pairs = synchrony.pairs(samples, kind, each=each)
+    return judged(synchrony.distances(network, samples, pairs), pairs.together, pairs.film < (len(samples) + 1) // 2)
 
 # %% [markdown]
 # ## 7. The library's method, and your functions in it
@@ -172,7 +172,7 @@ for part in (avts.partners, avts.AVTS.see, avts.AVTS.loss):
 # should pass before anybody trains on it, with classifiers that see only one half of each pair:
 
 # %%
-leak = {kind: sync.leaks(data.train, held, sync.pairs(data.train, kind, each=2), sync.pairs(held, kind, each=2)) for kind in ("easy", "hard")}
+leak = {kind: synchrony.leaks(data.train, held, synchrony.pairs(data.train, kind, each=2), synchrony.pairs(held, kind, each=2)) for kind in ("easy", "hard")}
 assert all(abs(score - 0.5) < 0.05 for scores in leak.values() for score in scores.values()), "one half of a pair should say nothing"
 show.table([{"negatives": kind, **scores} for kind, scores in leak.items()], caption="right answers from one half of each pair; chance is one half")
 
@@ -198,7 +198,7 @@ method, shown, xy = new_method(), held.take(slice(0, 100)), None
 some = held.take(struck[:3])
 
 def squares(network):
-    d = sync.table(network, some.video, some.audio)
+    d = synchrony.table(network, some.video, some.audio)
     low, high = d.amin((1, 2), keepdim=True), d.amax((1, 2), keepdim=True)
     return ((d - low) / (high - low).clamp_min(1e-6))[:, None].expand(-1, 3, -1, -1)
 
@@ -219,13 +219,13 @@ panel.replay
 # ## 8. Distances, kind by kind
 
 # %%
-trained = {kind: told_apart(method, kind) for kind in sync.KINDS}
+trained = {kind: told_apart(method, kind) for kind in synchrony.KINDS}
 edges = torch.linspace(0, 1, 26)
 spread = lambda d: (torch.histogram(d, edges).hist / len(d)).tolist()
 lines = {}
-for kind in sync.KINDS:
-    pairs = sync.pairs(held, kind)
-    d = sync.distances(method, held, pairs)
+for kind in synchrony.KINDS:
+    pairs = synchrony.pairs(held, kind)
+    d = synchrony.distances(method, held, pairs)
     lines = {"in sync": spread(d[pairs.together]), **lines, kind: spread(d[~pairs.together])}
 show.curve(((edges[1:] + edges[:-1]) / 2).tolist(), lines, "distance", "share of the pairs", title="in sync, and three kinds of out of sync")
 
@@ -241,7 +241,7 @@ show.table(table, caption="pairs told apart (balanced accuracy), validation film
 
 # %%
 some = held.take(struck[:6] + [i for i in range(len(held)) if i not in struck][:4])
-curves = {"AVTS": sync.curve(method, some), "motion against loudness": 0.5 * sync.curve(sync.Energy(), some)}
+curves = {"AVTS": synchrony.curve(method, some), "motion against loudness": 0.5 * synchrony.curve(synchrony.Energy(), some)}
 
 def step(film, later):
     film, later = int(film), int(later)
@@ -258,7 +258,7 @@ Explorer(step, [Control("film", "slider", 0.0, "film", 0, len(some) - 1, 1, 0), 
 # Averaged over all validation films: a sharp dip at zero is what "in sync" means to it. The band is one standard deviation over films.
 
 # %%
-everything = sync.curve(method, held)
+everything = synchrony.curve(method, held)
 offsets = [o / held.fps for o in range(-16, 17)]
 dip = {"AVTS": list(zip(everything.mean(0).tolist(), everything.std(0).tolist()))}
 assert abs(int(everything.mean(0).argmin()) - 16) <= 1, "the lowest point should be where picture and sound are in step"
@@ -271,15 +271,15 @@ show.curve(offsets, dip, "how much later the sound was taken, in seconds", "dist
 
 # %%
 secret = torch.randint(-8, 9, (1,), generator=torch.Generator().manual_seed(5))
-spoilt, sound = sync.out_of_step(held.take([struck[2]]), secret)
+spoilt, sound = synchrony.out_of_step(held.take([struck[2]]), secret)
 sound = sound.float() / 32767
 clip(spoilt[0], sound[0], held.fps, held.rate, title="out of step: by how much?")
 
 # %%
-guess = int(sync.found(method, spoilt, sound))
+guess = int(synchrony.found(method, spoilt, sound))
 print(f"the sound was {int(secret):+d} frames late; the network says {guess:+d}")
-errors = {"always says 0": sum(abs(late) for late in range(-8, 9)) / 17, "motion against loudness": sync.offset_error(sync.Energy(), held),
-          "AVTS": sync.offset_error(method, held)}
+errors = {"always says 0": sum(abs(late) for late in range(-8, 9)) / 17, "motion against loudness": synchrony.offset_error(synchrony.Energy(), held),
+          "AVTS": synchrony.offset_error(method, held)}
 assert errors["AVTS"] < errors["always says 0"] - 1, "it should find offsets better than who never looks"
 show.table([{"": name, "frames": e, "seconds": e / held.fps} for name, e in errors.items()],
            caption="mean error over all validation films, each put out of step")
@@ -292,7 +292,7 @@ show.table([{"": name, "frames": e, "seconds": e / held.fps} for name, e in erro
 
 # %%
 two = [i for i in range(len(held)) if held.factors["second"][i] == 1 and i in struck][:5]
-glow = [sync.glowing(held.video[i], sync.followed(method, held.video[i], held.audio[i].float() / 32767)) for i in two]
+glow = [synchrony.glowing(held.video[i], synchrony.followed(method, held.video[i], held.audio[i].float() / 32767)) for i in two]
 films({"film": held.video[two], "near the sound": torch.stack(glow)}, scale=4, titles=[held.classes[held.label[i]] for i in two],
       title="which places are near the sound")
 
@@ -302,12 +302,12 @@ films({"film": held.video[two], "near the sound": torch.stack(glow)}, scale=4, t
 # %%
 second = [i for i in range(len(held)) if held.factors["second"][i] == 1]
 video, mask = held.video[second][:, :, 16:32], held.extra["mask"][second][:, 16:32]
-heat = {"AVTS": -sync.located(method, video, held.audio[second][:, 8000:16000].float() / 32767),
+heat = {"AVTS": -synchrony.located(method, video, held.audio[second][:, 8000:16000].float() / 32767),
         "where most moves": F.adaptive_avg_pool2d((video[:, :, 1:].float() - video[:, :, :-1].float()).abs().mean((1, 2)), (4, 4))}
-heard_solid, silent = (sync.covered(mask, number, (4, 4)) for number in (1, 2))
+heard_solid, silent = (synchrony.covered(mask, number, (4, 4)) for number in (1, 2))
 where = {"any place": {"the solid heard": float(heard_solid.mean()), "the silent solid": float(silent.mean())}}
 for name, warm in heat.items():
-    where[name] = {"the solid heard": sync.pointed(warm, heard_solid), "the silent solid": sync.pointed(warm, silent)}
+    where[name] = {"the solid heard": synchrony.pointed(warm, heard_solid), "the silent solid": synchrony.pointed(warm, silent)}
 assert where["AVTS"]["the solid heard"] > 2 * where["AVTS"]["the silent solid"], "it should tell the solid that is heard from the silent one"
 show.table([{"": name, **row} for name, row in where.items()], caption="share of the chosen place that is covered, films with two solids")
 
@@ -322,7 +322,7 @@ show.table([{"": name, **row} for name, row in where.items()], caption="share of
 # %%
 random_eye, random_ear = evaluate.random_like(method, data.train), evaluate.random_like(method.ear, data.train)
 sources = {"eye, random": random_eye, "eye, AVTS": method, "ear, random": random_ear, "ear, AVTS": method.ear}
-known = sync.svm(sources, data, crops=3)
+known = synchrony.svm(sources, data, crops=3)
 assert known["eye, AVTS"] > known["eye, random"] + 0.05, "the eye should have learned from the ear"
 show.bars(known, chance=1 / len(data.classes), title="what happens, by a linear SVM on frozen features (validation films)")
 
@@ -393,8 +393,8 @@ show.table([{"claim": c.text, "where": c.source} for c in claims.paper("avts").C
 # final numbers.
 
 # %%
-final = sync.svm(sources, data, on="test", crops=3)
-pair_judges = {"motion against loudness": sync.Energy(), "AVTS": method}
+final = synchrony.svm(sources, data, on="test", crops=3)
+pair_judges = {"motion against loudness": synchrony.Energy(), "AVTS": method}
 final_pairs = {name: told_apart(network, "hard", data.test, each=4) for name, network in pair_judges.items()}
 show.bars({**final, **{f"hard pairs: {n}": s for n, s in final_pairs.items()}},
           title="test films: what happens (eye, ear), and hard pairs told apart")

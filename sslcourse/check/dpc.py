@@ -1,4 +1,6 @@
-"""The exercises of 10_dense_predictive_coding: which negatives there are, the dense loss, and predictions that are fed back."""
+"""The exercises of 10_dense_predictive_coding: which negatives there are, the dense loss, and predictions
+that are fed back.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
-from sslcourse.common import generator
 from sslcourse.methods import dpc
+from sslcourse.runtime.seeds import generator
 
-# ---------------------------------------------------------------------------------------------- kinds of negatives
+# ---------------------------------------------------------------------------------------------- kinds of
+# negatives
 
 NAMES = ("0, the positive", "1, other time", "2, other place", "3, other film")
 
@@ -40,14 +43,22 @@ def _kinds_properties(f: Callable, seed: int) -> None:
         where = f"{films} films, {blocks} block{'s' * (blocks > 1)}, {places} places"
         kind, n = f(films, blocks, places), films * blocks * places
         if not isinstance(kind, Tensor) or tuple(kind.shape) != (n, n):
-            raise NotYet(f"{where}: the shape of what it returns", (n, n), tuple(kind.shape) if isinstance(kind, Tensor) else type(kind).__name__)
+            raise NotYet(
+                f"{where}: the shape of what it returns",
+                (n, n),
+                tuple(kind.shape) if isinstance(kind, Tensor) else type(kind).__name__,
+            )
         rows = _cells(films, blocks, places)
         for i, mine in enumerate(rows):
             for j, other in enumerate(rows):
                 expected, got = _kind_of(mine, other), int(kind[i, j])
                 if got != expected:
                     text = "{}: row of film {}, block {}, place {} and column of film {}, block {}, place {}"
-                    raise NotYet(text.format(where, *mine, *other), NAMES[expected], NAMES[got] if 0 <= got < 4 else got)
+                    raise NotYet(
+                        text.format(where, *mine, *other),
+                        NAMES[expected],
+                        NAMES[got] if 0 <= got < 4 else got,
+                    )
 
 
 def _kinds_same(f: Callable, g: Callable, seed: int) -> bool:
@@ -78,42 +89,107 @@ KINDS = Exercise(
     dpc.kinds,
     _kinds_properties,
     (
-        Mistake("time and place changed over", "Kinds 1 and 2 have changed places. The same place at another time is 1; another place of the film"
-                " is 2.",
-                _by_rule(lambda f, b, p: torch.where(f, torch.where(p, torch.where(b, 0, 2), 1), 3))),
-        Mistake("other places only at the same time", "Another place of the same film at another time belongs to kind 2 as well: what makes it "
-                "spatial is the place.",
-                _by_rule(lambda f, b, p: torch.where(f & b & p, 0, torch.where(f & p, 1, torch.where(f & b, 2, 3))))),
-        Mistake("every other time counts as temporal", "Kind 1 asks for the very same place. Another place at another time is kind 2.",
-                _by_rule(lambda f, b, p: torch.where(f & b & p, 0, torch.where(f & ~b, 1, torch.where(f, 2, 3))))),
-        Mistake("the film is not asked for", "The same place of another film is called a negative of the same film. First compare the films, then"
-                " the places.",
-                _by_rule(lambda f, b, p: torch.where(f & b & p, 0, torch.where(p, 1, torch.where(f, 2, 3)))),
-                (_by_rule(lambda f, b, p: torch.where(f & b & p, 0, torch.where(p & ~b, 1, torch.where(f, 2, 3)))),)),
-        Mistake("the positive is a negative", "The diagonal is not 0: a row's own cell is what it should find, not what it should avoid.",
-                _by_rule(lambda f, b, p: torch.where(f, torch.where(p, 1, 2), 3)),
-                (_by_rule(lambda f, b, p: torch.where(f, torch.where(p, torch.where(b, 3, 1), 2), 3)),)),
-        Mistake("several positives", "Kind 0 is on more than the diagonal: only one column is the very cell of the row.",
-                _by_rule(lambda f, b, p: torch.where(b & p, 0, _right(f, b, p))),
-                (_by_rule(lambda f, b, p: torch.where(f & b, 0, _right(f, b, p))), _by_rule(lambda f, b, p: torch.where(f & p, 0, _right(f, b, p))))),
-        Mistake("rows in another order", "The rows are counted in another order. Places change fastest, then blocks, then films: row = (film * "
-                "blocks + block) * places + place.",
-                _by_rule(_right, lambda n, b, p: (torch.arange(n * b * p) // (b * p), torch.arange(n * b * p) % b, torch.arange(n * b * p) // b % p)),
-                (_by_rule(_right, lambda n, b, p: (torch.arange(n * b * p) % n, torch.arange(n * b * p) // n % b,
-                                                   torch.arange(n * b * p) // (n * b))),)),
-        Mistake("a film ends too early", "A film has blocks * places rows; here a new film begins after every block.",
-                _by_rule(_right, lambda n, b, p: (torch.arange(n * b * p) // p, torch.arange(n * b * p) // p % b, torch.arange(n * b * p) % p))),
+        Mistake(
+            "time and place changed over",
+            "Kinds 1 and 2 have changed places. The same place at another time is 1; another place of the "
+            "film"
+            " is 2.",
+            _by_rule(lambda f, b, p: torch.where(f, torch.where(p, torch.where(b, 0, 2), 1), 3)),
+        ),
+        Mistake(
+            "other places only at the same time",
+            "Another place of the same film at another time belongs to kind 2 as well: what makes it "
+            "spatial is the place.",
+            _by_rule(
+                lambda f, b, p: torch.where(f & b & p, 0, torch.where(f & p, 1, torch.where(f & b, 2, 3)))
+            ),
+        ),
+        Mistake(
+            "every other time counts as temporal",
+            "Kind 1 asks for the very same place. Another place at another time is kind 2.",
+            _by_rule(lambda f, b, p: torch.where(f & b & p, 0, torch.where(f & ~b, 1, torch.where(f, 2, 3)))),
+        ),
+        Mistake(
+            "the film is not asked for",
+            "The same place of another film is called a negative of the same film. First compare the "
+            "films, then"
+            " the places.",
+            _by_rule(lambda f, b, p: torch.where(f & b & p, 0, torch.where(p, 1, torch.where(f, 2, 3)))),
+            (
+                _by_rule(
+                    lambda f, b, p: torch.where(f & b & p, 0, torch.where(p & ~b, 1, torch.where(f, 2, 3)))
+                ),
+            ),
+        ),
+        Mistake(
+            "the positive is a negative",
+            "The diagonal is not 0: a row's own cell is what it should find, not what it should avoid.",
+            _by_rule(lambda f, b, p: torch.where(f, torch.where(p, 1, 2), 3)),
+            (_by_rule(lambda f, b, p: torch.where(f, torch.where(p, torch.where(b, 3, 1), 2), 3)),),
+        ),
+        Mistake(
+            "several positives",
+            "Kind 0 is on more than the diagonal: only one column is the very cell of the row.",
+            _by_rule(lambda f, b, p: torch.where(b & p, 0, _right(f, b, p))),
+            (
+                _by_rule(lambda f, b, p: torch.where(f & b, 0, _right(f, b, p))),
+                _by_rule(lambda f, b, p: torch.where(f & p, 0, _right(f, b, p))),
+            ),
+        ),
+        Mistake(
+            "rows in another order",
+            "The rows are counted in another order. Places change fastest, then blocks, then films: row = "
+            "(film * "
+            "blocks + block) * places + place.",
+            _by_rule(
+                _right,
+                lambda n, b, p: (
+                    torch.arange(n * b * p) // (b * p),
+                    torch.arange(n * b * p) % b,
+                    torch.arange(n * b * p) // b % p,
+                ),
+            ),
+            (
+                _by_rule(
+                    _right,
+                    lambda n, b, p: (
+                        torch.arange(n * b * p) % n,
+                        torch.arange(n * b * p) // n % b,
+                        torch.arange(n * b * p) // (n * b),
+                    ),
+                ),
+            ),
+        ),
+        Mistake(
+            "a film ends too early",
+            "A film has blocks * places rows; here a new film begins after every block.",
+            _by_rule(
+                _right,
+                lambda n, b, p: (
+                    torch.arange(n * b * p) // p,
+                    torch.arange(n * b * p) // p % b,
+                    torch.arange(n * b * p) % p,
+                ),
+            ),
+        ),
     ),
     _kinds_same,
     (
         "Number the rows from 0 to n - 1, and find for each its film, its block and its place with // and %.",
-        "film = row // (blocks * places), place = row % places. film[:, None] == film is an (n, n) table of what belongs to the same film.",
-        "Begin with a table full of 3; write 2 where the film is the same, then 1 where the place is the same too, and 0 on the diagonal.",
+        (
+            "film = row // (blocks * places), place = row % places. film[:, None] == film is an (n, n) table "
+            "of what belongs to the same film."
+        ),
+        (
+            "Begin with a table full of 3; write 2 where the film is the same, then 1 where the place is the "
+            "same too, and 0 on the diagonal."
+        ),
     ),
-)  # fmt: skip
+)
 
 
-# ---------------------------------------------------------------------------------------------- the dense loss
+# ---------------------------------------------------------------------------------------------- the dense
+# loss
 
 
 def _maps(shape: tuple[int, ...], *seed: int, dtype=torch.float64) -> tuple[Tensor, Tensor]:
@@ -132,7 +208,9 @@ def _slow(prediction: Tensor, target: Tensor, temperature: float) -> Tensor:
     terms = []
     for here in range(len(at)):
         i, k, y, x = at[here]
-        scores = torch.stack([prediction[i, k, :, y, x] @ target[j, m, :, v, u] / temperature for j, m, v, u in at])
+        scores = torch.stack(
+            [prediction[i, k, :, y, x] @ target[j, m, :, v, u] / temperature for j, m, v, u in at]
+        )
         terms.append(torch.logsumexp(scores, 0) - scores[here])
     return torch.stack(terms).mean()
 
@@ -140,7 +218,9 @@ def _slow(prediction: Tensor, target: Tensor, temperature: float) -> Tensor:
 SHAPES = ((2, 2, 3, 2, 3), (3, 2, 4, 1, 2))
 
 
-def _slopes(f: Callable, prediction: Tensor, target: Tensor, temperature: float) -> tuple[Tensor | None, Tensor | None]:
+def _slopes(
+    f: Callable, prediction: Tensor, target: Tensor, temperature: float
+) -> tuple[Tensor | None, Tensor | None]:
     prediction, target = prediction.clone().requires_grad_(), target.clone().requires_grad_()
     value = f(prediction, target, temperature)
     if not isinstance(value, Tensor) or not value.requires_grad:
@@ -163,27 +243,45 @@ def _loss_properties(f: Callable, seed: int) -> None:
         expected, got = _number(_slow(*pair, temperature)), _number(f(*pair, temperature))
         if not abs(got - expected) <= 1e-6:
             b, p, _, h, w = shape
-            raise NotYet(f"the loss of random maps of {b} films, {p} blocks and {h} x {w} places at temperature {temperature}",
-                         f"{expected:.4f}", f"{got:.4f}")  # fmt: skip
+            raise NotYet(
+                (
+                    f"the loss of random maps of {b} films, {p} blocks and {h} x {w} places at temperature "
+                    f"{temperature}"
+                ),
+                f"{expected:.4f}",
+                f"{got:.4f}",
+            )
     same = torch.ones(SHAPES[0], dtype=torch.float64)
     n = math.prod(SHAPES[0]) // SHAPES[0][2]
     if abs(_number(f(same, same, 1.0)) - math.log(n)) > 1e-6:
-        raise NotYet(f"the loss where all {n} features are the same, log {n}", f"{math.log(n):.4f}", f"{_number(f(same, same, 1.0)):.4f}")
+        raise NotYet(
+            f"the loss where all {n} features are the same, log {n}",
+            f"{math.log(n):.4f}",
+            f"{_number(f(same, same, 1.0)):.4f}",
+        )
     found, right = _slopes(f, *pair, 0.5), _slopes(_slow, *pair, 0.5)
     for name, mine, theirs in zip(("predictions", "true features"), found, right):
         if mine is None or not torch.allclose(mine, theirs, atol=1e-7):
             length = "none" if mine is None else f"{float(mine.norm()):.4f}"
-            raise NotYet(f"the value is right, but not the gradient that reaches the {name}; its length", f"{float(theirs.norm()):.4f}", length)
+            raise NotYet(
+                f"the value is right, but not the gradient that reaches the {name}; its length",
+                f"{float(theirs.norm()):.4f}",
+                length,
+            )
 
 
 def _loss_same(f: Callable, g: Callable, seed: int) -> bool:
     """Equal values on two sizes at two temperatures, and equal gradients."""
     for k, (shape, temperature) in enumerate(((SHAPES[0], 1.0), (SHAPES[1], 0.5))):
         pair = _maps(shape, seed, 4, k)
-        if not math.isclose(_number(f(*pair, temperature)), _number(g(*pair, temperature)), rel_tol=1e-6, abs_tol=1e-8):
+        if not math.isclose(
+            _number(f(*pair, temperature)), _number(g(*pair, temperature)), rel_tol=1e-6, abs_tol=1e-8
+        ):
             return False
         for mine, theirs in zip(_slopes(f, *pair, temperature), _slopes(g, *pair, temperature)):
-            mine, theirs = (torch.zeros(shape, dtype=torch.float64) if x is None else x for x in (mine, theirs))
+            mine, theirs = (
+                torch.zeros(shape, dtype=torch.float64) if x is None else x for x in (mine, theirs)
+            )
             if not torch.allclose(mine, theirs, rtol=1e-4, atol=1e-8):
                 return False
     return True
@@ -206,12 +304,20 @@ def _without(*names: str) -> Callable:
 
 
 def _one_block_at_a_time(p: Tensor, t: Tensor, temperature: float) -> Tensor:
-    return torch.stack([_dense(p[:, k : k + 1], t[:, k : k + 1], temperature) for k in range(p.shape[1])]).mean()
+    return torch.stack(
+        [_dense(p[:, k : k + 1], t[:, k : k + 1], temperature) for k in range(p.shape[1])]
+    ).mean()
 
 
 def _one_place_at_a_time(p: Tensor, t: Tensor, temperature: float) -> Tensor:
     h, w = p.shape[3:]
-    return torch.stack([_dense(p[..., y : y + 1, x : x + 1], t[..., y : y + 1, x : x + 1], temperature) for y in range(h) for x in range(w)]).mean()
+    return torch.stack(
+        [
+            _dense(p[..., y : y + 1, x : x + 1], t[..., y : y + 1, x : x + 1], temperature)
+            for y in range(h)
+            for x in range(w)
+        ]
+    ).mean()
 
 
 def _pooled(p: Tensor, t: Tensor, temperature: float) -> Tensor:
@@ -231,73 +337,170 @@ DENSE_NCE = Exercise(
     dpc.dense_nce,
     _loss_properties,
     (
-        Mistake("each film by itself", "The candidates are those of the same film only. Every feature of the batch is a candidate: the easy "
-                "negatives, from other films, are missing.",
-                _without("other film")),
-        Mistake("only other films", "The candidates of the same film are missing, in other places and at other times. Without them nothing asks "
-                "for where and when: put all features into one matrix.",
-                _without("other time", "other place"), (_without("other place"), _without("other time"), _one_place_at_a_time)),
-        Mistake("each block by itself", "Every block is compared within itself, so that no candidate stands at another time. One matrix for all "
-                "blocks of all films has these hard negatives.",
-                _one_block_at_a_time),
-        Mistake("pooled", "Each map is averaged over its places first. The loss is dense: every place predicts, and every place is a candidate.",
-                _pooled),
-        Mistake("rectified", "Values below 0 are cut off before the comparison. What is predicted is z before its ReLU; only the GRU reads it "
-                "rectified.",
-                lambda p, t, temperature: _dense(p, F.relu(t), temperature),
-                (lambda p, t, temperature: _dense(F.relu(p), F.relu(t), temperature), lambda p, t, temperature: _dense(F.relu(p), t, temperature))),
-        Mistake("normalised", "The features are scaled to length 1, as in SimCLR. This paper compares by plain dot products.",
-                lambda p, t, temperature: _dense(_unit(p), _unit(t), temperature),
-                (lambda p, t, temperature: _dense(p, _unit(t), temperature), lambda p, t, temperature: _dense(_unit(p), t, temperature))),
-        Mistake("the true features are detached", "The value is right, but no gradient reaches the true features. Here the negatives keep the "
-                "features from collapsing, and both sides learn.",
-                lambda p, t, temperature: _dense(p, t.detach(), temperature)),
-        Mistake("the predictions are detached", "The value is right, but no gradient reaches the predictions: the GRU would learn nothing.",
-                lambda p, t, temperature: _dense(p.detach(), t, temperature),
-                (lambda p, t, temperature: _dense(p.detach(), t.detach(), temperature),)),
-        Mistake("the temperature does not divide", "The scores must be divided by the temperature.",
-                lambda p, t, temperature: _dense(p, t, 1.0), (lambda p, t, temperature: _dense(p, t, 1 / temperature),)),
-        Mistake("the sum", "The loss is the mean over all predicted features; this is their sum, or a sum over some of the axes.",
-                lambda p, t, temperature: _choose(_rows(p) @ _rows(t).T / temperature, "sum"),
-                (_times(0), _times(1), _times(3, 4), _times(1, 3, 4), _times(0, 1))),
-        Mistake("softmax over the wrong axis", "Here the true features choose among the predictions. It is each prediction, a row, that must "
-                "choose its column.",
-                lambda p, t, temperature: _choose(_rows(t) @ _rows(p).T / temperature)),
-        Mistake("predictions and features in different order", "The rows and the columns are not laid out alike, so the diagonal is not the "
-                "pairs. Turn both in the same way.",
-                lambda p, t, temperature: _choose(_rows(p) @ t.permute(0, 3, 4, 1, 2).flatten(0, 3).T / temperature),
-                (lambda p, t, temperature: _choose(p.permute(0, 3, 4, 1, 2).flatten(0, 3) @ _rows(t).T / temperature),
-                 lambda p, t, temperature: _choose(_rows(p) @ t.permute(1, 0, 3, 4, 2).flatten(0, 3).T / temperature),
-                 lambda p, t, temperature: _choose(_rows(p) @ t.permute(0, 1, 4, 3, 2).flatten(0, 3).T / temperature))),
-        Mistake("channels and places mixed", "A reshape took numbers of different places for one feature. Bring the channels to the end first: "
-                "permute(0, 1, 3, 4, 2), then flatten.",
-                lambda p, t, temperature: _choose(p.reshape(-1, p.shape[2]) @ t.reshape(-1, p.shape[2]).T / temperature),
-                (lambda p, t, temperature: _choose(p.transpose(1, 2).reshape(-1, p.shape[2]) @ t.transpose(1, 2).reshape(-1, p.shape[2]).T
-                                                   / temperature),)),
-        Mistake("squared error", "It measures how far each prediction is from its feature, and compares it with nothing: features that are all "
-                "the same would be perfect.",
-                lambda p, t, temperature: (p - t).square().mean(),
-                (lambda p, t, temperature: (p - t).square().sum(2).mean(), lambda p, t, temperature: (p - t).square().mean() / temperature)),
+        Mistake(
+            "each film by itself",
+            "The candidates are those of the same film only. Every feature of the batch is a candidate: "
+            "the easy "
+            "negatives, from other films, are missing.",
+            _without("other film"),
+        ),
+        Mistake(
+            "only other films",
+            "The candidates of the same film are missing, in other places and at other times. Without them "
+            "nothing asks "
+            "for where and when: put all features into one matrix.",
+            _without("other time", "other place"),
+            (_without("other place"), _without("other time"), _one_place_at_a_time),
+        ),
+        Mistake(
+            "each block by itself",
+            "Every block is compared within itself, so that no candidate stands at another time. One "
+            "matrix for all "
+            "blocks of all films has these hard negatives.",
+            _one_block_at_a_time,
+        ),
+        Mistake(
+            "pooled",
+            (
+                "Each map is averaged over its places first. The loss is dense: every place predicts, and "
+                "every place is a candidate."
+            ),
+            _pooled,
+        ),
+        Mistake(
+            "rectified",
+            "Values below 0 are cut off before the comparison. What is predicted is z before its ReLU; "
+            "only the GRU reads it "
+            "rectified.",
+            lambda p, t, temperature: _dense(p, F.relu(t), temperature),
+            (
+                lambda p, t, temperature: _dense(F.relu(p), F.relu(t), temperature),
+                lambda p, t, temperature: _dense(F.relu(p), t, temperature),
+            ),
+        ),
+        Mistake(
+            "normalised",
+            "The features are scaled to length 1, as in SimCLR. This paper compares by plain dot products.",
+            lambda p, t, temperature: _dense(_unit(p), _unit(t), temperature),
+            (
+                lambda p, t, temperature: _dense(p, _unit(t), temperature),
+                lambda p, t, temperature: _dense(_unit(p), t, temperature),
+            ),
+        ),
+        Mistake(
+            "the true features are detached",
+            "The value is right, but no gradient reaches the true features. Here the negatives keep the "
+            "features from collapsing, and both sides learn.",
+            lambda p, t, temperature: _dense(p, t.detach(), temperature),
+        ),
+        Mistake(
+            "the predictions are detached",
+            "The value is right, but no gradient reaches the predictions: the GRU would learn nothing.",
+            lambda p, t, temperature: _dense(p.detach(), t, temperature),
+            (lambda p, t, temperature: _dense(p.detach(), t.detach(), temperature),),
+        ),
+        Mistake(
+            "the temperature does not divide",
+            "The scores must be divided by the temperature.",
+            lambda p, t, temperature: _dense(p, t, 1.0),
+            (lambda p, t, temperature: _dense(p, t, 1 / temperature),),
+        ),
+        Mistake(
+            "the sum",
+            (
+                "The loss is the mean over all predicted features; this is their sum, or a sum over some of "
+                "the axes."
+            ),
+            lambda p, t, temperature: _choose(_rows(p) @ _rows(t).T / temperature, "sum"),
+            (_times(0), _times(1), _times(3, 4), _times(1, 3, 4), _times(0, 1)),
+        ),
+        Mistake(
+            "softmax over the wrong axis",
+            "Here the true features choose among the predictions. It is each prediction, a row, that must "
+            "choose its column.",
+            lambda p, t, temperature: _choose(_rows(t) @ _rows(p).T / temperature),
+        ),
+        Mistake(
+            "predictions and features in different order",
+            "The rows and the columns are not laid out alike, so the diagonal is not the "
+            "pairs. Turn both in the same way.",
+            lambda p, t, temperature: _choose(
+                _rows(p) @ t.permute(0, 3, 4, 1, 2).flatten(0, 3).T / temperature
+            ),
+            (
+                lambda p, t, temperature: _choose(
+                    p.permute(0, 3, 4, 1, 2).flatten(0, 3) @ _rows(t).T / temperature
+                ),
+                lambda p, t, temperature: _choose(
+                    _rows(p) @ t.permute(1, 0, 3, 4, 2).flatten(0, 3).T / temperature
+                ),
+                lambda p, t, temperature: _choose(
+                    _rows(p) @ t.permute(0, 1, 4, 3, 2).flatten(0, 3).T / temperature
+                ),
+            ),
+        ),
+        Mistake(
+            "channels and places mixed",
+            "A reshape took numbers of different places for one feature. Bring the channels to the end "
+            "first: "
+            "permute(0, 1, 3, 4, 2), then flatten.",
+            lambda p, t, temperature: _choose(
+                p.reshape(-1, p.shape[2]) @ t.reshape(-1, p.shape[2]).T / temperature
+            ),
+            (
+                lambda p, t, temperature: _choose(
+                    p.transpose(1, 2).reshape(-1, p.shape[2])
+                    @ t.transpose(1, 2).reshape(-1, p.shape[2]).T
+                    / temperature
+                ),
+            ),
+        ),
+        Mistake(
+            "squared error",
+            "It measures how far each prediction is from its feature, and compares it with nothing: "
+            "features that are all "
+            "the same would be perfect.",
+            lambda p, t, temperature: (p - t).square().mean(),
+            (
+                lambda p, t, temperature: (p - t).square().sum(2).mean(),
+                lambda p, t, temperature: (p - t).square().mean() / temperature,
+            ),
+        ),
     ),
     _loss_same,
     (
-        "It is a classification: every predicted feature is one example, every true feature of the batch is one class.",
-        "Lay both out as (n, d) with n = films * blocks * places: maps.permute(0, 1, 3, 4, 2).flatten(0, 3). All scores are one matrix product.",
+        (
+            "It is a classification: every predicted feature is one example, every true feature of the batch "
+            "is one class."
+        ),
+        (
+            "Lay both out as (n, d) with n = films * blocks * places: maps.permute(0, 1, 3, 4, 2).flatten(0, "
+            "3). All scores are one matrix product."
+        ),
         "F.cross_entropy(rows(prediction) @ rows(target).T / temperature, torch.arange(n))",
     ),
-)  # fmt: skip
+)
 
 
-# ---------------------------------------------------------------------------------------------- predictions that are fed back
+# ---------------------------------------------------------------------------------------------- predictions
+# that are fed back
 
 
 def _world(*seed: int) -> tuple[Tensor, Callable, Callable]:
-    """A context, a predictor and a recurrent step of numbers that depend on the seed; the step treats its two arguments unlike."""
+    """A context, a predictor and a recurrent step of numbers that depend on the seed; the step treats its two
+    arguments unlike.
+    """
     g = generator(*seed)
     context = torch.randn(2, 3, 2, 1, generator=g, dtype=torch.float64)
-    phi_matrix, from_map, from_context = (torch.randn(3, 3, generator=g, dtype=torch.float64) for _ in range(3))
+    phi_matrix, from_map, from_context = (
+        torch.randn(3, 3, generator=g, dtype=torch.float64) for _ in range(3)
+    )
     places = lambda matrix, maps: torch.einsum("ij,bjyx->biyx", matrix, maps)
-    return context, lambda c: places(phi_matrix, c), lambda x, c: torch.tanh(places(from_map, x) + 0.5 * places(from_context, c))
+    return (
+        context,
+        lambda c: places(phi_matrix, c),
+        lambda x, c: torch.tanh(places(from_map, x) + 0.5 * places(from_context, c)),
+    )
 
 
 def _rolled(f: Callable, ahead: int, *seed: int) -> dict:
@@ -320,14 +523,24 @@ def _roll_properties(f: Callable, seed: int) -> None:
         if got["type"] != "tensor":
             raise NotYet(f"{what}: what it returns", "a tensor", got["type"])
         if got["value"].shape != right["value"].shape:
-            raise NotYet(f"{what}: the shape (films, blocks, channels, height, width)", tuple(right["value"].shape), tuple(got["value"].shape))
+            raise NotYet(
+                f"{what}: the shape (films, blocks, channels, height, width)",
+                tuple(right["value"].shape),
+                tuple(got["value"].shape),
+            )
         for k in range(ahead):
             if not torch.allclose(got["value"][:, k], right["value"][:, k], atol=1e-9):
-                raise NotYet(f"{what}: prediction {k + 1}, first film, first place", [round(v, 3) for v in right["value"][0, k, :, 0, 0].tolist()],
-                             [round(v, 3) for v in got["value"][0, k, :, 0, 0].tolist()])  # fmt: skip
+                raise NotYet(
+                    f"{what}: prediction {k + 1}, first film, first place",
+                    [round(v, 3) for v in right["value"][0, k, :, 0, 0].tolist()],
+                    [round(v, 3) for v in got["value"][0, k, :, 0, 0].tolist()],
+                )
         if not torch.allclose(got["slope"], right["slope"], atol=1e-7):
-            raise NotYet(f"{what}: the values are right, but not the gradient that reaches the context; its length",
-                         f"{float(right['slope'].norm()):.4f}", f"{float(got['slope'].norm()):.4f}")  # fmt: skip
+            raise NotYet(
+                f"{what}: the values are right, but not the gradient that reaches the context; its length",
+                f"{float(right['slope'].norm()):.4f}",
+                f"{float(got['slope'].norm()):.4f}",
+            )
 
 
 def _roll_same(f: Callable, g: Callable, seed: int) -> bool:
@@ -335,14 +548,23 @@ def _roll_same(f: Callable, g: Callable, seed: int) -> bool:
         mine, theirs = (_rolled(h, ahead, seed, 6) for h in (f, g))
         if mine["type"] != theirs["type"]:
             return False
-        if mine["type"] == "tensor" and not (mine["value"].shape == theirs["value"].shape and torch.allclose(mine["value"], theirs["value"])
-                                             and torch.allclose(mine["slope"], theirs["slope"])):  # fmt: skip
+        if mine["type"] == "tensor" and not (
+            mine["value"].shape == theirs["value"].shape
+            and torch.allclose(mine["value"], theirs["value"])
+            and torch.allclose(mine["slope"], theirs["slope"])
+        ):
             return False
     return True
 
 
-def _roll(read: Callable = F.relu, hand_out: Callable = lambda z, c: z, feed: Callable = lambda step, x, c, first: step(x, c),
-          stack: Callable = lambda z: torch.stack(z, 1), late: int = 0, more: int = 0) -> Callable:  # fmt: skip
+def _roll(
+    read: Callable = F.relu,
+    hand_out: Callable = lambda z, c: z,
+    feed: Callable = lambda step, x, c, first: step(x, c),
+    stack: Callable = lambda z: torch.stack(z, 1),
+    late: int = 0,
+    more: int = 0,
+) -> Callable:
     """Roll out with one thing done otherwise."""
 
     def roll(context: Tensor, phi: Callable, step: Callable, ahead: int):
@@ -362,45 +584,98 @@ ROLL_OUT = Exercise(
     dpc.roll_out,
     _roll_properties,
     (
-        Mistake("nothing is fed back", "All predictions are the same: the context never moves on. The GRU must read each prediction before the "
-                "next one is made.",
-                _roll(feed=lambda step, x, c, first: c)),
-        Mistake("not rectified", "The GRU reads the prediction as it is. All that it ever reads is rectified: step(F.relu(z), context).",
-                _roll(read=lambda z: z)),
-        Mistake("always from the first context", "Every prediction is read into the first context, so the third block knows nothing of the "
-                "second. Go on from the latest context.",
-                _roll(feed=lambda step, x, c, first: step(x, first))),
-        Mistake("arguments changed over", "step takes the map first and then the context.",
-                _roll(feed=lambda step, x, c, first: step(c, x))),
-        Mistake("contexts are handed out", "It returns contexts. What is compared with the future are the predictions, phi(context).",
-                _roll(hand_out=lambda z, c: c)),
-        Mistake("rectified predictions are handed out", "The predictions that it returns have lost what was below 0. Rectify only what the GRU "
-                "reads.",
-                _roll(hand_out=lambda z, c: F.relu(z))),
-        Mistake("the first block is skipped", "The first prediction is missing: it is phi of the context as it was given, before anything is fed "
-                "back.",
-                _roll(late=1)),
-        Mistake("the gradient stops at the feedback", "The values are right, but predictions are detached before they are read: a late prediction"
-                " should teach the earlier ones.",
-                _roll(read=lambda z: F.relu(z).detach()), (_roll(feed=lambda step, x, c, first: step(x, c).detach()),)),
-        Mistake("stacked along the wrong axis", "Blocks are the second axis: (films, blocks, channels, height, width). torch.stack(predictions, "
-                "1)",
-                _roll(stack=lambda z: torch.stack(z, 0)), (_roll(stack=lambda z: torch.stack(z, 2)), _roll(stack=lambda z: torch.cat(z, 1)),
-                _roll(stack=lambda z: torch.cat(z, 0)))),
-        Mistake("one block too many", "It predicts one block more than was asked for.",
-                _roll(more=1)),
-        Mistake("a list", "It returns a list: put the predictions into one tensor with torch.stack(predictions, 1).",
-                _roll(stack=list), (_roll(stack=tuple),)),
+        Mistake(
+            "nothing is fed back",
+            "All predictions are the same: the context never moves on. The GRU must read each prediction "
+            "before the "
+            "next one is made.",
+            _roll(feed=lambda step, x, c, first: c),
+        ),
+        Mistake(
+            "not rectified",
+            (
+                "The GRU reads the prediction as it is. All that it ever reads is rectified: step(F.relu(z), "
+                "context)."
+            ),
+            _roll(read=lambda z: z),
+        ),
+        Mistake(
+            "always from the first context",
+            "Every prediction is read into the first context, so the third block knows nothing of the "
+            "second. Go on from the latest context.",
+            _roll(feed=lambda step, x, c, first: step(x, first)),
+        ),
+        Mistake(
+            "arguments changed over",
+            "step takes the map first and then the context.",
+            _roll(feed=lambda step, x, c, first: step(c, x)),
+        ),
+        Mistake(
+            "contexts are handed out",
+            "It returns contexts. What is compared with the future are the predictions, phi(context).",
+            _roll(hand_out=lambda z, c: c),
+        ),
+        Mistake(
+            "rectified predictions are handed out",
+            "The predictions that it returns have lost what was below 0. Rectify only what the GRU reads.",
+            _roll(hand_out=lambda z, c: F.relu(z)),
+        ),
+        Mistake(
+            "the first block is skipped",
+            "The first prediction is missing: it is phi of the context as it was given, before anything is "
+            "fed "
+            "back.",
+            _roll(late=1),
+        ),
+        Mistake(
+            "the gradient stops at the feedback",
+            "The values are right, but predictions are detached before they are read: a late prediction"
+            " should teach the earlier ones.",
+            _roll(read=lambda z: F.relu(z).detach()),
+            (_roll(feed=lambda step, x, c, first: step(x, c).detach()),),
+        ),
+        Mistake(
+            "stacked along the wrong axis",
+            "Blocks are the second axis: (films, blocks, channels, height, width). torch.stack(predictions, "
+            "1)",
+            _roll(stack=lambda z: torch.stack(z, 0)),
+            (
+                _roll(stack=lambda z: torch.stack(z, 2)),
+                _roll(stack=lambda z: torch.cat(z, 1)),
+                _roll(stack=lambda z: torch.cat(z, 0)),
+            ),
+        ),
+        Mistake("one block too many", "It predicts one block more than was asked for.", _roll(more=1)),
+        Mistake(
+            "a list",
+            "It returns a list: put the predictions into one tensor with torch.stack(predictions, 1).",
+            _roll(stack=list),
+            (_roll(stack=tuple),),
+        ),
     ),
     _roll_same,
     (
         "The first prediction is phi(context). What would the GRU read next, if that block had been seen?",
-        "Loop `ahead` times: predict, keep it, and let step read the rectified prediction; its result is the context from which to predict next.",
-        "z = phi(context); predictions.append(z); context = step(F.relu(z), context); in the end torch.stack(predictions, 1)",
+        (
+            "Loop `ahead` times: predict, keep it, and let step read the rectified prediction; its result is "
+            "the context from which to predict next."
+        ),
+        (
+            "z = phi(context); predictions.append(z); context = step(F.relu(z), context); in the end "
+            "torch.stack(predictions, 1)"
+        ),
     ),
     apart=False,
-)  # fmt: skip
+)
 
 register(KINDS, DENSE_NCE, ROLL_OUT)
-assign(Assignment("10_dense_predictive_coding", (Task("dpc.kinds", "my_kinds"), Task("dpc.dense_nce", "my_dense_nce"),
-                                                 Task("dpc.roll_out", "my_roll_out"))))  # fmt: skip
+assign(
+    Assignment(
+        "10_dense_predictive_coding",
+        (
+            Task("dpc.kinds", "my_kinds"),
+            Task("dpc.dense_nce", "my_dense_nce"),
+            Task("dpc.roll_out", "my_roll_out"),
+        ),
+    )
+)

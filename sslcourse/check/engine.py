@@ -1,4 +1,6 @@
-"""What an exercise is, and how an answer is examined. The exercises themselves stand beside this file, one module per chapter."""
+"""What an exercise is, and how an answer is examined. The exercises themselves stand beside this file, one
+module per chapter.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from dataclasses import dataclass, field
 
 import torch
 
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 
 MARKS = {"correct": "✓", "not yet": "✗", "not attempted": "…"}
 
@@ -20,7 +22,9 @@ class NotYet(Exception):
     """The answer is wrong; the text says how. With `expected` and `got` it ends with both values."""
 
     def __init__(self, text: str, expected: object = None, got: object = None):
-        super().__init__(text if expected is None and got is None else f"{text}: expected {expected}, got {got}")
+        super().__init__(
+            text if expected is None and got is None else f"{text}: expected {expected}, got {got}"
+        )
         self.expected, self.got = expected, got
 
 
@@ -34,8 +38,8 @@ class Mistake:
 
     Args:
         also: the same mistake made in other ways, where these give other values.
-        recognise: of an answer (and the seed, if it takes two arguments), whether it makes this mistake; for mistakes
-            that can be made in too many ways to list.
+        recognise: of an answer (and the seed, if it takes two arguments), whether it makes this mistake; for
+            mistakes that can be made in too many ways to list.
     """
 
     name: str
@@ -52,14 +56,17 @@ class Exercise:
     Args:
         name: "chapter.function".
         reference: the right answer that `check` goes on with and `solution` shows.
-        properties: of an answer (and the seed of the inputs, if it takes two arguments); raises NotYet where a property
-            of right answers does not hold. Inputs that depend on the seed cannot be learned by heart.
+        properties: of an answer (and the seed of the inputs, if it takes two arguments); raises NotYet where
+            a property of right answers does not hold. Inputs that depend on the seed cannot be learned by
+            heart.
         mistakes: plausible wrong answers; the first that an answer is the `same` as gives its name.
         same: of two answers (and the seed, if it takes three arguments): do they behave alike?
         hints: from a nudge to nearly the answer.
-        picture: of an answer (and the seed, if it takes two arguments): a `show.Picture` of target against answer.
-        apart: whether the grader can ask the answer from another process, because tensors and other plain data are all that it is
-            handed. Where it is handed functions, the grader must judge it in the answer's own process, and says so.
+        picture: of an answer (and the seed, if it takes two arguments): a `show.Picture` of target against
+            answer.
+        apart: whether the grader can ask the answer from another process, because tensors and other plain
+            data are all that it is handed. Where it is handed functions, the grader must judge it in the
+            answer's own process, and says so.
     """
 
     name: str
@@ -102,15 +109,24 @@ class Result:
 
 
 def examine(name: str, answer: Callable, seed: int = 0) -> Result:
-    """Check without printing. Another seed gives the properties other inputs: an answer that knows the values of seed 0 by heart fails."""
+    """Check without printing. Another seed gives the properties other inputs: an answer that knows the values
+    of seed 0 by heart fails.
+    """
     exercise = _find(name)
     if answer is None or answer is ...:
         return Result(name, "not attempted", None, "there is no function yet")
     if not callable(answer):
-        return Result(name, "not yet", "not a function", f"Pass the function itself, without calling it: check({name!r}, my_function).",
-                      f"expected a function, got {type(answer).__name__}")  # fmt: skip
+        return Result(
+            name,
+            "not yet",
+            "not a function",
+            f"Pass the function itself, without calling it: check({name!r}, my_function).",
+            f"expected a function, got {type(answer).__name__}",
+        )
     if is_blank(answer):
-        return Result(name, "not attempted", None, "the function has no body yet: it does nothing and returns None")
+        return Result(
+            name, "not attempted", None, "the function has no body yet: it does nothing and returns None"
+        )
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
         try:
@@ -122,7 +138,10 @@ def examine(name: str, answer: Callable, seed: int = 0) -> Result:
             return Result(name, "not yet", None, str(error), str(error))
         except AnswerError as error:
             return Result(name, "not yet", "it raises an error", str(error), str(error))
-        except (Exception, SystemExit) as error:  # the student's code may raise anything: it is the answer, not our fault
+        except (
+            Exception,
+            SystemExit,
+        ) as error:  # the student's code may raise anything: it is the answer, not our fault
             if is_stub(error, answer):
                 return Result(name, "not attempted", None, "the function still raises NotImplementedError")
             return Result(name, "not yet", "it raises an error", *[described(error, answer)] * 2)
@@ -130,7 +149,9 @@ def examine(name: str, answer: Callable, seed: int = 0) -> Result:
 
 
 def with_seed(function: Callable, *answers: Callable, seed: int):
-    """Call a part of an exercise, with the seed as its last argument where it takes one more than the answers."""
+    """Call a part of an exercise, with the seed as its last argument where it takes one more than the
+    answers.
+    """
     wanted = len(inspect.signature(function).parameters)
     return function(*answers, seed) if wanted > len(answers) else function(*answers)
 
@@ -150,7 +171,8 @@ def _holds(question: Callable, *answers: Callable, seed: int) -> bool:
 
 
 def by_behaviour(behaviour: Callable[[Callable, int], Mapping]) -> Callable[[Callable, Callable, int], bool]:
-    """A `same` for exercises whose answers are described rather than compared value by value: equal descriptions are alike.
+    """A `same` for exercises whose answers are described rather than compared value by value: equal
+    descriptions are alike.
 
     An answer is described once, however many mistakes it is held against.
     """
@@ -165,7 +187,8 @@ def by_behaviour(behaviour: Callable[[Callable, int], Mapping]) -> Callable[[Cal
 
     def same(answer: Callable, wrong: Callable, seed: int) -> bool:
         if (answer, seed) not in latest:
-            latest.clear()  # a notebook redefines its function again and again; the old ones should not stay alive
+            # a notebook redefines its function again and again; the old ones should not stay alive
+            latest.clear()
         return describe(answer, seed, latest) == describe(wrong, seed, known)
 
     return same
@@ -187,7 +210,9 @@ def is_blank(answer: Callable) -> bool:
 
 
 def is_stub(error: BaseException, answer: Callable) -> bool:
-    """Whether an error is the `raise NotImplementedError` of an exercise, and not one of torch's for an operation that it lacks."""
+    """Whether an error is the `raise NotImplementedError` of an exercise, and not one of torch's for an
+    operation that it lacks.
+    """
     if not isinstance(error, NotImplementedError) or error.__traceback__ is None:
         return False
     last = list(traceback.walk_tb(error.__traceback__))[-1][0]
@@ -230,10 +255,11 @@ _records: dict[str, _Record] = {}
 
 
 def check(name: str, answer: Callable) -> Callable:
-    """Print what `examine` finds and return the function to go on with: the answer if it is correct, else the reference.
+    """Print what `examine` finds and return the function to go on with: the answer if it is correct, else the
+    reference.
 
-    In a notebook a picture of target against answer follows where the exercise has one and the answer is not yet right.
-    """
+    In a notebook a picture of target against answer follows where the exercise has one and the answer is not
+    yet right."""
     result = examine(name, answer)
     record = _records.setdefault(name, _Record())
     record.verdict, record.mistake = result.verdict, result.mistake
@@ -270,8 +296,15 @@ def progress():
     rows = []
     for name, r in _records.items():
         used = [*map(str, sorted(r.hints)), *["solution"] * r.solved_for]
-        rows.append({"exercise": name, "verdict": f"{MARKS[r.verdict]} {r.verdict}", "tries": r.tries,
-                     "mistakes met": ", ".join(r.met), "hints used": ", ".join(used)})  # fmt: skip
+        rows.append(
+            {
+                "exercise": name,
+                "verdict": f"{MARKS[r.verdict]} {r.verdict}",
+                "tries": r.tries,
+                "mistakes met": ", ".join(r.met),
+                "hints used": ", ".join(used),
+            }
+        )
     right = sum(r.verdict == "correct" for r in _records.values())
     caption = f"{right} of {len(rows)} exercises correct" if rows else "nothing has been checked yet"
     return show.table(rows, ["exercise", "verdict", "tries", "mistakes met", "hints used"], caption=caption)
@@ -293,7 +326,8 @@ def solution(name: str) -> None:
     print(source)
 
 
-# ---------------------------------------------------------------------------------------------- lessons and homework
+# ---------------------------------------------------------------------------------------------- lessons and
+# homework
 
 
 @dataclass(frozen=True)
@@ -347,32 +381,51 @@ def points(name: str) -> None:
         got = task.points if record.verdict == "correct" else 0
         earned += got
         named = f" ({record.mistake})" if record.verdict == "not yet" and record.mistake else ""
-        lines.append(f"  {MARKS[record.verdict]} {task.exercise:<{width}}  {got:g} of {task.points:g}  {record.verdict}{named}")
-    lines += [f"  ? {variable:<{width}}  up to {most:g}  read by your teacher" for variable, most in whole.written.items()]
+        lines.append(
+            f"  {MARKS[record.verdict]} {task.exercise:<{width}}  {got:g} of {task.points:g}  "
+            f"{record.verdict}{named}"
+        )
+    lines += [
+        f"  ? {variable:<{width}}  up to {most:g}  read by your teacher"
+        for variable, most in whole.written.items()
+    ]
     print("\n".join([f"{whole.name}: {earned:g} of {whole.points:g} points so far", *lines]))
 
 
-# ---------------------------------------------------------------------------------------------- are the checkers right?
+# ---------------------------------------------------------------------------------------------- are the
+# checkers right?
 
 
 def mutations(names: Sequence[str] | None = None, seed: int = 0) -> Iterator[dict]:
     """Hand every checker its reference and every plausible wrong answer, and say what it makes of them.
 
-    Yields rows with `exercise`, `mistake` ("none: the reference" for the right answer), `ways` in which it is made,
-    `rejected` and `named` (all of them, by this mistake's own name and message), `seconds` for all ways.
-    """
+    Yields rows with `exercise`, `mistake` ("none: the reference" for the right answer), `ways` in which it is
+    made, `rejected` and `named` (all of them, by this mistake's own name and message), `seconds` for all
+    ways."""
     for name in names or EXERCISES:
         exercise = _find(name)
         start = time.perf_counter()
         right = examine(name, exercise.reference, seed).verdict == "correct"
-        yield {"exercise": name, "mistake": "none: the reference", "ways": 1, "rejected": not right, "named": right,
-               "seconds": time.perf_counter() - start}  # fmt: skip
+        yield {
+            "exercise": name,
+            "mistake": "none: the reference",
+            "ways": 1,
+            "rejected": not right,
+            "named": right,
+            "seconds": time.perf_counter() - start,
+        }
         for mistake in exercise.mistakes:
             start = time.perf_counter()
             results = [examine(name, wrong, seed) for wrong in (mistake.wrong, *mistake.also)]
             named = all((r.mistake, r.message) == (mistake.name, mistake.message) for r in results)
-            yield {"exercise": name, "mistake": mistake.name, "ways": len(results), "rejected": all(r.verdict == "not yet" for r in results),
-                   "named": named, "seconds": time.perf_counter() - start}  # fmt: skip
+            yield {
+                "exercise": name,
+                "mistake": mistake.name,
+                "ways": len(results),
+                "rejected": all(r.verdict == "not yet" for r in results),
+                "named": named,
+                "seconds": time.perf_counter() - start,
+            }
 
 
 # ---------------------------------------------------------------------------------------------- what is known
@@ -387,7 +440,9 @@ def register(*exercises: Exercise) -> None:
 
 
 def assign(*assignments: Assignment) -> None:
-    """Make lessons and homework known under the names of their notebooks; all their exercises must be registered."""
+    """Make lessons and homework known under the names of their notebooks; all their exercises must be
+    registered.
+    """
     for new in assignments:
         for task in new.tasks:
             _find(task.exercise)
@@ -396,7 +451,9 @@ def assign(*assignments: Assignment) -> None:
 
 def assignment(name: str) -> Assignment:
     """The assignment of this name; the beginning of a name is enough where only one begins so."""
-    found = [a for n, a in ASSIGNMENTS.items() if n == name] or [a for n, a in ASSIGNMENTS.items() if name and n.startswith(name)]
+    found = [a for n, a in ASSIGNMENTS.items() if n == name] or [
+        a for n, a in ASSIGNMENTS.items() if name and n.startswith(name)
+    ]
     if len(found) != 1:
         raise CourseError(f"there is no assignment {name!r}; there are {', '.join(ASSIGNMENTS)}")
     return found[0]

@@ -1,4 +1,5 @@
-"""What the homework on SimCLR adds to the exercises of 01_simclr: the contrastive accuracy, a fair comparison of temperatures,
+"""What the homework on SimCLR adds to the exercises of 01_simclr: the contrastive accuracy, a fair comparison
+of temperatures,
 and a probe that leaves the encoder alone."""
 
 from __future__ import annotations
@@ -11,14 +12,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from sslcourse import common, encoders, evaluate, features
+from sslcourse import encoders, evaluate, runtime
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, by_behaviour, register
 from sslcourse.check.simclr import number, pairs
-from sslcourse.common import generator
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import simclr
 from sslcourse.methods.base import Method, images_of
-from sslcourse.train import Recipe, fit
+from sslcourse.runtime.seeds import generator
+from sslcourse.train import features
+from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
 
 
 def _as_number(value: object, what: str) -> float:
@@ -31,13 +34,16 @@ def _as_number(value: object, what: str) -> float:
     raise NotYet(what, "one number", kind)
 
 
-# ---------------------------------------------------------------------------------------------- contrastive accuracy
+# ---------------------------------------------------------------------------------------------- contrastive
+# accuracy
 
 NOISES = (0.2, 0.6, 1.2, 2.5)
 
 
 def _noisy(noise: float, seed: int, n: int = 24, d: int = 6) -> tuple[Tensor, Tensor]:
-    """Pairs that resemble each other less the more noise there is; rows of very different lengths, as a network gives them."""
+    """Pairs that resemble each other less the more noise there is; rows of very different lengths, as a
+    network gives them.
+    """
     a, b = pairs(n, d, seed, 30)
     long = torch.exp(1.2 * torch.randn(2, n, 1, generator=generator(seed, 31), dtype=a.dtype))
     return a * long[0], (a + noise * b) * long[1]
@@ -53,10 +59,16 @@ def _partners_by_hand(z1: Tensor, z2: Tensor) -> float:
 
 
 def _inputs(seed: int) -> list[tuple[str, tuple[Tensor, Tensor]]]:
-    """Pairs that resemble each other, pairs that are opposed, and few unrelated ones, where luck finds any partner."""
+    """Pairs that resemble each other, pairs that are opposed, and few unrelated ones, where luck finds any
+    partner.
+    """
     a, b = _noisy(0.2, seed)
     noisy = [(f"24 pairs with noise {noise}", _noisy(noise, seed)) for noise in NOISES]
-    return [*noisy, ("24 pairs of opposed views", (a, -b)), *[("4 unrelated pairs", pairs(4, 3, seed, 33, k)) for k in range(16)]]
+    return [
+        *noisy,
+        ("24 pairs of opposed views", (a, -b)),
+        *[("4 unrelated pairs", pairs(4, 3, seed, 33, k)) for k in range(16)],
+    ]
 
 
 def _accuracy_properties(f: Callable, seed: int) -> None:
@@ -67,10 +79,14 @@ def _accuracy_properties(f: Callable, seed: int) -> None:
         if not abs(got - expected) < 1e-5:
             raise NotYet(f"{what} among {name}", f"{expected:.4f}", f"{got:.4f}")
         if not (torch.equal(a, kept[0]) and torch.equal(b, kept[1])):
-            raise NotYet("z1 and z2 after the call (avoid operations in place on them)", "unchanged", "changed")
+            raise NotYet(
+                "z1 and z2 after the call (avoid operations in place on them)", "unchanged", "changed"
+            )
     one = _as_number(f(*pairs(1, 4, seed, 32)), what)
     if abs(one - 1) > 1e-6:
-        raise NotYet("for a single pair, where the partner is the only candidate, the share", "1", f"{one:.4f}")
+        raise NotYet(
+            "for a single pair, where the partner is the only candidate, the share", "1", f"{one:.4f}"
+        )
     a, b = (z.bfloat16() for z in _noisy(0.0, seed))
     got = _as_number(f(a, b), what)
     if got < 0.99:
@@ -78,11 +94,20 @@ def _accuracy_properties(f: Callable, seed: int) -> None:
 
 
 def _accuracy_same(f: Callable, g: Callable, seed: int) -> bool:
-    return all(math.isclose(number(f(*pair)), number(g(*pair)), rel_tol=1e-5, abs_tol=1e-6) for _, pair in _inputs(seed))
+    return all(
+        math.isclose(number(f(*pair)), number(g(*pair)), rel_tol=1e-5, abs_tol=1e-6)
+        for _, pair in _inputs(seed)
+    )
 
 
-def _accuracy(normalise: bool = True, lowest: float = -2.0, choose: Callable = lambda i, n: i.roll(n), nearest: Callable = torch.argmax,
-              rows: Callable = lambda right, n: right, summary: Callable = torch.mean) -> Callable:  # fmt: skip
+def _accuracy(
+    normalise: bool = True,
+    lowest: float = -2.0,
+    choose: Callable = lambda i, n: i.roll(n),
+    nearest: Callable = torch.argmax,
+    rows: Callable = lambda right, n: right,
+    summary: Callable = torch.mean,
+) -> Callable:
     """The accuracy with one of its steps done otherwise."""
 
     def wrong(z1: Tensor, z2: Tensor) -> Tensor:
@@ -97,7 +122,9 @@ def _accuracy(normalise: bool = True, lowest: float = -2.0, choose: Callable = l
 def _other_view_only(*directions: int) -> Callable:
     def wrong(z1: Tensor, z2: Tensor) -> Tensor:
         s = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T
-        return torch.stack([((s.T if d else s).argmax(1) == torch.arange(len(s))).double().mean() for d in directions]).mean()
+        return torch.stack(
+            [((s.T if d else s).argmax(1) == torch.arange(len(s))).double().mean() for d in directions]
+        ).mean()
 
     return wrong
 
@@ -106,8 +133,13 @@ def _accuracy_picture(f: Callable, seed: int):
     from sslcourse import show
 
     noises = [0.1, 0.2, 0.4, 0.8, 1.6, 3.2]
-    curves = {name: [number(g(*_noisy(x, seed))) for x in noises] for name, g in (("target", _partners_by_hand), ("yours", f))}
-    return show.curve(noises, curves, "noise between the two views", "share that find their partner", log=True)
+    curves = {
+        name: [number(g(*_noisy(x, seed))) for x in noises]
+        for name, g in (("target", _partners_by_hand), ("yours", f))
+    }
+    return show.curve(
+        noises, curves, "noise between the two views", "share that find their partner", log=True
+    )
 
 
 CONTRASTIVE_ACCURACY = Exercise(
@@ -115,44 +147,84 @@ CONTRASTIVE_ACCURACY = Exercise(
     simclr.partner_found,
     _accuracy_properties,
     (
-        Mistake("self-similarity kept", "Every view is its own nearest neighbour, so no partner is ever found. Put something below -1 on the "
-                "diagonal of the cosine matrix.", _accuracy(lowest=1.0 + 1e-6)),
-        Mistake("no normalisation", "The nearest neighbour is looked for by dot product, where long vectors win. Scale every row to length 1.",
-                _accuracy(normalise=False)),
-        Mistake("wrong partner", "With torch.cat([z1, z2]) the partner of row i is row i + n, and of row i + n it is row i.",
-                _accuracy(choose=lambda i, n: i.roll(1)), (_accuracy(choose=lambda i, n: i.roll(-1)), _accuracy(choose=lambda i, n: i ^ 1))),
-        Mistake("farthest for nearest", "You pick the view that is least similar. The nearest neighbour has the highest cosine: argmax.",
-                _accuracy(lowest=2.0, nearest=torch.argmin)),
-        Mistake("one direction only", "Only one of the two views looks for its partner; the mean goes over all 2n views.",
-                _accuracy(rows=lambda right, n: right[:n]), (_accuracy(rows=lambda right, n: right[n:]),)),
-        Mistake("only the other view as candidates", "Each view is compared with the n vectors of the other view only; the candidates are all "
-                "2n - 1 others.", _other_view_only(0, 1), (_other_view_only(0), _other_view_only(1))),
-        Mistake("per cent for a share", "Your values go to 100; return a share from 0 to 1.", lambda a, b: 100 * _accuracy()(a, b)),
-        Mistake("count for a share", "You count the views that found their partner; divide by all 2n of them.", _accuracy(summary=torch.sum),
-                (_accuracy(summary=lambda right: right.sum() * 2 / len(right)),)),
+        Mistake(
+            "self-similarity kept",
+            "Every view is its own nearest neighbour, so no partner is ever found. Put something below -1 "
+            "on the "
+            "diagonal of the cosine matrix.",
+            _accuracy(lowest=1.0 + 1e-6),
+        ),
+        Mistake(
+            "no normalisation",
+            (
+                "The nearest neighbour is looked for by dot product, where long vectors win. Scale every row "
+                "to length 1."
+            ),
+            _accuracy(normalise=False),
+        ),
+        Mistake(
+            "wrong partner",
+            "With torch.cat([z1, z2]) the partner of row i is row i + n, and of row i + n it is row i.",
+            _accuracy(choose=lambda i, n: i.roll(1)),
+            (_accuracy(choose=lambda i, n: i.roll(-1)), _accuracy(choose=lambda i, n: i ^ 1)),
+        ),
+        Mistake(
+            "farthest for nearest",
+            "You pick the view that is least similar. The nearest neighbour has the highest cosine: argmax.",
+            _accuracy(lowest=2.0, nearest=torch.argmin),
+        ),
+        Mistake(
+            "one direction only",
+            "Only one of the two views looks for its partner; the mean goes over all 2n views.",
+            _accuracy(rows=lambda right, n: right[:n]),
+            (_accuracy(rows=lambda right, n: right[n:]),),
+        ),
+        Mistake(
+            "only the other view as candidates",
+            "Each view is compared with the n vectors of the other view only; the candidates are all "
+            "2n - 1 others.",
+            _other_view_only(0, 1),
+            (_other_view_only(0), _other_view_only(1)),
+        ),
+        Mistake(
+            "per cent for a share",
+            "Your values go to 100; return a share from 0 to 1.",
+            lambda a, b: 100 * _accuracy()(a, b),
+        ),
+        Mistake(
+            "count for a share",
+            "You count the views that found their partner; divide by all 2n of them.",
+            _accuracy(summary=torch.sum),
+            (_accuracy(summary=lambda right: right.sum() * 2 / len(right)),),
+        ),
     ),
     _accuracy_same,
     (
         "It is the loss without the softmax: for each of the 2n views, which other view is nearest?",
-        "Make the (2n, 2n) cosine matrix, put -2 on its diagonal, and take argmax(1). What should it be in row i?",
+        (
+            "Make the (2n, 2n) cosine matrix, put -2 on its diagonal, and take argmax(1). What should it "
+            "be in "
+            "row i?"
+        ),
         "partner = torch.arange(2 * n).roll(n); return (similarity.argmax(1) == partner).float().mean()",
     ),
     _accuracy_picture,
-)  # fmt: skip
+)
 
 
-# ---------------------------------------------------------------------------------------------- a fair comparison
+# ---------------------------------------------------------------------------------------------- a fair
+# comparison
 
 
 @contextlib.contextmanager
 def _plain() -> Iterator[None]:
     """Trainings inside compute on one CPU thread in float32, where equal runs give equal numbers."""
-    before, threads = common._profile, torch.get_num_threads()
-    common.use_profile(common.Profile("cpu", 1, False, "float32"))
+    before, threads = runtime.device._profile, torch.get_num_threads()
+    runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
     try:
         yield
     finally:
-        common.use_profile(before)
+        runtime.use_profile(before)
         torch.set_num_threads(threads)
 
 
@@ -163,17 +235,29 @@ def compare_temperatures(data: Data, temperatures: Sequence[float], recipe: Reci
         torch.manual_seed(recipe.seed)
         method = simclr.SimCLR(encoders.small_cnn(), temperature=temperature)
         last = fit(method, data.train.unlabelled(), recipe)[-1]
-        rows.append({"temperature": temperature, "loss": last["loss"], "partner found": last["partner found"],
-                     "kNN": evaluate.probe(method, data, linear=False)["kNN"]})  # fmt: skip
+        rows.append(
+            {
+                "temperature": temperature,
+                "loss": last["loss"],
+                "partner found": last["partner found"],
+                "kNN": evaluate.probe(method, data, linear=False)["kNN"],
+            }
+        )
     return rows
 
 
 COLUMNS = ("temperature", "loss", "partner found", "kNN")
-RIGHT = {"validation": 0.3, "training": 1.0, "test": 0.65}  # of the labels below; where the pictures themselves leave no doubt
+RIGHT = {
+    "validation": 0.3,
+    "training": 1.0,
+    "test": 0.65,
+}  # of the labels below; where the pictures themselves leave no doubt
 
 
 def _two_colours(seed: int) -> Data:
-    """Small pictures, red or blue, so that any network tells them apart; some labels of each split are wrong on purpose."""
+    """Small pictures, red or blue, so that any network tells them apart; some labels of each split are wrong
+    on purpose.
+    """
     parts = []
     for k, (split, n) in enumerate((("train", 128), ("validation", 60), ("test", 60))):
         g = generator(seed, 40, k)
@@ -182,7 +266,15 @@ def _two_colours(seed: int) -> Data:
         image[:, 0] += 180 * red[:, None, None]
         image[:, 2] += 180 * ~red[:, None, None]
         right = torch.randperm(n, generator=g) < round(RIGHT["training" if split == "train" else split] * n)
-        parts.append(Samples(image.to(torch.uint8), (red == right).long(), classes=("blue", "red"), split=split, name="two colours"))
+        parts.append(
+            Samples(
+                image.to(torch.uint8),
+                (red == right).long(),
+                classes=("blue", "red"),
+                split=split,
+                name="two colours",
+            )
+        )
     return Data(*parts)
 
 
@@ -208,7 +300,9 @@ def _check_rows(rows: object, temperatures: Sequence[float]) -> None:
             raise NotYet("the keys of a row", ", ".join(COLUMNS), ", ".join(map(str, row)))
         values = {c: _as_number(row[c], f"{c!r} of a row") for c in COLUMNS}
         if not math.isclose(values["temperature"], temperature, rel_tol=1e-6):
-            raise NotYet("the temperatures of the rows, in the order given", temperature, values["temperature"])
+            raise NotYet(
+                "the temperatures of the rows, in the order given", temperature, values["temperature"]
+            )
         for column in ("partner found", "kNN"):
             if not 0 <= values[column] <= 1:
                 raise NotYet(f"{column!r}, a share", "from 0 to 1", f"{values[column]:.4f}")
@@ -219,12 +313,15 @@ def _distance(a: Sequence[Mapping], b: Sequence[Mapping]) -> float:
     return max(abs(number(x["loss"]) - number(y["loss"])) for x, y in zip(a, b))
 
 
-def _comparison(f: Callable, seed: int, inspect: Callable[[object, Sequence[float]], None]) -> dict[str, tuple[str, str, str, bool]]:
+def _comparison(
+    f: Callable, seed: int, inspect: Callable[[object, Sequence[float]], None]
+) -> dict[str, tuple[str, str, str, bool]]:
     """Traits of a fair comparison: what is looked at, what to expect, what came, and whether that is fair."""
     data, recipe = _two_colours(seed), _recipe(seed)
 
     def rows(*temperatures: float, **changes) -> list[dict]:
-        torch.rand(1)  # fit leaves the generator where its recipe says: a call must not find it where the last one left it
+        # fit leaves the generator where its recipe says: a call must not find it where the last one left it
+        torch.rand(1)
         found = f(data, temperatures, recipe.but(**changes))
         inspect(found, temperatures)
         return found
@@ -233,19 +330,44 @@ def _comparison(f: Callable, seed: int, inspect: Callable[[object, Sequence[floa
     warm_first, second, third = rows(0.7, 0.1, 0.1)
     still, still_again = rows(0.3, 0.3, lr=1e-12)
     (longer,) = rows(0.1, epochs=2)
-    order, equal, rest = _distance((cold, warm), (second, warm_first)), _distance((second,), (third,)), _distance((still,), (still_again,))
+    order, equal, rest = (
+        _distance((cold, warm), (second, warm_first)),
+        _distance((second,), (third,)),
+        _distance((still,), (still_again,)),
+    )
     apart, more = _distance((cold,), (warm,)), _distance((cold,), (longer,))
     knn = number(cold["kNN"])
     split = min(RIGHT, key=lambda name: abs(RIGHT[name] - knn))
     return {
-        "used": ("losses at temperatures 0.1 and 0.7 differ by", "clearly more than 0", f"{apart:.6f}", apart > 1e-6),
-        "recipe": ("losses after one and after two epochs of the recipe given differ by", "clearly more than 0", f"{more:.6f}", more > 1e-6),
-        "start": ("a recipe that changes no weight, the same temperature twice: the losses differ by", "0", f"{rest:.4f}", rest < 1e-4),
+        "used": (
+            "losses at temperatures 0.1 and 0.7 differ by",
+            "clearly more than 0",
+            f"{apart:.6f}",
+            apart > 1e-6,
+        ),
+        "recipe": (
+            "losses after one and after two epochs of the recipe given differ by",
+            "clearly more than 0",
+            f"{more:.6f}",
+            more > 1e-6,
+        ),
+        "start": (
+            "a recipe that changes no weight, the same temperature twice: the losses differ by",
+            "0",
+            f"{rest:.4f}",
+            rest < 1e-4,
+        ),
         "equal": ("the same temperature twice: the losses differ by", "0", f"{equal:.4f}", equal < 1e-4),
         "order": ("temperatures in another order: the losses change by", "0", f"{order:.4f}", order < 1e-4),
-        "split": (f"kNN where {RIGHT['validation']:.0%} of the validation labels, {RIGHT['test']:.0%} of the test labels and all training labels are "
-                  "right", f"about {RIGHT['validation']}", f"{knn:.2f} ({split})", split == "validation"),
-    }  # fmt: skip
+        "split": (
+            f"kNN where {RIGHT['validation']:.0%} of the validation labels, {RIGHT['test']:.0%} of the "
+            "test labels and all training labels are "
+            "right",
+            f"about {RIGHT['validation']}",
+            f"{knn:.2f} ({split})",
+            split == "validation",
+        ),
+    }
 
 
 class _TooFew(Exception):
@@ -263,12 +385,20 @@ def _comparison_behaviour(f: Callable, seed: int) -> Mapping:
             traits = _comparison(f, seed, _one_each)
     except _TooFew:
         return {"rows": "not one for each temperature"}
-    return {**{name: holds for name, (*_, holds) in traits.items()}, "which": traits["split"][2].split(" ")[-1]}
+    return {
+        **{name: holds for name, (*_, holds) in traits.items()},
+        "which": traits["split"][2].split(" ")[-1],
+    }
 
 
-def _compare(method_for: Callable | None = None, seed_for: Callable = lambda i, recipe: recipe.seed, temperature_for: Callable = lambda t: t,
-             recipe_for: Callable = lambda r: r, score: Callable = lambda m, data: evaluate.probe(m, data, linear=False)["kNN"],
-             stop: int | None = None) -> Callable:  # fmt: skip
+def _compare(
+    method_for: Callable | None = None,
+    seed_for: Callable = lambda i, recipe: recipe.seed,
+    temperature_for: Callable = lambda t: t,
+    recipe_for: Callable = lambda r: r,
+    score: Callable = lambda m, data: evaluate.probe(m, data, linear=False)["kNN"],
+    stop: int | None = None,
+) -> Callable:
     """The comparison with one of its steps done otherwise."""
 
     def wrong(data: Data, temperatures: Sequence[float], recipe: Recipe) -> list[dict]:
@@ -281,7 +411,14 @@ def _compare(method_for: Callable | None = None, seed_for: Callable = lambda i, 
                 carried = simclr.SimCLR(encoders.small_cnn(), temperature=temperature_for(temperature))
             carried.temperature = temperature_for(temperature)
             last = fit(carried, data.train.unlabelled(), recipe_for(recipe))[-1]
-            rows.append({"temperature": temperature, "loss": last["loss"], "partner found": last["partner found"], "kNN": score(carried, data)})
+            rows.append(
+                {
+                    "temperature": temperature,
+                    "loss": last["loss"],
+                    "partner found": last["partner found"],
+                    "kNN": score(carried, data),
+                }
+            )
         return rows[:stop]
 
     return wrong
@@ -289,7 +426,9 @@ def _compare(method_for: Callable | None = None, seed_for: Callable = lambda i, 
 
 def _on_training_split(method: nn.Module, data: Data) -> float:
     h = features.extract(method, data.train)
-    return evaluate.score(h, data.train.label, h, data.train.label, classes=len(data.classes), linear=False)["kNN"]
+    return evaluate.score(h, data.train.label, h, data.train.label, classes=len(data.classes), linear=False)[
+        "kNN"
+    ]
 
 
 def _on_test_split(method: nn.Module, data: Data) -> float:
@@ -301,39 +440,85 @@ COMPARE_TEMPERATURES = Exercise(
     compare_temperatures,
     _comparison_properties,
     (
-        Mistake("returned after the first temperature", "Only one temperature is trained: the return stands inside the loop.", _compare(stop=1)),
-        Mistake("weights carried over", "The second training goes on with the network of the first, so it has been trained twice as long. Build a "
-                "new network for every temperature.", _compare(method_for=lambda: None)),
-        Mistake("another start for each", "Every training starts from other random weights, so their differences may be luck. Call "
-                "torch.manual_seed with the same number before you build each network.", _compare(seed_for=lambda i, recipe: None),
-                (_compare(seed_for=lambda i, recipe: recipe.seed + i),)),
-        Mistake("temperature not passed on", "All rows are alike: the temperature never reaches the method. SimCLR(..., temperature=temperature).",
-                _compare(temperature_for=lambda t: 0.2)),
-        Mistake("recipe not used", "The recipe that is handed in changes nothing: pass it on to fit or epochs.",
-                _compare(recipe_for=lambda r: r.but(epochs=1))),
-        Mistake("scored on the training split", "The score is read where the network was trained. Fit on data.train, score on data.validation: "
-                "evaluate.probe(method, data) does.", _compare(score=_on_training_split)),
-        Mistake("scored on the test split", "You compare settings by their test scores; then no honest number is left to report. Choose on "
-                "data.validation.", _compare(score=_on_test_split)),
+        Mistake(
+            "returned after the first temperature",
+            "Only one temperature is trained: the return stands inside the loop.",
+            _compare(stop=1),
+        ),
+        Mistake(
+            "weights carried over",
+            "The second training goes on with the network of the first, so it has been trained twice as "
+            "long. Build a "
+            "new network for every temperature.",
+            _compare(method_for=lambda: None),
+        ),
+        Mistake(
+            "another start for each",
+            "Every training starts from other random weights, so their differences may be luck. Call "
+            "torch.manual_seed with the same number before you build each network.",
+            _compare(seed_for=lambda i, recipe: None),
+            (_compare(seed_for=lambda i, recipe: recipe.seed + i),),
+        ),
+        Mistake(
+            "temperature not passed on",
+            (
+                "All rows are alike: the temperature never reaches the method. SimCLR(..., "
+                "temperature=temperature)."
+            ),
+            _compare(temperature_for=lambda t: 0.2),
+        ),
+        Mistake(
+            "recipe not used",
+            "The recipe that is handed in changes nothing: pass it on to fit or epochs.",
+            _compare(recipe_for=lambda r: r.but(epochs=1)),
+        ),
+        Mistake(
+            "scored on the training split",
+            "The score is read where the network was trained. Fit on data.train, score on data.validation: "
+            "evaluate.probe(method, data) does.",
+            _compare(score=_on_training_split),
+        ),
+        Mistake(
+            "scored on the test split",
+            "You compare settings by their test scores; then no honest number is left to report. Choose on "
+            "data.validation.",
+            _compare(score=_on_test_split),
+        ),
     ),
     by_behaviour(_comparison_behaviour),
     (
         "What must be equal in all trainings, so that a difference can only come from the temperature?",
-        "Inside the loop: torch.manual_seed(recipe.seed), a new SimCLR with this temperature, fit on data.train.unlabelled() with the recipe.",
+        (
+            "Inside the loop: torch.manual_seed(recipe.seed), a new SimCLR with this temperature, fit on "
+            "data.train.unlabelled() with the recipe."
+        ),
         "last = fit(method, data.train.unlabelled(), recipe)[-1] holds 'loss' and 'partner found'; "
         "evaluate.probe(method, data, linear=False)['kNN'] scores on the validation split.",
     ),
-)  # fmt: skip
+)
 
 
-# ---------------------------------------------------------------------------------------------- a probe that leaves the encoder alone
+# ---------------------------------------------------------------------------------------------- a probe that
+# leaves the encoder alone
 
-SHARES = {"train": 0.9, "validation": 0.6, "test": 0.05}  # of pictures whose blue is high: what cannot be read decides how often 'high' is right
-READINGS = {"validation": 0.6, "training": 0.9, "test": 0.05, "z": 0.3, "blue seen": 1.0}  # accuracies that give away what was scored, and how
+SHARES = {
+    "train": 0.9,
+    "validation": 0.6,
+    "test": 0.05,
+}  # of pictures whose blue is high: what cannot be read decides how often 'high' is right
+READINGS = {
+    "validation": 0.6,
+    "training": 0.9,
+    "test": 0.05,
+    "z": 0.3,
+    "blue seen": 1.0,
+}  # accuracies that give away what was scored, and how
 
 
 class _Reader(nn.Module):
-    """A frozen encoder of which everything is known: red can be read from its features, blue cannot, green is noise."""
+    """A frozen encoder of which everything is known: red can be read from its features, blue cannot, green is
+    noise.
+    """
 
     dim = 12
 
@@ -354,13 +539,19 @@ class _Reader(nn.Module):
 
 
 class _Known(Method):
-    """A trained method whose features are understood to the last number; it comes in training mode, as networks do."""
+    """A trained method whose features are understood to the last number; it comes in training mode, as
+    networks do.
+    """
 
     def __init__(self, seed: int, images: Tensor):
         super().__init__()
         self.f, self.g = _Reader(seed), nn.Linear(_Reader.dim, 4)
         with torch.no_grad():
-            self.g.weight.copy_(torch.cat([torch.zeros(4, 4), torch.randn(4, _Reader.dim - 4, generator=generator(seed, 51))], 1))
+            self.g.weight.copy_(
+                torch.cat(
+                    [torch.zeros(4, 4), torch.randn(4, _Reader.dim - 4, generator=generator(seed, 51))], 1
+                )
+            )
             x = images.float() / 255
             self.f.norm.running_mean.copy_(x.mean((0, 2, 3)))
             self.f.norm.running_var.copy_(x.var((0, 2, 3)))
@@ -372,19 +563,32 @@ class _Known(Method):
 
 
 def _red_and_blue(seed: int, contradict: bool = False) -> Data:
-    """Four classes, two bits: is red high, is blue high? `contradict` turns red round in the labels of the validation split."""
+    """Four classes, two bits: is red high, is blue high? `contradict` turns red round in the labels of the
+    validation split.
+    """
     parts = []
     for k, (split, n) in enumerate((("train", 240), ("validation", 240), ("test", 120))):
         g = generator(seed, 52, k)
-        # Few reds in the validation split: who normalises by its batches' own statistics puts the border elsewhere.
+        # Few reds in the validation split: who normalises by its batches' own statistics puts the border
+        # elsewhere.
         red = torch.randperm(n, generator=g) < (n // 2 if split == "train" else n // 6)
         blue = torch.randperm(n, generator=g) < round(SHARES[split] * n)
-        level = torch.stack([70 + 90 * red, torch.full_like(red, 0, dtype=torch.long), 70 + 90 * blue], 1)[:, :, None, None]
+        level = torch.stack([70 + 90 * red, torch.full_like(red, 0, dtype=torch.long), 70 + 90 * blue], 1)[
+            :, :, None, None
+        ]
         image = level + torch.randint(0, 30, (n, 3, 8, 8), generator=g)
         image[:, 1] = torch.randint(0, 256, (n, 8, 8), generator=g)
         told = ~red if contradict and split == "validation" else red
         names = ("dark", "blue", "red", "purple")
-        parts.append(Samples(image.to(torch.uint8), 2 * told.long() + blue.long(), classes=names, split=split, name="red and blue"))
+        parts.append(
+            Samples(
+                image.to(torch.uint8),
+                2 * told.long() + blue.long(),
+                classes=names,
+                split=split,
+                name="red and blue",
+            )
+        )
     return Data(*parts)
 
 
@@ -404,7 +608,10 @@ def _reading(f: Callable, seed: int) -> dict[str, tuple[str, str, str, bool]]:
         weights = {name for name, _ in method.named_parameters()}
         accuracy = _as_number(f(method, data), "what it returns, the accuracy")
         moved = [k for k, v in method.state_dict().items() if not torch.equal(v, before[k])]
-        honest = _as_number(f(_Known(seed, data.train.image), _red_and_blue(seed, contradict=True)), "what it returns, the accuracy")
+        honest = _as_number(
+            f(_Known(seed, data.train.image), _red_and_blue(seed, contradict=True)),
+            "what it returns, the accuracy",
+        )
     share = accuracy / 100 if accuracy > 1.5 else accuracy
     which = min(READINGS, key=lambda name: abs(READINGS[name] - share))
     statistics = [k for k in moved if k not in weights]
@@ -412,13 +619,26 @@ def _reading(f: Callable, seed: int) -> dict[str, tuple[str, str, str, bool]]:
     expected = READINGS["validation"]
     return {
         "weights": ("weights of the encoder that changed", "none", ", ".join(trained) or "none", not trained),
-        "statistics": ("batch statistics of the encoder that changed", "none", ", ".join(statistics) or "none", not statistics),
+        "statistics": (
+            "batch statistics of the encoder that changed",
+            "none",
+            ", ".join(statistics) or "none",
+            not statistics,
+        ),
         "share": ("the accuracy, a share", "from 0 to 1", f"{accuracy:.4f}", accuracy <= 1.5),
-        "which": ("the accuracy on frozen features of which we know what can be read; on the validation split", f"about {expected}",
-                  f"{accuracy:.2f} ({which})", which == "validation" and abs(share - expected) < 0.1),
-        "fitted": ("the accuracy where the validation labels contradict the training labels", "about 0", f"{honest:.2f}",
-                   honest < 0.2 or accuracy > 1.5),
-    }  # fmt: skip
+        "which": (
+            "the accuracy on frozen features of which we know what can be read; on the validation split",
+            f"about {expected}",
+            f"{accuracy:.2f} ({which})",
+            which == "validation" and abs(share - expected) < 0.1,
+        ),
+        "fitted": (
+            "the accuracy where the validation labels contradict the training labels",
+            "about 0",
+            f"{honest:.2f}",
+            honest < 0.2 or accuracy > 1.5,
+        ),
+    }
 
 
 def _probe_properties(f: Callable, seed: int) -> None:
@@ -431,7 +651,11 @@ def _probe_behaviour(f: Callable, seed: int) -> Mapping:
     traits = _reading(f, seed)
     how = {name: holds for name, (*_, holds) in traits.items() if name != "which"}
     # Once an encoder was changed its accuracy says nothing more about the mistake.
-    return how if not (how["weights"] and how["statistics"]) else {**how, "which": traits["which"][2].split("(")[1]}
+    return (
+        how
+        if not (how["weights"] and how["statistics"])
+        else {**how, "which": traits["which"][2].split("(")[1]}
+    )
 
 
 def _linear(x: Tensor, y: Tensor, held: Tensor, answer: Tensor, classes: int) -> float:
@@ -452,7 +676,9 @@ def _fine_tuned(method: Method, data: Data) -> float:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    return float((head(method.encode(_batch(data.validation))).argmax(1) == data.validation.label).float().mean())
+    return float(
+        (head(method.encode(_batch(data.validation))).argmax(1) == data.validation.label).float().mean()
+    )
 
 
 def _in_training_mode(method: Method, data: Data) -> float:
@@ -476,7 +702,10 @@ def _fitted_on_validation(method: Method, data: Data) -> float:
 
 
 def _on_z(method: Method, data: Data) -> float:
-    h, held = (features.extract(method, part, encode=lambda batch: method.g(method.encode(batch))) for part in (data.train, data.validation))
+    h, held = (
+        features.extract(method, part, encode=lambda batch: method.g(method.encode(batch)))
+        for part in (data.train, data.validation)
+    )
     return _linear(h, data.train.label, held, data.validation.label, len(data.classes))
 
 
@@ -485,36 +714,77 @@ FROZEN_PROBE = Exercise(
     frozen_probe,
     _probe_properties,
     (
-        Mistake("unfrozen encoder", "The encoder's weights changed: that is fine-tuning. A probe trains its own linear layer only; take the "
-                "features under torch.no_grad().", _fine_tuned),
-        Mistake("not in eval mode", "The encoder's batch statistics changed: it ran in training mode, where a picture's features depend on the "
-                "other pictures in its batch. Call method.eval() first.", _in_training_mode),
-        Mistake("scored on the training split", "The accuracy is read where the classifier was fitted. Fit on data.train, score on "
-                "data.validation.", _scored_on_training),
-        Mistake("scored on the test split", "The accuracy is the test split's. That split is opened once, by evaluate.report, when everything "
-                "is decided; here score on data.validation.", _scored_on_test),
-        Mistake("fitted on the validation split", "The classifier has learned the labels that it is scored on. Fit it on data.train.",
-                _fitted_on_validation),
-        Mistake("z for h", "You probe z, after the projector, which has forgotten what the views change. Probe h: method.encode(batch).", _on_z),
-        Mistake("per cent for a share", "Your accuracy goes to 100; return a share from 0 to 1.", lambda m, d: 100 * frozen_probe(m, d)),
+        Mistake(
+            "unfrozen encoder",
+            "The encoder's weights changed: that is fine-tuning. A probe trains its own linear layer only; "
+            "take the "
+            "features under torch.no_grad().",
+            _fine_tuned,
+        ),
+        Mistake(
+            "not in eval mode",
+            "The encoder's batch statistics changed: it ran in training mode, where a picture's features "
+            "depend on the "
+            "other pictures in its batch. Call method.eval() first.",
+            _in_training_mode,
+        ),
+        Mistake(
+            "scored on the training split",
+            "The accuracy is read where the classifier was fitted. Fit on data.train, score on "
+            "data.validation.",
+            _scored_on_training,
+        ),
+        Mistake(
+            "scored on the test split",
+            "The accuracy is the test split's. That split is opened once, by evaluate.report, when "
+            "everything "
+            "is decided; here score on data.validation.",
+            _scored_on_test,
+        ),
+        Mistake(
+            "fitted on the validation split",
+            "The classifier has learned the labels that it is scored on. Fit it on data.train.",
+            _fitted_on_validation,
+        ),
+        Mistake(
+            "z for h",
+            (
+                "You probe z, after the projector, which has forgotten what the views change. Probe h: "
+                "method.encode(batch)."
+            ),
+            _on_z,
+        ),
+        Mistake(
+            "per cent for a share",
+            "Your accuracy goes to 100; return a share from 0 to 1.",
+            lambda m, d: 100 * frozen_probe(m, d),
+        ),
     ),
     by_behaviour(_probe_behaviour),
     (
         "Which two things about the encoder must be the same after the probe as before it?",
-        "features.extract(method, data.train) gives h as a matrix, in eval mode and without gradients. Which labels belong to it?",
-        "probe = evaluate.linear_probe(h, data.train.label, classes=len(data.classes)), and probe.predict(...) on the validation split's h.",
+        (
+            "features.extract(method, data.train) gives h as a matrix, in eval mode and without gradients. "
+            "Which labels belong to it?"
+        ),
+        (
+            "probe = evaluate.linear_probe(h, data.train.label, classes=len(data.classes)), and "
+            "probe.predict(...) on the validation split's h."
+        ),
     ),
-)  # fmt: skip
+)
 
 register(CONTRASTIVE_ACCURACY, COMPARE_TEMPERATURES, FROZEN_PROBE)
-assign(Assignment(
-    "homework_simclr",
-    (
-        Task("simclr.nt_xent", "nt_xent", 4),
-        Task("simclr.two_views", "two_views", 2),
-        Task("simclr.contrastive_accuracy", "contrastive_accuracy", 2),
-        Task("simclr.compare_temperatures", "compare_temperatures", 4),
-        Task("simclr.frozen_probe", "frozen_probe", 3),
-    ),
-    {"why_temperature": 5},
-))  # fmt: skip
+assign(
+    Assignment(
+        "homework_simclr",
+        (
+            Task("simclr.nt_xent", "nt_xent", 4),
+            Task("simclr.two_views", "two_views", 2),
+            Task("simclr.contrastive_accuracy", "contrastive_accuracy", 2),
+            Task("simclr.compare_temperatures", "compare_temperatures", 4),
+            Task("simclr.frozen_probe", "frozen_probe", 3),
+        ),
+        {"why_temperature": 5},
+    )
+)

@@ -1,0 +1,3 @@
+"""Data: sets with splits and sealed test labels, pictures, films and sounds, the toybox, downloads, your own
+folders.
+"""

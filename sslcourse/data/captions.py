@@ -1,8 +1,10 @@
-"""Captions as tensors: the words of the toybox, a tokeniser, and sentences drawn at random from what a picture shows.
+"""Captions as tensors: the words of the toybox, a tokeniser, and sentences drawn at random from what a
+picture shows.
 
-A caption travels as numbers of words: `batch["caption"]` is (B, K, L), K captions of L tokens for each picture, of which a method draws
-one a step. `toybox.images()` carries them in its training and validation splits. They are supervision by language, and no label: they
-name the class, but not always and never alone. The test split has none, because they would give its labels away.
+A caption travels as numbers of words: `batch["caption"]` is (B, K, L), K captions of L tokens for each
+picture, of which a method draws one a step. `toybox.images()` carries them in its training and validation
+splits. They are supervision by language, and no label: they name the class, but not always and never alone.
+The test split has none, because they would give its labels away.
 
     TOYBOX.encode(["a small red cube"])              (1, L) tokens
     TOYBOX.decode(data.train.extra["caption"][0])    the captions of picture 0, as text
@@ -19,9 +21,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse.common import CourseError
 from sslcourse.data.datasets import Data, Samples
-from sslcourse.data.toybox import sets, world
+from sslcourse.data.toybox import world
+from sslcourse.runtime.errors import CourseError
 
 PAD, START, END = 0, 1, 2  # after the end; before the first word; after the last
 _SPECIAL = ("<pad>", "<start>", "<end>")
@@ -29,7 +31,7 @@ _WORD = re.compile(r"[a-z0-9]+(?:-[a-z0-9]+)*")
 
 PARTS = ("size", "hue", "shape", "pattern", "place")  # what a caption can leave out
 SIZES = ("small", "medium-sized", "large")
-HUES = tuple(dict.fromkeys(sets._HUES))  # the eight everyday words, in the order of the colour wheel
+HUES = tuple(dict.fromkeys(world.HUE_NAMES))  # the eight everyday words, in the order of the colour wheel
 HEIGHTS, SIDES = ("top", "bottom"), ("left", "right")
 DRAWS = 8  # captions for each picture
 # How often a drawn caption mentions each part: people name the thing nearly always, and its size seldom.
@@ -54,11 +56,15 @@ class Vocabulary:
     def token(self, word: str) -> int:
         """The number of a word; an unknown one is named, with the known ones beside it."""
         if word not in self.words:
-            raise CourseError(f"the word {word!r} is in no caption of this data; the known words are {', '.join(self.words)}")
+            raise CourseError(
+                f"the word {word!r} is in no caption of this data; the known words are "
+                f"{', '.join(self.words)}"
+            )
         return len(_SPECIAL) + self.words.index(word)
 
     def encode(self, texts: str | Sequence[str]) -> Tensor:
-        """Texts as (N, length) tokens: start, the words, end, padding. Capitals and punctuation do not matter.
+        """Texts as (N, length) tokens: start, the words, end, padding. Capitals and punctuation do not
+        matter.
 
         Raises:
             CourseError: for a word that is not in the vocabulary, and for a text that is empty or too long.
@@ -75,7 +81,10 @@ class Vocabulary:
     def decode(self, tokens: Tensor) -> list[str]:
         """(N, L) or (L,) tokens as texts."""
         names = (*_SPECIAL, *self.words)
-        return [" ".join(names[t] for t in row if t > END) for row in torch.atleast_2d(torch.as_tensor(tokens)).tolist()]
+        return [
+            " ".join(names[t] for t in row if t > END)
+            for row in torch.atleast_2d(torch.as_tensor(tokens)).tolist()
+        ]
 
 
 def words_of(text: str) -> list[str]:
@@ -92,8 +101,26 @@ def vocabulary(texts: Iterable[str], length: int | None = None) -> Vocabulary:
     return Vocabulary(words, length or max(map(len, found)) + 2)
 
 
-TOYBOX = Vocabulary(("a", "an", "the", "picture", "of", "thing", "in", "with", "at", *SIZES, *HUES, *world.SHAPES, *world.PATTERNS[1:],
-                     *HEIGHTS, *SIDES, "centre"))  # fmt: skip
+TOYBOX = Vocabulary(
+    (
+        "a",
+        "an",
+        "the",
+        "picture",
+        "of",
+        "thing",
+        "in",
+        "with",
+        "at",
+        *SIZES,
+        *HUES,
+        *world.SHAPES,
+        *world.PATTERNS[1:],
+        *HEIGHTS,
+        *SIDES,
+        "centre",
+    )
+)
 
 
 def _t(*words: str) -> Tensor:
@@ -118,18 +145,26 @@ def _parts(scene: Mapping[str, Tensor]) -> dict[str, Tensor]:
     low, high = world.RANGES["size"]
     third = (scene["size"] - low) / (high - low)
     size = torch.where(third < 1 / 3, 0, torch.where(third > 2 / 3, 2, 1))
-    hue = _t(*(HUES[HUES.index(name)] for name in sets._HUES))[((scene["hue"] * 12 + 0.5) % 12).long()][:, None]
+    hue = _t(*(HUES[HUES.index(name)] for name in world.HUE_NAMES))[((scene["hue"] * 12 + 0.5) % 12).long()][
+        :, None
+    ]
     pattern = _t("", *world.PATTERNS[1:])[scene["pattern"].long()][:, None]
     third = lambda x: torch.where(x > 1 / 3, 1, torch.where(x < -1 / 3, 2, 0))
     height, side = third(scene["y"]), third(scene["x"])
     middle = torch.where((height == 0) & (side == 0), TOYBOX.token("centre"), PAD)
     return {
-        "a": say("a"), "the": say("the"), "picture": say("a", "picture", "of"),
-        "size": _t(*SIZES)[size][:, None], "hue": hue, "in hue": torch.cat([say("in"), hue], 1),
+        "a": say("a"),
+        "the": say("the"),
+        "picture": say("a", "picture", "of"),
+        "size": _t(*SIZES)[size][:, None],
+        "hue": hue,
+        "in hue": torch.cat([say("in"), hue], 1),
         "shape": _t(*world.SHAPES)[scene["shape"].long()][:, None],
         "pattern": torch.cat([torch.where(pattern > PAD, TOYBOX.token("with"), PAD), pattern], 1),
-        "place": torch.stack([*say("at", "the").T, _t("", *HEIGHTS)[height], _t("", SIDES[1], SIDES[0])[side], middle], 1),
-    }  # fmt: skip
+        "place": torch.stack(
+            [*say("at", "the").T, _t("", *HEIGHTS)[height], _t("", SIDES[1], SIDES[0])[side], middle], 1
+        ),
+    }
 
 
 def _sentences(parts: Mapping[str, Tensor], order: Sequence[str], said: Mapping[str, Tensor]) -> Tensor:
@@ -147,7 +182,9 @@ def _sentences(parts: Mapping[str, Tensor], order: Sequence[str], said: Mapping[
     keep = torch.argsort((words == PAD).int(), dim=1, stable=True)  # words to the left, gaps to the right
     words = words.gather(1, keep)[:, : TOYBOX.length - 2]
     vowel = torch.isin(words, _t(*(w for w in TOYBOX.words if w in ("orange", "octahedron"))))
-    words[:, :-1] = torch.where((words[:, :-1] == TOYBOX.token("a")) & vowel[:, 1:], TOYBOX.token("an"), words[:, :-1])
+    words[:, :-1] = torch.where(
+        (words[:, :-1] == TOYBOX.token("a")) & vowel[:, 1:], TOYBOX.token("an"), words[:, :-1]
+    )
     count = (words > PAD).sum(1)
     whole = torch.full((n, TOYBOX.length), PAD)
     whole[:, 0] = START
@@ -163,8 +200,11 @@ def full(scene: Mapping[str, Tensor], leave_out: Sequence[str] = ()) -> Tensor:
     return _sentences(_parts(scene), _ORDERS[0], {part: nobody for part in leave_out})
 
 
-def draw(scene: Mapping[str, Tensor], draws: int = DRAWS, leave_out: Sequence[str] = (), seed: int = 0) -> Tensor:
-    """(N, draws, L) uint8 tokens: several captions of each scene, in several orders of words, each leaving other things out.
+def draw(
+    scene: Mapping[str, Tensor], draws: int = DRAWS, leave_out: Sequence[str] = (), seed: int = 0
+) -> Tensor:
+    """(N, draws, L) uint8 tokens: several captions of each scene, in several orders of words, each leaving
+    other things out.
 
     Args:
         scene: factors as `toybox.factors` or `Samples.factors` give them.
@@ -177,15 +217,21 @@ def draw(scene: Mapping[str, Tensor], draws: int = DRAWS, leave_out: Sequence[st
         raise CourseError(f"draws={draws}; draw at least one caption for each picture")
     scene = {k: torch.as_tensor(v).cpu() for k, v in scene.items() if k in (*PARTS, "x", "y")}
     n = len(scene["shape"])
-    chance = torch.from_numpy(np.random.default_rng([seed, 0xCA9]).random((n, draws, 1 + len(PARTS)), dtype=np.float32)).flatten(0, 1)
+    chance = torch.from_numpy(
+        np.random.default_rng([seed, 0xCA9]).random((n, draws, 1 + len(PARTS)), dtype=np.float32)
+    ).flatten(0, 1)
     parts = {name: words.repeat_interleave(draws, 0) for name, words in _parts(scene).items()}
-    said = {part: (chance[:, 1 + i] < MENTIONED[part]) & (part not in leave_out) for i, part in enumerate(PARTS)}
+    said = {
+        part: (chance[:, 1 + i] < MENTIONED[part]) & (part not in leave_out) for i, part in enumerate(PARTS)
+    }
     order = (chance[:, 0] * len(_ORDERS)).long()
     result = torch.empty(n * draws, TOYBOX.length, dtype=torch.uint8)
     for k, names in enumerate(_ORDERS):
         rows = (order == k).nonzero().squeeze(1)
         some = {part: flags[rows] for part, flags in said.items()}
-        result[rows] = _sentences({name: words[rows] for name, words in parts.items()}, names, some).to(torch.uint8)
+        result[rows] = _sentences({name: words[rows] for name, words in parts.items()}, names, some).to(
+            torch.uint8
+        )
     return result.view(n, draws, TOYBOX.length)
 
 
@@ -203,28 +249,44 @@ def with_captions(data: Data, draws: int = DRAWS, leave_out: Sequence[str] = (),
     Raises:
         CourseError: for data whose factors are not known.
     """
-    return replace(data, train=_described(data.train, draws, leave_out, seed), validation=_described(data.validation, draws, leave_out, seed))
+    return replace(
+        data,
+        train=_described(data.train, draws, leave_out, seed),
+        validation=_described(data.validation, draws, leave_out, seed),
+    )
 
 
 def _described(samples: Samples, draws: int, leave_out: Sequence[str], seed: int) -> Samples:
     if not {"shape", "hue", "size", "pattern", "x", "y"} <= set(samples.factors):
-        raise CourseError(f"{samples.name!r} ({samples.split}) has no known factors to describe; captions are made of the toybox: "
-                          "with_captions(toybox.images()), before unlabelled()")  # fmt: skip
+        raise CourseError(
+            f"{samples.name!r} ({samples.split}) has no known factors to describe; captions are made of "
+            "the toybox: "
+            "with_captions(toybox.images()), before unlabelled()"
+        )
     new = samples.take(slice(None))
-    new.extra = {**new.extra, "caption": draw(samples.factors, draws, leave_out, seed).to(samples.image.device)}
+    new.extra = {
+        **new.extra,
+        "caption": draw(samples.factors, draws, leave_out, seed).to(samples.image.device),
+    }
     return new
 
 
 def captions_of(batch: Mapping[str, Tensor]) -> Tensor:
     """batch["caption"] as (B, K, L) tokens, or an error that says where captions come from."""
     if "caption" not in batch:
-        raise CourseError('this batch has no "caption": CLIP learns from pictures with captions. Train on the toybox, which has them '
-                          "(sslcourse train clip --data toybox), or bring your own: words = captions.vocabulary(texts); "
-                          'Samples(images, extra={"caption": words.encode(texts)}); CLIP(encoder, words)')  # fmt: skip
+        raise CourseError(
+            'this batch has no "caption": CLIP learns from pictures with captions. Train on the toybox, '
+            "which has them "
+            "(sslcourse train clip --data toybox), or bring your own: words = captions.vocabulary(texts); "
+            'Samples(images, extra={"caption": words.encode(texts)}); CLIP(encoder, words)'
+        )
     tokens = batch["caption"]
     if tokens.ndim not in (2, 3) or tokens.is_floating_point() or len(tokens) != len(batch["image"]):
-        raise CourseError(f'batch["caption"] is {tokens.dtype} of shape {tuple(tokens.shape)} for {len(batch["image"])} images; expected '
-                          "whole numbers (B, L), or (B, K, L) with K captions for each image")  # fmt: skip
+        raise CourseError(
+            f'batch["caption"] is {tokens.dtype} of shape {tuple(tokens.shape)} for {len(batch["image"])} '
+            "images; expected "
+            "whole numbers (B, L), or (B, K, L) with K captions for each image"
+        )
     return tokens if tokens.ndim == 3 else tokens[:, None]
 
 

@@ -1,9 +1,9 @@
-"""`Samples`: a data set that lives on the device as uint8, where indexing is the loader; and its three splits.
+"""`Samples`: a data set that lives on the device as uint8, where indexing is the loader; and its three
+splits.
 
 A training split hands out labels, a test split does not: its labels are sealed, and only the calls in
-`sslcourse.evaluate` that *report* a score can open them, never while a training runs. So no loop, no early stopping and
-no search can look at the test set by accident.
-"""
+`sslcourse.evaluate` that *report* a score can open them, never while a training runs. So no loop, no early
+stopping and no search can look at the test set by accident."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse import common
-from sslcourse.common import CourseError
+from sslcourse import runtime
+from sslcourse.runtime.errors import CourseError
 
 SPLITS = ("train", "validation", "test")
 MODALITIES = ("image", "video", "audio")  # the keys of a batch that hold what an encoder may see
@@ -39,17 +39,22 @@ def training_in_progress() -> Iterator[None]:
 
 
 class Samples:
-    """Images, short videos (with or without sound) or sounds, with labels and factors, held as tensors on one device.
+    """Images, short videos (with or without sound) or sounds, with labels and factors, held as tensors on one
+    device.
 
     Args:
         image: (N, 3, H, W) uint8, 0 to 255. (N, H, W) and (N, H, W, 3) arrays are turned round.
-        video: instead of images, (N, 3, T, H, W) uint8. (N, T, H, W) and (N, T, H, W, 3) arrays are turned round.
-        audio: beside videos, or alone: (N, L) int16, or float within -1..1 (kept as int16). Batches carry float32 within -1..1.
+        video: instead of images, (N, 3, T, H, W) uint8. (N, T, H, W) and (N, T, H, W, 3) arrays are turned
+            round.
+        audio: beside videos, or alone: (N, L) int16, or float within -1..1 (kept as int16). Batches carry
+            float32 within -1..1.
         rate, fps: samples of sound, and frames, per second; `rate` is needed with `audio`.
         label: (N,) class numbers from 0; `None` for unlabelled data (batches then carry -1).
         classes: names of the classes, in the order of their numbers.
-        factors: further columns of length N: what is known about each image (`evaluate.factor_table` probes them).
-        factor_names: for a categorical factor the names of its values; for an angle its full turn (1.0, or 2 pi).
+        factors: further columns of length N: what is known about each image (`evaluate.factor_table` probes
+            them).
+        factor_names: for a categorical factor the names of its values; for an angle its full turn (1.0, or 2
+            pi).
         extra: further (N, ...) tensors that batches should carry, such as masks.
         split: "train", "validation" or "test". Labels and factors of a test split are sealed.
         name: what to call the data in tables.
@@ -58,16 +63,40 @@ class Samples:
         CourseError: when shapes, types, ranges or lengths do not fit together.
     """
 
-    def __init__(self, image=None, label=None, *, video=None, audio=None, rate: int | None = None, fps: float | None = None, classes=(),
-                 factors: Mapping | None = None, factor_names: Mapping | None = None, extra: Mapping | None = None, split: str = "train",
-                 name: str = "samples"):  # fmt: skip
+    def __init__(
+        self,
+        image=None,
+        label=None,
+        *,
+        video=None,
+        audio=None,
+        rate: int | None = None,
+        fps: float | None = None,
+        classes=(),
+        factors: Mapping | None = None,
+        factor_names: Mapping | None = None,
+        extra: Mapping | None = None,
+        split: str = "train",
+        name: str = "samples",
+    ):
         if split not in SPLITS:
             raise CourseError(f"split={split!r} is none of {', '.join(SPLITS)}")
-        if image is not None and (video is not None or audio is not None) or image is None and video is None and audio is None:
-            raise CourseError("pass either images or videos or sounds: Samples(image, label), Samples(video=video, label=label), "
-                              "Samples(audio=audio, rate=8000, label=label), or video and audio together")  # fmt: skip
+        if (
+            image is not None
+            and (video is not None or audio is not None)
+            or image is None
+            and video is None
+            and audio is None
+        ):
+            raise CourseError(
+                "pass either images or videos or sounds: Samples(image, label), Samples(video=video, "
+                "label=label), "
+                "Samples(audio=audio, rate=8000, label=label), or video and audio together"
+            )
         self.kind = "image" if image is not None else "video" if video is not None else "audio"
-        self.audio, self.rate, self.fps = (None, None, fps) if audio is None else (_as_sounds(audio, rate), int(rate), fps)
+        self.audio, self.rate, self.fps = (
+            (None, None, fps) if audio is None else (_as_sounds(audio, rate), int(rate), fps)
+        )
         if self.kind != "audio":
             setattr(self, self.kind, _as_images(image) if video is None else _as_videos(video))
         n = len(self.seen)
@@ -75,7 +104,10 @@ class Samples:
             raise CourseError(f"{n} videos but {len(self.audio)} sounds; pass one sound for each video")
         self._label = torch.full((n,), -1) if label is None else torch.as_tensor(np.asarray(label)).long()
         if self._label.shape != (n,):
-            raise CourseError(f"{n} {self.kind}s but labels of shape {tuple(self._label.shape)}; pass one number per {self.kind}")
+            raise CourseError(
+                f"{n} {self.kind}s but labels of shape {tuple(self._label.shape)}; pass one number per "
+                f"{self.kind}"
+            )
         self.labelled = label is not None
         count = int(self._label.max()) + 1 if self.labelled and n else 0
         if self.labelled and n and int(self._label.min()) < 0:
@@ -100,9 +132,11 @@ class Samples:
 
     @property
     def pictures(self) -> Tensor:
-        """(N, 3, H, W) uint8: the images; of a video the frame in its middle, of a sound alone its log-mel picture. For showing."""
+        """(N, 3, H, W) uint8: the images; of a video the frame in its middle, of a sound alone its log-mel
+        picture. For showing.
+        """
         if self.kind == "audio":
-            from sslcourse import sounds
+            from sslcourse.transforms import sounds
 
             return sounds.pictures(self.audio, self.rate)
         return self.image if self.kind == "image" else self.video[:, :, self.video.shape[2] // 2]
@@ -137,7 +171,10 @@ class Samples:
         shape = "x".join(str(s) for s in self.seen.shape[1:])
         sound = f" with sound at {self.rate:,} Hz" if self.kind == "video" and self.audio is not None else ""
         what = {"audio": "sounds"}.get(self.kind, f"{self.kind}s")
-        return f"<{self.name} ({self.split}): {len(self):,} {what} of {shape}{sound}, {len(self.classes)} classes>"
+        return (
+            f"<{self.name} ({self.split}): {len(self):,} {what} of {shape}{sound}, {len(self.classes)} "
+            "classes>"
+        )
 
     def to(self, device) -> Samples:
         """The same data on another device (itself when it is there already)."""
@@ -187,15 +224,21 @@ class Samples:
         batch["label"] = self._label[index]
         return {**batch, **{k: v[index] for k, v in {**self._factors, **self.extra}.items() if k != "label"}}
 
-    def batches(self, batch_size: int, generator: torch.Generator | None = None, *, rank: int = 0, world: int = 1,
-                first: int = 0) -> Iterator[dict[str, Tensor]]:  # fmt: skip
+    def batches(
+        self,
+        batch_size: int,
+        generator: torch.Generator | None = None,
+        *,
+        rank: int = 0,
+        world: int = 1,
+        first: int = 0,
+    ) -> Iterator[dict[str, Tensor]]:
         """One pass over the data. With a generator: shuffled, whole batches only (shapes stay the same).
         Without: in order, the last batch may be short, nothing is left out.
 
-        With several processes `batch_size` is the size over all of them, every process is given the same generator
-        seed, and `rank` takes its own part of each batch: no image is seen twice. A training that goes on in the middle of an epoch
-        begins with batch number `first` of the same order.
-        """
+        With several processes `batch_size` is the size over all of them, every process is given the same
+        generator seed, and `rank` takes its own part of each batch: no image is seen twice. A training that
+        goes on in the middle of an epoch begins with batch number `first` of the same order."""
         n = len(self)
         if generator is None:
             order, stop = torch.arange(n), n
@@ -217,7 +260,9 @@ def _as_videos(video) -> Tensor:
     elif video.ndim == 5 and shape[1] not in (1, 3) and shape[-1] in (1, 3):
         video = video.permute(0, 4, 1, 2, 3)
     if video.ndim != 5 or video.shape[1] not in (1, 3):
-        raise CourseError(f"videos of shape {shape}; expected (N, 3, T, H, W), (N, T, H, W, 3) or (N, T, H, W)")
+        raise CourseError(
+            f"videos of shape {shape}; expected (N, 3, T, H, W), (N, T, H, W, 3) or (N, T, H, W)"
+        )
     return _as_bytes(video.expand(-1, 3, -1, -1, -1), "videos")
 
 
@@ -236,16 +281,24 @@ def _as_images(image) -> Tensor:
 def _as_sounds(audio, rate) -> Tensor:
     audio = torch.from_numpy(np.array(audio)) if not isinstance(audio, Tensor) else audio
     if rate is None or not 1000 <= rate <= 192000:
-        raise CourseError(f"rate={rate}; say how many samples a second of these sounds has, such as rate=8000")
+        raise CourseError(
+            f"rate={rate}; say how many samples a second of these sounds has, such as rate=8000"
+        )
     if audio.ndim != 2:
-        raise CourseError(f"sounds of shape {tuple(audio.shape)}; expected (N, L): one channel each, for stereo write audio.mean(1)")
+        raise CourseError(
+            f"sounds of shape {tuple(audio.shape)}; expected (N, L): one channel each, for stereo write "
+            "audio.mean(1)"
+        )
     if audio.dtype == torch.int16:
         return audio.contiguous()
     if not audio.is_floating_point():
         raise CourseError(f"sounds of type {audio.dtype}; expected int16, or float from -1 to 1")
     loudest = float(audio.abs().max()) if audio.numel() else 0.0
     if not loudest <= 1:  # also false for NaN
-        raise CourseError(f"float sounds reach {loudest:.3g}; scale them to -1..1 (divide by their largest value), or pass int16")
+        raise CourseError(
+            f"float sounds reach {loudest:.3g}; scale them to -1..1 (divide by their largest value), or "
+            "pass int16"
+        )
     return (audio * 32767).round().to(torch.int16).contiguous()
 
 
@@ -255,19 +308,24 @@ def _as_bytes(x: Tensor, what: str) -> Tensor:
             raise CourseError(f"{what} of type {x.dtype}; expected uint8 (0 to 255) or float (0 to 1)")
         low, high = (float(x.min()), float(x.max())) if x.numel() else (0.0, 1.0)
         if not (low >= 0 and high <= 1):  # also false for NaN
-            raise CourseError(f"float {what} range from {low:.3g} to {high:.3g}; scale them to 0..1, or pass uint8")
+            raise CourseError(
+                f"float {what} range from {low:.3g} to {high:.3g}; scale them to 0..1, or pass uint8"
+            )
         x = (x * 255).round().to(torch.uint8)
     return x.contiguous()
 
 
 def open_labels(samples: Samples, reader: str) -> tuple[Tensor, dict[str, Tensor]]:
-    """Labels and factors of any split, for the reporting calls of `sslcourse.evaluate` and nobody else (a test reads
+    """Labels and factors of any split, for the reporting calls of `sslcourse.evaluate` and nobody else (a
+    test reads
     the imports). Notes the reader in `samples.openings`; refuses while a training is under way."""
     if samples.split == "test":
         if _training:
             raise SealedLabels(
-                f"{reader} wants the test labels of {samples.name!r} while a training is under way: that is how test "
-                "scores get selected on. Use the validation split inside the loop, or finish the training first "
+                f"{reader} wants the test labels of {samples.name!r} while a training is under way: that "
+                "is how test "
+                "scores get selected on. Use the validation split inside the loop, or finish the training "
+                "first "
                 "(after an error in a loop: sslcourse.free() lets go of it)."
             )
         samples.openings.append(reader)
@@ -301,11 +359,15 @@ class Data:
         return iter((self.train, self.validation, self.test))
 
     def __repr__(self):
-        return (f"<{self.name}: {len(self.train):,} train, {len(self.validation):,} validation, "
-                f"{len(self.test):,} test (labels sealed)>")  # fmt: skip
+        return (
+            f"<{self.name}: {len(self.train):,} train, {len(self.validation):,} validation, "
+            f"{len(self.test):,} test (labels sealed)>"
+        )
 
 
-def split(samples_image, label=None, *, validation: float = 0.1, test: float = 0.2, seed: int = 0, **kwargs) -> Data:
+def split(
+    samples_image, label=None, *, validation: float = 0.1, test: float = 0.2, seed: int = 0, **kwargs
+) -> Data:
     """Three random splits, stratified by label, of arrays that come without any.
 
     Args:
@@ -314,7 +376,9 @@ def split(samples_image, label=None, *, validation: float = 0.1, test: float = 0
     """
     whole = Samples(samples_image, label, **kwargs)
     if not (0 < validation and 0 < test and validation + test < 1):
-        raise CourseError(f"validation={validation} and test={test} leave no training data; their sum must be below 1")
+        raise CourseError(
+            f"validation={validation} and test={test} leave no training data; their sum must be below 1"
+        )
     rng = np.random.default_rng([seed, 0x5917])
     key = rng.random(len(whole))
     # Within every class the samples are ranked by a random key, so each split gets its share of each class.
@@ -324,7 +388,11 @@ def split(samples_image, label=None, *, validation: float = 0.1, test: float = 0
         members = np.flatnonzero(labels == value)
         share[members[key[members].argsort()]] = (np.arange(len(members)) + 0.5) / len(members)
     parts = []
-    for part, low, high in (("train", validation + test, 2), ("validation", test, validation + test), ("test", -1, test)):
+    for part, low, high in (
+        ("train", validation + test, 2),
+        ("validation", test, validation + test),
+        ("test", -1, test),
+    ):
         samples = whole.take(np.flatnonzero((share >= low) & (share < high)))
         samples.split, samples.openings = part, []
         parts.append(samples)
@@ -340,7 +408,7 @@ def few_labels(samples: Samples, share: float, seed: int = 0) -> Tensor:
     """
     if not 0 < share <= 1:
         raise CourseError(f"share={share}; pass a number above 0 and up to 1 (0.01 for one per cent)")
-    g = common.generator(seed, 0xFE3)
+    g = runtime.generator(seed, 0xFE3)
     picked = []
     for c in range(len(samples.classes)):
         members = (samples.label.cpu() == c).nonzero().squeeze(1)

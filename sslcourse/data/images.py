@@ -1,12 +1,12 @@
-"""Real images as `Data` or `Samples`: what scikit-learn brings along, what `data_scripts/` prepared, and your own.
+"""Real images as `Data` or `Samples`: what scikit-learn brings along, what `data_scripts/` prepared, and your
+own.
 
     offline, at once            digits(), photographs()
     after a data script         cifar10(), stl10(), mnist()
     your own                    folder(path), arrays(image, label), npz(path)
 
-The second half of the file writes and reads prepared arrays: `NAME.npy` beside a `meta.json` that is written last, so a
-folder with a `meta.json` is complete.
-"""
+The second half of the file writes and reads prepared arrays: `NAME.npy` beside a `meta.json` that is written
+last, so a folder with a `meta.json` is complete."""
 
 from __future__ import annotations
 
@@ -21,24 +21,25 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslcourse import common
-from sslcourse.common import CourseError
-from sslcourse.data import fetch
+from sslcourse import runtime
+from sslcourse.data import download
 from sslcourse.data.datasets import Data, Samples, split
+from sslcourse.runtime.errors import CourseError
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
 MAX_PIXELS = 64 * 10**6  # of one picture; a small file can claim billions and fill the memory
 MAX_CLASSES = 100_000
 
 
-# ---------------------------------------------------------------------------------------------- offline, at once
+# ---------------------------------------------------------------------------------------------- offline, at
+# once
 
 
 def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Data:
     """1,797 real handwritten digits, 10 classes, that come with scikit-learn.
 
-    The source gives no writers, so the same hand may stand in several splits. As everywhere in this module the splits
-    are stratified by class and depend on `seed` alone.
+    The source gives no writers, so the same hand may stand in several splits. As everywhere in this module
+    the splits are stratified by class and depend on `seed` alone.
 
     Args:
         size: side in pixels. The originals have 8 (17 grey levels); others are interpolated from them.
@@ -51,17 +52,25 @@ def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: 
     _check_size(size)
     digits = load_digits()
     image = np.round(digits.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), 0..16 -> 0..255
-    return split(_as_tensor(image, size=size), digits.target, validation=validation, test=test, seed=seed,
-                 classes=[str(i) for i in range(10)], name="digits")  # fmt: skip
+    return split(
+        _as_tensor(image, size=size),
+        digits.target,
+        validation=validation,
+        test=test,
+        seed=seed,
+        classes=[str(i) for i in range(10)],
+        name="digits",
+    )
 
 
 def photographs(size: int = 32, *, count: int | None = None, seed: int = 0) -> Samples:
-    """Patches of two real photographs (a Chinese temple, a flower; 640 x 427 pixels) that come with scikit-learn.
+    """Patches of two real photographs (a Chinese temple, a flower; 640 x 427 pixels) that come with
+    scikit-learn.
 
     Args:
         size: side of a patch in pixels, 8 to 427.
-        count: None for the regular grid without overlap (520 patches of 32 pixels), else this many patches at random
-            places, which overlap.
+        count: None for the regular grid without overlap (520 patches of 32 pixels), else this many patches at
+            random places, which overlap.
 
     Returns:
         Unlabelled samples; the factor `photo` says which photograph a patch comes from.
@@ -73,7 +82,9 @@ def photographs(size: int = 32, *, count: int | None = None, seed: int = 0) -> S
     if not 8 <= size <= height:
         raise CourseError(f"size={size}; pass a whole number from 8 to {height}")
     if count is None:
-        grid = np.meshgrid(range(2), range(0, height - size + 1, size), range(0, width - size + 1, size), indexing="ij")
+        grid = np.meshgrid(
+            range(2), range(0, height - size + 1, size), range(0, width - size + 1, size), indexing="ij"
+        )
         photo, top, left = (axis.ravel() for axis in grid)
     else:
         if count < 1:
@@ -82,14 +93,18 @@ def photographs(size: int = 32, *, count: int | None = None, seed: int = 0) -> S
         photo = np.arange(count) % 2
         top, left = rng.integers(height - size + 1, size=count), rng.integers(width - size + 1, size=count)
     patches = np.stack([photos[p, y : y + size, x : x + size] for p, y, x in zip(photo, top, left)])
-    return Samples(patches, factors={"photo": photo}, factor_names={"photo": ("china", "flower")}, name="photographs")
+    return Samples(
+        patches, factors={"photo": photo}, factor_names={"photo": ("china", "flower")}, name="photographs"
+    )
 
 
-# ---------------------------------------------------------------------------------------------- after a data script
+# ---------------------------------------------------------------------------------------------- after a data
+# script
 
 
 def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
-    """CIFAR-10: 50,000 images to train with (a tenth set aside to validate), 10,000 to test, of 32 x 32, in 10 classes.
+    """CIFAR-10: 50,000 images to train with (a tenth set aside to validate), 10,000 to test, of 32 x 32, in
+    10 classes.
 
     Args:
         validation: share of the official training images, above 0 and below 1.
@@ -104,7 +119,8 @@ def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None =
 
 
 def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
-    """MNIST: 60,000 digits to train with (a tenth set aside to validate), 10,000 to test, as RGB with equal channels.
+    """MNIST: 60,000 digits to train with (a tenth set aside to validate), 10,000 to test, as RGB with equal
+    channels.
 
     Args:
         size: 28, or 32 for a black margin of two pixels.
@@ -117,19 +133,27 @@ def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str |
     return _official("mnist", path, validation, seed, size=28, margin=(size - 28) // 2)
 
 
-def stl10(part: str = "labelled", size: int = 96, *, fold: int | None = None, validation: float = 0.1, seed: int = 0,
-          path: str | Path | None = None) -> Data | Samples:  # fmt: skip
+def stl10(
+    part: str = "labelled",
+    size: int = 96,
+    *,
+    fold: int | None = None,
+    validation: float = 0.1,
+    seed: int = 0,
+    path: str | Path | None = None,
+) -> Data | Samples:
     """STL-10: few labelled images of 96 x 96 in 10 classes, and 100,000 unlabelled ones to learn from first.
 
     Args:
-        part: "labelled" for `Data` of 5,000 training images (a tenth set aside for validation) and 8,000 test images;
-            "unlabelled" for `Samples` of 100,000 images (2.8 GB of memory at 96 pixels, 0.3 GB at 32).
+        part: "labelled" for `Data` of 5,000 training images (a tenth set aside for validation) and 8,000 test
+            images; "unlabelled" for `Samples` of 100,000 images (2.8 GB of memory at 96 pixels, 0.3 GB at
+            32).
         size: 96, or 32 by averaging.
         fold: 0 to 9 for one of the ten official folds: its 1,000 images train, the other 4,000 validate.
         validation, path: as for `cifar10`; without meaning together with `fold`.
 
-    Source: A. Coates, H. Lee and A. Ng, An Analysis of Single-Layer Networks in Unsupervised Feature Learning, 2011.
-    """
+    Source: A. Coates, H. Lee and A. Ng, An Analysis of Single-Layer Networks in Unsupervised Feature
+    Learning, 2011."""
     if part not in ("labelled", "unlabelled"):
         raise CourseError(f'part={part!r}; pass "labelled" or "unlabelled"')
     if size not in (32, 96):
@@ -142,8 +166,9 @@ def stl10(part: str = "labelled", size: int = 96, *, fold: int | None = None, va
     return Samples(_as_tensor(load("unlabelled_image"), size=size), name="stl10 unlabelled")
 
 
-def _official(name: str, path, validation: float, seed: int, *, size: int, margin: int = 0,
-              fold: int | None = None) -> Data:  # fmt: skip
+def _official(
+    name: str, path, validation: float, seed: int, *, size: int, margin: int = 0, fold: int | None = None
+) -> Data:
     """The official training and test images, the first divided into training and validation."""
     meta, load = _open(name, path)
     image, label = load("train_image"), np.asarray(load("train_label"))
@@ -167,7 +192,8 @@ def _official(name: str, path, validation: float, seed: int, *, size: int, margi
 
 
 def carve(label: np.ndarray, validation: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of training and of validation samples, each in order: a random share of every class is set aside.
+    """Positions of training and of validation samples, each in order: a random share of every class is set
+    aside.
 
     Args:
         label: (N,) class numbers.
@@ -179,24 +205,35 @@ def carve(label: np.ndarray, validation: float, seed: int) -> tuple[np.ndarray, 
     held_out = np.zeros(len(label), bool)
     for value in np.unique(label):
         positions = rng.permutation(np.flatnonzero(label == value))
-        # The random offset rounds up or down by chance, so that many small classes together give the right share too.
+        # The random offset rounds up or down by chance, so that many small classes together give the right
+        # share too.
         rank = np.arange(len(positions)) + rng.random()
         held_out[positions[rank < validation * len(positions)]] = True
     if held_out.all() or not held_out.any():
-        raise CourseError(f"validation={validation} of {len(label)} samples leaves a split empty; pass another share")
+        raise CourseError(
+            f"validation={validation} of {len(label)} samples leaves a split empty; pass another share"
+        )
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-def _as_tensor(image: np.ndarray, index: np.ndarray | None = None, size: int | None = None, margin: int = 0,
-               block: int = 2048) -> Tensor:  # fmt: skip
-    """(N, H, W, 3) or (N, H, W) uint8, perhaps on disk -> (N, 3, side, side) uint8 in memory, a block at a time: the
+def _as_tensor(
+    image: np.ndarray,
+    index: np.ndarray | None = None,
+    size: int | None = None,
+    margin: int = 0,
+    block: int = 2048,
+) -> Tensor:
+    """(N, H, W, 3) or (N, H, W) uint8, perhaps on disk -> (N, 3, side, side) uint8 in memory, a block at a
+    time: the
     whole of it may not fit into memory twice."""
     index = np.arange(len(image)) if index is None else index
     size = (size or image.shape[1]) + 2 * margin
     out = torch.zeros((len(index), 3, size, size), dtype=torch.uint8)
     inside = out[:, :, margin : size - margin, margin : size - margin]
     for start in range(0, len(index), block):
-        x = torch.from_numpy(np.array(image[index[start : start + block]]))  # np.array: a copy that may be written to
+        x = torch.from_numpy(
+            np.array(image[index[start : start + block]])
+        )  # np.array: a copy that may be written to
         x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)  # (b, 1 or 3, H, W)
         inside[start : start + block] = _resized(x, size - 2 * margin)
     return out
@@ -218,8 +255,18 @@ def _check_size(size: int) -> None:
 # ---------------------------------------------------------------------------------------------- your own
 
 
-def arrays(image, label=None, test_image=None, test_label=None, *, classes: Sequence[str] = (),
-           validation: float = 0.1, test: float = 0.2, seed: int = 0, name: str = "arrays") -> Data:  # fmt: skip
+def arrays(
+    image,
+    label=None,
+    test_image=None,
+    test_label=None,
+    *,
+    classes: Sequence[str] = (),
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+    name: str = "arrays",
+) -> Data:
     """Your own arrays as a data set.
 
     Args:
@@ -241,7 +288,9 @@ def arrays(image, label=None, test_image=None, test_label=None, *, classes: Sequ
             raise CourseError("test_label without test_image; pass both or neither")
         return split(image, label, validation=validation, test=test, seed=seed, classes=classes, name=name)
     if (label is None) != (test_label is None):
-        raise CourseError("one of label and test_label is missing; pass both, or neither for unlabelled images")
+        raise CourseError(
+            "one of label and test_label is missing; pass both, or neither for unlabelled images"
+        )
     whole = Samples(image, label, classes=classes, name=name)
     tested = Samples(test_image, test_label, classes=classes, split="test", name=name)
     if whole.image.shape[1:] != tested.image.shape[1:]:
@@ -258,11 +307,15 @@ def _class_numbers(label, name: str) -> np.ndarray | None:
         return None
     label = np.asarray(label.cpu() if isinstance(label, Tensor) else label)
     if label.dtype.kind not in "iub":
-        raise CourseError(f"{name} is of type {label.dtype}; pass whole numbers from 0 (for names: "
-                          "classes, label = np.unique(label, return_inverse=True))")  # fmt: skip
+        raise CourseError(
+            f"{name} is of type {label.dtype}; pass whole numbers from 0 (for names: "
+            "classes, label = np.unique(label, return_inverse=True))"
+        )
     if label.size and int(label.max()) >= MAX_CLASSES:
-        raise CourseError(f"{name} has the value {int(label.max())}; number the classes 0, 1, 2 ... without gaps "
-                          "(label = np.unique(label, return_inverse=True)[1])")  # fmt: skip
+        raise CourseError(
+            f"{name} has the value {int(label.max())}; number the classes 0, 1, 2 ... without gaps "
+            "(label = np.unique(label, return_inverse=True)[1])"
+        )
     return label.astype(np.int64)
 
 
@@ -270,8 +323,9 @@ def npz(path: str | Path, **options) -> Data:
     """Your own arrays from one `.npz` file, as `np.savez` writes it. No pickled objects are loaded.
 
     Args:
-        path: a file with the arrays `image` and, where there are any, `label`, `test_image`, `test_label`, `classes`.
-            The names of Keras' data sets are understood too: `x_train`, `y_train`, `x_test`, `y_test`.
+        path: a file with the arrays `image` and, where there are any, `label`, `test_image`, `test_label`,
+            `classes`. The names of Keras' data sets are understood too: `x_train`, `y_train`, `x_test`,
+            `y_test`.
         **options: validation, test, seed, name as for `arrays`.
     """
     path = Path(path).expanduser()
@@ -293,20 +347,32 @@ def npz(path: str | Path, **options) -> Data:
         ) from None
     wanted = ("image", "label", "test_image", "test_label", "classes")
     if "image" not in found:
-        raise CourseError(f"{path} has the arrays {', '.join(sorted(found)) or 'none'}; name them {', '.join(wanted)}")
+        raise CourseError(
+            f"{path} has the arrays {', '.join(sorted(found)) or 'none'}; name them {', '.join(wanted)}"
+        )
     if unknown := sorted(set(found) - set(wanted)):
-        warnings.warn(f"{path.name}: {', '.join(unknown)} not used; known are {', '.join(wanted)}", stacklevel=2)
+        warnings.warn(
+            f"{path.name}: {', '.join(unknown)} not used; known are {', '.join(wanted)}", stacklevel=2
+        )
     found = {key: found[key] for key in wanted if key in found}
     if "classes" in found:
         found["classes"] = [str(c) for c in np.ravel(found["classes"])]
     return arrays(**found, **{"name": path.stem, **options})
 
 
-def folder(path: str | Path, size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: int = 0,
-           smallest: int | None = None) -> Data:  # fmt: skip
+def folder(
+    path: str | Path,
+    size: int = 32,
+    *,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+    smallest: int | None = None,
+) -> Data:
     """Your own folder of images: one subfolder per class, or all images in one folder for unlabelled ones.
 
-    Each image is turned upright, laid on white where it is transparent, cut to its central square and resized.
+    Each image is turned upright, laid on white where it is transparent, cut to its central square and
+    resized.
 
     Args:
         size: side in pixels, 4 to 1024.
@@ -320,21 +386,27 @@ def folder(path: str | Path, size: int = 32, *, validation: float = 0.1, test: f
         UserWarning: which images were skipped, and why (unreadable, tiny, of more than 64 million pixels).
 
     Raises:
-        CourseError: there is no such folder, it has no usable image, or its subfolders are splits instead of classes.
+        CourseError: there is no such folder, it has no usable image, or its subfolders are splits instead of
+            classes.
     """
     _check_size(size)
     path = Path(path).expanduser()
     if not path.is_dir():
-        raise CourseError(f"there is no folder {path}" + ("; it is a file, pass its folder" if path.exists() else ""))
+        raise CourseError(
+            f"there is no folder {path}" + ("; it is a file, pass its folder" if path.exists() else "")
+        )
     flat, by_class = _find_images(path)
     if by_class and set(by_class) <= {"train", "training", "val", "valid", "validation", "test"}:
         one = next(iter(by_class))
         raise CourseError(
-            f"the subfolders of {path} ({', '.join(by_class)}) are splits and no classes; the course makes its own "
+            f"the subfolders of {path} ({', '.join(by_class)}) are splits and no classes; the course makes "
+            "its own "
             f"splits, so pass one of them: folder({str(path / one)!r})"
         )
     classes = list(by_class)
-    files = [(file, c) for c, name in enumerate(classes) for file in by_class[name]] or [(file, -1) for file in flat]
+    files = [(file, c) for c, name in enumerate(classes) for file in by_class[name]] or [
+        (file, -1) for file in flat
+    ]
     if not files:
         raise CourseError(f"no image in {path}; it should hold files that end in {', '.join(SUFFIXES)}")
     images, labels, skipped = [], [], [f"{file.name} (beside the class folders)" for file in flat if by_class]
@@ -342,23 +414,32 @@ def folder(path: str | Path, size: int = 32, *, validation: float = 0.1, test: f
         try:
             images.append(_read_image(file, size, size // 2 if smallest is None else smallest))
             labels.append(c)
-        except _Unusable as reason:
+        except Unusable as reason:
             skipped.append(f"{file.relative_to(path)} ({reason})")
     if skipped:
         more = f" and {len(skipped) - 10} more" if len(skipped) > 10 else ""
         warnings.warn(f"skipped {len(skipped)} files: {', '.join(skipped[:10])}{more}", stacklevel=2)
     if not images:
         raise CourseError(f"none of the {len(files)} images in {path} can be used; the first: {skipped[0]}")
-    return split(np.stack(images), labels if classes else None, validation=validation, test=test, seed=seed,
-                 classes=classes, name=path.resolve().name)  # fmt: skip
+    return split(
+        np.stack(images),
+        labels if classes else None,
+        validation=validation,
+        test=test,
+        seed=seed,
+        classes=classes,
+        name=path.resolve().name,
+    )
 
 
-class _Unusable(Exception):
+class Unusable(Exception):
     """Why this image cannot be used, in a few words."""
 
 
 def _find_images(path: Path) -> tuple[list[Path], dict[str, list[Path]]]:
-    """Images that lie in the folder itself, and images by subfolder (however deep); hidden files are passed over."""
+    """Images that lie in the folder itself, and images by subfolder (however deep); hidden files are passed
+    over.
+    """
     is_image = lambda p: p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
     flat = sorted(p for p in path.iterdir() if is_image(p))
     subfolders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
@@ -377,39 +458,57 @@ def _read_image(file: Path, size: int, smallest: int) -> np.ndarray:
         with image:
             width, height = image.size
             if width * height > MAX_PIXELS:
-                raise _Unusable(f"{width} x {height} pixels, more than {MAX_PIXELS / 1e6:.0f} million")
+                raise Unusable(f"{width} x {height} pixels, more than {MAX_PIXELS / 1e6:.0f} million")
             if min(width, height) < smallest:
-                raise _Unusable(f"{width} x {height} pixels, smaller than {smallest}")
-            image.draft("RGB", (2 * size, 2 * size))  # lets JPEG decode at a fraction of the size; else a no-op
-            image = _to_rgb(ImageOps.exif_transpose(image))
+                raise Unusable(f"{width} x {height} pixels, smaller than {smallest}")
+            image.draft(
+                "RGB", (2 * size, 2 * size)
+            )  # lets JPEG decode at a fraction of the size; else a no-op
+            image = to_rgb(ImageOps.exif_transpose(image))
             return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
     except Image.DecompressionBombError:
-        raise _Unusable(f"more than {MAX_PIXELS / 1e6:.0f} million pixels") from None
-    except (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, ZeroDivisionError, MemoryError) as error:
+        raise Unusable(f"more than {MAX_PIXELS / 1e6:.0f} million pixels") from None
+    except (
+        OSError,
+        SyntaxError,
+        ValueError,
+        EOFError,
+        IndexError,
+        TypeError,
+        ZeroDivisionError,
+        MemoryError,
+    ) as error:
         # what PIL raises for damaged files of the various formats
-        raise _Unusable(f"unreadable: {type(error).__name__}") from None
+        raise Unusable(f"unreadable: {type(error).__name__}") from None
 
 
-def _to_rgb(image):
-    """Any mode of PIL to RGB: 16-bit grey is scaled (`convert` would clip it to white), transparency becomes white."""
+def to_rgb(image):
+    """Any mode of PIL to RGB: 16-bit grey is scaled (`convert` would clip it to white), transparency becomes
+    white.
+    """
     from PIL import Image
 
     if image.mode == "F":
-        raise _Unusable("floating-point pixels")
+        raise Unusable("floating-point pixels")
     if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8)).convert("RGB")
+        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8)).convert(
+            "RGB"
+        )
     if "A" in image.mode or "transparency" in image.info:
         image = image.convert("RGBA")
         return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
     return image.convert("RGB")
 
 
-# ---------------------------------------------------------------------------------------------- prepared arrays
+# ---------------------------------------------------------------------------------------------- prepared
+# arrays
 
 
 def _open(name: str, path: str | Path | None) -> tuple[dict, Callable[[str], np.ndarray]]:
-    """The meta.json of a prepared data set, and a function that opens its arrays on disk without reading them."""
-    where = Path(path).expanduser() if path else common.data_dir(name)
+    """The meta.json of a prepared data set, and a function that opens its arrays on disk without reading
+    them.
+    """
+    where = Path(path).expanduser() if path else runtime.data_dir(name)
     meta = prepared(where)
     if meta is None:
         command = f"python data_scripts/{name}.py" + (f" --to {where}" if path else "")
@@ -418,10 +517,12 @@ def _open(name: str, path: str | Path | None) -> tuple[dict, Callable[[str], np.
 
 
 def prepared(folder: str | Path, checksums: dict[str, str] | None = None) -> dict | None:
-    """The meta.json of a folder whose arrays are all there in the shapes that it names; None if anything is amiss.
+    """The meta.json of a folder whose arrays are all there in the shapes that it names; None if anything is
+    amiss.
 
     Args:
-        checksums: what the arrays must have been made from, as `{file name: checksum}`; None accepts anything.
+        checksums: what the arrays must have been made from, as `{file name: checksum}`; None accepts
+            anything.
     """
     folder = Path(folder)
     try:
@@ -436,7 +537,9 @@ def prepared(folder: str | Path, checksums: dict[str, str] | None = None) -> dic
     return None if checksums is not None and meta.get("checksums") != checksums else meta
 
 
-def save_array(path: str | Path, shape: tuple[int, ...], blocks: Iterable[np.ndarray], dtype=np.uint8) -> None:
+def save_array(
+    path: str | Path, shape: tuple[int, ...], blocks: Iterable[np.ndarray], dtype=np.uint8
+) -> None:
     """Write a `.npy` file block by block; it appears under its name when it is complete.
 
     Ordinary writes and no memory map: on a full disk they raise an error, a map kills the process.
@@ -450,32 +553,48 @@ def save_array(path: str | Path, shape: tuple[int, ...], blocks: Iterable[np.nda
     """
     path, dtype = Path(path), np.dtype(dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
-    fetch.sweep(path)
-    fetch.need_space(path.parent, math.prod(shape) * dtype.itemsize)
+    download.sweep(path)
+    download.need_space(path.parent, math.prod(shape) * dtype.itemsize)
     rows = 0
-    with common.atomic(path) as temporary, open(temporary, "wb") as file:
+    with runtime.atomic(path) as temporary, open(temporary, "wb") as file:
         header = {"descr": np.lib.format.dtype_to_descr(dtype), "fortran_order": False, "shape": tuple(shape)}
         np.lib.format.write_array_header_1_0(file, header)
         for block in blocks:
             if block.dtype != dtype or block.shape[1:] != tuple(shape[1:]):
-                raise CourseError(f"{path.name}: a block of {block.dtype} {block.shape} in an array of {dtype} {shape}")
+                raise CourseError(
+                    f"{path.name}: a block of {block.dtype} {block.shape} in an array of {dtype} {shape}"
+                )
             file.write(np.ascontiguousarray(block).data)
             rows += len(block)
         if rows != shape[0]:
-            raise CourseError(f"{path.name} would have {rows:,} rows instead of {shape[0]:,}; check the source")
+            raise CourseError(
+                f"{path.name} would have {rows:,} rows instead of {shape[0]:,}; check the source"
+            )
 
 
 def check_labels(label: np.ndarray, classes: int, what: str) -> None:
     """CourseError unless the labels run from 0 to `classes` - 1. label: (N,) integers."""
     if len(label) and (int(label.min()) < 0 or int(label.max()) >= classes):
-        raise CourseError(f"{what}: labels from {label.min()} to {label.max()} for {classes} classes; "
-                          "the archive is not the published one")  # fmt: skip
+        raise CourseError(
+            f"{what}: labels from {label.min()} to {label.max()} for {classes} classes; "
+            "the archive is not the published one"
+        )
 
 
-def build(name: str, files: Sequence[fetch.Remote], convert: Callable[[list[Path], Path], Sequence[str]],
-          arrays: dict[str, tuple[int, ...]], *, source: str | Path | None, folder: str | Path, mirrors: Sequence[str],
-          keep: bool = False, quiet: bool = False) -> dict:  # fmt: skip
-    """What every data script does: get the files, convert them, note what was done. A no-op when it is done already.
+def build(
+    name: str,
+    files: Sequence[download.Remote],
+    convert: Callable[[list[Path], Path], Sequence[str]],
+    arrays: dict[str, tuple[int, ...]],
+    *,
+    source: str | Path | None,
+    folder: str | Path,
+    mirrors: Sequence[str],
+    keep: bool = False,
+    quiet: bool = False,
+) -> dict:
+    """What every data script does: get the files, convert them, note what was done. A no-op when it is done
+    already.
 
     Interrupt it anywhere and call it again: downloads go on, arrays are written anew, `meta.json` comes last.
 
@@ -498,7 +617,7 @@ def build(name: str, files: Sequence[fetch.Remote], convert: Callable[[list[Path
     folder = Path(folder).expanduser()
     checksums = {file.name: file.checksum for file in files}
     shapes = {array: list(shape) for array, shape in arrays.items()}
-    with fetch.alone(folder):
+    with download.alone(folder):
         meta = prepared(folder, checksums)
         if meta is not None and meta["arrays"] == shapes:
             if source is None and not keep:
@@ -508,22 +627,33 @@ def build(name: str, files: Sequence[fetch.Remote], convert: Callable[[list[Path
         paths = []
         for file in files:
             urls = [mirror.rstrip("/") + "/" + file.name for mirror in mirrors]
-            paths.append(fetch.local_or_download(source, urls, folder / "download" / file.name, sha256=file.sha256,
-                                                 md5=file.md5, size=file.size, quiet=quiet))  # fmt: skip
+            paths.append(
+                download.local_or_download(
+                    source,
+                    urls,
+                    folder / "download" / file.name,
+                    sha256=file.sha256,
+                    md5=file.md5,
+                    size=file.size,
+                    quiet=quiet,
+                )
+            )
         classes = list(convert(paths, folder))
-        fetch.sweep(folder / "meta.json")
+        download.sweep(folder / "meta.json")
         meta = dict(name=name, source=list(mirrors), checksums=checksums, arrays=shapes, classes=classes)
-        with common.atomic(folder / "meta.json") as temporary:
+        with runtime.atomic(folder / "meta.json") as temporary:
             temporary.write_text(json.dumps(meta, indent=1))
         if prepared(folder, checksums) is None:
             (folder / "meta.json").unlink()
-            raise CourseError(f"the arrays in {folder} are not complete; delete the folder and type the same again")
+            raise CourseError(
+                f"the arrays in {folder} are not complete; delete the folder and type the same again"
+            )
         if source is None and not keep:
             _discard(folder / "download", files)
     return meta
 
 
-def _discard(downloads: Path, files: Sequence[fetch.Remote]) -> None:
+def _discard(downloads: Path, files: Sequence[download.Remote]) -> None:
     for file in files:
         (downloads / file.name).unlink(missing_ok=True)
     if downloads.is_dir() and not any(downloads.iterdir()):

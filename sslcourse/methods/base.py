@@ -18,8 +18,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from sslcourse import distributed, sounds
-from sslcourse.common import CourseError
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.transforms import sounds
 
 Batch = dict[str, Tensor]
 
@@ -28,8 +29,8 @@ def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
     """The three lines that every student should know by heart."""
     for optimizer in optimizers:
         optimizer.zero_grad(set_to_none=True)
-    # Mixed precision is for the forward pass: each backward step runs in the type of its forward one, and an autocast still
-    # switched on would round the gradients of what was kept in float32 on purpose.
+    # Mixed precision is for the forward pass: each backward step runs in the type of its forward one, and an
+    # autocast still switched on would round the gradients of what was kept in float32 on purpose.
     with torch.autocast(loss.device.type, enabled=False):
         loss.backward()
         for optimizer in optimizers:
@@ -43,10 +44,14 @@ class Method(nn.Module):
         return batch
 
     def loss(self, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
-        raise NotImplementedError(f"{type(self).__name__} has no loss(batch) yet: return a scalar and a dict of metrics")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no loss(batch) yet: return a scalar and a dict of metrics"
+        )
 
     def encode(self, batch: Batch) -> Tensor:
-        raise NotImplementedError(f"{type(self).__name__} has no encode(batch) yet: return one vector per sample, (B, D)")
+        raise NotImplementedError(
+            f"{type(self).__name__} has no encode(batch) yet: return one vector per sample, (B, D)"
+        )
 
     def step(self, batch: Batch, optimizers: dict[str, torch.optim.Optimizer]) -> dict[str, Tensor]:
         loss, metrics = distributed.parallel(self)(batch)
@@ -67,10 +72,14 @@ def _shown(batch: Batch, key: str, axes: str, what: str) -> Tensor:
     """batch[key], or an error that says what a batch looks like."""
     if not isinstance(batch, dict) or key not in batch:
         found = ", ".join(batch) if isinstance(batch, dict) else type(batch).__name__
-        raise CourseError(f'a batch of {what}s is a dict with the key "{key}"; this one has: {found}. Write {{"{key}": x}}')
+        raise CourseError(
+            f'a batch of {what}s is a dict with the key "{key}"; this one has: {found}. Write {{"{key}": x}}'
+        )
     x = batch[key]
     if x.ndim != axes.count(",") + 1 or x.shape[1] != 3:
-        raise CourseError(f'batch["{key}"] has shape {tuple(x.shape)}; expected {axes}: for one {what} write x[None]')
+        raise CourseError(
+            f'batch["{key}"] has shape {tuple(x.shape)}; expected {axes}: for one {what} write x[None]'
+        )
     if x.dtype != torch.uint8 and not x.is_floating_point():
         raise CourseError(f'batch["{key}"] is {x.dtype}; expected uint8 (0 to 255) or float (0 to 1)')
     return x
@@ -95,17 +104,23 @@ def sounds_of(batch: Batch) -> Tensor:
     """batch["audio"] (B, L) float within -1..1; an error says what a batch looks like."""
     if not isinstance(batch, dict) or "audio" not in batch:
         found = ", ".join(batch) if isinstance(batch, dict) else type(batch).__name__
-        raise CourseError(f'a batch of sounds is a dict with the key "audio"; this one has: {found}. Take data with sound, such as toybox.events()')
+        raise CourseError(
+            f'a batch of sounds is a dict with the key "audio"; this one has: {found}. Take data with '
+            "sound, such as toybox.events()"
+        )
     x = batch["audio"]
     if x.ndim != 2:
-        raise CourseError(f'batch["audio"] has shape {tuple(x.shape)}; expected (B, L): for one sound write x[None]')
+        raise CourseError(
+            f'batch["audio"] has shape {tuple(x.shape)}; expected (B, L): for one sound write x[None]'
+        )
     if not x.is_floating_point() and x.dtype != torch.int16:
         raise CourseError(f'batch["audio"] is {x.dtype}; expected float (-1 to 1) or int16')
     return x
 
 
 class Ear(nn.Module):
-    """The half of a method that hears: `encode(batch)` reads batch["audio"], so whatever judges a method can judge its ear.
+    """The half of a method that hears: `encode(batch)` reads batch["audio"], so whatever judges a method can
+    judge its ear.
 
     Args:
         encoder: from log-mel spectrograms (B, 1, M, T) to (B, dim); it is `f` here.
@@ -134,6 +149,8 @@ def floats_of(batch: Batch) -> Tensor:
     return floats(images_of(batch))
 
 
-def wide(x: Tensor) -> Tensor:
-    """At least single precision: half precision would lose the small gaps between similarities. Double precision stays."""
+def at_least_float32(x: Tensor) -> Tensor:
+    """At least single precision: half precision would lose the small gaps between similarities. Double
+    precision stays.
+    """
     return x if x.dtype == torch.float64 else x.float()

@@ -1,4 +1,5 @@
-"""BiGAN: a game between a generator and a discriminator of *pairs* makes an encoder that undoes the generator.
+"""BiGAN: a game between a generator and a discriminator of *pairs* makes an encoder that undoes the
+generator.
 
 Donahue, Krähenbühl and Darrell. Adversarial Feature Learning. ICLR 2017. arXiv:1605.09782.          Notebook: 02_bigan
 Goodfellow et al. Generative Adversarial Nets. NeurIPS 2014. arXiv:1406.2661.
@@ -25,18 +26,36 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sslcourse import distributed
-from sslcourse.augment import View
-from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, descend, floats, floats_of, images_of, wide
-from sslcourse.train import Recipe
+from sslcourse.methods.base import Method, at_least_float32, descend, floats, floats_of, images_of
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import View
 
-# The authors' code for permutation-invariant MNIST, and the 1-nearest-neighbour accuracies of table 1; shown beside ours, never executed.
-PAPER = dict(data="MNIST, permutation-invariant", networks="MLPs, two hidden layers of 1,024", latent=50, optimizer="Adam, beta1 0.5", lr=2e-4,
-             batch_size=128, epochs=400, weight_decay=2.5e-5)  # fmt: skip
-TABLE = {"BiGAN": 97.39, "D": 97.30, "latent regressor": 97.44, "joint latent regressor": 97.13, "autoencoder, l2": 97.58, "autoencoder, l1": 97.63}
+# The authors' code for permutation-invariant MNIST, and the 1-nearest-neighbour accuracies of table 1; shown
+# beside ours, never executed.
+PAPER = dict(
+    data="MNIST, permutation-invariant",
+    networks="MLPs, two hidden layers of 1,024",
+    latent=50,
+    optimizer="Adam, beta1 0.5",
+    lr=2e-4,
+    batch_size=128,
+    epochs=400,
+    weight_decay=2.5e-5,
+)
+TABLE = {
+    "BiGAN": 97.39,
+    "D": 97.30,
+    "latent regressor": 97.44,
+    "joint latent regressor": 97.13,
+    "autoencoder, l2": 97.58,
+    "autoencoder, l1": 97.63,
+}
 
-COURSE = Recipe(epochs=12, batch_size=64, lr=1e-3, schedule="cosine", weight_decay=2.5e-5)  # a laptop CPU, the toybox
+COURSE = Recipe(
+    epochs=12, batch_size=64, lr=1e-3, schedule="cosine", weight_decay=2.5e-5
+)  # a laptop CPU, the toybox
 GPU = Recipe(epochs=100, batch_size=128, lr=4e-4, schedule="cosine", weight_decay=2.5e-5)  # one GPU, CIFAR-10
 
 
@@ -49,46 +68,53 @@ def noise(n: int, latent: int, device=None) -> Float[Tensor, "n d"]:
 
 
 def discriminator_loss(real: Float[Tensor, " n"], generated: Float[Tensor, " m"]) -> Float[Tensor, ""]:
-    """What D descends: -V / 2 of the paper, the mean of both halves' cross-entropies. log 2 for a D that tells nothing apart.
+    """What D descends: -V / 2 of the paper, the mean of both halves' cross-entropies. log 2 for a D that
+    tells nothing apart.
 
     Args:
         real: logits of the pairs (x, E(x)), to be called real.
         generated: logits of the pairs (G(z), z), to be called generated.
     """
     _logits(real, generated)
-    # -log sigmoid(a) = softplus(-a) and -log(1 - sigmoid(a)) = softplus(a): no probability is ever rounded to 0 or 1.
-    return (F.softplus(-wide(real)).mean() + F.softplus(wide(generated)).mean()) / 2
+    # -log sigmoid(a) = softplus(-a) and -log(1 - sigmoid(a)) = softplus(a): no probability is ever rounded to
+    # 0 or 1.
+    return (F.softplus(-at_least_float32(real)).mean() + F.softplus(at_least_float32(generated)).mean()) / 2
 
 
 def generator_encoder_loss(real: Float[Tensor, " n"], generated: Float[Tensor, " m"]) -> Float[Tensor, ""]:
     """What E and G descend together: the same logits under the *opposite* labels.
 
-    V itself would do in theory, but its slope vanishes where D is sure, which is where it is needed (Goodfellow et al., section 3);
-    the opposite labels have the same optimum and the full slope there. E is reached by the first half alone, G by the second.
-    """
+    V itself would do in theory, but its slope vanishes where D is sure, which is where it is needed
+    (Goodfellow et al., section 3); the opposite labels have the same optimum and the full slope there. E is
+    reached by the first half alone, G by the second."""
     _logits(real, generated)
-    return (F.softplus(wide(real)).mean() + F.softplus(-wide(generated)).mean()) / 2
+    return (F.softplus(at_least_float32(real)).mean() + F.softplus(-at_least_float32(generated)).mean()) / 2
 
 
 def generator_loss(generated: Float[Tensor, " n"]) -> Float[Tensor, ""]:
     """What G of a plain GAN descends: its pictures should be called real."""
-    return F.softplus(-wide(generated)).mean()
+    return F.softplus(-at_least_float32(generated)).mean()
 
 
 def regression_loss(a: Float[Tensor, "n d"], z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """How far E(G(z)) is from z: the cross-entropy of sigmoid(a) against (z + 1) / 2, mean over pictures and dimensions.
+    """How far E(G(z)) is from z: the cross-entropy of sigmoid(a) against (z + 1) / 2, mean over pictures and
+    dimensions.
 
     Args:
         a: the encoder's output before it is squashed; tanh(a / 2) is the code.
         z: what the pictures were made from, -1 to 1.
     """
-    return F.binary_cross_entropy_with_logits(wide(a), (z.to(wide(a).dtype) + 1) / 2)
+    return F.binary_cross_entropy_with_logits(at_least_float32(a), (z.to(at_least_float32(a).dtype) + 1) / 2)
 
 
 def _logits(*given: Tensor) -> None:
     for a in given:
         if a.ndim != 1:
-            raise CourseError(f"logits of shape {tuple(a.shape)}; the discriminator gives one per pair, (B,): write d(x, z).flatten()")
+            raise CourseError(
+                f"logits of shape {tuple(a.shape)}; the discriminator gives one per pair, (B,): write "
+                "d(x, "
+                "z).flatten()"
+            )
 
 
 def constant(network: nn.Module, *inputs: Tensor) -> Tensor:
@@ -110,47 +136,68 @@ def _small_weights(network: nn.Module) -> nn.Module:
 
 
 class Generator(nn.Module):
-    """z (B, latent) to pictures (B, 3, size, size) in 0..1: three transposed convolutions, and z is told to every layer but the last."""
+    """z (B, latent) to pictures (B, 3, size, size) in 0..1: three transposed convolutions, and z is told to
+    every layer but the last.
+    """
 
     def __init__(self, size: int = 32, latent: int = 64, width: int = 32):
         super().__init__()
         if size % 8:
-            raise CourseError(f"size={size}; the generator doubles a side three times, so take a multiple of 8")
+            raise CourseError(
+                f"size={size}; the generator doubles a side three times, so take a multiple of 8"
+            )
         self.latent, self.side, w = latent, size // 8, width
         self.start = nn.Linear(latent, 4 * w * self.side**2, bias=False)
         self.norms = nn.ModuleList([nn.BatchNorm2d(4 * w), nn.BatchNorm2d(2 * w), nn.BatchNorm2d(w)])
-        self.grow = nn.ModuleList([nn.ConvTranspose2d(4 * w, 2 * w, 4, 2, 1, bias=False), nn.ConvTranspose2d(2 * w, w, 4, 2, 1, bias=False)])
+        self.grow = nn.ModuleList(
+            [
+                nn.ConvTranspose2d(4 * w, 2 * w, 4, 2, 1, bias=False),
+                nn.ConvTranspose2d(2 * w, w, 4, 2, 1, bias=False),
+            ]
+        )
         self.told = nn.ModuleList([nn.Linear(latent, 2 * w, bias=False), nn.Linear(latent, w, bias=False)])
         self.last = nn.ConvTranspose2d(w, 3, 4, 2, 1)
         _small_weights(self)
 
     def forward(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b 3 h w"]:
-        x = F.relu(self.norms[0](self.start(z).unflatten(1, (-1, self.side, self.side))))  # (B, 4w, size / 8, size / 8)
+        x = F.relu(
+            self.norms[0](self.start(z).unflatten(1, (-1, self.side, self.side)))
+        )  # (B, 4w, size / 8, size / 8)
         for grow, told, norm in zip(self.grow, self.told, self.norms[1:]):
             x = F.relu(norm(grow(x) + told(z)[:, :, None, None]))
         return torch.sigmoid(self.last(x))
 
 
 class Discriminator(nn.Module):
-    """Pairs of pictures (B, 3, size, size) and codes (B, latent) to logits (B,): above 0 it takes the pair for (x, E(x)).
+    """Pairs of pictures (B, 3, size, size) and codes (B, latent) to logits (B,): above 0 it takes the pair
+    for (x, E(x)).
 
-    The code is added, linearly projected, before each nonlinearity but the first, as in the authors' code. With `latent=0` it judges
-    pictures alone, as in a plain GAN.
-    """
+    The code is added, linearly projected, before each nonlinearity but the first, as in the authors' code.
+    With `latent=0` it judges pictures alone, as in a plain GAN."""
 
     def __init__(self, size: int = 32, latent: int = 64, width: int = 32):
         super().__init__()
         if size % 8:
-            raise CourseError(f"size={size}; the discriminator halves a side three times, so take a multiple of 8")
+            raise CourseError(
+                f"size={size}; the discriminator halves a side three times, so take a multiple of 8"
+            )
         w = width
-        self.first = nn.Conv2d(3, w, 5, 2, 2)  # without batch normalisation, which would hide a picture's own contrast
-        self.shrink = nn.ModuleList([nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), nn.Conv2d(2 * w, 4 * w, 4, 2, 1, bias=False)])
+        self.first = nn.Conv2d(
+            3, w, 5, 2, 2
+        )  # without batch normalisation, which would hide a picture's own contrast
+        self.shrink = nn.ModuleList(
+            [nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), nn.Conv2d(2 * w, 4 * w, 4, 2, 1, bias=False)]
+        )
         self.norms = nn.ModuleList([nn.BatchNorm2d(2 * w), nn.BatchNorm2d(4 * w)])
-        self.told = nn.ModuleList([nn.Linear(latent, 2 * w, bias=False), nn.Linear(latent, 4 * w, bias=False)] if latent else [])
+        self.told = nn.ModuleList(
+            [nn.Linear(latent, 2 * w, bias=False), nn.Linear(latent, 4 * w, bias=False)] if latent else []
+        )
         self.last = nn.Linear(4 * w * (size // 8) ** 2, 1)
         _small_weights(self)
 
-    def forward(self, x: Float[Tensor, "b 3 h w"], z: Float[Tensor, "b d"] | None = None) -> Float[Tensor, " b"]:
+    def forward(
+        self, x: Float[Tensor, "b 3 h w"], z: Float[Tensor, "b d"] | None = None
+    ) -> Float[Tensor, " b"]:
         x = F.leaky_relu(self.first(x * 2 - 1), 0.2)
         for i, (shrink, norm) in enumerate(zip(self.shrink, self.norms)):
             x = shrink(x) + self.told[i](z)[:, :, None, None] if self.told else shrink(x)
@@ -159,7 +206,8 @@ class Discriminator(nn.Module):
 
 
 class FlatEncoder(nn.Module):
-    """Grey pictures as plain vectors, whose pixels might as well be shuffled: two hidden layers. The permutation-invariant encoder.
+    """Grey pictures as plain vectors, whose pixels might as well be shuffled: two hidden layers. The
+    permutation-invariant encoder.
 
     Reads the first channel of (B, 3, size, size); `forward` gives the second hidden layer (B, dim).
     """
@@ -180,7 +228,9 @@ class FlatEncoder(nn.Module):
 
 
 class FlatGenerator(nn.Module):
-    """z (B, latent) to grey pictures (B, 3, size, size) in 0..1, three equal channels: two hidden layers, the second told z."""
+    """z (B, latent) to grey pictures (B, 3, size, size) in 0..1, three equal channels: two hidden layers, the
+    second told z.
+    """
 
     def __init__(self, size: int = 28, latent: int = 50, width: int = 1024):
         super().__init__()
@@ -197,7 +247,9 @@ class FlatGenerator(nn.Module):
 
 
 class FlatDiscriminator(nn.Module):
-    """Pairs of grey pictures and codes to logits (B,), permutation-invariant; `latent=0` judges pictures alone."""
+    """Pairs of grey pictures and codes to logits (B,), permutation-invariant; `latent=0` judges pictures
+    alone.
+    """
 
     def __init__(self, size: int = 28, latent: int = 50, width: int = 1024):
         super().__init__()
@@ -206,14 +258,18 @@ class FlatDiscriminator(nn.Module):
         self.norm, self.last = nn.BatchNorm1d(width), nn.Linear(width, 1)
         _small_weights(self)
 
-    def forward(self, x: Float[Tensor, "b 3 h w"], z: Float[Tensor, "b d"] | None = None) -> Float[Tensor, " b"]:
+    def forward(
+        self, x: Float[Tensor, "b 3 h w"], z: Float[Tensor, "b d"] | None = None
+    ) -> Float[Tensor, " b"]:
         x = self.middle(F.leaky_relu(self.first(x[:, 0].flatten(1)), 0.2))
         x = x if self.told is None else x + self.told(z)
         return self.last(F.leaky_relu(self.norm(x), 0.2))[:, 0]
 
 
 class Judge(nn.Module):
-    """A discriminator of pictures alone whose body is an encoder: its last hidden layer are the features of D."""
+    """A discriminator of pictures alone whose body is an encoder: its last hidden layer are the features of
+    D.
+    """
 
     def __init__(self, body: nn.Module):
         super().__init__()
@@ -227,7 +283,9 @@ class Judge(nn.Module):
 
 
 def short_memory(optimizers: dict[str, torch.optim.Optimizer]) -> None:
-    """Adam's beta1 = 0.5 (DCGAN, and the authors' code): the opponent moves on, and old gradients speak of a game that is over."""
+    """Adam's beta1 = 0.5 (DCGAN, and the authors' code): the opponent moves on, and old gradients speak of a
+    game that is over.
+    """
     for group in (g for o in optimizers.values() for g in o.param_groups if "betas" in g):
         group["betas"] = (0.5, 0.999)
 
@@ -261,14 +319,26 @@ class BiGAN(Coder):
         size: side of the pictures.
         latent: dimensions of z.
         width: channels of the first layer of D and of the last hidden one of G.
-        view: draws one random view of a batch of images, which then is x; by default the pictures as they are.
-        generator, discriminator: networks of your own, such as `FlatGenerator` and `FlatDiscriminator`; convolutional ones by default.
-        d_loss, eg_loss: the players' losses, functions of the logits of real and generated pairs; put your own here.
+        view: draws one random view of a batch of images, which then is x; by default the pictures as they
+            are.
+        generator, discriminator: networks of your own, such as `FlatGenerator` and `FlatDiscriminator`;
+            convolutional ones by default.
+        d_loss, eg_loss: the players' losses, functions of the logits of real and generated pairs; put your
+            own here.
     """
 
-    def __init__(self, encoder: nn.Module, size: int = 32, latent: int = 64, width: int = 32, view: View | None = None,
-                 generator: nn.Module | None = None, discriminator: nn.Module | None = None,
-                 d_loss=discriminator_loss, eg_loss=generator_encoder_loss):  # fmt: skip
+    def __init__(
+        self,
+        encoder: nn.Module,
+        size: int = 32,
+        latent: int = 64,
+        width: int = 32,
+        view: View | None = None,
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+        d_loss=discriminator_loss,
+        eg_loss=generator_encoder_loss,
+    ):
         super().__init__()
         self.f, self.head = encoder, nn.Linear(encoder.dim, latent)
         self.g = generator or Generator(size, latent, width)
@@ -281,13 +351,17 @@ class BiGAN(Coder):
 
     def trainable(self):
         players = {"discriminator": [self.d], "generator and encoder": [self.g, self.head, self.f]}
-        return {name: [p for m in modules for p in m.parameters() if p.requires_grad] for name, modules in players.items()}
+        return {
+            name: [p for m in modules for p in m.parameters() if p.requires_grad]
+            for name, modules in players.items()
+        }
 
     def loss(self, batch):
         x = self.views(batch)["image"]
         z = noise(len(x), self.latent, x.device)
         code, picture = self.code(x), self.g(z)
-        # D's move: codes and pictures are taken as they are. Each kind is normalised by its own batch statistics.
+        # D's move: codes and pictures are taken as they are. Each kind is normalised by its own batch
+        # statistics.
         d = self.d_loss(self.d(x, code.detach()), self.d(picture.detach(), z))
         # E's and G's move, at the same time and against the same D, which is taken as it is.
         eg = self.eg_loss(constant(self.d, x, code), constant(self.d, picture, z))
@@ -295,18 +369,27 @@ class BiGAN(Coder):
 
     def step(self, batch, optimizers):
         both, losses = distributed.parallel(self)(batch)
-        # Neither loss reaches the other player, so one backward pass of their sum gives each player the gradient of its own.
+        # Neither loss reaches the other player, so one backward pass of their sum gives each player the
+        # gradient of its own.
         descend(both, optimizers["discriminator"], optimizers["generator and encoder"])
         return {"loss": losses["D"], "E and G": losses["E and G"]}
 
 
 class GAN(Method):
-    """A plain GAN whose discriminator is the encoder with one logit on top: the baseline "discriminator features".
+    """A plain GAN whose discriminator is the encoder with one logit on top: the baseline "discriminator
+    features".
 
     Arguments as for `BiGAN`.
     """
 
-    def __init__(self, encoder: nn.Module, size: int = 32, latent: int = 64, width: int = 32, generator: nn.Module | None = None):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        size: int = 32,
+        latent: int = 64,
+        width: int = 32,
+        generator: nn.Module | None = None,
+    ):
         super().__init__()
         self.d, self.g, self.latent = Judge(encoder), generator or Generator(size, latent, width), latent
 
@@ -340,27 +423,45 @@ class GAN(Method):
 
 
 class LatentRegressor(Coder):
-    """A plain GAN, and beside it an encoder that learns to tell z from G(z). The encoder never sees a real picture.
+    """A plain GAN, and beside it an encoder that learns to tell z from G(z). The encoder never sees a real
+    picture.
 
     Args:
-        joint: weight of the regression in G's loss: 0 for the paper's latent regressor, 0.25 for its joint one.
+        joint: weight of the regression in G's loss: 0 for the paper's latent regressor, 0.25 for its joint
+            one.
         discriminator: judges pictures alone (`latent=0`).
 
     Other arguments as for `BiGAN`.
     """
 
-    def __init__(self, encoder: nn.Module, size: int = 32, latent: int = 64, width: int = 32, joint: float = 0.0,
-                 generator: nn.Module | None = None, discriminator: nn.Module | None = None):  # fmt: skip
+    def __init__(
+        self,
+        encoder: nn.Module,
+        size: int = 32,
+        latent: int = 64,
+        width: int = 32,
+        joint: float = 0.0,
+        generator: nn.Module | None = None,
+        discriminator: nn.Module | None = None,
+    ):
         super().__init__()
         if not joint >= 0:
-            raise CourseError(f"joint={joint}; it weighs the regression in the generator's loss: 0, or the paper's 0.25")
+            raise CourseError(
+                f"joint={joint}; it weighs the regression in the generator's loss: 0, or the paper's 0.25"
+            )
         self.f, self.head = encoder, nn.Linear(encoder.dim, latent)
-        self.g, self.d = generator or Generator(size, latent, width), discriminator or Discriminator(size, 0, width)
+        self.g, self.d = (
+            generator or Generator(size, latent, width),
+            discriminator or Discriminator(size, 0, width),
+        )
         self.latent, self.joint = latent, joint
 
     def trainable(self):
-        return {"discriminator": list(self.d.parameters()), "generator": list(self.g.parameters()),
-                "encoder": [*self.head.parameters(), *self.f.parameters()]}  # fmt: skip
+        return {
+            "discriminator": list(self.d.parameters()),
+            "generator": list(self.g.parameters()),
+            "encoder": [*self.head.parameters(), *self.f.parameters()],
+        }
 
     def loss(self, batch):
         x = self.views(batch)["image"]
@@ -390,7 +491,15 @@ class Autoencoder(Coder):
     Other arguments as for `BiGAN`.
     """
 
-    def __init__(self, encoder: nn.Module, size: int = 32, latent: int = 64, width: int = 32, power: int = 2, generator: nn.Module | None = None):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        size: int = 32,
+        latent: int = 64,
+        width: int = 32,
+        power: int = 2,
+        generator: nn.Module | None = None,
+    ):
         super().__init__()
         if power not in (1, 2):
             raise CourseError(f"power={power}; use 1 (absolute differences) or 2 (squared ones)")
@@ -399,7 +508,7 @@ class Autoencoder(Coder):
 
     def loss(self, batch):
         x = self.views(batch)["image"]
-        difference = wide(self.g(self.code(x))) - x
+        difference = at_least_float32(self.g(self.code(x))) - x
         return (difference.abs() if self.power == 1 else difference.square()).mean(), {}
 
 

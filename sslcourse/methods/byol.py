@@ -12,10 +12,10 @@ Section 3.1 of the paper                               here
     tau from tau_base to 1 along a cosine              momentum_at
     keep f, throw away the rest                        BYOL.encode
 
-A constant output would solve the task perfectly. The paper's answer to why training does not go there: the target does not
-follow the gradient of the loss, and the predictor stays near its best; `predictor`, `stop_gradient` and `target` take each of
-these away. That batch statistics are not the reason is the claim of Richemond et al., arXiv:2010.10241: `norm="group+ws"`.
-"""
+A constant output would solve the task perfectly. The paper's answer to why training does not go there: the
+target does not follow the gradient of the loss, and the predictor stays near its best; `predictor`,
+`stop_gradient` and `target` take each of these away. That batch statistics are not the reason is the claim of
+Richemond et al., arXiv:2010.10241: `norm="group+ws"`."""
 
 from __future__ import annotations
 
@@ -28,48 +28,65 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse import distributed
-from sslcourse.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
-from sslcourse.common import CourseError
-from sslcourse.encoders import StandardisedLinear, group_norm
-from sslcourse.methods.base import Method, descend, floats_of, images_of, wide
-from sslcourse.train import Recipe
+from sslcourse.encoders.images import StandardisedLinear, group_norm
+from sslcourse.methods.base import Method, at_least_float32, descend, floats_of, images_of
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 
-# What the authors report for ImageNet, 300 epochs (their ablations; section 3.2 and appendix); shown beside our recipes.
-PAPER = dict(data="ImageNet", encoder="ResNet-50", optimizer="LARS", epochs=300, batch_size=4096, lr=0.3 * 4096 / 256, weight_decay=1e-6,
-             projector="2048-4096-256", predictor="256-4096-256", momentum=0.99, area=(0.08, 1.0))  # fmt: skip
+# What the authors report for ImageNet, 300 epochs (their ablations; section 3.2 and appendix); shown beside
+# our recipes.
+PAPER = dict(
+    data="ImageNet",
+    encoder="ResNet-50",
+    optimizer="LARS",
+    epochs=300,
+    batch_size=4096,
+    lr=0.3 * 4096 / 256,
+    weight_decay=1e-6,
+    projector="2048-4096-256",
+    predictor="256-4096-256",
+    momentum=0.99,
+    area=(0.08, 1.0),
+)
 
 COURSE = Recipe(epochs=8, batch_size=64, lr=1.25e-3)  # a laptop CPU, the toybox, the small encoder
-GPU = Recipe(epochs=200, batch_size=256, lr=0.06, optimizer="sgd", weight_decay=5e-4)  # one GPU, CIFAR-10, ResNet-18
+GPU = Recipe(
+    epochs=200, batch_size=256, lr=0.06, optimizer="sgd", weight_decay=5e-4
+)  # one GPU, CIFAR-10, ResNet-18
 
 TARGETS = ("ema", "online", "fixed")
 NORMS = ("batch", "group+ws", "none")
 
 
 def regression_loss(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """Eq. 2: the squared distance of unit-length rows, 2 - 2 cos, mean over the batch; 0 to 4, about 2 for strangers.
+    """Eq. 2: the squared distance of unit-length rows, 2 - 2 cos, mean over the batch; 0 to 4, about 2 for
+    strangers.
 
-    Row i of p predicts row i of target, which is the other view of the same image. No gradient reaches the target: that is
-    the stop-gradient of the paper. Rows need not be normalised.
-    """
+    Row i of p predicts row i of target, which is the other view of the same image. No gradient reaches the
+    target: that is the stop-gradient of the paper. Rows need not be normalised."""
     return distance(p, target.detach())
 
 
 def distance(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """The same number with gradients to both sides: what is left of eq. 2 when the gradient is not stopped."""
     if p.shape != target.shape or p.ndim != 2:
-        raise CourseError(f"the prediction is {tuple(p.shape)} and its target {tuple(target.shape)}; both must be (n, d), row for row")
-    p, target = wide(p), wide(target)
+        raise CourseError(
+            f"the prediction is {tuple(p.shape)} and its target {tuple(target.shape)}; both must be (n, "
+            "d), row for row"
+        )
+    p, target = at_least_float32(p), at_least_float32(target)
     return 2 - 2 * (F.normalize(p, dim=1) * F.normalize(target, dim=1)).sum(1).mean()
 
 
 @torch.no_grad()
 def update_target(online: nn.Module, target: nn.Module, tau: float) -> None:
-    """Eq. 1: xi <- tau xi + (1 - tau) theta for every parameter, in place; tau = 1 keeps the target, tau = 0 copies.
+    """Eq. 1: xi <- tau xi + (1 - tau) theta for every parameter, in place; tau = 1 keeps the target, tau = 0
+    copies.
 
-    Buffers (running statistics of batch normalisation) are left alone, as in the authors' code: the target has its own, from
-    its own batches.
-    """
+    Buffers (running statistics of batch normalisation) are left alone, as in the authors' code: the target
+    has its own, from its own batches."""
     ours, theirs = list(target.parameters()), list(online.parameters())
     torch._foreach_mul_(ours, tau)
     torch._foreach_add_(ours, theirs, alpha=1 - tau)
@@ -82,18 +99,27 @@ def momentum_at(progress: float, base: float) -> float:
 
 @torch.no_grad()
 def spread(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """About 1 where the directions of z fill the sphere, 0 where all are the same: says within an epoch what a loss near 0 hides."""
+    """About 1 where the directions of z fill the sphere, 0 where all are the same: says within an epoch what
+    a loss near 0 hides.
+    """
     z = F.normalize(z.float(), dim=1)
     return z.std(0, correction=0).mean() * math.sqrt(z.shape[1])
 
 
 def head(inside: int, hidden: int, outside: int, norm: str = "batch") -> nn.Sequential:
-    """Projector g and predictor q have this form (section 3.2): one hidden layer, normalised; the output is not."""
+    """Projector g and predictor q have this form (section 3.2): one hidden layer, normalised; the output is
+    not.
+    """
     if norm not in NORMS:
         raise CourseError(f"norm={norm!r}; choose one of {', '.join(map(repr, NORMS))}")
     linear = StandardisedLinear if norm == "group+ws" else nn.Linear
     normalise = {"batch": nn.BatchNorm1d, "group+ws": group_norm, "none": lambda _: nn.Identity()}[norm]
-    return nn.Sequential(linear(inside, hidden), normalise(hidden), nn.ReLU(inplace=True), nn.Linear(hidden, outside, bias=False))
+    return nn.Sequential(
+        linear(inside, hidden),
+        normalise(hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, outside, bias=False),
+    )
 
 
 class BYOL(Method):
@@ -102,25 +128,43 @@ class BYOL(Method):
     Args:
         encoder: images (B, 3, H, W) in 0..1 to vectors (B, encoder.dim).
         dim, hidden: width of z and of the hidden layers of g and q.
-        momentum: tau_base, where the target's momentum begins, from 0 to 1; it rises to 1 by the end of the training.
+        momentum: tau_base, where the target's momentum begins, from 0 to 1; it rises to 1 by the end of the
+            training.
         predictor: whether the online network has q; without it p = z.
-        stop_gradient: whether the target is kept from following the gradient. Without it a target with weights of its own is
-            trained like the rest, besides being averaged.
-        target: "ema" (the paper's), "online" (the online weights themselves: tau = 0) or "fixed" (random and never updated: tau = 1).
-        norm: of the heads, "batch", "group+ws" or "none"; for an encoder without batch statistics see `encoders.small_cnn`.
+        stop_gradient: whether the target is kept from following the gradient. Without it a target with
+            weights of its own is trained like the rest, besides being averaged.
+        target: "ema" (the paper's), "online" (the online weights themselves: tau = 0) or "fixed" (random and
+            never updated: tau = 1).
+        norm: of the heads, "batch", "group+ws" or "none"; for an encoder without batch statistics see
+            `encoders.small_cnn`.
         view: draws one random view of a batch of images; called twice.
-        predictor_lr: how many times faster the predictor learns than the rest. The paper's text asks for a predictor near its
-            optimum; in its appendix a factor of 10 even replaces the averaged target (table 21).
-        normalise_z: batch normalisation on z itself, without scale and shift. The paper has none there (SimSiam has); without it
-            the paper's form needs far longer than a minute before it learns anything.
-        loss: of (p, target), `regression_loss` by default; put your own here. Without a stopped gradient it is `distance`.
+        predictor_lr: how many times faster the predictor learns than the rest. The paper's text asks for a
+            predictor near its optimum; in its appendix a factor of 10 even replaces the averaged target
+            (table 21).
+        normalise_z: batch normalisation on z itself, without scale and shift. The paper has none there
+            (SimSiam has); without it the paper's form needs far longer than a minute before it learns
+            anything.
+        loss: of (p, target), `regression_loss` by default; put your own here. Without a stopped gradient it
+            is `distance`.
         update: of (online, target, tau), how the target follows; `update_target` by default.
     """
 
-    def __init__(self, encoder: nn.Module, dim: int = 64, hidden: int = 256, momentum: float = 0.95, predictor: bool = True,
-                 stop_gradient: bool = True, target: str = "ema", norm: str = "batch", predictor_lr: float = 10.0,
-                 normalise_z: bool = True, view: View | None = None, loss: Callable[[Tensor, Tensor], Tensor] | None = None,
-                 update: Callable = update_target):  # fmt: skip
+    def __init__(
+        self,
+        encoder: nn.Module,
+        dim: int = 64,
+        hidden: int = 256,
+        momentum: float = 0.95,
+        predictor: bool = True,
+        stop_gradient: bool = True,
+        target: str = "ema",
+        norm: str = "batch",
+        predictor_lr: float = 10.0,
+        normalise_z: bool = True,
+        view: View | None = None,
+        loss: Callable[[Tensor, Tensor], Tensor] | None = None,
+        update: Callable = update_target,
+    ):
         super().__init__()
         if target not in TARGETS:
             raise CourseError(f"target={target!r}; choose one of {', '.join(map(repr, TARGETS))}")
@@ -134,7 +178,9 @@ class BYOL(Method):
         self.target = None
         if target != "online":
             # A copy: the authors begin with other random weights in the target, and saw no difference.
-            self.target = nn.Sequential(copy.deepcopy(self.f), copy.deepcopy(self.g)).requires_grad_(not stop_gradient)
+            self.target = nn.Sequential(copy.deepcopy(self.f), copy.deepcopy(self.g)).requires_grad_(
+                not stop_gradient
+            )
         self.momentum, self.kind, self.predictor_lr = momentum, target, predictor_lr
         self.regress = loss or (regression_loss if stop_gradient else distance)
         self.update = update
@@ -142,7 +188,8 @@ class BYOL(Method):
         self.steps, self.all_steps = 0, 0.0  # taken so far; in the whole training, 0 while it is not known
 
     def views(self, batch):
-        # One pipeline for both: the paper's two differ in blur and solarisation, and a symmetric pair scored the same (table 17).
+        # One pipeline for both: the paper's two differ in blur and solarisation, and a symmetric pair scored
+        # the same (table 17).
         x = images_of(batch)
         return {"first": self.view(x), "second": self.view(x)}
 
@@ -152,7 +199,10 @@ class BYOL(Method):
         z1, z2 = self.g(self.f(first)), self.g(self.f(second))  # (B, dim)
         p1, p2 = self.q(z1), self.q(z2)
         t1, t2 = (z1, z2) if self.target is None else (self.target(first), self.target(second))
-        return self.regress(p1, t2) + self.regress(p2, t1), {"spread of z": spread(z1), "spread of target": spread(t1)}
+        return self.regress(p1, t2) + self.regress(p2, t1), {
+            "spread of z": spread(z1),
+            "spread of target": spread(t1),
+        }
 
     def encode(self, batch):
         return self.f(floats_of(batch))  # y of the paper, and not z
@@ -165,7 +215,9 @@ class BYOL(Method):
     def step(self, batch, optimizers):
         loss, metrics = distributed.parallel(self)(batch)
         for group in optimizers["predictor"].param_groups if "predictor" in optimizers else ():
-            group["lr"] = self.predictor_lr * optimizers["rest"].param_groups[0]["lr"]  # the loop set both alike
+            group["lr"] = (
+                self.predictor_lr * optimizers["rest"].param_groups[0]["lr"]
+            )  # the loop set both alike
         descend(loss, *optimizers.values())
         tau = self.tau()
         if self.kind == "ema":
@@ -178,10 +230,13 @@ class BYOL(Method):
         self.all_steps = self.steps / progress if progress else 0.0
 
     def tau(self) -> float:
-        """The target's momentum at this step. The first epoch, after which the length of the training is known, has `momentum`."""
+        """The target's momentum at this step. The first epoch, after which the length of the training is
+        known, has `momentum`.
+        """
         return momentum_at(min(1.0, self.steps / self.all_steps) if self.all_steps else 0.0, self.momentum)
 
-    # Where the schedule stands belongs to the checkpoint; it is a pair of Python numbers, because a GPU would wait for a tensor's value.
+    # Where the schedule stands belongs to the checkpoint; it is a pair of Python numbers, because a GPU would
+    # wait for a tensor's value.
     def get_extra_state(self):
         return torch.tensor([self.steps, self.all_steps], dtype=torch.float64)
 
@@ -190,10 +245,24 @@ class BYOL(Method):
 
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain values, for files."""
-    sizes = dict(dim=64, hidden=256, momentum=0.95) if recipe == "course" else dict(dim=256, hidden=4096, momentum=0.99)
-    return {**sizes, "predictor": True, "stop_gradient": True, "target": "ema", "norm": "batch", "predictor_lr": 10.0,
-            "normalise_z": True, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}  # fmt: skip
+    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
+    values, for files.
+    """
+    sizes = (
+        dict(dim=64, hidden=256, momentum=0.95)
+        if recipe == "course"
+        else dict(dim=256, hidden=4096, momentum=0.99)
+    )
+    return {
+        **sizes,
+        "predictor": True,
+        "stop_gradient": True,
+        "target": "ema",
+        "norm": "batch",
+        "predictor_lr": 10.0,
+        "normalise_z": True,
+        "view": dict(COURSE_VIEW if toy else CIFAR_VIEW),
+    }
 
 
 def build(encoder: nn.Module, settings: dict) -> BYOL:

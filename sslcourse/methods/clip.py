@@ -1,4 +1,5 @@
-"""CLIP: a picture and the words that somebody wrote under it are two views of one thing, and words can then name new classes.
+"""CLIP: a picture and the words that somebody wrote under it are two views of one thing, and words can then
+name new classes.
 
 Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Krueger and Sutskever. Learning Transferable Visual
 Models From Natural Language Supervision. ICML 2021. arXiv:2103.00020.         Notebook: 07_clip
@@ -11,8 +12,8 @@ figure 3 of the paper                             here
     loss = (loss_i + loss_t) / 2                  symmetric_loss
     a classifier made of prompts (section 3.1)    prompt_weights, zero_shot
 
-The captions are the supervision of this method: they name things, and so its features are not learned without any human word.
-"""
+The captions are the supervision of this method: they name things, and so its features are not learned without
+any human word."""
 
 from __future__ import annotations
 
@@ -24,39 +25,62 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse import features
-from sslcourse.augment import View, simclr_view
-from sslcourse.common import CourseError
 from sslcourse.data import captions
-from sslcourse.distributed import gather
-from sslcourse.methods.base import Method, floats_of, images_of, wide
-from sslcourse.train import Recipe
+from sslcourse.methods.base import Method, at_least_float32, floats_of, images_of
+from sslcourse.runtime.distributed import gather
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import View, simclr_view
 
-# What the authors report for 400 million pairs (section 2 and appendix F); shown beside our recipes, never executed.
-PAPER = dict(data="400 million pairs", encoder="ResNet-50 to ViT-L/14", text="transformer, 12 layers, width 512, 8 heads",
-             vocabulary=49408, optimizer="Adam, decoupled weight decay", weight_decay=0.2, epochs=32, batch_size=32768,
-             first_scale="1 / 0.07", largest_scale=100, augmentation="random square crop")  # fmt: skip
+# What the authors report for 400 million pairs (section 2 and appendix F); shown beside our recipes, never
+# executed.
+PAPER = dict(
+    data="400 million pairs",
+    encoder="ResNet-50 to ViT-L/14",
+    text="transformer, 12 layers, width 512, 8 heads",
+    vocabulary=49408,
+    optimizer="Adam, decoupled weight decay",
+    weight_decay=0.2,
+    epochs=32,
+    batch_size=32768,
+    first_scale="1 / 0.07",
+    largest_scale=100,
+    augmentation="random square crop",
+)
 
-TITLE = "CLIP (captions)"  # in tables: its captions name the shapes, so it is told more than the other methods
-COURSE = Recipe(epochs=10, batch_size=128, lr=2.5e-3, weight_decay=0.1)  # a laptop CPU, the toybox, the small encoder
-GPU = Recipe(epochs=60, batch_size=512, lr=1e-3, weight_decay=0.1)  # one GPU, the toybox (the only data here with captions), ResNet-18
+TITLE = (
+    "CLIP (captions)"  # in tables: its captions name the shapes, so it is told more than the other methods
+)
+COURSE = Recipe(
+    epochs=10, batch_size=128, lr=2.5e-3, weight_decay=0.1
+)  # a laptop CPU, the toybox, the small encoder
+GPU = Recipe(
+    epochs=60, batch_size=512, lr=1e-3, weight_decay=0.1
+)  # one GPU, the toybox (the only data here with captions), ResNet-18
 
 FIRST_SCALE = math.log(1 / 0.07)  # of the parameter t: exp(t) = 14.3
 LARGEST_SCALE = math.log(100)
 
 
-def symmetric_loss(image: Float[Tensor, "n d"], text: Float[Tensor, "n d"], log_scale: Float[Tensor, ""]) -> Float[Tensor, ""]:
-    """The loss of figure 3: every picture picks its caption among n, every caption its picture, and both losses are averaged.
+def symmetric_loss(
+    image: Float[Tensor, "n d"], text: Float[Tensor, "n d"], log_scale: Float[Tensor, ""]
+) -> Float[Tensor, ""]:
+    """The loss of figure 3: every picture picks its caption among n, every caption its picture, and both
+    losses are averaged.
 
-    Row i of both is a pair. Rows need not be normalised. With several processes the candidates come from all of them.
+    Row i of both is a pair. Rows need not be normalised. With several processes the candidates come from all
+    of them.
 
     Args:
         log_scale: t, the logarithm of what the cosines are multiplied by; 1 / exp(t) is the temperature.
     """
     if image.shape != text.shape or image.ndim != 2:
-        raise CourseError(f"image is {tuple(image.shape)} and text is {tuple(text.shape)}; both must be (n, d), row for row")
+        raise CourseError(
+            f"image is {tuple(image.shape)} and text is {tuple(text.shape)}; both must be (n, d), row for row"
+        )
     image, text = gather(image), gather(text)
-    image, text = F.normalize(wide(image), dim=1), F.normalize(wide(text), dim=1)
+    image, text = F.normalize(at_least_float32(image), dim=1), F.normalize(at_least_float32(text), dim=1)
     with torch.autocast(image.device.type, enabled=False):
         logits = image @ text.T * log_scale.exp()  # (n, n): pictures down, captions across
     pair = torch.arange(len(logits), device=logits.device)
@@ -65,23 +89,30 @@ def symmetric_loss(image: Float[Tensor, "n d"], text: Float[Tensor, "n d"], log_
 
 @torch.no_grad()
 def pairs_found(image: Float[Tensor, "n d"], text: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """How often a picture's own caption is the nearest of the batch, 0 to 1. Below 1 where several captions are the same."""
+    """How often a picture's own caption is the nearest of the batch, 0 to 1. Below 1 where several captions
+    are the same.
+    """
     with torch.autocast(image.device.type, enabled=False):
         cosine = F.normalize(image.float(), dim=1) @ F.normalize(text.float(), dim=1).T
     return (cosine.argmax(1) == torch.arange(len(cosine), device=cosine.device)).float().mean()
 
 
-# ---------------------------------------------------------------------------------------------- the text encoder
+# ---------------------------------------------------------------------------------------------- the text
+# encoder
 
 
 def at_the_end(hidden: Float[Tensor, "b l d"], tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
-    """The vector at each caption's end token (section 2.4): the only place that has seen the whole sentence, and no padding."""
+    """The vector at each caption's end token (section 2.4): the only place that has seen the whole sentence,
+    and no padding.
+    """
     end = (tokens == captions.END).int().argmax(1)  # the first one
     return hidden[torch.arange(len(hidden), device=hidden.device), end]
 
 
 class Block(nn.Module):
-    """One layer of a transformer: each word looks at those before it, then thinks for itself; normalised first, as in GPT-2."""
+    """One layer of a transformer: each word looks at those before it, then thinks for itself; normalised
+    first, as in GPT-2.
+    """
 
     def __init__(self, width: int, heads: int):
         super().__init__()
@@ -92,7 +123,9 @@ class Block(nn.Module):
 
     def forward(self, x: Float[Tensor, "b l d"]) -> Float[Tensor, "b l d"]:
         b, length, width = x.shape
-        q, k, v = self.qkv(self.norm1(x)).view(b, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)  # (B, heads, L, d)
+        q, k, v = (
+            self.qkv(self.norm1(x)).view(b, length, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
+        )  # (B, heads, L, d)
         seen = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         x = x + self.out(seen.transpose(1, 2).reshape(b, length, width))
         return x + self.mlp(self.norm2(x))
@@ -139,13 +172,25 @@ class CLIP(Method):
         loss: a function of (image, text, log_scale); put your own here.
     """
 
-    def __init__(self, encoder: nn.Module, words: captions.Vocabulary = captions.TOYBOX, dim: int = 64, width: int = 64, layers: int = 2,
-                 heads: int = 4, view: View | None = None, loss=symmetric_loss):  # fmt: skip
+    def __init__(
+        self,
+        encoder: nn.Module,
+        words: captions.Vocabulary = captions.TOYBOX,
+        dim: int = 64,
+        width: int = 64,
+        layers: int = 2,
+        heads: int = 4,
+        view: View | None = None,
+        loss=symmetric_loss,
+    ):
         super().__init__()
         self.f, self.vocabulary = encoder, words
         self.g = TextEncoder(len(words), words.length, width, layers, heads)
         # One linear projection on each side, and no hidden layer: section 2.3.
-        self.project_image, self.project_text = nn.Linear(encoder.dim, dim, bias=False), nn.Linear(width, dim, bias=False)
+        self.project_image, self.project_text = (
+            nn.Linear(encoder.dim, dim, bias=False),
+            nn.Linear(width, dim, bias=False),
+        )
         self.log_scale = nn.Parameter(torch.tensor(FIRST_SCALE))
         self.view, self.contrast = view or simclr_view(**COURSE_VIEW), loss
 
@@ -161,7 +206,8 @@ class CLIP(Method):
 
     def step(self, batch, optimizers):
         metrics = super().step(batch, optimizers)
-        # Section 2.5: never more than 100. On the parameter: a clamp in the loss would leave it no gradient to come back by.
+        # Section 2.5: never more than 100. On the parameter: a clamp in the loss would leave it no gradient
+        # to come back by.
         with torch.no_grad():
             self.log_scale.clamp_(max=LARGEST_SCALE)
         return metrics
@@ -179,12 +225,15 @@ class CLIP(Method):
 
 
 class WordPrediction(Method):
-    """The rival of figure 2: the same encoder predicts which words the caption holds, in no order; no text encoder, no negatives.
+    """The rival of figure 2: the same encoder predicts which words the caption holds, in no order; no text
+    encoder, no negatives.
 
     Args: as for `CLIP`.
     """
 
-    def __init__(self, encoder: nn.Module, words: captions.Vocabulary = captions.TOYBOX, view: View | None = None):
+    def __init__(
+        self, encoder: nn.Module, words: captions.Vocabulary = captions.TOYBOX, view: View | None = None
+    ):
         super().__init__()
         self.f, self.vocabulary = encoder, words
         self.head = nn.Linear(encoder.dim, len(words))
@@ -210,12 +259,15 @@ class WordPrediction(Method):
 
 def word_counts(tokens: Int[Tensor, "b l"], words: int) -> Float[Tensor, "b w"]:
     """How often each word stands in each caption; the three tokens that are no words count 0."""
-    counts = torch.zeros(len(tokens), words, device=tokens.device).scatter_add_(1, tokens, torch.ones_like(tokens, dtype=torch.float32))
+    counts = torch.zeros(len(tokens), words, device=tokens.device).scatter_add_(
+        1, tokens, torch.ones_like(tokens, dtype=torch.float32)
+    )
     counts[:, : captions.END + 1] = 0
     return counts
 
 
-# ---------------------------------------------------------------------------------------------- classes out of words
+# ---------------------------------------------------------------------------------------------- classes out
+# of words
 
 
 def prompts_of(names: Sequence[str], templates: Sequence[str] = ("a {}",)) -> list[list[str]]:
@@ -225,9 +277,14 @@ def prompts_of(names: Sequence[str], templates: Sequence[str] = ("a {}",)) -> li
         templates: texts with {} for the name, at least one.
     """
     if isinstance(templates, str) or not templates or any("{}" not in t for t in templates):
-        raise CourseError(f'templates={templates!r}; give texts with {{}} where the name goes, such as ("a {{}}", "a picture of a {{}}")')
-    fits = lambda text: " ".join("an" if w == "a" and after[:1] in "aeiou" and after else w for w, after in
-                                 zip(text.split(), [*text.split()[1:], ""]))  # fmt: skip
+        raise CourseError(
+            f'templates={templates!r}; give texts with {{}} where the name goes, such as ("a {{}}", "a '
+            f'picture of a {{}}")'
+        )
+    fits = lambda text: " ".join(
+        "an" if w == "a" and after[:1] in "aeiou" and after else w
+        for w, after in zip(text.split(), [*text.split()[1:], ""])
+    )
     return [[fits(t.format(name)) for t in templates] for name in names]
 
 
@@ -241,10 +298,14 @@ def prompt_weights(method: CLIP, prompts: Sequence[str | Sequence[str]]) -> Floa
         prompts: for each class one text or several.
     """
     if not len(prompts) or isinstance(prompts, str):
-        raise CourseError(f'prompts={prompts!r}; give one text for each class, or a list of texts: ["a cube", "a sphere"]')
+        raise CourseError(
+            f'prompts={prompts!r}; give one text for each class, or a list of texts: ["a cube", "a sphere"]'
+        )
     texts = [[p] if isinstance(p, str) else list(p) for p in prompts]
     if not all(texts):
-        raise CourseError(f"class {[len(t) for t in texts].index(0)} has no prompt; give each class at least one text")
+        raise CourseError(
+            f"class {[len(t) for t in texts].index(0)} has no prompt; give each class at least one text"
+        )
     device = method.log_scale.device
     with features.frozen(method):
         z = method.embed_texts(method.vocabulary.encode([t for ts in texts for t in ts]).to(device))
@@ -259,7 +320,8 @@ def classify(image: Float[Tensor, "n d"], prompts: Float[Tensor, "c k d"]) -> In
 
 
 def zero_shot(method: CLIP, samples, prompts: Sequence[str | Sequence[str]]) -> Int[Tensor, " n"]:
-    """Sort pictures into classes that are named only now: the number of the class for each sample. No label is read.
+    """Sort pictures into classes that are named only now: the number of the class for each sample. No label
+    is read.
 
     Args:
         samples: any split.
@@ -270,17 +332,29 @@ def zero_shot(method: CLIP, samples, prompts: Sequence[str | Sequence[str]]) -> 
     return (z @ weights.T).argmax(1)
 
 
-def zero_shot_words(method: WordPrediction, samples, prompts: Sequence[str | Sequence[str]]) -> Int[Tensor, " n"]:
-    """The same from predicted words: the class whose words are likeliest (the mean of log p over its words and prompts)."""
+def zero_shot_words(
+    method: WordPrediction, samples, prompts: Sequence[str | Sequence[str]]
+) -> Int[Tensor, " n"]:
+    """The same from predicted words: the class whose words are likeliest (the mean of log p over its words
+    and prompts).
+    """
     texts = [[p] if isinstance(p, str) else list(p) for p in prompts]
-    counts = torch.stack([word_counts(method.vocabulary.encode(t), len(method.vocabulary)).sum(0) for t in texts])  # (c, words)
+    counts = torch.stack(
+        [word_counts(method.vocabulary.encode(t), len(method.vocabulary)).sum(0) for t in texts]
+    )  # (c, words)
     scores = features.extract(method, samples, encode=method.word_scores)
     return (scores @ (counts / counts.sum(1, keepdim=True)).T).argmax(1)
 
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe; plain values, for files. Its words are those of the toybox."""
-    sizes = dict(dim=64, width=64, layers=2, heads=4) if recipe == "course" else dict(dim=128, width=128, layers=4, heads=4)
+    """What this method is under the "course" or the "gpu" recipe; plain values, for files. Its words are
+    those of the toybox.
+    """
+    sizes = (
+        dict(dim=64, width=64, layers=2, heads=4)
+        if recipe == "course"
+        else dict(dim=128, width=128, layers=4, heads=4)
+    )
     return {**sizes, "view": dict(COURSE_VIEW)}
 
 

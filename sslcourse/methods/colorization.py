@@ -1,4 +1,5 @@
-"""Tracking by colorization: who may colour a grey film only by copying colours from earlier frames must find out what moved where.
+"""Tracking by colorization: who may colour a grey film only by copying colours from earlier frames must find
+out what moved where.
 
 Vondrick, Shrivastava, Fathi, Guadarrama and Murphy. Tracking Emerges by Colorizing Videos.
 ECCV 2018. arXiv:1806.09594.                                  Notebook: 09_tracking_by_colorization
@@ -11,9 +12,9 @@ Section 3 of the paper                                      here
     loss: cross-entropy of y_j and the true colour c_j      copy_loss: y is a distribution already
     afterwards any labels in the place of c                 tracking.propagate
 
-Departures: embeddings are scaled to length 1, so that a temperature means the same for every network and at every time of the training
-(`unit=False` is the paper's plain dot product); no 3-D convolutions over time and no coordinates as input: each frame is encoded alone.
-"""
+Departures: embeddings are scaled to length 1, so that a temperature means the same for every network and at
+every time of the training (`unit=False` is the paper's plain dot product); no 3-D convolutions over time and
+no coordinates as input: each frame is encoded alone."""
 
 from __future__ import annotations
 
@@ -22,11 +23,12 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse import clustering, common
-from sslcourse.colour import from_lab, lab
-from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, floats, video_floats_of, videos_of, wide
-from sslcourse.train import Recipe
+from sslcourse import runtime
+from sslcourse.methods.base import Method, at_least_float32, floats, video_floats_of, videos_of
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import clustering
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.colour import from_lab, lab
 
 # What can be verified of the authors' report; shown beside our recipes, never executed.
 PAPER = dict(data="Kinetics", encoder="ResNet-18", cells="stride 8", references=3, colours=16)
@@ -40,42 +42,58 @@ SHOWN = ("grey", "colour", "dropout")
 
 # ---------------------------------------------------------------------------------------------- colours
 
+
 def in_cells(film: Float[Tensor, "b 3 t h w"], stride: int) -> Float[Tensor, "b 3 t i j"]:
-    """The mean colour of each cell of stride x stride pixels; cells at the right and lower border may be smaller."""
+    """The mean colour of each cell of stride x stride pixels; cells at the right and lower border may be
+    smaller.
+    """
     return F.avg_pool3d(film, (1, stride, stride), ceil_mode=True)
 
 
 class Palette(nn.Module):
-    """The colours that can be copied: centres of k-means on a and b of Lab. It is found once, before the first step of a training."""
+    """The colours that can be copied: centres of k-means on a and b of Lab. It is found once, before the
+    first step of a training.
+    """
 
     def __init__(self, colours: int = 16):
         super().__init__()
         if colours < 2:
-            raise CourseError(f"colours={colours}; with fewer than 2 there is nothing to tell apart, the paper has 16")
+            raise CourseError(
+                f"colours={colours}; with fewer than 2 there is nothing to tell apart, the paper has 16"
+            )
         self.register_buffer("centre", torch.zeros(colours, 2))
         self.register_buffer("found", torch.tensor(False))
 
     @torch.no_grad()
     def fit(self, dataset, stride: int, films: int = 256) -> None:
-        """k-means on the cells of so many films of a data set, drawn at random; uses the random numbers of the training."""
-        order = torch.Generator().manual_seed(common.step_seed(int(torch.randint(2**31, (1,))), 0xC01))
+        """k-means on the cells of so many films of a data set, drawn at random; uses the random numbers of
+        the training.
+        """
+        order = torch.Generator().manual_seed(runtime.step_seed(int(torch.randint(2**31, (1,))), 0xC01))
         films = min(films, len(dataset))
         videos = next(dataset.batches(films, order))["video"]
         ab = lab(in_cells(floats(videos), stride))[:, 1:].movedim(1, -1).reshape(-1, 2)
         ab = ab[torch.randperm(len(ab), generator=order)[:50_000].to(ab.device)]
         if len(ab) < len(self.centre):
-            raise CourseError(f"{len(ab)} cells for {len(self.centre)} colours; give more films, or ask for fewer colours")
+            raise CourseError(
+                f"{len(ab)} cells for {len(self.centre)} colours; give more films, or ask for fewer colours"
+            )
         self.centre.copy_(clustering.kmeans(ab, len(self.centre), generator=order).centre)
         self.found.fill_(True)
 
     def forward(self, film: Float[Tensor, "b 3 t i j"]) -> Int[Tensor, "b t i j"]:
         """The nearest colour of each cell of a film of mean colours (0 to 1), as its number."""
         if not self.found:
-            raise CourseError("the palette is still empty; train with sslcourse.train.epochs, or call method.before_epoch(0.0, data.train, {}) first")
+            raise CourseError(
+                "the palette is still empty; train with sslcourse.train.epochs, or call "
+                "method.before_epoch(0.0, data.train, {}) first"
+            )
         ab = lab(film)[:, 1:].movedim(1, -1)  # (B, T, i, j, 2)
         return clustering.assign(ab.reshape(-1, 2), self.centre).view(ab.shape[:-1])
 
-    def paint(self, share: Float[Tensor, "b i j c"], light: Float[Tensor, "b h w"]) -> Float[Tensor, "b 3 h w"]:
+    def paint(
+        self, share: Float[Tensor, "b i j c"], light: Float[Tensor, "b h w"]
+    ) -> Float[Tensor, "b 3 h w"]:
         """A picture with this light (L, 0 to 100) and, in each cell, the mean of the colours by their shares."""
         ab = (share @ self.centre).permute(0, 3, 1, 2)
         ab = F.interpolate(ab, size=light.shape[1:], mode="bilinear", align_corners=False)
@@ -85,8 +103,12 @@ class Palette(nn.Module):
 # ---------------------------------------------------------------------------------------------- the pointer
 
 
-def pointer(references: Float[Tensor, "n d"], targets: Float[Tensor, "m d"], colours: Float[Tensor, "n c"],
-            temperature: float = 1.0) -> Float[Tensor, "m c"]:  # fmt: skip
+def pointer(
+    references: Float[Tensor, "n d"],
+    targets: Float[Tensor, "m d"],
+    colours: Float[Tensor, "n c"],
+    temperature: float = 1.0,
+) -> Float[Tensor, "m c"]:
     """Where each target points to, and the colours that it finds there: y_j = sum_i A_ij c_i.
 
     Args:
@@ -98,25 +120,32 @@ def pointer(references: Float[Tensor, "n d"], targets: Float[Tensor, "m d"], col
         y: rows add up to what the rows of `colours` do, 1 for one-hot colours.
     """
     if references.shape[-1] != targets.shape[-1] or len(references) != len(colours):
-        raise CourseError(f"{tuple(references.shape)} references with {tuple(colours.shape)} colours, {tuple(targets.shape)} targets: references and "
-                          "colours must agree in their rows, references and targets in their columns")  # fmt: skip
-    attention = (wide(targets) @ wide(references).T / temperature).softmax(1)  # (m, n): over the references, for each target
+        raise CourseError(
+            f"{tuple(references.shape)} references with {tuple(colours.shape)} colours, "
+            f"{tuple(targets.shape)} targets: references and "
+            "colours must agree in their rows, references and targets in their columns"
+        )
+    attention = (at_least_float32(targets) @ at_least_float32(references).T / temperature).softmax(
+        1
+    )  # (m, n): over the references, for each target
     return attention @ colours.to(attention.dtype)
 
 
 def copy_loss(y: Float[Tensor, "m c"], colour: Int[Tensor, " m"], eps: float = 1e-6) -> Float[Tensor, ""]:
     """Mean of -log y at the true colour; 0 where all of the true colour was copied.
 
-    y holds probabilities already. Cross-entropy "with logits" would apply a second softmax to them, and could never come near 0.
-    """
-    return -(wide(y).gather(1, colour[:, None]) + eps).log().mean()
+    y holds probabilities already. Cross-entropy "with logits" would apply a second softmax to them, and could
+    never come near 0."""
+    return -(at_least_float32(y).gather(1, colour[:, None]) + eps).log().mean()
 
 
 # ---------------------------------------------------------------------------------------------- the method
 
 
 def draw(film: Tensor, frames: int) -> Tensor:
-    """So many frames of each film that follow one another, from a random start of its own: (B, C, T, ...) to (B, C, frames, ...)."""
+    """So many frames of each film that follow one another, from a random start of its own: (B, C, T, ...) to
+    (B, C, frames, ...).
+    """
     t = film.shape[2]
     if t < frames:
         raise CourseError(f"films of {t} frames; {frames} are needed, or fewer references")
@@ -125,12 +154,14 @@ def draw(film: Tensor, frames: int) -> Tensor:
     return film.movedim(2, 1)[torch.arange(len(film), device=film.device)[:, None], index].movedim(1, 2)
 
 
-def shown_to_network(film: Float[Tensor, "b 3 t h w"], shown: str = "grey", training: bool = True) -> Float[Tensor, "b 3 t h w"]:
+def shown_to_network(
+    film: Float[Tensor, "b 3 t h w"], shown: str = "grey", training: bool = True
+) -> Float[Tensor, "b 3 t h w"]:
     """What the network sees of a film: its light L three times, from 0 to 1.
 
-    `shown="colour"` gives the colours away. "dropout" is CorrFlow's bottleneck (arXiv:1905.00875): the channels of Lab, each dropped
-    with probability one half for a whole film, never all three; nothing is dropped outside of training.
-    """
+    `shown="colour"` gives the colours away. "dropout" is CorrFlow's bottleneck (arXiv:1905.00875): the
+    channels of Lab, each dropped with probability one half for a whole film, never all three; nothing is
+    dropped outside of training."""
     three = lab(film)
     if shown == "grey":
         return (three[:, :1] / 100).expand(-1, 3, -1, -1, -1)
@@ -149,7 +180,9 @@ class Dense(Method):
 
     def __init__(self, encoder: nn.Module, shown: str = "grey"):
         super().__init__()
-        shown_to_network(torch.zeros(1, 3, 1, 1, 1), shown)  # refuses a wrong word now and not in the middle of a training
+        shown_to_network(
+            torch.zeros(1, 3, 1, 1, 1), shown
+        )  # refuses a wrong word now and not in the middle of a training
         self.f, self.shown = encoder, shown
 
     def maps(self, film: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d t i j"]:
@@ -164,7 +197,9 @@ class Dense(Method):
 
     @torch.no_grad()
     def embed(self, frames: Tensor) -> Tensor:
-        """(D, T, i, j) of one film (3, T, H, W), uint8 or 0..1, for `tracking.by_features` and `widgets.pointer`; on the CPU."""
+        """(D, T, i, j) of one film (3, T, H, W), uint8 or 0..1, for `tracking.by_features` and
+        `widgets.pointer`; on the CPU.
+        """
         device, training = next(self.parameters()).device, self.training
         self.eval()
         found = self.encode({"video": frames[None].to(device)})[0].float().cpu()
@@ -176,7 +211,8 @@ class Colorization(Dense):
     """Colour the last of a few frames by copying from those before it.
 
     Args:
-        encoder: pictures (B, 3, H, W) in 0..1 to maps (B, encoder.dim, H / encoder.stride, W / encoder.stride).
+        encoder: pictures (B, 3, H, W) in 0..1 to maps (B, encoder.dim, H / encoder.stride, W /
+            encoder.stride).
         colours: of the palette.
         references: how many frames before the target may be copied from.
         temperature: of the softmax in training.
@@ -185,14 +221,30 @@ class Colorization(Dense):
         point, cost: put your own `pointer` and `copy_loss` here.
     """
 
-    def __init__(self, encoder: nn.Module, colours: int = 16, references: int = 3, temperature: float = 0.1, unit: bool = True,
-                 shown: str = "grey", point=pointer, cost=copy_loss):  # fmt: skip
+    def __init__(
+        self,
+        encoder: nn.Module,
+        colours: int = 16,
+        references: int = 3,
+        temperature: float = 0.1,
+        unit: bool = True,
+        shown: str = "grey",
+        point=pointer,
+        cost=copy_loss,
+    ):
         super().__init__(encoder, shown)
         if references < 1:
-            raise CourseError(f"references={references}; there must be at least 1 frame to copy from, the paper has 3")
+            raise CourseError(
+                f"references={references}; there must be at least 1 frame to copy from, the paper has 3"
+            )
         if not temperature > 0:
             raise CourseError(f"temperature={temperature}; use a number above 0")
-        self.palette, self.references, self.temperature, self.unit = Palette(colours), references, temperature, unit
+        self.palette, self.references, self.temperature, self.unit = (
+            Palette(colours),
+            references,
+            temperature,
+            unit,
+        )
         self.point, self.cost = point, cost
 
     def before_epoch(self, progress, dataset, optimizers):
@@ -201,14 +253,21 @@ class Colorization(Dense):
 
     def views(self, batch):
         film = floats(draw(videos_of(batch), self.references + 1))
-        return {"shown": shown_to_network(film, self.shown, self.training), "colour": self.palette(in_cells(film, self.f.stride))}
+        return {
+            "shown": shown_to_network(film, self.shown, self.training),
+            "colour": self.palette(in_cells(film, self.f.stride)),
+        }
 
-    def copied(self, maps: Float[Tensor, "b d t i j"], labels: Float[Tensor, "b t i j c"]) -> Float[Tensor, "b m c"]:
+    def copied(
+        self, maps: Float[Tensor, "b d t i j"], labels: Float[Tensor, "b t i j c"]
+    ) -> Float[Tensor, "b m c"]:
         """What the cells of the last frame copy of the labels of the frames before it."""
-        f = F.normalize(wide(maps), dim=1) if self.unit else wide(maps)
+        f = F.normalize(at_least_float32(maps), dim=1) if self.unit else at_least_float32(maps)
         f = f.flatten(3).permute(0, 2, 3, 1)  # (B, T, cells, D)
         known = labels[:, :-1].flatten(1, 3)  # (B, (T - 1) cells, c)
-        return torch.stack([self.point(f[i, :-1].flatten(0, 1), f[i, -1], known[i], self.temperature) for i in range(len(f))])
+        return torch.stack(
+            [self.point(f[i, :-1].flatten(0, 1), f[i, -1], known[i], self.temperature) for i in range(len(f))]
+        )
 
     def loss(self, batch):
         shown, colour = self.views(batch).values()
@@ -218,7 +277,8 @@ class Colorization(Dense):
 
     @torch.no_grad()
     def coloured(self, film: Tensor) -> dict[str, Tensor]:
-        """Grey, copied and true colours of the last frame of films (B, 3, T, H, W): each (B, 3, H, W) in 0..1.
+        """Grey, copied and true colours of the last frame of films (B, 3, T, H, W): each (B, 3, H, W) in
+        0..1.
 
         And, as "found" (B,), the share of the cells whose likeliest colour is the true one.
         """
@@ -226,15 +286,24 @@ class Colorization(Dense):
         training = self.training
         self.eval()
         colour = self.palette(in_cells(film, self.f.stride))
-        y = self.copied(self.maps(shown_to_network(film, self.shown, False)), F.one_hot(colour, len(self.palette.centre)).float())
+        y = self.copied(
+            self.maps(shown_to_network(film, self.shown, False)),
+            F.one_hot(colour, len(self.palette.centre)).float(),
+        )
         self.train(training)
         light = lab(film[:, :, -1])[:, 0]
-        return {"grey": (light / 100)[:, None].expand(-1, 3, -1, -1), "copied": self.palette.paint(y.view(*colour[:, -1].shape, -1), light),
-                "true": film[:, :, -1], "found": (y.argmax(2) == colour[:, -1].flatten(1)).float().mean(1)}  # fmt: skip
+        return {
+            "grey": (light / 100)[:, None].expand(-1, 3, -1, -1),
+            "copied": self.palette.paint(y.view(*colour[:, -1].shape, -1), light),
+            "true": film[:, :, -1],
+            "found": (y.argmax(2) == colour[:, -1].flatten(1)).float().mean(1),
+        }
 
 
 class SingleImage(Dense):
-    """The baseline of the paper: tell the colour of each cell from one grey picture. It never has to find anything again."""
+    """The baseline of the paper: tell the colour of each cell from one grey picture. It never has to find
+    anything again.
+    """
 
     def __init__(self, encoder: nn.Module, colours: int = 16):
         super().__init__(encoder)
@@ -251,11 +320,14 @@ class SingleImage(Dense):
     def loss(self, batch):
         shown, colour = self.views(batch).values()
         logits = self.g(self.maps(shown)[:, :, 0]).float()
-        return F.cross_entropy(logits, colour[:, 0]), {"colour found": (logits.argmax(1) == colour[:, 0]).float().mean()}
+        return F.cross_entropy(logits, colour[:, 0]), {
+            "colour found": (logits.argmax(1) == colour[:, 0]).float().mean()
+        }
 
 
 class CopiedMasks(Colorization):
-    """The yardstick: the same network and the same pointer, told the true masks of the training films in the place of colours.
+    """The yardstick: the same network and the same pointer, told the true masks of the training films in the
+    place of colours.
 
     Reads batch["mask"] (B, T, H, W), numbers from 0; and nothing else does.
     """
@@ -265,9 +337,17 @@ class CopiedMasks(Colorization):
 
     def views(self, batch):
         if "mask" not in batch:
-            raise CourseError('CopiedMasks learns from batch["mask"]; train it on films with masks, such as toybox.tracks()')
+            raise CourseError(
+                'CopiedMasks learns from batch["mask"]; train it on films with masks, such as toybox.tracks()'
+            )
         video = videos_of(batch)
-        both = draw(torch.cat([video.float() / (255 if video.dtype == torch.uint8 else 1), batch["mask"][:, None].float()], 1), self.references + 1)
+        both = draw(
+            torch.cat(
+                [video.float() / (255 if video.dtype == torch.uint8 else 1), batch["mask"][:, None].float()],
+                1,
+            ),
+            self.references + 1,
+        )
         # The object in the middle of each cell: a mean of object numbers would be nobody's.
         middle = self.f.stride // 2
         mask = both[:, 3, :, middle :: self.f.stride, middle :: self.f.stride].long()
@@ -277,7 +357,8 @@ class CopiedMasks(Colorization):
         shown, mask = self.views(batch).values()
         y = self.copied(self.maps(shown), F.one_hot(mask, int(mask.max()) + 1).float()).flatten(0, 1)
         truth = mask[:, -1].flatten()
-        # As many cells show the ground as show all objects together many times over: each object counts as much as the ground.
+        # As many cells show the ground as show all objects together many times over: each object counts as
+        # much as the ground.
         weight = 1 / torch.bincount(truth, minlength=y.shape[1]).clamp_min(1).float()
         nll = -(y.gather(1, truth[:, None])[:, 0] + 1e-6).log()
         weight = weight[truth]

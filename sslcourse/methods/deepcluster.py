@@ -1,4 +1,5 @@
-"""DeepCluster: group the features a network has, teach it to predict the groups, and group again what it has then.
+"""DeepCluster: group the features a network has, teach it to predict the groups, and group again what it has
+then.
 
 Caron, Bojanowski, Joulin and Douze. Deep Clustering for Unsupervised Learning of Visual
 Features. ECCV 2018. arXiv:1807.05520.                        Notebook: 04_rotation_and_clusters
@@ -23,18 +24,33 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse import clustering, distributed, features
-from sslcourse.augment import View, crop_and_flip
-from sslcourse.common import CourseError
 from sslcourse.methods.base import Method, floats_of, images_of
-from sslcourse.train import Recipe
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import clustering, features
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import View, crop_and_flip
 
 # ImageNet (section 3 and the authors' code); shown beside our recipes, never executed.
-PAPER = dict(data="ImageNet", encoder="AlexNet with batch normalisation", optimizer="SGD", epochs=500, batch_size=256, lr=0.05,
-             weight_decay=1e-5, clusters=10_000, pca=256, every=1, view="crop and flip", input="Sobel edges")  # fmt: skip
+PAPER = dict(
+    data="ImageNet",
+    encoder="AlexNet with batch normalisation",
+    optimizer="SGD",
+    epochs=500,
+    batch_size=256,
+    lr=0.05,
+    weight_decay=1e-5,
+    clusters=10_000,
+    pca=256,
+    every=1,
+    view="crop and flip",
+    input="Sobel edges",
+)
 
 COURSE = Recipe(epochs=12, batch_size=64, lr=3e-3)  # a laptop CPU, the toybox, the small encoder
-GPU = Recipe(epochs=200, batch_size=256, lr=0.05, optimizer="sgd", schedule="cosine", weight_decay=1e-5)  # one GPU, CIFAR-10, ResNet-18
+GPU = Recipe(
+    epochs=200, batch_size=256, lr=0.05, optimizer="sgd", schedule="cosine", weight_decay=1e-5
+)  # one GPU, CIFAR-10, ResNet-18
 
 AREA = (0.3, 1.0)  # of the crops, on the toybox; smaller ones often miss the solid
 
@@ -42,25 +58,36 @@ Partition = Callable[[Tensor, int], Tensor]
 
 
 def sobel(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
-    """The edges of a picture, without its colours: slope along x, slope along y, and how steep it is, about 0.5.
+    """The edges of a picture, without its colours: slope along x, slope along y, and how steep it is, about
+    0.5.
 
-    The authors' network looks through such a filter too (two channels there), because clusters of untrained features follow colour
-    first of all, and a network that is then taught to predict them looks for nothing else.
-    """
-    kernel = torch.tensor([[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]], device=image.device, dtype=image.dtype) / 4
+    The authors' network looks through such a filter too (two channels there), because clusters of untrained
+    features follow colour first of all, and a network that is then taught to predict them looks for nothing
+    else."""
+    kernel = (
+        torch.tensor(
+            [[1.0, 0.0, -1.0], [2.0, 0.0, -2.0], [1.0, 0.0, -1.0]], device=image.device, dtype=image.dtype
+        )
+        / 4
+    )
     grey = image.mean(1, keepdim=True)  # (B, 1, H, W), the plain mean of the three as in the authors' code
-    # Edges of the picture itself are no edges of what it shows: repeat the last row instead of padding with black.
+    # Edges of the picture itself are no edges of what it shows: repeat the last row instead of padding with
+    # black.
     slope = F.conv2d(F.pad(grey, (1, 1, 1, 1), mode="replicate"), torch.stack([kernel, kernel.T])[:, None])
     return torch.cat([0.5 + slope, 0.5 + slope.square().sum(1, keepdim=True).sqrt()], 1)
 
 
 def phi(h: Float[Tensor, "n d"], dim: int = 32) -> Float[Tensor, "n p"]:
-    """Features made ready for k-means: PCA to at most `dim` numbers, whitened, each row of length 1 (section 4)."""
+    """Features made ready for k-means: PCA to at most `dim` numbers, whitened, each row of length 1 (section
+    4).
+    """
     return F.normalize(clustering.whiten(h, min(dim, h.shape[1])), dim=1)
 
 
 def by_kmeans(dim: int = 32, iterations: int = 20) -> Partition:
-    """The paper's step (a): features (n, d) and k to cluster numbers (n,). Starts from random points, as the authors' k-means does."""
+    """The paper's step (a): features (n, d) and k to cluster numbers (n,). Starts from random points, as the
+    authors' k-means does.
+    """
 
     def partition(h: Tensor, k: int) -> Tensor:
         return clustering.kmeans(phi(h, dim), k, start="random", iterations=iterations).label
@@ -69,13 +96,14 @@ def by_kmeans(dim: int = 32, iterations: int = 20) -> Partition:
 
 
 def balance(assigned: Int[Tensor, " n"], k: int) -> Float[Tensor, " k"]:
-    """Weight of each cluster's pictures so that all clusters count alike: n / (clusters with pictures * pictures in it).
+    """Weight of each cluster's pictures so that all clusters count alike: n / (clusters with pictures *
+    pictures in it).
 
-    The paper draws a cluster first and then a picture of it. A picture of cluster c then comes with probability 1 / (m |c|), with m
-    clusters that have any, instead of 1 / n. Here every picture comes once an epoch and its loss is multiplied by the ratio of the
-    two, n / (m |c|): each step's loss, and its gradient, are the same in expectation. What differs is their spread, which is
-    larger where a cluster is very small, and the batch statistics, which see the pictures as often as they are.
-    """
+    The paper draws a cluster first and then a picture of it. A picture of cluster c then comes with
+    probability 1 / (m |c|), with m clusters that have any, instead of 1 / n. Here every picture comes once an
+    epoch and its loss is multiplied by the ratio of the two, n / (m |c|): each step's loss, and its gradient,
+    are the same in expectation. What differs is their spread, which is larger where a cluster is very small,
+    and the batch statistics, which see the pictures as often as they are."""
     count = torch.bincount(assigned, minlength=k)
     return torch.where(count > 0, len(assigned) / (int((count > 0).sum()) * count.clamp_min(1)), 0.0)
 
@@ -85,24 +113,36 @@ class DeepCluster(Method):
 
     Args:
         encoder: images (B, 3, H, W) in 0..1 to vectors (B, encoder.dim).
-        clusters: k. More than there are classes is better (section 4.1); below 20 pictures a cluster there is little to learn.
+        clusters: k. More than there are classes is better (section 4.1); below 20 pictures a cluster there is
+            little to learn.
         every: epochs from one clustering to the next.
-        view: augmentation of the pictures that are to be classified, crops and flips by default; clustered are the plain pictures.
+        view: augmentation of the pictures that are to be classified, crops and flips by default; clustered
+            are the plain pictures.
         edges: whether the network is shown the pictures' edges (`sobel`) instead of their colours.
-        partition: makes of all features (n, d) and k the cluster numbers (n,); the paper's by default (`by_kmeans`).
+        partition: makes of all features (n, d) and k the cluster numbers (n,); the paper's by default
+            (`by_kmeans`).
         balanced: whether all clusters count alike (`balance`).
-        fresh_head: whether the classifier and its optimizer state begin anew after each clustering. Cluster 7 of this round has
-            nothing to do with cluster 7 of the last.
-        capacity: for how many pictures there is room. The cluster numbers are part of the checkpoint, whose size is fixed
-            when the method is built, so that a run that was killed goes on with the pseudo-labels it had.
+        fresh_head: whether the classifier and its optimizer state begin anew after each clustering. Cluster 7
+            of this round has nothing to do with cluster 7 of the last.
+        capacity: for how many pictures there is room. The cluster numbers are part of the checkpoint, whose
+            size is fixed when the method is built, so that a run that was killed goes on with the
+            pseudo-labels it had.
 
-    Departures from the paper: h, the average over all places, is clustered and classified directly (the paper has two more
-    layers in between), and the balance is in the loss and not in the sampling.
-    """
+    Departures from the paper: h, the average over all places, is clustered and classified directly (the paper
+    has two more layers in between), and the balance is in the loss and not in the sampling."""
 
-    def __init__(self, encoder: nn.Module, clusters: int = 100, every: int = 1, view: View | None = None,
-                 edges: bool = True, partition: Partition | None = None, balanced: bool = True, fresh_head: bool = True,
-                 capacity: int = 65_536):  # fmt: skip
+    def __init__(
+        self,
+        encoder: nn.Module,
+        clusters: int = 100,
+        every: int = 1,
+        view: View | None = None,
+        edges: bool = True,
+        partition: Partition | None = None,
+        balanced: bool = True,
+        fresh_head: bool = True,
+        capacity: int = 65_536,
+    ):
         super().__init__()
         for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
             if not isinstance(value, int) or value < 1:
@@ -127,7 +167,7 @@ class DeepCluster(Method):
     @torch.no_grad()
     def features(self, dataset) -> Float[Tensor, "n d"]:
         """h of all pictures, plain, in their order, in eval mode."""
-        return torch.cat(features.passing(self, dataset, lambda batch: self.encode(batch).float()))
+        return torch.cat(features.map_batches(self, dataset, lambda batch: self.encode(batch).float()))
 
     @torch.no_grad()
     def before_epoch(self, progress, dataset, optimizers):
@@ -136,12 +176,21 @@ class DeepCluster(Method):
             return
         n = len(dataset)
         if n > len(self.assigned):
-            raise CourseError(f"{n} pictures, but room for the clusters of {len(self.assigned)}; write DeepCluster(..., capacity={n})")
+            raise CourseError(
+                f"{n} pictures, but room for the clusters of {len(self.assigned)}; write "
+                "DeepCluster(..., "
+                f"capacity={n})"
+            )
         if n < self.clusters:
-            raise CourseError(f"{self.clusters} clusters of {n} pictures; write DeepCluster(..., clusters={max(1, n // 20)}), or give more pictures")
+            raise CourseError(
+                f"{self.clusters} clusters of {n} pictures; write DeepCluster(..., "
+                f"clusters={max(1, n // 20)}), or give more pictures"
+            )
         before = self.assigned[:n].clone()
         now = self.partition(self.features(dataset), self.clusters)
-        now = torch.as_tensor(distributed.from_first(now.tolist()) if distributed.world() > 1 else now, device=before.device)
+        now = torch.as_tensor(
+            distributed.from_first(now.tolist()) if distributed.world() > 1 else now, device=before.device
+        )
         self.assigned[:n] = now
         self.agreement.fill_(clustering.nmi(now, before) if (before >= 0).all() else 0.0)
         self.in_use.fill_(clustering.clusters_in_use(now))
@@ -150,17 +199,29 @@ class DeepCluster(Method):
             nn.init.normal_(self.g.weight, 0, 0.01)  # the authors' code
             nn.init.zeros_(self.g.bias)
             if "head" in optimizers:
-                optimizers["head"].state.clear()  # its memory is of clusters that are no more; the encoder keeps its own
+                optimizers[
+                    "head"
+                ].state.clear()  # its memory is of clusters that are no more; the encoder keeps its own
 
     def loss(self, batch):
         if "index" not in batch:
-            raise CourseError('this batch has no "index", by which the pseudo-labels are found; take it from dataset.batches(...)')
+            raise CourseError(
+                'this batch has no "index", by which the pseudo-labels are found; take it from '
+                "dataset.batches(...)"
+            )
         if not self.weight.is_cuda and not self.weight.any():
-            raise CourseError("there are no pseudo-labels yet; call before_epoch(0, dataset, {}) first, or train with epochs(...) or fit(...)")
+            raise CourseError(
+                "there are no pseudo-labels yet; call before_epoch(0, dataset, {}) first, or train with "
+                "epochs(...) or fit(...)"
+            )
         y = self.assigned[batch["index"]]  # (B,)
         logits = self.g(self.f(self.views(batch)["view"])).float()  # (B, k)
         loss = (self.weight[y] * F.cross_entropy(logits, y, reduction="none")).mean()
-        return loss, {"cluster found": (logits.argmax(1) == y).float().mean(), "as before (NMI)": self.agreement, "clusters in use": self.in_use}
+        return loss, {
+            "cluster found": (logits.argmax(1) == y).float().mean(),
+            "as before (NMI)": self.agreement,
+            "clusters in use": self.in_use,
+        }
 
     def encode(self, batch):
         return self.f(self.seen(floats_of(batch)))
@@ -170,12 +231,28 @@ class DeepCluster(Method):
 
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain values, for files."""
-    sizes = dict(clusters=100, every=1, pca=32) if recipe == "course" else dict(clusters=1000, every=1, pca=128)
-    return {**sizes, "capacity": 8192 if toy else 65_536, "edges": True, "area": list(AREA if toy else (0.2, 1.0))}
+    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
+    values, for files.
+    """
+    sizes = (
+        dict(clusters=100, every=1, pca=32) if recipe == "course" else dict(clusters=1000, every=1, pca=128)
+    )
+    return {
+        **sizes,
+        "capacity": 8192 if toy else 65_536,
+        "edges": True,
+        "area": list(AREA if toy else (0.2, 1.0)),
+    }
 
 
 def build(encoder: nn.Module, settings: dict) -> DeepCluster:
     """The method that `settings` describe."""
-    return DeepCluster(encoder, settings["clusters"], settings["every"], crop_and_flip(settings["area"]), settings["edges"],
-                       by_kmeans(settings["pca"]), capacity=settings["capacity"])  # fmt: skip
+    return DeepCluster(
+        encoder,
+        settings["clusters"],
+        settings["every"],
+        crop_and_flip(settings["area"]),
+        settings["edges"],
+        by_kmeans(settings["pca"]),
+        capacity=settings["capacity"],
+    )

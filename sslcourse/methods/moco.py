@@ -1,7 +1,8 @@
 """MoCo: many negatives without a large batch, from a queue of keys that a slowly moving encoder has made.
 
-He, Fan, Wu, Xie and Girshick. Momentum Contrast for Unsupervised Visual Representation Learning. CVPR 2020. arXiv:1911.05722.
-Chen, Fan, Girshick and He. Improved Baselines with Momentum Contrastive Learning. 2020. arXiv:2003.04297 (v2: head="mlp").
+He, Fan, Wu, Xie and Girshick. Momentum Contrast for Unsupervised Visual Representation Learning. CVPR 2020.
+arXiv:1911.05722. Chen, Fan, Girshick and He. Improved Baselines with Momentum Contrastive Learning. 2020.
+arXiv:2003.04297 (v2: head="mlp").
 Notebook: 06_byol
 
 Algorithm 1 of the paper                            here
@@ -22,38 +23,62 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse import distributed
-from sslcourse.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
-from sslcourse.common import CourseError
-from sslcourse.methods.base import Method, descend, floats_of, images_of, wide
-from sslcourse.train import Recipe
+from sslcourse.methods.base import Method, at_least_float32, descend, floats_of, images_of
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 
 # What the authors report for ImageNet with version 2; shown beside our recipes, never executed.
-PAPER = dict(data="ImageNet", encoder="ResNet-50", optimizer="SGD", epochs=200, batch_size=256, lr=0.03, weight_decay=1e-4,
-             projector="2048-2048-128", queue=65536, momentum=0.999, temperature=0.2)  # fmt: skip
+PAPER = dict(
+    data="ImageNet",
+    encoder="ResNet-50",
+    optimizer="SGD",
+    epochs=200,
+    batch_size=256,
+    lr=0.03,
+    weight_decay=1e-4,
+    projector="2048-2048-128",
+    queue=65536,
+    momentum=0.999,
+    temperature=0.2,
+)
 
 COURSE = Recipe(epochs=10, batch_size=64, lr=2.5e-3)  # a laptop CPU, the toybox, the small encoder
-GPU = Recipe(epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4)  # one GPU, CIFAR-10, ResNet-18
+GPU = Recipe(
+    epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4
+)  # one GPU, CIFAR-10, ResNet-18
 
 
-def info_nce(q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], negatives: Float[Tensor, "m d"], temperature: float) -> Float[Tensor, ""]:
-    """Eq. 1: each query q_i finds its key k_i among 1 + m candidates, k_i and all negatives; mean over the n queries.
+def info_nce(
+    q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], negatives: Float[Tensor, "m d"], temperature: float
+) -> Float[Tensor, ""]:
+    """Eq. 1: each query q_i finds its key k_i among 1 + m candidates, k_i and all negatives; mean over the n
+    queries.
 
-    Keys and negatives get no gradient. Rows are normalised here. With m = 0 there is nothing to choose from, and the loss is 0.
-    """
+    Keys and negatives get no gradient. Rows are normalised here. With m = 0 there is nothing to choose from,
+    and the loss is 0."""
     if q.shape != k.shape or q.ndim != 2:
-        raise CourseError(f"queries are {tuple(q.shape)} and keys {tuple(k.shape)}; both must be (n, d), row for row")
+        raise CourseError(
+            f"queries are {tuple(q.shape)} and keys {tuple(k.shape)}; both must be (n, d), row for row"
+        )
     if not temperature > 0:
         raise CourseError(f"temperature={temperature}; it divides the similarities and must be above 0")
-    q, k, negatives = (F.normalize(wide(x), dim=1) for x in (q, k.detach(), negatives.detach()))
+    q, k, negatives = (F.normalize(at_least_float32(x), dim=1) for x in (q, k.detach(), negatives.detach()))
     with torch.autocast(q.device.type, enabled=False):
-        logits = torch.cat([(q * k).sum(1, keepdim=True), q @ negatives.T], 1) / temperature  # (n, 1 + m): the key first
+        logits = (
+            torch.cat([(q * k).sum(1, keepdim=True), q @ negatives.T], 1) / temperature
+        )  # (n, 1 + m): the key first
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
 
 
-def among_keys(q: Float[Tensor, "n d"], k: Float[Tensor, "m d"], first: int, temperature: float) -> Float[Tensor, ""]:
-    """The same without a queue: query i finds key first + i among all keys of the batch (the paper's "end-to-end")."""
-    q, k = (F.normalize(wide(x), dim=1) for x in (q, k.detach()))
+def among_keys(
+    q: Float[Tensor, "n d"], k: Float[Tensor, "m d"], first: int, temperature: float
+) -> Float[Tensor, ""]:
+    """The same without a queue: query i finds key first + i among all keys of the batch (the paper's
+    "end-to-end").
+    """
+    q, k = (F.normalize(at_least_float32(x), dim=1) for x in (q, k.detach()))
     with torch.autocast(q.device.type, enabled=False):
         logits = q @ k.T / temperature  # (n, m)
     return F.cross_entropy(logits, first + torch.arange(len(q), device=q.device))
@@ -61,10 +86,12 @@ def among_keys(q: Float[Tensor, "n d"], k: Float[Tensor, "m d"], first: int, tem
 
 @torch.no_grad()
 def enqueue(queue: Float[Tensor, "m d"], keys: Float[Tensor, "n d"], seen: int) -> int:
-    """Write keys over the oldest rows of the queue, in place, going on at row 0 after the last; any n will do.
+    """Write keys over the oldest rows of the queue, in place, going on at row 0 after the last; any n will
+    do.
 
     Args:
-        seen: how many keys were ever written; row `seen % m` is the oldest, and the first min(seen, m) rows hold keys.
+        seen: how many keys were ever written; row `seen % m` is the oldest, and the first min(seen, m) rows
+            hold keys.
 
     Returns the new `seen`.
     """
@@ -77,18 +104,22 @@ def enqueue(queue: Float[Tensor, "m d"], keys: Float[Tensor, "n d"], seen: int) 
 
 @torch.no_grad()
 def follow(query: nn.Module, key: nn.Module, momentum: float) -> None:
-    """Eq. 2: theta_k <- m theta_k + (1 - m) theta_q, in place; buffers are left alone, as in the authors' code."""
+    """Eq. 2: theta_k <- m theta_k + (1 - m) theta_q, in place; buffers are left alone, as in the authors'
+    code.
+    """
     ours = list(key.parameters())
     torch._foreach_mul_(ours, momentum)
     torch._foreach_add_(ours, list(query.parameters()), alpha=1 - momentum)
 
 
-def shuffled(network: nn.Module, x: Float[Tensor, "n ..."], groups: int, shuffle: bool) -> Float[Tensor, "n d"]:
-    """A network applied to `groups` equal parts of a batch, each with batch statistics of its own; rows come back in their order.
+def shuffled(
+    network: nn.Module, x: Float[Tensor, "n ..."], groups: int, shuffle: bool
+) -> Float[Tensor, "n d"]:
+    """A network applied to `groups` equal parts of a batch, each with batch statistics of its own; rows come
+    back in their order.
 
-    The paper's GPUs are such groups, and keys are shuffled among them, so that no query shares its statistics with just its own
-    key's neighbours. Shuffling a batch that stays whole would change nothing.
-    """
+    The paper's GPUs are such groups, and keys are shuffled among them, so that no query shares its statistics
+    with just its own key's neighbours. Shuffling a batch that stays whole would change nothing."""
     if groups == 1:
         return network(x)
     order = torch.randperm(len(x), device=x.device) if shuffle else torch.arange(len(x), device=x.device)
@@ -97,13 +128,17 @@ def shuffled(network: nn.Module, x: Float[Tensor, "n ..."], groups: int, shuffle
 
 
 def projector(inside: int, hidden: int, outside: int, kind: str = "mlp+bn") -> nn.Module:
-    """"mlp" as in version 2 (one hidden layer), "linear" as in version 1, or "mlp+bn": normalised inside, as short trainings like it."""
+    """ "mlp" as in version 2 (one hidden layer), "linear" as in version 1, or "mlp+bn": normalised inside, as
+    short trainings like it.
+    """
     if kind == "linear":
         return nn.Linear(inside, outside)
     if kind not in ("mlp", "mlp+bn"):
         raise CourseError(f"head={kind!r}; choose 'linear' (version 1), 'mlp' (version 2) or 'mlp+bn'")
     normalise = nn.BatchNorm1d(hidden) if kind == "mlp+bn" else nn.Identity()
-    return nn.Sequential(nn.Linear(inside, hidden), normalise, nn.ReLU(inplace=True), nn.Linear(hidden, outside))
+    return nn.Sequential(
+        nn.Linear(inside, hidden), normalise, nn.ReLU(inplace=True), nn.Linear(hidden, outside)
+    )
 
 
 class MoCo(Method):
@@ -112,26 +147,43 @@ class MoCo(Method):
     Args:
         encoder: images (B, 3, H, W) in 0..1 to vectors (B, encoder.dim).
         dim, hidden: width of q and k, and of the projector's hidden layer.
-        queue: how many keys the dictionary holds; 0 for none: then the other keys of the batch are the negatives.
-        momentum: m of eq. 2, from 0 (the key encoder is the query encoder, one step late) to 1 (it never moves).
+        queue: how many keys the dictionary holds; 0 for none: then the other keys of the batch are the
+            negatives.
+        momentum: m of eq. 2, from 0 (the key encoder is the query encoder, one step late) to 1 (it never
+            moves).
         temperature: tau of eq. 1.
         head: "mlp+bn", "mlp" or "linear".
-        groups: parts of a batch with batch statistics of their own, keys shuffled among them; 1 leaves the batch whole. The batch
-            size should be a multiple.
+        groups: parts of a batch with batch statistics of their own, keys shuffled among them; 1 leaves the
+            batch whole. The batch size should be a multiple.
         view: draws one random view of a batch of images; called twice.
         loss: of (q, k, negatives, temperature), `info_nce` by default; put your own here.
         write: of (queue, keys, seen), how keys are written into the queue; `enqueue` by default.
 
-    Before the first step the queue is filled with keys of training pictures, where the authors take random vectors: those are so
-    easy to tell from a key that their loss *rises* for an epoch. Only rows that hold a key ever count as negatives.
-    """
+    Before the first step the queue is filled with keys of training pictures, where the authors take random
+    vectors: those are so easy to tell from a key that their loss *rises* for an epoch. Only rows that hold a
+    key ever count as negatives."""
 
-    def __init__(self, encoder: nn.Module, dim: int = 64, hidden: int = 128, queue: int = 1024, momentum: float = 0.97,
-                 temperature: float = 0.1, head: str = "mlp+bn", groups: int = 1, view: View | None = None,
-                 loss=info_nce, write=enqueue):  # fmt: skip
+    def __init__(
+        self,
+        encoder: nn.Module,
+        dim: int = 64,
+        hidden: int = 128,
+        queue: int = 1024,
+        momentum: float = 0.97,
+        temperature: float = 0.1,
+        head: str = "mlp+bn",
+        groups: int = 1,
+        view: View | None = None,
+        loss=info_nce,
+        write=enqueue,
+    ):
         super().__init__()
         if queue < 0 or groups < 1:
-            raise CourseError(f"queue={queue}, groups={groups}; a queue holds 0 keys or more, and a batch has at least 1 group")
+            raise CourseError(
+                f"queue={queue}, groups={groups}; a queue holds 0 keys or more, and a batch has at "
+                "least 1 "
+                "group"
+            )
         if not 0 <= momentum <= 1:
             raise CourseError(f"momentum={momentum}; m is a share of the old key encoder, from 0 to 1")
         self.f = encoder
@@ -139,7 +191,13 @@ class MoCo(Method):
         self.key = nn.Sequential(copy.deepcopy(self.f), copy.deepcopy(self.g)).requires_grad_(False)
         self.register_buffer("queue", torch.zeros(queue, dim))
         self.seen = 0  # keys that were ever written
-        self.momentum, self.temperature, self.groups, self.contrast, self.write = momentum, temperature, groups, loss, write
+        self.momentum, self.temperature, self.groups, self.contrast, self.write = (
+            momentum,
+            temperature,
+            groups,
+            loss,
+            write,
+        )
         self.view = view or simclr_view(**COURSE_VIEW)
 
     def views(self, batch):
@@ -153,7 +211,9 @@ class MoCo(Method):
             own = F.normalize(shuffled(self.key, x_k, self.groups, shuffle=True).float(), dim=1)
             self.keys = distributed.gather(own)  # of all processes, so that every one holds the same queue
         if not len(self.queue):
-            return among_keys(q, self.keys, distributed.rank() * len(q), self.temperature), {"key found": key_found(q, own, own)}
+            return among_keys(q, self.keys, distributed.rank() * len(q), self.temperature), {
+                "key found": key_found(q, own, own)
+            }
         negatives = self.queue[: self.seen].clone()  # the queue changes before the gradient is needed
         return self.contrast(q, own, negatives, self.temperature), {"key found": key_found(q, own, own)}
 
@@ -180,7 +240,8 @@ class MoCo(Method):
             self.seen = self.write(self.queue, self.keys, self.seen)
         return {"loss": loss, **metrics}
 
-    # How far the queue is written belongs to the checkpoint; a Python number, because a GPU would wait for a tensor's value.
+    # How far the queue is written belongs to the checkpoint; a Python number, because a GPU would wait for a
+    # tensor's value.
     def get_extra_state(self):
         return torch.tensor([self.seen])
 
@@ -189,17 +250,26 @@ class MoCo(Method):
 
 
 @torch.no_grad()
-def key_found(q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], keys: Float[Tensor, "m d"]) -> Float[Tensor, ""]:
-    """How often a query's own key is nearer than any other of `keys`: comparable between queues of different length, 0 to 1."""
+def key_found(
+    q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], keys: Float[Tensor, "m d"]
+) -> Float[Tensor, ""]:
+    """How often a query's own key is nearer than any other of `keys`: comparable between queues of different
+    length, 0 to 1.
+    """
     q = F.normalize(q.float(), dim=1)
     with torch.autocast(q.device.type, enabled=False):
         return ((q @ keys.T).amax(1) <= (q * k).sum(1) + 1e-6).float().mean()
 
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain values, for files."""
-    sizes = (dict(dim=64, hidden=128, queue=1024, momentum=0.97, temperature=0.1) if recipe == "course" else
-             dict(dim=128, hidden=512, queue=4096, momentum=0.99, temperature=0.1))  # fmt: skip
+    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
+    values, for files.
+    """
+    sizes = (
+        dict(dim=64, hidden=128, queue=1024, momentum=0.97, temperature=0.1)
+        if recipe == "course"
+        else dict(dim=128, hidden=512, queue=4096, momentum=0.99, temperature=0.1)
+    )
     head = "mlp+bn" if recipe == "course" else "mlp"
     return {**sizes, "head": head, "groups": 1, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}
 

@@ -17,33 +17,49 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
-from sslcourse.common import CourseError
-from sslcourse.distributed import gather
-from sslcourse.methods.base import Method, floats_of, images_of, wide
-from sslcourse.train import Recipe
+from sslcourse.methods.base import Method, at_least_float32, floats_of, images_of
+from sslcourse.runtime.distributed import gather
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 
 # What the authors report for ImageNet (section 2 and appendix A); shown beside our recipes, never executed.
-PAPER = dict(data="ImageNet", encoder="ResNet-50", optimizer="LARS", epochs=100, batch_size=4096, lr=4.8,
-             weight_decay=1e-6, temperature=0.1, projector="2048-2048-128", strength=1.0, area=(0.08, 1.0))  # fmt: skip
+PAPER = dict(
+    data="ImageNet",
+    encoder="ResNet-50",
+    optimizer="LARS",
+    epochs=100,
+    batch_size=4096,
+    lr=4.8,
+    weight_decay=1e-6,
+    temperature=0.1,
+    projector="2048-2048-128",
+    strength=1.0,
+    area=(0.08, 1.0),
+)
 
 COURSE = Recipe(epochs=8, batch_size=128, lr=3.5e-3)  # a laptop CPU, the toybox, the small encoder
-GPU = Recipe(epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4)  # one GPU, CIFAR-10, ResNet-18
+GPU = Recipe(
+    epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4
+)  # one GPU, CIFAR-10, ResNet-18
 
 
-def nt_xent(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"], temperature: float = 0.5) -> Float[Tensor, ""]:
+def nt_xent(
+    z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"], temperature: float = 0.5
+) -> Float[Tensor, ""]:
     """The normalised, temperature-scaled cross-entropy of eq. 1, mean over both views of n images.
 
-    Row i of z1 and row i of z2 are the two views of one image; every view is told its partner from 2n - 1 candidates.
-    Rows need not be normalised. With several processes the candidates come from all of them.
-    """
+    Row i of z1 and row i of z2 are the two views of one image; every view is told its partner from 2n - 1
+    candidates. Rows need not be normalised. With several processes the candidates come from all of them."""
     if z1.shape != z2.shape or z1.ndim != 2:
-        raise CourseError(f"z1 is {tuple(z1.shape)} and z2 is {tuple(z2.shape)}; both views must be (n, d), row for row")
+        raise CourseError(
+            f"z1 is {tuple(z1.shape)} and z2 is {tuple(z2.shape)}; both views must be (n, d), row for row"
+        )
     if not temperature > 0:
         raise CourseError(f"temperature={temperature}; it divides the similarities and must be above 0")
     z1, z2 = gather(z1), gather(z2)
     z = torch.cat([z1, z2])  # (2n, d)
-    z = F.normalize(wide(z), dim=1)
+    z = F.normalize(at_least_float32(z), dim=1)
     with torch.autocast(z.device.type, enabled=False):
         similarity = z @ z.T / temperature  # (2n, 2n)
     similarity = similarity.fill_diagonal_(float("-inf"))  # nobody is compared with itself
@@ -53,7 +69,9 @@ def nt_xent(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"], temperature: flo
 
 @torch.no_grad()
 def partner_found(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """How often an image's other view is its nearest neighbour: the paper's contrastive accuracy, from 0 to 1."""
+    """How often an image's other view is its nearest neighbour: the paper's contrastive accuracy, from 0 to
+    1.
+    """
     z = F.normalize(torch.cat([z1, z2]).float(), dim=1)
     with torch.autocast(z.device.type, enabled=False):
         similarity = (z @ z.T).fill_diagonal_(-2)
@@ -70,8 +88,12 @@ def projector(inside: int, hidden: int, outside: int, kind: str = "nonlinear") -
     if kind != "nonlinear":
         raise CourseError(f"projector={kind!r}; choose 'nonlinear', 'linear' or 'none'")
     # The authors' code normalises inside the head too, which lets short trainings use a high learning rate.
-    return nn.Sequential(nn.Linear(inside, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True),
-                         nn.Linear(hidden, outside))  # fmt: skip
+    return nn.Sequential(
+        nn.Linear(inside, hidden, bias=False),
+        nn.BatchNorm1d(hidden),
+        nn.ReLU(inplace=True),
+        nn.Linear(hidden, outside),
+    )
 
 
 class SimCLR(Method):
@@ -86,8 +108,16 @@ class SimCLR(Method):
         loss: the contrastive loss, a function of (z1, z2, temperature); put your own here.
     """
 
-    def __init__(self, encoder: nn.Module, dim: int = 64, hidden: int = 256, temperature: float = 0.2,
-                 view: View | None = None, head: str = "nonlinear", loss=nt_xent):  # fmt: skip
+    def __init__(
+        self,
+        encoder: nn.Module,
+        dim: int = 64,
+        hidden: int = 256,
+        temperature: float = 0.2,
+        view: View | None = None,
+        head: str = "nonlinear",
+        loss=nt_xent,
+    ):
         super().__init__()
         self.f = encoder
         self.g = projector(encoder.dim, hidden, dim, head)
@@ -110,8 +140,14 @@ class SimCLR(Method):
 
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain values, for files."""
-    sizes = dict(dim=64, hidden=256, temperature=0.2) if recipe == "course" else dict(dim=128, hidden=1024, temperature=0.5)
+    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
+    values, for files.
+    """
+    sizes = (
+        dict(dim=64, hidden=256, temperature=0.2)
+        if recipe == "course"
+        else dict(dim=128, hidden=1024, temperature=0.5)
+    )
     return {**sizes, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse.augment import View, crop_and_flip
-from sslcourse.common import CourseError
 from sslcourse.methods.base import Method, floats_of, images_of
-from sslcourse.train import Recipe
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms.augment import View, crop_and_flip
 
 COURSE = Recipe(epochs=8, batch_size=128, lr=5e-3)
 GPU = Recipe(epochs=60, batch_size=512, lr=0.4, optimizer="sgd", weight_decay=5e-4)
@@ -34,7 +34,10 @@ class Supervised(Method):
     def before_epoch(self, progress, dataset, optimizers):
         # Here and not in `loss`: looking at a batch's labels would make a GPU wait at every step.
         if not dataset.labelled:
-            raise CourseError(f"{dataset.name!r} carries no labels (-1); supervised training needs a labelled training split")
+            raise CourseError(
+                f"{dataset.name!r} carries no labels (-1); supervised training needs a labelled training "
+                "split"
+            )
 
     def loss(self, batch):
         logits = self.head(self.f(self.views(batch)["view"]))  # (B, classes)

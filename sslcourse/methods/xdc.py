@@ -1,4 +1,5 @@
-"""XDC: let the network that sees predict how the sounds were grouped, and the network that hears how the pictures were.
+"""XDC: let the network that sees predict how the sounds were grouped, and the network that hears how the
+pictures were.
 
 Alwassel, Mahajan, Korbar, Torresani, Ghanem and Tran. Self-Supervised Learning by Cross-Modal
 Audio-Video Clustering. NeurIPS 2020. arXiv:1911.12667.       Notebook: 12_cross_modal_clustering
@@ -13,9 +14,8 @@ Section 3 of the paper                          here
     cross-entropy with the pseudo-labels        cluster_loss, XDC.loss
     go on from the networks as they are now     XDC.before_epoch
 
-The four methods differ in nothing but a row of `WHOSE`. The same class also trains the control that reviewers asked for: pairs of networks
-of one modality that guide each other ("pair").
-"""
+The four methods differ in nothing but a row of `WHOSE`. The same class also trains the control that reviewers
+asked for: pairs of networks of one modality that guide each other ("pair")."""
 
 from __future__ import annotations
 
@@ -27,22 +27,34 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse import clustering, distributed, encoders, features, sounds
-from sslcourse.augment import View, film_view
-from sslcourse.common import CourseError
-from sslcourse.methods.base import Ear, Method, sounds_of, video_floats_of, videos_of, wide
-from sslcourse.train import Recipe
+from sslcourse import encoders
+from sslcourse.methods.base import Ear, Method, at_least_float32, sounds_of, video_floats_of, videos_of
+from sslcourse.runtime import distributed
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import clustering, features
+from sslcourse.train.recipe import Recipe
+from sslcourse.transforms import sounds
+from sslcourse.transforms.augment import View, film_view
 
 # The released network and the paper's text; shown beside our recipes, never executed.
-PAPER = dict(data="Kinetics, AudioSet, IG-Random (65M clips)", encoder="R(2+1)D-18", ear="ResNet-18 on log-mel", optimizer="SGD",
-             clustering="k-means on all clips, fresh heads", labels="the other modality's clusters")  # fmt: skip
+PAPER = dict(
+    data="Kinetics, AudioSet, IG-Random (65M clips)",
+    encoder="R(2+1)D-18",
+    ear="ResNet-18 on log-mel",
+    optimizer="SGD",
+    clustering="k-means on all clips, fresh heads",
+    labels="the other modality's clusters",
+)
 
 COURSE = Recipe(epochs=15, batch_size=32, lr=3e-3)  # a laptop CPU, the sounding toybox: five clusterings
-GPU = Recipe(epochs=50, batch_size=128, lr=1e-3, schedule="cosine", weight_decay=1e-4)  # one GPU, tens of thousands of clips at 112 pixels
+GPU = Recipe(
+    epochs=50, batch_size=128, lr=1e-3, schedule="cosine", weight_decay=1e-4
+)  # one GPU, tens of thousands of clips at 112 pixels
 DATA = "toyevents"
 ENCODERS = {"course": "small_clip", "gpu": "r2plus1d_18"}
 
-# Whose clusters does each network predict? One head for each; "eye + ear" are the clusters of both features side by side.
+# Whose clusters does each network predict? One head for each; "eye + ear" are the clusters of both features
+# side by side.
 WHOSE = {
     "sdc": {"eye": ("eye",), "ear": ("ear",)},
     "mdc": {"eye": ("eye", "ear"), "ear": ("ear", "eye")},
@@ -62,30 +74,40 @@ def whose(variant: str) -> dict[str, tuple[str, ...]]:
 
 
 def joint(*h: Float[Tensor, "n _"]) -> Float[Tensor, "n e"]:
-    """Features of the same clips side by side, each brought to length 1 first, so that neither drowns the other in the distances."""
-    return torch.cat([F.normalize(wide(x), dim=1) for x in h], 1)
+    """Features of the same clips side by side, each brought to length 1 first, so that neither drowns the
+    other in the distances.
+    """
+    return torch.cat([F.normalize(at_least_float32(x), dim=1) for x in h], 1)
 
 
 def by_kmeans(starts: int = 4, iterations: int = 50) -> Partition:
-    """k-means as a function of features (n, d) and k to cluster numbers (n,): the tightest of several runs, which begin at other points."""
+    """k-means as a function of features (n, d) and k to cluster numbers (n,): the tightest of several runs,
+    which begin at other points.
+    """
 
     def partition(h: Tensor, k: int) -> Tensor:
-        return min((clustering.kmeans(h, k, iterations=iterations) for _ in range(starts)), key=lambda found: found.inertia).label
+        return min(
+            (clustering.kmeans(h, k, iterations=iterations) for _ in range(starts)),
+            key=lambda found: found.inertia,
+        ).label
 
     return partition
 
 
-def cluster_loss(logits: Float[Tensor, "b k"], label: Int[Tensor, " b"], size: Int[Tensor, " k"], balance: float = 0.5) -> Float[Tensor, ""]:
+def cluster_loss(
+    logits: Float[Tensor, "b k"], label: Int[Tensor, " b"], size: Int[Tensor, " k"], balance: float = 0.5
+) -> Float[Tensor, ""]:
     """Cross-entropy with pseudo-labels in which a clip counts the less, the larger its cluster is.
 
     Args:
         label: cluster numbers of the clips of a batch.
         size: of each cluster, counted in the whole training set; 0 for those that are not in use.
-        balance: a clip of cluster c is weighted by |c|^-balance, scaled so that the mean weight over all clips is 1. At 0 all clips count alike,
-            and a giant cluster is worth predicting always; at 1 all clusters do (DeepCluster's sampling), and one of three clips shakes the
-            network as much as one of three hundred.
+        balance: a clip of cluster c is weighted by |c|^-balance, scaled so that the mean weight over all
+            clips is 1. At 0 all clips count alike, and a giant cluster is worth predicting always; at 1 all
+            clusters do (DeepCluster's sampling), and one of three clips shakes the network as much as one of
+            three hundred.
     """
-    logits = wide(logits)
+    logits = at_least_float32(logits)
     count = size.to(logits.dtype)
     weight = torch.where(count > 0, count.clamp_min(1) ** -balance, 0.0)  # (k,)
     weight = weight * count.sum() / (weight * count).sum()
@@ -96,49 +118,96 @@ class XDC(Method):
     """Clustering across modalities, and its rivals, around any two encoders.
 
     Args:
-        encoder: films (B, 3, T, H, W) in 0..1 to vectors (B, encoder.dim). One that another method has trained is where this one goes on: its
-            first clusters are then those of what it knows already.
-        ear: log-mel spectrograms (B, 1, M, T) to vectors (B, ear.dim); `encoders.small_mel()` by default. Likewise.
+        encoder: films (B, 3, T, H, W) in 0..1 to vectors (B, encoder.dim). One that another method has
+            trained is where this one goes on: its first clusters are then those of what it knows already.
+        ear: log-mel spectrograms (B, 1, M, T) to vectors (B, ear.dim); `encoders.small_mel()` by default.
+            Likewise.
         rate: samples of sound per second.
         variant: a row of `WHOSE`.
         clusters: k, of every partition.
         every: epochs from one clustering to the next.
         view: augmentation of the films; crops by default.
         shift: the spectrograms are moved in time by up to so many columns.
-        pca: each network's features are whitened to so many numbers and brought to length 1 before they are clustered, as DeepCluster's are;
-            0 leaves out the whitening. Whether the paper whitens is not known.
+        pca: each network's features are whitened to so many numbers and brought to length 1 before they are
+            clustered, as DeepCluster's are; 0 leaves out the whitening. Whether the paper whitens is not
+            known.
         balance: see `cluster_loss`.
         partition: makes of `joint` features (n, d) and k the cluster numbers (n,).
-        fresh_heads: whether the heads and their optimizer state begin anew after each clustering: cluster 7 of this round has nothing to
-            do with cluster 7 of the last.
-        capacity: for how many clips there is room; the cluster numbers belong to the checkpoint, whose size is fixed.
+        fresh_heads: whether the heads and their optimizer state begin anew after each clustering: cluster 7
+            of this round has nothing to do with cluster 7 of the last.
+        capacity: for how many clips there is room; the cluster numbers belong to the checkpoint, whose size
+            is fixed.
         whose, joint, loss: put your own functions of these names here.
 
-    Departures from the paper: a set number of epochs in place of "until the loss on held-out clips saturates", weights by cluster size in
-    the loss, and both networks in one step (they share nothing, so this changes nothing).
-    """
+    Departures from the paper: a set number of epochs in place of "until the loss on held-out clips
+    saturates", weights by cluster size in the loss, and both networks in one step (they share nothing, so
+    this changes nothing)."""
 
-    def __init__(self, encoder: nn.Module, ear: nn.Module | None = None, rate: int = 8000, variant: str = "xdc", clusters: int = 12, every: int = 3,
-                 view: View | None = None, shift: int = 4, pca: int = 8, balance: float = 0.5, partition: Partition | None = None,
-                 fresh_heads: bool = True, capacity: int = 8192, whose: Callable[[str], Mapping[str, Sequence[str]]] = whose,
-                 joint: Callable[..., Tensor] = joint, loss: Callable[[Tensor, Tensor, Tensor, float], Tensor] = cluster_loss):  # fmt: skip
+    def __init__(
+        self,
+        encoder: nn.Module,
+        ear: nn.Module | None = None,
+        rate: int = 8000,
+        variant: str = "xdc",
+        clusters: int = 12,
+        every: int = 3,
+        view: View | None = None,
+        shift: int = 4,
+        pca: int = 8,
+        balance: float = 0.5,
+        partition: Partition | None = None,
+        fresh_heads: bool = True,
+        capacity: int = 8192,
+        whose: Callable[[str], Mapping[str, Sequence[str]]] = whose,
+        joint: Callable[..., Tensor] = joint,
+        loss: Callable[[Tensor, Tensor, Tensor, float], Tensor] = cluster_loss,
+    ):
         super().__init__()
         for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
             if not isinstance(value, int) or value < 1:
                 raise CourseError(f"XDC({name}={value!r}); use a whole number from 1")
         self.f, self.ear = encoder, Ear(ear or encoders.small_mel(), rate)
-        self.variant, self.clusters, self.every, self.fresh_heads, self.shift = variant, clusters, every, fresh_heads, shift
+        self.variant, self.clusters, self.every, self.fresh_heads, self.shift = (
+            variant,
+            clusters,
+            every,
+            fresh_heads,
+            shift,
+        )
         self.whose = {network: tuple(targets) for network, targets in whose(variant).items()}
-        self.twins = nn.ModuleDict({name: _stranger(self.network(name.split()[-1])) for name in self.whose if name.startswith("second")})
-        self.heads = nn.ModuleDict({f"{network} of {target}": nn.Linear(self.network(network).dim, clusters)
-                                    for network, targets in self.whose.items() for target in targets})  # fmt: skip
-        self.partitions = tuple(dict.fromkeys(target for targets in self.whose.values() for target in targets))
+        self.twins = nn.ModuleDict(
+            {
+                name: _stranger(self.network(name.split()[-1]))
+                for name in self.whose
+                if name.startswith("second")
+            }
+        )
+        self.heads = nn.ModuleDict(
+            {
+                f"{network} of {target}": nn.Linear(self.network(network).dim, clusters)
+                for network, targets in self.whose.items()
+                for target in targets
+            }
+        )
+        self.partitions = tuple(
+            dict.fromkeys(target for targets in self.whose.values() for target in targets)
+        )
         self.view = view or film_view((0.7, 1.0), strength=0, hue_by=0, jitter=0, copied=0)
-        self.pca, self.balance, self.partition, self.joint, self.contrast = pca, balance, partition or by_kmeans(), joint, loss
+        self.pca, self.balance, self.partition, self.joint, self.contrast = (
+            pca,
+            balance,
+            partition or by_kmeans(),
+            joint,
+            loss,
+        )
         self.register_buffer("assigned", torch.full((len(self.partitions), capacity), -1))
-        self.register_buffer("size", torch.zeros(len(self.partitions), clusters, dtype=torch.long))  # clips in each cluster
+        self.register_buffer(
+            "size", torch.zeros(len(self.partitions), clusters, dtype=torch.long)
+        )  # clips in each cluster
         self.register_buffer("epochs", torch.tensor(0))  # begun so far
-        self.register_buffer("agreement", torch.zeros(len(self.partitions)))  # NMI of each partition with its last one
+        self.register_buffer(
+            "agreement", torch.zeros(len(self.partitions))
+        )  # NMI of each partition with its last one
 
     # ------------------------------------------------------------------ networks
 
@@ -151,7 +220,10 @@ class XDC(Method):
         return {name: self.network(name)(seen if name.endswith("eye") else heard) for name in self.whose}
 
     def views(self, batch):
-        return {"video": self.view(videos_of(batch)), "logmel": sounds.shifted(self.ear.logmel(batch), self.shift)}
+        return {
+            "video": self.view(videos_of(batch)),
+            "logmel": sounds.shifted(self.ear.logmel(batch), self.shift),
+        }
 
     def encode(self, batch):
         return self.f(video_floats_of(batch))
@@ -165,7 +237,9 @@ class XDC(Method):
     @torch.no_grad()
     def features(self, dataset) -> dict[str, Float[Tensor, "n d"]]:
         """Network -> features of all clips, plain, in their order, in eval mode."""
-        rows = features.passing(self, dataset, lambda batch: self.encoded(video_floats_of(batch), self.ear.logmel(batch)), 256)
+        rows = features.map_batches(
+            self, dataset, lambda batch: self.encoded(video_floats_of(batch), self.ear.logmel(batch)), 256
+        )
         return {name: torch.cat([row[name].float() for row in rows]) for name in self.whose}
 
     def round(self, h: Float[Tensor, "n d"]) -> Float[Tensor, "n p"]:
@@ -176,7 +250,10 @@ class XDC(Method):
     def cluster(self, dataset) -> dict[str, Int[Tensor, " n"]]:
         """Partition -> cluster numbers of all clips by the networks as they are now; changes nothing."""
         h = {name: self.round(x) for name, x in self.features(dataset).items()}
-        return {name: self.partition(self.joint(*(h[network] for network in name.split(" + "))), self.clusters) for name in self.partitions}
+        return {
+            name: self.partition(self.joint(*(h[network] for network in name.split(" + "))), self.clusters)
+            for name in self.partitions
+        }
 
     @torch.no_grad()
     def before_epoch(self, progress, dataset, optimizers):
@@ -186,7 +263,10 @@ class XDC(Method):
         self._refuse(dataset)
         n = len(dataset)
         for row, now in enumerate(self.cluster(dataset).values()):
-            now = torch.as_tensor(distributed.from_first(now.tolist()) if distributed.world() > 1 else now, device=self.assigned.device)
+            now = torch.as_tensor(
+                distributed.from_first(now.tolist()) if distributed.world() > 1 else now,
+                device=self.assigned.device,
+            )
             before = self.assigned[row, :n]
             self.agreement[row] = clustering.nmi(now, before) if (before >= 0).all() else 0.0
             self.assigned[row, :n] = now
@@ -195,35 +275,60 @@ class XDC(Method):
             for head in self.heads.values():
                 head.reset_parameters()
             if "heads" in optimizers:
-                optimizers["heads"].state.clear()  # its memory is of clusters that are no more; the encoders keep theirs
+                optimizers[
+                    "heads"
+                ].state.clear()  # its memory is of clusters that are no more; the encoders keep theirs
 
     def _refuse(self, dataset) -> None:
         n, rate = len(dataset), getattr(dataset, "rate", None)
         if rate is None:
             raise CourseError(f"{dataset.name!r} has no sound; take data with both, such as toybox.events()")
         if rate != self.ear.rate:
-            raise CourseError(f"{dataset.name!r} has {rate} samples of sound a second, the ear expects {self.ear.rate}; write XDC(..., rate={rate})")
+            raise CourseError(
+                f"{dataset.name!r} has {rate} samples of sound a second, the ear expects "
+                f"{self.ear.rate}; "
+                f"write XDC(..., rate={rate})"
+            )
         if n > self.assigned.shape[1]:
-            raise CourseError(f"{n} clips, but room for the clusters of {self.assigned.shape[1]}; write XDC(..., capacity={n})")
+            raise CourseError(
+                f"{n} clips, but room for the clusters of {self.assigned.shape[1]}; write XDC(..., "
+                f"capacity={n})"
+            )
         if n < self.clusters:
-            raise CourseError(f"{self.clusters} clusters of {n} clips; write XDC(..., clusters={max(1, n // 20)}), or give more clips")
+            raise CourseError(
+                f"{self.clusters} clusters of {n} clips; write XDC(..., clusters={max(1, n // 20)}), or "
+                "give more clips"
+            )
 
     def clusters_of(self, name: str, n: int) -> Int[Tensor, " n"]:
-        """Cluster numbers of the first n training clips in a partition: "eye", "ear" or "eye + ear", whichever this variant makes."""
+        """Cluster numbers of the first n training clips in a partition: "eye", "ear" or "eye + ear",
+        whichever this variant makes.
+        """
         if name not in self.partitions:
-            raise CourseError(f"{self.variant} makes no clusters of {name!r}; it has those of {', '.join(self.partitions)}")
+            raise CourseError(
+                f"{self.variant} makes no clusters of {name!r}; it has those of {', '.join(self.partitions)}"
+            )
         found = self.assigned[self.partitions.index(name), :n]
         if (found < 0).any():
-            raise CourseError(f"there are no pseudo-labels of {n} clips; train with epochs(...) or fit(...) on as many first")
+            raise CourseError(
+                f"there are no pseudo-labels of {n} clips; train with epochs(...) or fit(...) on as many "
+                "first"
+            )
         return found
 
     # ------------------------------------------------------------------ training
 
     def loss(self, batch):
         if "index" not in batch:
-            raise CourseError('this batch has no "index", by which the pseudo-labels are found; take it from dataset.batches(...)')
+            raise CourseError(
+                'this batch has no "index", by which the pseudo-labels are found; take it from '
+                "dataset.batches(...)"
+            )
         if not self.size.is_cuda and not self.size.any():
-            raise CourseError("there are no pseudo-labels yet; call before_epoch(0, dataset, {}) first, or train with epochs(...) or fit(...)")
+            raise CourseError(
+                "there are no pseudo-labels yet; call before_epoch(0, dataset, {}) first, or train with "
+                "epochs(...) or fit(...)"
+            )
         views = self.views(batch)
         h = self.encoded(views["video"], views["logmel"])
         total, metrics = 0.0, {}
@@ -235,7 +340,11 @@ class XDC(Method):
                 total = total + self.contrast(logits, y, self.size[row], self.balance)
                 metrics.setdefault(f"{network} finds", []).append((logits.argmax(1) == y).float().mean())
         found = {name: torch.stack(values).mean() for name, values in metrics.items()}
-        return total, {**found, "as before (NMI)": self.agreement.mean(), "clusters in use": _in_use(self.size)}
+        return total, {
+            **found,
+            "as before (NMI)": self.agreement.mean(),
+            "clusters in use": _in_use(self.size),
+        }
 
 
 def _in_use(size: Tensor) -> Tensor:
@@ -254,20 +363,31 @@ def _stranger(network: nn.Module) -> nn.Module:
 
 
 class Pupil(Method):
-    """Any encoder trained once on pseudo-labels that are final: what a clustering found, handed to another network (or, with the true labels, the
-    supervised yardstick).
+    """Any encoder trained once on pseudo-labels that are final: what a clustering found, handed to another
+    network (or, with the true labels, the supervised yardstick).
 
     Args:
         encoder: films (B, 3, T, H, W), or with `hears` spectrograms (B, 1, M, T), to vectors.
-        label: (n,) class numbers of the training clips, in their order, such as `xdc.clusters_of("ear", n)`. They belong to the checkpoint.
+        label: (n,) class numbers of the training clips, in their order, such as `xdc.clusters_of("ear", n)`.
+            They belong to the checkpoint.
         hears: whether it is an ear: `encode` then reads the sound.
         rate, view, shift: as for `XDC`.
     """
 
-    def __init__(self, encoder: nn.Module, label: Tensor, hears: bool = False, rate: int = 8000, view: View | None = None, shift: int = 4):
+    def __init__(
+        self,
+        encoder: nn.Module,
+        label: Tensor,
+        hears: bool = False,
+        rate: int = 8000,
+        view: View | None = None,
+        shift: int = 4,
+    ):
         super().__init__()
         if label.ndim != 1 or not len(label) or int(label.min()) < 0:
-            raise CourseError(f"labels of shape {tuple(label.shape)}; pass one class number from 0 for each training clip")
+            raise CourseError(
+                f"labels of shape {tuple(label.shape)}; pass one class number from 0 for each training clip"
+            )
         self.f, self.hears, self.rate, self.shift = encoder, hears, rate, shift
         self.head = nn.Linear(encoder.dim, int(label.max()) + 1)
         self.view = view or film_view((0.7, 1.0), strength=0, hue_by=0, jitter=0, copied=0)
@@ -281,7 +401,10 @@ class Pupil(Method):
 
     def before_epoch(self, progress, dataset, optimizers):
         if len(dataset) != len(self.label):
-            raise CourseError(f"{len(self.label)} labels for {len(dataset)} clips; train on the clips that they belong to, in the same order")
+            raise CourseError(
+                f"{len(self.label)} labels for {len(dataset)} clips; train on the clips that they belong "
+                "to, in the same order"
+            )
 
     def loss(self, batch):
         y = self.label[batch["index"]]
@@ -294,9 +417,27 @@ class Pupil(Method):
 
 def settings(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
-    view = {"area": [0.7, 1.0] if toy else [0.4, 1.0], "flip": 0.0 if toy else 0.5, "strength": 0.0, "hue_by": 0.0, "jitter": 0.0, "copied": 0.0}
-    sizes = dict(ear="small_mel", clusters=12, every=3, pca=8) if recipe == "course" else dict(ear="resnet18_mel", clusters=128, every=10, pca=64)
-    return {"variant": "xdc", **sizes, "rate": 8000 if toy else 16_000, "shift": 4, "capacity": 8192 if toy else 65_536, "view": view}
+    view = {
+        "area": [0.7, 1.0] if toy else [0.4, 1.0],
+        "flip": 0.0 if toy else 0.5,
+        "strength": 0.0,
+        "hue_by": 0.0,
+        "jitter": 0.0,
+        "copied": 0.0,
+    }
+    sizes = (
+        dict(ear="small_mel", clusters=12, every=3, pca=8)
+        if recipe == "course"
+        else dict(ear="resnet18_mel", clusters=128, every=10, pca=64)
+    )
+    return {
+        "variant": "xdc",
+        **sizes,
+        "rate": 8000 if toy else 16_000,
+        "shift": 4,
+        "capacity": 8192 if toy else 65_536,
+        "view": view,
+    }
 
 
 def build(encoder: nn.Module, settings: dict) -> XDC:

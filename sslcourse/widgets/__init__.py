@@ -1,25 +1,6 @@
 """Live panels, replays and explorers. Nothing loads matplotlib or ipywidgets before it is used."""
 
-import importlib
+import lazy_loader
 
-_HOMES = {
-    "Panel": "live", "align": "live", "map2d": "live",
-    "Replay": "replay", "side_by_side": "replay", "recorded": "recording",
-    "toybox": "explorers", "augmentations": "explorers", "temperature": "explorers",
-    "clusters": "maps", "neighbours": "maps", "text_box": "captions", "filters": "gallery", "puzzles": "puzzle",
-    "pointer": "video", "clip": "video", "Films": "films",
-}  # fmt: skip
-
-__all__ = sorted(_HOMES)
-
-
-def __getattr__(name: str):
-    if name in _HOMES:
-        return getattr(importlib.import_module(f"sslcourse.widgets.{_HOMES[name]}"), name)
-    if name in {*_HOMES.values(), "views", "page"}:
-        return importlib.import_module(f"sslcourse.widgets.{name}")
-    raise AttributeError(f"sslcourse.widgets has no {name!r}; it has {', '.join(__all__)}")
-
-
-def __dir__():
-    return sorted((*globals(), *__all__))
+# What can be reached from here stands in __init__.pyi, with its home; each part loads when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

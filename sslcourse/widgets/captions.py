@@ -1,4 +1,6 @@
-"""Words and pictures in one space: type a caption and see the nearest pictures, or choose a picture and see the nearest captions."""
+"""Words and pictures in one space: type a caption and see the nearest pictures, or choose a picture and see
+the nearest captions.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +11,9 @@ import torch.nn.functional as F
 import traitlets
 from torch import nn
 
-from sslcourse import features
-from sslcourse.common import CourseError
 from sslcourse.data import captions, toybox
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 MOST_PICTURES = 300  # each of them travels to the page
@@ -19,7 +21,9 @@ _FILLER = ("a", "an", "the", "picture", "of", "in", "thing")
 
 
 def short_captions() -> list[str]:
-    """Every combination of a size, a colour and a shape, each of which may be missing: what a page without a kernel knows."""
+    """Every combination of a size, a colour and a shape, each of which may be missing: what a page without a
+    kernel knows.
+    """
     texts = []
     for shape in (*toybox.SHAPES, "thing"):
         for hue in ("", *captions.HUES):
@@ -32,8 +36,8 @@ def short_captions() -> list[str]:
 class Captions(View):
     """A text box over the nearest pictures; below, a picture beside its nearest captions.
 
-    Args: as for `captions`, which makes it. `view.nearest("a red cube")` and `view.said(3)` give both answers in Python.
-    """
+    Args: as for `captions`, which makes it. `view.nearest("a red cube")` and `view.said(3)` give both answers
+    in Python."""
 
     _esm = script("captions")
 
@@ -42,7 +46,9 @@ class Captions(View):
     pictures = traitlets.Bytes(b"").tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
     wanted = traitlets.Dict().tag(sync=True)  # what was typed: written by the view alone
-    answer = traitlets.Bytes(b"").tag(sync=True)  # its vector, float32: written by Python alone, before `reply`
+    answer = traitlets.Bytes(b"").tag(
+        sync=True
+    )  # its vector, float32: written by Python alone, before `reply`
     reply = traitlets.Dict().tag(sync=True)
     chosen = Whole(0).tag(sync=True)
 
@@ -54,9 +60,22 @@ class Captions(View):
         sheet, cut = sprite(samples.image.cpu())
         small = lambda z: packed((F.normalize(z, dim=1) * 127).round().numpy(), "i1")
         kinds = {"size": list(captions.SIZES), "hue": list(captions.HUES), "shape": list(toybox.SHAPES)}
-        super().__init__(images=small(self._images), captions=small(self._captions), pictures=sheet,
-                         about={"texts": self._texts, "words": list(method.vocabulary.words), "kinds": kinds, "filler": list(_FILLER), "cut": cut,
-                                "count": len(samples), "dim": self._images.shape[1], "start": start, "title": title})  # fmt: skip
+        super().__init__(
+            images=small(self._images),
+            captions=small(self._captions),
+            pictures=sheet,
+            about={
+                "texts": self._texts,
+                "words": list(method.vocabulary.words),
+                "kinds": kinds,
+                "filler": list(_FILLER),
+                "cut": cut,
+                "count": len(samples),
+                "dim": self._images.shape[1],
+                "start": start,
+                "title": title,
+            },
+        )
         self._start = start
         self.chosen = int(self.nearest(start, 1)[0])
         self.observe(self._asked, names="wanted")
@@ -87,9 +106,10 @@ class Captions(View):
     def picture(self) -> bytes:
         """The first caption with its nearest pictures, and one picture with its nearest captions."""
         from sslcourse import show
+        from sslcourse.show import sheets
 
         found = self.nearest(self._start, 10)
-        sheet = show._Sheet(620, 262)
+        sheet = sheets.Sheet(620, 262)
         sheet.text(6, 6, f"“{self._start}”: the nearest pictures", 10.5, ha="left", fontweight="bold")
         image = show.to_uint8(self._samples.image)
         for i, at in enumerate(found.tolist()):
@@ -113,9 +133,15 @@ def text_box(method: nn.Module, samples, start: str = "a red cube", title: str =
         start: the caption with which it opens, of a size, a colour and a shape.
     """
     if not hasattr(method, "embed_texts"):
-        raise CourseError(f"{type(method).__name__} has no text encoder; pass a trained sslcourse.methods.clip.CLIP")
+        raise CourseError(
+            f"{type(method).__name__} has no text encoder; pass a trained sslcourse.methods.clip.CLIP"
+        )
     if method.vocabulary != captions.TOYBOX:
-        raise CourseError("this view speaks the words of the toybox; this method was trained with a vocabulary of its own")
+        raise CourseError(
+            "this view speaks the words of the toybox; this method was trained with a vocabulary of its own"
+        )
     if start not in short_captions():
-        raise CourseError(f"start={start!r}; begin with a size, a colour and a shape, such as 'a small red cube'")
+        raise CourseError(
+            f"start={start!r}; begin with a size, a colour and a shape, such as 'a small red cube'"
+        )
     return Captions(method, samples.take(slice(0, MOST_PICTURES)), start, title)

@@ -1,10 +1,10 @@
 """Explorers: a few sliders and a picture that answers them.
 
-Each explorer is a pure function from the state of its controls to a picture (`explorer.frame(hue=0.3)` gives it without any
-widget) and a view around it. Callbacks may come from another thread than the cell (JupyterLab sends them over subshells), so
-they take a lock and touch nothing but their own picture. The notebook stores a PNG of the explorer's current state beside the
-widget view; a page without a kernel gets its pictures drawn beforehand.
-"""
+Each explorer is a pure function from the state of its controls to a picture (`explorer.frame(hue=0.3)` gives
+it without any widget) and a view around it. Callbacks may come from another thread than the cell (JupyterLab
+sends them over subshells), so they take a lock and touch nothing but their own picture. The notebook stores a
+PNG of the explorer's current state beside the widget view; a page without a kernel gets its pictures drawn
+beforehand."""
 
 from __future__ import annotations
 
@@ -21,9 +21,11 @@ import torch
 import traitlets
 from torch import Tensor
 
-from sslcourse import augment, show
-from sslcourse.common import CourseError
+from sslcourse import show
 from sslcourse.data import toybox as world
+from sslcourse.runtime.errors import CourseError
+from sslcourse.show import look, sheets
+from sslcourse.transforms import augment
 from sslcourse.widgets.views import View, script
 
 MOST_DRAWN = 130  # pictures that a page without a kernel carries
@@ -32,7 +34,8 @@ STEPS = 9  # places of a slider that are drawn for it
 
 @dataclass(frozen=True)
 class Control:
-    """One argument of an explorer's picture: a slider ("slider", "log") from low to high, a choice, or hidden.
+    """One argument of an explorer's picture: a slider ("slider", "log") from low to high, a choice, or
+    hidden.
 
     `options` are (text, value) pairs; `digits` are written behind the point.
     """
@@ -62,16 +65,26 @@ class Control:
             return [v for _, v in self.options]
         if self.kind == "hidden":
             return [self.value]
-        at = np.geomspace(self.low, self.high, most) if self.kind == "log" else np.linspace(self.low, self.high, most)
+        at = (
+            np.geomspace(self.low, self.high, most)
+            if self.kind == "log"
+            else np.linspace(self.low, self.high, most)
+        )
         return sorted({*(float(v) for v in at), float(self.value)})
 
 
-def _slider(name: str, low: float, high: float, value: float, step: float, text: str | None = None) -> Control:
-    return Control(name, "slider", float(value), text or name.replace("_", " "), float(low), float(high), float(step))
+def _slider(
+    name: str, low: float, high: float, value: float, step: float, text: str | None = None
+) -> Control:
+    return Control(
+        name, "slider", float(value), text or name.replace("_", " "), float(low), float(high), float(step)
+    )
 
 
 def _choice(name: str, options: Sequence, value) -> Control:
-    return Control(name, "choice", value, name, options=tuple(o if isinstance(o, tuple) else (o, o) for o in options))
+    return Control(
+        name, "choice", value, name, options=tuple(o if isinstance(o, tuple) else (o, o) for o in options)
+    )
 
 
 class Explorer(View):
@@ -88,20 +101,35 @@ class Explorer(View):
 
     about = traitlets.Dict().tag(sync=True)  # the controls; with `drawn` where its pictures are
     wanted = traitlets.Dict().tag(sync=True)  # what the reader asks for: written by the view alone
-    values = traitlets.Dict().tag(sync=True)  # where the controls stand: written by Python alone, so that no echo moves a slider back
+    values = traitlets.Dict().tag(
+        sync=True
+    )  # where the controls stand: written by Python alone, so that no echo moves a slider back
     image = traitlets.Bytes(b"").tag(sync=True)
     caption = traitlets.Unicode("").tag(sync=True)
     failed = traitlets.Bool(False).tag(sync=True)
     drawn = traitlets.Bytes(b"").tag(sync=True)
     turn = traitlets.Int(0).tag(sync=True)
 
-    def __init__(self, draw: Callable, controls: Sequence[Control], buttons: Mapping[str, Callable] | None = None, name: str = ""):
+    def __init__(
+        self,
+        draw: Callable,
+        controls: Sequence[Control],
+        buttons: Mapping[str, Callable] | None = None,
+        name: str = "",
+    ):
         self._draw, self._name, self._buttons = draw, name, dict(buttons or {})
         self.controls = {c.name: c for c in controls}
         self._lock, self._moves = threading.RLock(), 0
         self._state = {c.name: c.value for c in controls}
-        super().__init__(about={"controls": [asdict(c) for c in controls], "buttons": list(self._buttons), "name": name, "drawn": None},
-                         values=dict(self._state))  # fmt: skip
+        super().__init__(
+            about={
+                "controls": [asdict(c) for c in controls],
+                "buttons": list(self._buttons),
+                "name": name,
+                "drawn": None,
+            },
+            values=dict(self._state),
+        )
         self.redraw()
         self.observe(self._asked, names="wanted")
         self.on_msg(self._message)
@@ -122,7 +150,8 @@ class Explorer(View):
         """The picture for this state as PNG bytes; what is not named stands as the controls do.
 
         Raises:
-            CourseError: when a name is no control of this explorer, or a value is outside its control's range.
+            CourseError: when a name is no control of this explorer, or a value is outside its control's
+                range.
         """
         return self._draw(**self._checked(state))[0]
 
@@ -134,7 +163,9 @@ class Explorer(View):
             self.redraw()
 
     def _placed(self) -> dict:
-        self._moves += 1  # so that the message differs also where Python moves back what only the view had moved
+        self._moves += (
+            1  # so that the message differs also where Python moves back what only the view had moved
+        )
         return {**self._state, "": self._moves}
 
     def redraw(self) -> None:
@@ -145,7 +176,11 @@ class Explorer(View):
             except CourseError as error:
                 data, text, failed = b"", str(error), True
             except Exception as error:  # a callback has nobody to raise to: the student must see it here
-                data, text, failed = b"", f"{type(error).__name__}: {error}\n" + "".join(traceback.format_exception(error)[-3:]), True
+                data, text, failed = (
+                    b"",
+                    f"{type(error).__name__}: {error}\n" + "".join(traceback.format_exception(error)[-3:]),
+                    True,
+                )
             with self.hold_sync():  # one message; `turn` tells the view that all of it is there
                 if data:
                     self.image = data
@@ -174,18 +209,27 @@ class Explorer(View):
             self.set(**self._buttons[text](self.state))
 
     def for_page(self) -> None:
-        """Draw what a page without a kernel shows: all combinations where they are few, else each control alone."""
+        """Draw what a page without a kernel shows: all combinations where they are few, else each control
+        alone.
+        """
         ways = {name: c.steps() for name, c in self.controls.items()}
         whole = math.prod(map(len, ways.values())) <= MOST_DRAWN
         if whole:
-            wanted = {",".join(map(str, at)): dict(zip(ways, (ways[n][i] for n, i in zip(ways, at))))
-                      for at in itertools.product(*(range(len(v)) for v in ways.values()))}  # fmt: skip
+            wanted = {
+                ",".join(map(str, at)): dict(zip(ways, (ways[n][i] for n, i in zip(ways, at))))
+                for at in itertools.product(*(range(len(v)) for v in ways.values()))
+            }
         else:
-            fewer = {name: c.steps(max(2, min(STEPS, MOST_DRAWN // len(ways)))) for name, c in self.controls.items()}
+            fewer = {
+                name: c.steps(max(2, min(STEPS, MOST_DRAWN // len(ways))))
+                for name, c in self.controls.items()
+            }
             start = {name: c.value for name, c in self.controls.items()}
             ways, wanted = fewer, {"": start}
             for name, values in fewer.items():
-                wanted.update({f"{name},{i}": {**start, name: v} for i, v in enumerate(values) if v != start[name]})
+                wanted.update(
+                    {f"{name},{i}": {**start, name: v} for i, v in enumerate(values) if v != start[name]}
+                )
         kept, at = io.BytesIO(), {}
         for key, state in wanted.items():
             data, text = self._draw(**state)
@@ -210,7 +254,9 @@ class Explorer(View):
 
 
 def _for_storing(data: bytes) -> bytes:
-    """The picture that stays in a stored notebook: 256 colours, where nothing is transparent, at a third of the size."""
+    """The picture that stays in a stored notebook: 256 colours, where nothing is transparent, at a third of
+    the size.
+    """
     from PIL import Image
 
     picture = Image.open(io.BytesIO(data))
@@ -218,7 +264,9 @@ def _for_storing(data: bytes) -> bytes:
 
 
 def _for_page(data: bytes) -> bytes:
-    """As a page carries it a hundred times: a drawing with a palette, or WebP for what is transparent, whichever is smaller."""
+    """As a page carries it a hundred times: a drawing with a palette, or WebP for what is transparent,
+    whichever is smaller.
+    """
     from PIL import Image
 
     buffer = io.BytesIO()
@@ -240,16 +288,33 @@ def toybox(size: int = 192, seed: int = 0) -> Explorer:
         raise CourseError(f"size={size}; choose 32 to 256 pixels")
     from PIL import Image
 
-    typical = {"hue": 0.05, "saturation": 0.8, "size": 0.9, "x": 0.0, "y": 0.0, "yaw": 0.5, "pitch": 0.45, "roll": 0.0, "light": 5.5,
-               "ground_hue": 0.6, "ground": 0.5}  # fmt: skip
+    typical = {
+        "hue": 0.05,
+        "saturation": 0.8,
+        "size": 0.9,
+        "x": 0.0,
+        "y": 0.0,
+        "yaw": 0.5,
+        "pitch": 0.45,
+        "roll": 0.0,
+        "light": 5.5,
+        "ground_hue": 0.6,
+        "ground": 0.5,
+    }
     controls = [_choice("shape", world.SHAPES, "cube"), _choice("pattern", world.PATTERNS, "plain")]
     for name, (low, high) in world.RANGES.items():
-        controls.append(_slider(name, low, high, min(max(typical.get(name, (low + high) / 2), low), high), (high - low) / 50))
+        controls.append(
+            _slider(
+                name, low, high, min(max(typical.get(name, (low + high) / 2), low), high), (high - low) / 50
+            )
+        )
     controls.append(_slider("background", 0.0, 1.0, 0.1, 0.02))
 
     def draw(background: float, **factors) -> tuple[bytes, str]:
         scene = world.scene(speckle=seed, **factors)
-        image, _ = world.render(scene, size, background, noise=0)  # without the sensor's noise, which belongs to 32 pixels
+        image, _ = world.render(
+            scene, size, background, noise=0
+        )  # without the sensor's noise, which belongs to 32 pixels
         small, _ = world.render(scene, 32, background)
         big = show.to_uint8(image)[0]
         twice = show.to_uint8(small)[0].repeat(2, 0).repeat(2, 1)  # what the network gets, beside what we see
@@ -257,10 +322,15 @@ def toybox(size: int = 192, seed: int = 0) -> Explorer:
         page[:, :size, :3], page[:, :size, 3] = big, 255
         page[:64, size + 10 :, :3], page[:64, size + 10 :, 3] = twice[:size], 255
         picture = Image.fromarray(page)
-        return show._encode(picture), f"{world.caption(scene, 0)}   (small: the 32 pixels that the network gets)"
+        return look.png_bytes(
+            picture
+        ), f"{world.caption(scene, 0)}   (small: the 32 pixels that the network gets)"
 
     def anything(state) -> dict:
-        drawn = {name: float(torch.empty(1).uniform_(*world.RANGES[name], generator=_dice)) for name in world.RANGES}
+        drawn = {
+            name: float(torch.empty(1).uniform_(*world.RANGES[name], generator=_dice))
+            for name in world.RANGES
+        }
         for name, names in (("shape", world.SHAPES), ("pattern", world.PATTERNS)):
             drawn[name] = names[int(torch.randint(len(names), (1,), generator=_dice))]
         return drawn
@@ -268,7 +338,9 @@ def toybox(size: int = 192, seed: int = 0) -> Explorer:
     return Explorer(draw, controls, {"random scene": anything}, name="toybox")
 
 
-_dice = torch.Generator().manual_seed(0)  # of its own: a press of a button must not disturb a training's random numbers
+_dice = torch.Generator().manual_seed(
+    0
+)  # of its own: a press of a button must not disturb a training's random numbers
 
 
 # ---------------------------------------------------------------------------------------------- views
@@ -300,14 +372,31 @@ def augmentations(images, n: int = 8) -> Explorer:
     columns = min(n, 4)
     side = max(64, min(96, 420 // columns))
 
-    def frame(image: int, smallest_area: float, colour: float, hue: float, grey: float, flip: float, blur: float, draw: int):
-        view = augment.simclr_view(area=(smallest_area, 1.0), strength=colour, hue_by=hue, greyscale=grey, flip=flip, blurred=blur)
-        with torch.random.fork_rng(devices=[]):  # the same draw at every move of a slider, so that only its effect is seen
+    def frame(
+        image: int,
+        smallest_area: float,
+        colour: float,
+        hue: float,
+        grey: float,
+        flip: float,
+        blur: float,
+        draw: int,
+    ):
+        view = augment.simclr_view(
+            area=(smallest_area, 1.0), strength=colour, hue_by=hue, greyscale=grey, flip=flip, blurred=blur
+        )
+        with torch.random.fork_rng(
+            devices=[]
+        ):  # the same draw at every move of a slider, so that only its effect is seen
             torch.manual_seed(draw)
             made = view(x[image : image + 1].expand(n, -1, -1, -1).contiguous())
-        return _views_page(x[image], made, side, columns), f"left: the image; right: {n} random views of it (draw {draw + 1})"
+        return _views_page(
+            x[image], made, side, columns
+        ), f"left: the image; right: {n} random views of it (draw {draw + 1})"
 
-    return Explorer(frame, controls, {"new draw": lambda state: {"draw": state["draw"] + 1}}, name="augmentations")
+    return Explorer(
+        frame, controls, {"new draw": lambda state: {"draw": state["draw"] + 1}}, name="augmentations"
+    )
 
 
 def _views_page(original: Tensor, made: Tensor, side: int, columns: int) -> bytes:
@@ -319,7 +408,10 @@ def _views_page(original: Tensor, made: Tensor, side: int, columns: int) -> byte
     h, w = tiles[0].shape[:2]
     gap, apart = 6, 18
     rows = math.ceil(len(tiles) / columns)
-    page = np.zeros((max(first.shape[0], rows * (h + gap) - gap), first.shape[1] + apart + columns * (w + gap) - gap, 4), np.uint8)
+    page = np.zeros(
+        (max(first.shape[0], rows * (h + gap) - gap), first.shape[1] + apart + columns * (w + gap) - gap, 4),
+        np.uint8,
+    )
 
     def paste(tile, y, x):
         page[y : y + tile.shape[0], x : x + tile.shape[1], :3] = tile
@@ -328,19 +420,21 @@ def _views_page(original: Tensor, made: Tensor, side: int, columns: int) -> byte
     paste(first, 0, 0)
     for i, tile in enumerate(tiles):
         paste(tile, i // columns * (h + gap), first.shape[1] + apart + i % columns * (w + gap))
-    return show._encode(Image.fromarray(page))
+    return look.png_bytes(Image.fromarray(page))
 
 
 # ---------------------------------------------------------------------------------------------- the loss
 
 
 def softmax_weights(z1, z2, anchor: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """Cosine similarities and softmax weights of one anchor (row of z1) over all other 2n - 1 views, itself excluded.
+    """Cosine similarities and softmax weights of one anchor (row of z1) over all other 2n - 1 views, itself
+    excluded.
 
-    Both have length 2n, in the order of cat([z1, z2]); the anchor's own entry is NaN. The gradient of NT-Xent pulls the
-    partner with 1 - its weight, and every other view pushes with its weight.
-    """
-    z = torch.nn.functional.normalize(torch.cat([torch.as_tensor(z1), torch.as_tensor(z2)]).detach().double().cpu(), dim=1)
+    Both have length 2n, in the order of cat([z1, z2]); the anchor's own entry is NaN. The gradient of NT-Xent
+    pulls the partner with 1 - its weight, and every other view pushes with its weight."""
+    z = torch.nn.functional.normalize(
+        torch.cat([torch.as_tensor(z1), torch.as_tensor(z2)]).detach().double().cpu(), dim=1
+    )
     cosine = z @ z[anchor]
     logits = cosine / temperature
     logits[anchor] = -math.inf
@@ -350,7 +444,8 @@ def softmax_weights(z1, z2, anchor: int, temperature: float) -> tuple[np.ndarray
 
 
 def temperature(z1, z2, images=None, most: int = 12) -> Explorer:
-    """What the temperature does: how hard the partner pulls an anchor, and how hard each other view pushes it.
+    """What the temperature does: how hard the partner pulls an anchor, and how hard each other view pushes
+    it.
 
     Args:
         z1, z2: (n, d) projections of two views of the same n images, at least 2.
@@ -359,15 +454,21 @@ def temperature(z1, z2, images=None, most: int = 12) -> Explorer:
     """
     a, b = torch.as_tensor(z1).detach().float().cpu(), torch.as_tensor(z2).detach().float().cpu()
     if a.shape != b.shape or a.ndim != 2 or len(a) < 2:
-        raise CourseError(f"z1 is {tuple(a.shape)} and z2 is {tuple(b.shape)}; both views must be (n, d), row for row, n at least 2")
+        raise CourseError(
+            f"z1 is {tuple(a.shape)} and z2 is {tuple(b.shape)}; both views must be (n, d), row for "
+            "row, n "
+            "at least 2"
+        )
     n = len(a)
     pictures = None if images is None else show.to_uint8(images)
     if pictures is not None and len(pictures) != n:
         raise CourseError(f"{n} projections but {len(pictures)} images; pass one image per row")
     if not 1 <= most <= 20:
         raise CourseError(f"most={most}; show 1 to 20 of the other views")
-    controls = [_choice("anchor", [(f"image {i + 1}", i) for i in range(min(n, 50))], 0),
-                Control("temperature", "log", 0.2, "temperature", 0.02, 2.0, 0.02)]  # fmt: skip
+    controls = [
+        _choice("anchor", [(f"image {i + 1}", i) for i in range(min(n, 50))], 0),
+        Control("temperature", "log", 0.2, "temperature", 0.02, 2.0, 0.02),
+    ]
 
     ordered: dict = {}  # by anchor: who is nearest, and the page without its bars
 
@@ -376,40 +477,53 @@ def temperature(z1, z2, images=None, most: int = 12) -> Explorer:
         partner = anchor + n
         if anchor not in ordered:
             others = [i for i in np.argsort(-np.nan_to_num(cosine, nan=-9.0)) if i not in (anchor, partner)]
-            ordered[anchor] = others, _bars_ground(cosine, anchor, partner, others[:most], len(others), pictures, n)
+            ordered[anchor] = (
+                others,
+                _bars_ground(cosine, anchor, partner, others[:most], len(others), pictures, n),
+            )
         others, ground = ordered[anchor]
         values = [float(1 - weight[partner]), *(float(weight[i]) for i in others[:most])]
         figure = _bars(ground, values, 136 if pictures is not None else 104)
         rest = weight[others]
         share = np.sort(rest)[::-1][: max(1, len(rest) // 10)].sum() / max(rest.sum(), 1e-300)
-        text = (f"The partner holds {weight[partner]:.0%} of the softmax, so it still pulls with {1 - weight[partner]:.2f}; the {len(rest)} "
-                f"others push with {rest.sum():.2f} in all, and the hardest tenth of them does {share:.0%} of it. "
-                f"Loss of this anchor: {-math.log(max(weight[partner], 1e-300)):.2f}.")  # fmt: skip
+        text = (
+            f"The partner holds {weight[partner]:.0%} of the softmax, so it still pulls with "
+            f"{1 - weight[partner]:.2f}; the {len(rest)} "
+            f"others push with {rest.sum():.2f} in all, and the hardest tenth of them does {share:.0%} of "
+            "it. "
+            f"Loss of this anchor: {-math.log(max(weight[partner], 1e-300)):.2f}."
+        )
         return _at_once(figure), text
 
     return Explorer(frame, controls, name="temperature")
 
 
 def _at_once(figure: show.Picture) -> bytes:
-    """The figure as PNG for the screen: no palette and little compression, in a third of the time. What is stored is made smaller later."""
+    """The figure as PNG for the screen: no palette and little compression, in a third of the time. What is
+    stored is made smaller later.
+    """
     from PIL import Image
 
     buffer = io.BytesIO()
-    with show._lock, show.matplotlib.rc_context(show._LOOK):
+    with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
         figure.canvas.draw()
-        Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()).save(buffer, "PNG", compress_level=1)
+        Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()).save(
+            buffer, "PNG", compress_level=1
+        )
     return buffer.getvalue()
 
 
 _ROW, _TOP, _LENGTH = 27, 34, 250  # of the bars, in pixels
 
 
-@show._drawing
+@look.in_course_style
 def _bars_ground(cosine, anchor, partner, others, count, pictures, n) -> np.ndarray:
-    """All of the bars' page that the temperature does not touch, as pixels: names, thumbnails, similarities, the axis."""
+    """All of the bars' page that the temperature does not touch, as pixels: names, thumbnails, similarities,
+    the axis.
+    """
     rows = [partner, *others]
     left = 136 if pictures is not None else 104
-    sheet = show._Sheet(left + _LENGTH + 150, _TOP + len(rows) * _ROW + 40)
+    sheet = sheets.Sheet(left + _LENGTH + 150, _TOP + len(rows) * _ROW + 40)
     sheet.text(6, 6, f"image {anchor + 1} as anchor", 10.5, ha="left", fontweight="bold")
     bottom = _TOP + len(rows) * _ROW
     for at in (0, 0.25, 0.5, 0.75, 1):
@@ -419,8 +533,15 @@ def _bars_ground(cosine, anchor, partner, others, count, pictures, n) -> np.ndar
     for i, row in enumerate(rows):
         y, image = _TOP + i * _ROW, row % n
         name = "its partner" if i == 0 else f"image {image + 1} {'ab'[row // n]}"
-        sheet.text(left - (38 if pictures is not None else 8), y + _ROW / 2, name, 9, ha="right", va="center",
-                   fontweight="bold" if i == 0 else "normal")  # fmt: skip
+        sheet.text(
+            left - (38 if pictures is not None else 8),
+            y + _ROW / 2,
+            name,
+            9,
+            ha="right",
+            va="center",
+            fontweight="bold" if i == 0 else "normal",
+        )
         sheet.text(sheet.width - 6, y + _ROW / 2, f"cos {cosine[row]:+.2f}", 8.5, ha="right", va="center")
         if pictures is not None:
             sheet.paste(_fit(pictures[image], 24), left - 31, y + 2)
@@ -431,18 +552,29 @@ def _bars_ground(cosine, anchor, partner, others, count, pictures, n) -> np.ndar
     return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
 
 
-@show._drawing
+@look.in_course_style
 def _bars(ground: np.ndarray, values: Sequence[float], left: int) -> show.Picture:
     """Bars and their numbers on a page that `_bars_ground` drew: the partner's pull on top, then the pushes."""
-    sheet = show._Sheet(ground.shape[1], ground.shape[0])
+    sheet = sheets.Sheet(ground.shape[1], ground.shape[0])
     sheet.canvas[:] = ground
     for i, value in enumerate(values):
         y, colour = _TOP + i * _ROW, show.COLOURS[0] if i == 0 else show.COLOURS[4]
-        bar = np.full((_ROW - 9, max(1, round(value * _LENGTH)), 3), [int(colour[j : j + 2], 16) for j in (1, 3, 5)], np.uint8)
+        bar = np.full(
+            (_ROW - 9, max(1, round(value * _LENGTH)), 3),
+            [int(colour[j : j + 2], 16) for j in (1, 3, 5)],
+            np.uint8,
+        )
         sheet.paste(bar, left, y + 5)
         word, inside = "pulls" if i == 0 else "pushes", value > 0.6
-        sheet.text(left + value * _LENGTH + (-5 if inside else 5), y + _ROW / 2, f"{word} {value:.3f}", 8.5, ha="right" if inside else "left",
-                   va="center", color="white" if inside else show.INK)  # fmt: skip
+        sheet.text(
+            left + value * _LENGTH + (-5 if inside else 5),
+            y + _ROW / 2,
+            f"{word} {value:.3f}",
+            8.5,
+            ha="right" if inside else "left",
+            va="center",
+            color="white" if inside else show.INK,
+        )
     return sheet.done(exact=True)
 
 

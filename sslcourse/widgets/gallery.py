@@ -7,8 +7,8 @@ import torch
 import traitlets
 from torch import nn
 
-from sslcourse import features
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import features
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 MOST_UNITS = 64  # of a layer that are shown
@@ -16,10 +16,11 @@ MOST_IMAGES = 512  # that are searched: each of them travels to the page
 
 
 class Filters(View):
-    """Units as tiles; the chosen one large, beside the patches that excite it most. A slider over the epochs for the first layer.
+    """Units as tiles; the chosen one large, beside the patches that excite it most. A slider over the epochs
+    for the first layer.
 
-    Args: as for `filters`, which makes it. `view.unit` is the chosen unit, `view.layer` the chosen layer's position.
-    """
+    Args: as for `filters`, which makes it. `view.unit` is the chosen unit, `view.layer` the chosen layer's
+    position."""
 
     _esm = script("filters")
 
@@ -31,11 +32,25 @@ class Filters(View):
     unit = Whole(0).tag(sync=True)
     layer = Whole(0).tag(sync=True)
 
-    def __init__(self, kernels: np.ndarray, epochs: list[float], found: dict[str, dict], fields: dict[str, int], images, title: str):
+    def __init__(
+        self,
+        kernels: np.ndarray,
+        epochs: list[float],
+        found: dict[str, dict],
+        fields: dict[str, int],
+        images,
+        title: str,
+    ):
         used = torch.cat([f["image"].flatten() for f in found.values()]).unique()
         again = torch.zeros(len(images), dtype=torch.long)
         again[used] = torch.arange(len(used))  # only images that excite somebody travel
-        self._images, self._kernels, self._found, self._fields, self._again = images[used], kernels, found, fields, again
+        self._images, self._kernels, self._found, self._fields, self._again = (
+            images[used],
+            kernels,
+            found,
+            fields,
+            again,
+        )
         sheet, cut = sprite(self._images)
         layers, at = [], 0
         for name, f in found.items():
@@ -48,12 +63,21 @@ class Filters(View):
             values=b"".join(packed(f["value"].numpy(), "f4") for f in found.values()),
             places=b"".join(packed(place(f).numpy(), "u2") for f in found.values()),
             pictures=sheet,
-            about={"layers": layers, "epochs": epochs, "kernel": kernels.shape[2], "count": kernels.shape[1], "cut": cut, "title": title,
-                   "side": int(images.shape[-1])},
-        )  # fmt: skip
+            about={
+                "layers": layers,
+                "epochs": epochs,
+                "kernel": kernels.shape[2],
+                "count": kernels.shape[1],
+                "cut": cut,
+                "title": title,
+                "side": int(images.shape[-1]),
+            },
+        )
 
     def patches(self, layer: str, unit: int, side: int = 40) -> np.ndarray:
-        """What excites a unit most, (top, side, side, 3) uint8: the receptive field, cut out at the strongest place."""
+        """What excites a unit most, (top, side, side, 3) uint8: the receptive field, cut out at the strongest
+        place.
+        """
         from sslcourse import show
 
         f, field = self._found[layer], self._fields[layer]
@@ -70,13 +94,14 @@ class Filters(View):
     def picture(self) -> bytes:
         """The first layer's kernels, and for four of its units the patches that excite them most."""
         from sslcourse import show
+        from sslcourse.show import sheets
 
         name = next(iter(self._found))
         tiles = [show.enlarge(t, 30) for t in self._kernels[-1]]
         side, columns = tiles[0].shape[0] + 4, 16
         rows = -(-len(tiles) // columns)
         units = list(range(0, len(tiles), max(1, len(tiles) // 4)))[:4]
-        sheet = show._Sheet(max(columns * side + 12, 620), 28 + rows * side + 18 + len(units) * 46)
+        sheet = sheets.Sheet(max(columns * side + 12, 620), 28 + rows * side + 18 + len(units) * 46)
         sheet.text(6, 5, f"{self.about['title'] or 'filters of ' + name}", 10.5, ha="left", fontweight="bold")
         for i, tile in enumerate(tiles):
             sheet.paste(tile, 6 + i % columns * side, 28 + i // columns * side)
@@ -93,8 +118,11 @@ class Filters(View):
         return f"<filters: {layers}, {len(self.about['epochs'])} epochs>"
 
 
-def filters(method: nn.Module, samples, history=None, *, layers=None, top: int = 9, title: str = "") -> Filters:
-    """The first layer's filters, over the epochs where they were recorded, and what excites every unit of each layer most.
+def filters(
+    method: nn.Module, samples, history=None, *, layers=None, top: int = 9, title: str = ""
+) -> Filters:
+    """The first layer's filters, over the epochs where they were recorded, and what excites every unit of
+    each layer most.
 
     Args:
         method: a method or an encoder with `.layers`.
@@ -103,12 +131,15 @@ def filters(method: nn.Module, samples, history=None, *, layers=None, top: int =
         layers: names of the layers to search; all by default.
         top: patches for each unit, 1 to 16.
     """
-    from sslcourse.encoders import first_filters
+    from sslcourse.encoders.images import first_filters
     from sslcourse.widgets.replay import Replay
 
     encoder = method if hasattr(method, "layers") else getattr(method, "f", None)
     if encoder is None or not hasattr(encoder, "layers"):
-        raise CourseError(f"{type(method).__name__} has no named layers; pass the method (with .f) or one of sslcourse.encoders")
+        raise CourseError(
+            f"{type(method).__name__} has no named layers; pass the method (with .f) or one of "
+            "sslcourse.encoders"
+        )
     names = list(encoder.layers) if layers is None else list(layers)
     if not 1 <= top <= 16:
         raise CourseError(f"top={top}; show 1 to 16 patches for each unit")
@@ -122,12 +153,30 @@ def filters(method: nn.Module, samples, history=None, *, layers=None, top: int =
     if history is not None:
         replay = history if isinstance(history, Replay) else getattr(history, "replay", None)
         if replay is None:
-            raise CourseError(f"history is a {type(history).__name__}; pass the Panel that watched the training, or its replay")
+            raise CourseError(
+                f"history is a {type(history).__name__}; pass the Panel that watched the training, or "
+                "its "
+                "replay"
+            )
         run = replay.runs[0]
         recorded = run.arrays["kernels"]
         if not recorded.shape[1]:
-            raise CourseError("this history recorded no filters; in the training loop: panel.add(row, filters=encoders.first_filters(method.f))")
+            raise CourseError(
+                "this history recorded no filters; in the training loop: panel.add(row, "
+                "filters=encoders.first_filters(method.f))"
+            )
         if recorded.shape[1:] != now.shape:
-            raise CourseError(f"the history holds filters of shape {recorded.shape[1:]}, this encoder's are {now.shape}; pass the same encoder")
+            raise CourseError(
+                f"the history holds filters of shape {recorded.shape[1:]}, this encoder's are "
+                f"{now.shape}; "
+                "pass the same encoder"
+            )
         kernels, epochs = recorded, run.words["epochs"]
-    return Filters(kernels, list(epochs), found, {n: features.receptive_field(encoder, n) for n in names}, part.image.cpu(), title)
+    return Filters(
+        kernels,
+        list(epochs),
+        found,
+        {n: features.receptive_field(encoder, n) for n in names},
+        part.image.cpu(),
+        title,
+    )

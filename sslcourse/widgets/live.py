@@ -5,16 +5,13 @@
         panel.add(row)                                     # plain code: the loop belongs to the reader
     panel.close()
 
-Frames are matplotlib pictures sent as PNG through a display handle: one output, replaced in place, so that the notebook
-keeps exactly the last frame. Between frames rows are only remembered; what is remembered can be played again with
-`panel.replay`.
-"""
+Frames are matplotlib pictures sent as PNG through a display handle: one output, replaced in place, so that
+the notebook keeps exactly the last frame. Between frames rows are only remembered; what is remembered can be
+played again with `panel.replay`."""
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import math
 import os
 import sys
 import threading
@@ -25,24 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
+from sslcourse.widgets.frame import draw
+from sslcourse.widgets.strips import NEAREST, PLAIN, strips
 
 BACKENDS = ("notebook", "terminal", "silent")
-PLAIN = ("epoch", "step", "lr", "seconds", "samples/s", "interrupted")  # columns of a row that are no metrics
-HEALTH = {"spread": (0.3, 1.05), "effective rank": (4.0, math.inf), "alignment": (0.0, 1.4), "uniformity": (-4.2, -1.5),
-          "loss / log(2n-1)": (0.05, 0.95)}  # as in sslcourse.health, for a value that comes without its range  # fmt: skip
 MOST_POINTS = 2000  # on a map; more would cost more than they show
-MOST_STRIPS, STRIP_LENGTH = 4, 12  # rows of small pictures below the panel, and pictures in a row
-NEAREST = 0.25  # a map never zooms in further than this half-width: a collapsed cloud must look like one
-
-
-def is_probe(name: str) -> bool:
-    """Whether a metric is a score of a probe, which gets a chart of its own."""
-    return any(word in name.lower() for word in ("knn", "linear", "probe", "accuracy"))
-
-
-def is_health(name: str) -> bool:
-    return name in HEALTH
 
 
 def choose_backend() -> str:
@@ -64,20 +49,24 @@ def choose_backend() -> str:
 def _points(xy, name: str = "xy") -> np.ndarray:
     xy = xy.detach().float().cpu().numpy() if isinstance(xy, Tensor) else np.asarray(xy, np.float32)
     if xy.ndim != 2 or xy.shape[1] != 2:
-        raise CourseError(f"{name} has shape {xy.shape}; expected (N, 2): map2d(features) makes two coordinates of many")
+        raise CourseError(
+            f"{name} has shape {xy.shape}; expected (N, 2): map2d(features) makes two coordinates of many"
+        )
     return xy.astype(np.float32)
 
 
 def align(xy, previous) -> Tensor:
-    """Turn, mirror and shift `xy` (N, 2) so that it lies on `previous` (N, 2) as well as it can; nothing is stretched.
+    """Turn, mirror and shift `xy` (N, 2) so that it lies on `previous` (N, 2) as well as it can; nothing is
+    stretched.
 
-    Orthogonal Procrustes: with centred A and B, the rotation U V' of the singular value decomposition A'B = U S V' brings
-    A nearest to B. The axes of a principal component analysis may swap or change sign from one epoch to the next; this
-    undoes it, so that clusters move instead of jumping.
-    """
+    Orthogonal Procrustes: with centred A and B, the rotation U V' of the singular value decomposition A'B = U
+    S V' brings A nearest to B. The axes of a principal component analysis may swap or change sign from one
+    epoch to the next; this undoes it, so that clusters move instead of jumping."""
     a, b = torch.from_numpy(_points(xy)).double(), torch.from_numpy(_points(previous, "previous")).double()
     if a.shape != b.shape:
-        raise CourseError(f"xy is {tuple(a.shape)} and previous is {tuple(b.shape)}; map the same samples in the same order")
+        raise CourseError(
+            f"xy is {tuple(a.shape)} and previous is {tuple(b.shape)}; map the same samples in the same order"
+        )
     centre_a, centre_b = a.mean(0), b.mean(0)
     u, _, vh = torch.linalg.svd((a - centre_a).T @ (b - centre_b))
     return ((a - centre_a) @ (u @ vh) + centre_b).float()
@@ -86,18 +75,22 @@ def align(xy, previous) -> Tensor:
 def map2d(features, previous=None) -> Tensor:
     """The two directions along which the features differ most: (N, D) to (N, 2).
 
-    Features are normalised to length 1 first (only their direction counts for a cosine) and centred; nothing is rescaled,
-    so a representation that collapses shrinks to a point on the map. With `previous`, the map of the same samples an epoch
-    ago, the new one is turned to lie on it.
-    """
+    Features are normalised to length 1 first (only their direction counts for a cosine) and centred; nothing
+    is rescaled, so a representation that collapses shrinks to a point on the map. With `previous`, the map of
+    the same samples an epoch ago, the new one is turned to lie on it."""
     x = torch.as_tensor(features).detach().float().cpu()
     if x.ndim != 2 or len(x) < 3 or x.shape[1] < 2:
-        raise CourseError(f"features of shape {tuple(x.shape)}; expected (N, D) with at least 3 samples and 2 dimensions")
+        raise CourseError(
+            f"features of shape {tuple(x.shape)}; expected (N, D) with at least 3 samples and 2 dimensions"
+        )
     if not torch.isfinite(x).all():
-        raise CourseError("the features hold NaN or infinity: the training has diverged; start again with a lower lr")
+        raise CourseError(
+            "the features hold NaN or infinity: the training has diverged; start again with a lower lr"
+        )
     x = torch.nn.functional.normalize(x, dim=1)
     x = x - x.mean(0)
-    # Eigenvectors of the (D, D) covariance: 40 times faster than a singular value decomposition of all samples.
+    # Eigenvectors of the (D, D) covariance: 40 times faster than a singular value decomposition of all
+    # samples.
     if x.shape[1] > len(x):
         _, _, basis = torch.linalg.svd(x, full_matrices=False)
         basis = basis[:2].T
@@ -107,22 +100,6 @@ def map2d(features, previous=None) -> Tensor:
     largest = basis.abs().argmax(0)
     xy = x @ (basis * basis[largest, torch.arange(2)].sign())
     return xy if previous is None else align(xy, previous)
-
-
-def strips(pictures: Mapping[str, Tensor]) -> dict[str, np.ndarray]:
-    """Named rows of small pictures, {name: (n, 3, h, w)} in 0..1 or uint8, as the panel keeps them: {name: (n, h, w, 3)} uint8.
-
-    At most 4 rows of 12, all pictures of one size.
-    """
-    from sslcourse import show
-
-    if not isinstance(pictures, Mapping) or not pictures or len(pictures) > MOST_STRIPS:
-        found = ", ".join(map(str, pictures)) if isinstance(pictures, Mapping) else type(pictures).__name__
-        raise CourseError(f"pictures={found or '{}'}; give one to {MOST_STRIPS} named rows: pictures={{'x': x[:8], 'G(z)': g(z)}}")
-    made = {str(name): show.to_uint8(x)[:STRIP_LENGTH] for name, x in pictures.items()}
-    if len({x.shape[1:] for x in made.values()}) > 1:
-        raise CourseError(f"pictures of sizes {sorted({x.shape[1:3] for x in made.values()})}; all rows must hold pictures of one size")
-    return made
 
 
 # ---------------------------------------------------------------------------------------------- the panel
@@ -136,16 +113,25 @@ class Panel:
         classes: names of the classes, for the map's legend.
         title: written above.
         budget: share of the time since the start that drawing may take.
-        samples: a few labelled samples (at most 24 are kept) whose predictions `add(..., predicted=...)` will hand over, for the replay.
-        backend: "notebook", "terminal" or "silent"; by default `SSLCOURSE_DISPLAY`, else what the front end can show.
+        samples: a few labelled samples (at most 24 are kept) whose predictions `add(..., predicted=...)` will
+            hand over, for the replay.
+        backend: "notebook", "terminal" or "silent"; by default `SSLCOURSE_DISPLAY`, else what the front end
+            can show.
 
-    A frame is drawn only when the budget has room for it, and always at the last epoch and at `close()`, so what stays in
-    the notebook is the end of the training. The first, empty frame is drawn before the clock starts, because it pays for
-    fonts and caches. Works as a context manager; running the cell again makes a new picture.
-    """
+    A frame is drawn only when the budget has room for it, and always at the last epoch and at `close()`, so
+    what stays in the notebook is the end of the training. The first, empty frame is drawn before the clock
+    starts, because it pays for fonts and caches. Works as a context manager; running the cell again makes a
+    new picture."""
 
-    def __init__(self, recipe_epochs, classes: Sequence[str] = (), title: str = "", budget: float = 0.02,
-                 backend: str | None = None, samples=None):  # fmt: skip
+    def __init__(
+        self,
+        recipe_epochs,
+        classes: Sequence[str] = (),
+        title: str = "",
+        budget: float = 0.02,
+        backend: str | None = None,
+        samples=None,
+    ):
         self.epochs = int(getattr(recipe_epochs, "epochs", recipe_epochs))
         if self.epochs < 1:
             raise CourseError(f"recipe_epochs={recipe_epochs!r}; pass recipe.epochs, a whole number from 1")
@@ -158,18 +144,26 @@ class Panel:
         self.rows: list[dict[str, float]] = []
         self.frames_drawn = 0
         self._xy = self._labels = self._filters = self._strips = None
-        self._pictures, self._truth = (None, None) if samples is None else (samples.pictures[:24], samples.label[:24].cpu().numpy())
+        self._pictures, self._truth = (
+            (None, None) if samples is None else (samples.pictures[:24], samples.label[:24].cpu().numpy())
+        )
         self._reach = NEAREST
         self._snapshots: list[dict] = []
-        self._lock = threading.RLock()  # a second thread (a widget's callback) may ask for a frame while one is drawn
+        self._lock = (
+            threading.RLock()
+        )  # a second thread (a widget's callback) may ask for a frame while one is drawn
         self._handle, self._closed, self._stale, self._last_png = None, False, False, b""
         self._spent, self._cost, self._next, self._line = 0.0, 0.0, 0.0, 0
         self._stopped = None
         if self.backend == "notebook":
             self._show(self._render())
-            start = time.perf_counter()  # a second one: the first also filled font caches, which says nothing on the next
+            start = (
+                time.perf_counter()
+            )  # a second one: the first also filled font caches, which says nothing on the next
             self._render()
-            self._cost = 1.6 * (time.perf_counter() - start)  # a full frame is about so much more work than an empty one
+            self._cost = 1.6 * (
+                time.perf_counter() - start
+            )  # a full frame is about so much more work than an empty one
         self._start = time.perf_counter()
 
     # ------------------------------------------------------------------ what comes in
@@ -178,9 +172,15 @@ class Panel:
         """The clusters as they are now: positions (N, 2) and class numbers (N,). Shown with the next row."""
         with self._spending():
             xy = _points(xy)
-            labels = np.full(len(xy), -1) if labels is None else np.asarray(torch.as_tensor(labels).cpu()).astype(int)
+            labels = (
+                np.full(len(xy), -1)
+                if labels is None
+                else np.asarray(torch.as_tensor(labels).cpu()).astype(int)
+            )
             if labels.shape != (len(xy),):
-                raise CourseError(f"{len(xy)} points but labels of shape {labels.shape}; pass one number per point")
+                raise CourseError(
+                    f"{len(xy)} points but labels of shape {labels.shape}; pass one number per point"
+                )
             self._xy, self._labels = xy[:MOST_POINTS], labels[:MOST_POINTS]
             if len(xy):
                 self._reach = max(self._reach, float(np.nan_to_num(np.abs(xy)).max()) * 1.05)
@@ -191,19 +191,32 @@ class Panel:
         """The first layer's kernels (n, 3, k, k) in 0..1, or an encoder. Shown with the next row."""
         with self._spending():
             if isinstance(tensor, torch.nn.Module):
-                from sslcourse.encoders import first_filters
+                from sslcourse.encoders.images import first_filters
 
                 tensor = first_filters(tensor)
             x = torch.as_tensor(tensor).detach().cpu()
             if x.ndim != 4:
-                raise CourseError(f"filters of shape {tuple(x.shape)}; expected (n, 3, k, k), as encoders.first_filters gives")
+                raise CourseError(
+                    f"filters of shape {tuple(x.shape)}; expected (n, 3, k, k), as "
+                    "encoders.first_filters "
+                    "gives"
+                )
             x = x if x.shape[1] == 3 else x.float().mean(1, keepdim=True).expand(-1, 3, -1, -1)
             x = x if x.dtype == torch.uint8 else (x.float().clamp(0, 1) * 255).round().to(torch.uint8)
             self._filters = x[:64].permute(0, 2, 3, 1).contiguous().numpy()  # (n, k, k, 3)
             self._stale = True
         return self
 
-    def add(self, row: Mapping[str, float], xy=None, labels=None, filters=None, assigned=None, predicted=None, pictures=None) -> Panel:
+    def add(
+        self,
+        row: Mapping[str, float],
+        xy=None,
+        labels=None,
+        filters=None,
+        assigned=None,
+        predicted=None,
+        pictures=None,
+    ) -> Panel:
         """One row of numbers, with what else is known of this moment; drawn if the budget has room.
 
         Args:
@@ -211,12 +224,15 @@ class Panel:
             filters: as for `filters`.
             assigned: (N,) the cluster of each mapped sample; for the replay, which colours by it on request.
             predicted: (M,) what each of the panel's `samples` is taken for now; for the replay.
-            pictures: {name: (n, 3, h, w)}, rows of small pictures that stand below, such as what a generator draws now: at most
-                4 rows of 12, the same names and numbers every time. One that never changes is stored once.
+            pictures: {name: (n, 3, h, w)}, rows of small pictures that stand below, such as what a generator
+                draws now: at most 4 rows of 12, the same names and numbers every time. One that never changes
+                is stored once.
         """
         with self._lock:
             if self._closed:
-                raise CourseError("this panel is closed; make a new one with Panel(recipe.epochs) for another training")
+                raise CourseError(
+                    "this panel is closed; make a new one with Panel(recipe.epochs) for another training"
+                )
             if xy is not None:
                 self.map(xy, labels)
             if filters is not None:
@@ -227,22 +243,30 @@ class Panel:
             with self._spending():
                 self.record(row, assigned, predicted)
             last = self.rows[-1]
-            self._update(force=last.get("epoch", len(self.rows)) >= self.epochs or bool(last.get("interrupted")))
+            self._update(
+                force=last.get("epoch", len(self.rows)) >= self.epochs or bool(last.get("interrupted"))
+            )
         return self
 
     def record(self, row: Mapping[str, float], assigned=None, predicted=None) -> None:
-        """Remember a row, with the map and filters as they are, for the charts and for `replay`; draw nothing."""
+        """Remember a row, with the map and filters as they are, for the charts and for `replay`; draw
+        nothing.
+        """
         kept = {}
         for name, value in row.items():
             try:
                 kept[str(name)] = float(value)
             except (TypeError, ValueError):
-                raise CourseError(f"row[{name!r}] is {value!r}; a row holds plain numbers, {{'loss': 1.5}}") from None
+                raise CourseError(
+                    f"row[{name!r}] is {value!r}; a row holds plain numbers, {{'loss': 1.5}}"
+                ) from None
         with self._lock:
             self.rows.append(kept)
             snapshot: dict = {"row": kept}
             if self._xy is not None:
-                snapshot["xy"] = self._xy.astype(np.float16) if np.abs(self._xy).max(initial=0) < 6e4 else self._xy
+                snapshot["xy"] = (
+                    self._xy.astype(np.float16) if np.abs(self._xy).max(initial=0) < 6e4 else self._xy
+                )
                 snapshot["labels"] = self._labels
             if self._filters is not None:
                 snapshot["filters"] = self._filters
@@ -260,7 +284,13 @@ class Panel:
         from sslcourse.widgets.replay import Replay
 
         with self._lock:
-            return Replay(list(self._snapshots), classes=self.classes, title=self.title, pictures=self._pictures, truth=self._truth)
+            return Replay(
+                list(self._snapshots),
+                classes=self.classes,
+                title=self.title,
+                pictures=self._pictures,
+                truth=self._truth,
+            )
 
     @property
     def last_map(self):
@@ -268,7 +298,9 @@ class Panel:
         return None if self._xy is None else torch.from_numpy(np.asarray(self._xy, np.float32))
 
     def resume(self, replay, epoch: float) -> Panel:
-        """Take over the frames of a recorded replay up to an epoch: a training that goes on there goes on in its record."""
+        """Take over the frames of a recorded replay up to an epoch: a training that goes on there goes on in
+        its record.
+        """
         with self._lock:
             self._snapshots = [f for f in replay.frames() if f["row"]["epoch"] <= epoch]
             self.rows = [f["row"] for f in self._snapshots]
@@ -310,7 +342,9 @@ class Panel:
         self._stale = False
 
     def close(self) -> None:
-        """Draw the final state, whatever the budget says, and take no more rows. Calling it again does nothing."""
+        """Draw the final state, whatever the budget says, and take no more rows. Calling it again does
+        nothing.
+        """
         with self._lock:
             if self._closed:
                 return
@@ -348,183 +382,29 @@ class Panel:
     def _print_line(self) -> None:
         row = self.rows[-1] if self.rows else {}
         metrics = "  ".join(f"{k} {v:.3f}" for k, v in row.items() if k not in PLAIN)
-        text = f"{self.title + ': ' if self.title else ''}epoch {row.get('epoch', len(self.rows)):>3.0f}/{self.epochs}  {metrics}"
+        text = (
+            f"{self.title + ': ' if self.title else ''}epoch "
+            f"{row.get('epoch', len(self.rows)):>3.0f}/{self.epochs}  {metrics}"
+        )
         print("\r" + text[:150].ljust(self._line), end="", file=sys.stderr, flush=True)
         self._line = len(text[:150])
 
     def _render(self) -> bytes:
         from sslcourse import show
+        from sslcourse.show import look
 
         names = list(dict.fromkeys(k for row in self.rows for k in row if k not in PLAIN))
-        with show._lock, show.matplotlib.rc_context(show._LOOK):
-            figure = draw(self.rows, names, self.epochs, self.title, self._xy, self._labels, self.classes, self._filters, self._reach,
-                          self._strips)  # fmt: skip
+        with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
+            figure = draw(
+                self.rows,
+                names,
+                self.epochs,
+                self.title,
+                self._xy,
+                self._labels,
+                self.classes,
+                self._filters,
+                self._reach,
+                self._strips,
+            )
             return show.png(figure)
-
-
-def draw(rows: Sequence[Mapping[str, float]], names: Sequence[str], epochs: int, title: str, xy, labels, classes, filters,
-         reach: float, pictures: Mapping[str, np.ndarray] | None = None):  # fmt: skip
-    """One frame of the panel as a figure: charts and gauges on the left, the map, beside it the legend and the filters, below rows of pictures.
-
-    Everything stands on one page in pixels. Axes objects of matplotlib's own, with their ticks and spines, took half of a
-    frame's time (131 ms of processor time against 70); without them twice as many frames fit in the budget.
-    """
-    from sslcourse import show
-
-    first = [n for n in names if n == "loss"] or [n for n in names if not is_probe(n) and not is_health(n)][:1]
-    probes = [n for n in names if is_probe(n)]
-    vital = [n for n in names if is_health(n)][:4]
-    others = [n for n in names if n not in first and not is_probe(n) and not is_health(n)]
-    # Only what has a similar size shares a chart: a queue's age beside an accuracy would flatten it.
-    size = {n: max((abs(row[n]) for row in rows if n in row and math.isfinite(row[n])), default=0.0) for n in others}
-    like = 1.5 if probes else 10 * size[others[0]] if others else 0.0
-    second = probes + [n for n in others if size[n] <= like and (probes or size[n] >= like / 100)][: max(0, 3 - len(probes))]
-    wide, aside = xy is not None, filters is not None and xy is None
-    height = 334 if vital and wide else 298
-    below = [(name, [show.enlarge(tile, 46) for tile in row]) for name, row in (pictures or {}).items()]
-    sheet = show._Sheet(show.WIDTH * show.DPI, height + sum(row[0].shape[0] + 6 for _, row in below))
-    sheet.figure._colours = 64 if filters is None and not below else 256
-    done = f"epoch {rows[-1].get('epoch', len(rows)) if rows else 0:.0f} of {epochs}"
-    sheet.text(10, 6, f"{title}   {done}" if title else done, 10.5, ha="left", fontweight="bold")
-    bottom = height - 36 - 25 * len(vital)
-    if wide:
-        middle = (44 + bottom) // 2
-        boxes = (52, 48, 366, middle - 8), (52, middle + 20, 366, bottom)
-    else:
-        end = 640 if aside else 796
-        boxes = (52, 52, (52 + end) // 2 - 26, bottom), ((52 + end) // 2 + 26, 52, end, bottom)
-    _chart(sheet, boxes[0], rows, first, epochs, 0, "loss", show, labelled=not wide)
-    _chart(sheet, boxes[1], rows, second, epochs, 4 if probes else 5, "probe", show, labelled=True)
-    for i, name in enumerate(vital):
-        value = next(row[name] for row in reversed(rows) if name in row)
-        _gauge(sheet, name, value, height - 24 - 25 * (len(vital) - 1 - i), show)
-    if wide:
-        side = min(height - 20, 288)
-        _map(sheet, xy, labels, 396, (height - side) // 2, side, reach, show)
-        x = 396 + side + 10
-        present = sorted({int(c) for c in labels})
-        legend = _legend(tuple((c, show._class_names(classes, labels)[c] if c >= 0 else "unlabelled") for c in present[:12]))
-        if len(present) <= 12:
-            sheet.paste(legend, x, 8)
-            y = 8 + legend.shape[0] + 12
-        else:
-            y = 10
-        _filter_sheet(sheet, filters, x, y, sheet.width - x - 8, height - 10 - y)
-    elif aside:
-        _filter_sheet(sheet, filters, 668, 52, sheet.width - 668 - 10, bottom - 52)
-    top = height
-    for name, row in below:
-        sheet.text(100, top + row[0].shape[0] / 2, name, 9, ha="right", va="center")
-        for i, tile in enumerate(row):
-            sheet.paste(tile, 110 + i * (tile.shape[1] + 4), top)
-        top += row[0].shape[0] + 6
-    return sheet.done(exact=True)
-
-
-def _steps(low: float, high: float, about: int) -> list[float]:
-    """Round numbers from low to high, about so many."""
-    raw = (high - low) / about
-    unit = 10 ** math.floor(math.log10(raw))
-    step = min((s * unit for s in (1, 2, 2.5, 5, 10)), key=lambda s: abs(math.log(s / raw)))
-    return [step * i for i in range(math.ceil(low / step - 1e-9), math.floor(high / step + 1e-9) + 1)]
-
-
-def _chart(sheet, box, rows, keys, epochs: int, shift: int, empty: str, show, labelled: bool) -> None:
-    """Curves over epochs in the box (left, top, right, bottom), their names with the last values above it."""
-    left, top, right, bottom = map(int, box)
-    series = [(key, *show._series(rows, key)) for key in keys[:4]]
-    finite = [v for _, _, y in series for v in y if math.isfinite(v)]
-    low, high = (min(finite), max(finite)) if finite else (0.0, 1.0)
-    if high - low < 1e-9 * max(1.0, abs(high)):
-        low, high = low - 0.5, high + 0.5
-    low, high = low - 0.06 * (high - low), high + 0.06 * (high - low)
-    last = max([epochs, 2, *(x[-1] for _, x, _ in series if x)])
-    at_x = lambda e: left + 9 + (e - 1) / (last - 1) * (right - left - 18)
-    at_y = lambda v: bottom - (v - low) / (high - low) * (bottom - top)
-    for v in _steps(low, high, 4 if bottom - top > 60 else 3):
-        y = round(at_y(v))
-        sheet.canvas[y, left:right] = 228
-        sheet.text(left - 6, y, f"{v:.3g}" if finite else "", 8, ha="right", va="center")
-    sheet.canvas[top:bottom, left] = sheet.canvas[bottom, left:right] = 150
-    step = next(s for s in (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 10**6) if epochs / s <= 8)
-    for e in {1, *range(step, epochs + 1, step)} if labelled else ():
-        sheet.canvas[bottom : bottom + 3, round(at_x(e))] = 150
-        if e > 1 or step == 1 or step > 2:
-            sheet.text(at_x(e), bottom + 4, str(e), 8)
-    if labelled:
-        sheet.text((left + right) / 2, bottom + 18, "epoch", 8.5)
-    at = left
-    for n, (key, x, y) in enumerate(series):
-        look = {"marker": show.MARKERS[n % 10], "color": show.COLOURS[(n + shift) % 10]}
-        width = lambda text: len(text) * 8.5 * show._LETTER * 0.93 + 24
-        text = f"{key} {show._number(y[-1])}" if y else key
-        if n and at + width(text) > right + 20:
-            text = key  # the number must go, or the curve: one without a name says nothing
-            if at + width(text) > right + 20:
-                continue
-        sheet.axes.plot([at_x(e) for e in x], [at_y(v) for v in y], markersize=3.4 if len(x) < 60 else 0, linewidth=1.6, **look)
-        sheet.axes.plot([at + 5], [top - 12], markersize=5, **look)
-        sheet.text(at + 13, top - 12, text, 8.5, ha="left", va="center")
-        at += width(text)
-    if not keys:
-        sheet.text(left, top - 12, empty, 8.5, ha="left", va="center", color=show.SOFT)
-
-
-def _gauge(sheet, name: str, value: float, y: int, show) -> None:
-    """A vital sign: its healthy range as a band, the value as a dot inside it or a cross outside."""
-    low, high = HEALTH[name]
-    top = high if math.isfinite(high) else max(4 * low, value)
-    start, stop = min(low, value), max(top, value)
-    start, stop = start - 0.05 * (stop - start), stop + 0.05 * (stop - start)
-    at = lambda v: 122 + (v - start) / (stop - start) * 150
-    sheet.canvas[y : y + 9, 122:272] = (232, 236, 240)
-    sheet.canvas[y : y + 9, round(at(low)) : round(at(top))] = (191, 227, 213)
-    healthy = low <= value <= high
-    colour = show.RIGHT if healthy else show.WRONG
-    sheet.axes.plot([at(value)], [y + 4.5], marker="o" if healthy else "X", color=colour, markersize=7, markeredgecolor="white")
-    sheet.text(114, y + 4, name, 8.5, ha="right", va="center")
-    sheet.text(280, y + 4, f"{show._number(value)} {'ok' if healthy else 'LOOK'}", 8.5, ha="left", va="center", color=colour,
-               fontweight="normal" if healthy else "bold")  # fmt: skip
-
-
-def _map(sheet, xy, labels, left: int, top: int, side: int, reach: float, show) -> None:
-    edge = sheet.canvas[top : top + side, left : left + side]
-    edge[:] = 201
-    edge[1:-1, 1:-1] = 255
-    x, y = left + side / 2 + xy[:, 0] / reach * side / 2, top + side / 2 - xy[:, 1] / reach * side / 2
-    size = max(2.2, min(4.2, 60 / max(1, len(xy)) ** 0.42))
-    for c in sorted({int(c) for c in labels}):
-        one = labels == c
-        look = {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]} if c >= 0 else {"marker": ".", "color": "#B8C0C8"}
-        sheet.axes.plot(x[one], y[one], linestyle="none", markersize=size, markeredgewidth=0, alpha=0.8, **look)
-
-
-@functools.lru_cache(8)
-def _legend(entries: tuple[tuple[int, str], ...]) -> np.ndarray:
-    """Markers and names of the classes as pixels (h, w, 3): the same in every frame, so it is drawn once."""
-    from sslcourse import show
-
-    longest = max((len(name) for _, name in entries), default=1)
-    sheet = show._Sheet(min(22 + 1.25 * longest * 8.5 * show._LETTER, 140), 17 * len(entries) + 2)
-    for i, (c, name) in enumerate(entries):
-        look = {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]} if c >= 0 else {"marker": ".", "color": "#B8C0C8"}
-        sheet.axes.plot([7], [17 * i + 9], markersize=6, markeredgewidth=0, **look)
-        sheet.text(17, 17 * i + 9, name, 8.5, ha="left", va="center_baseline")
-    figure = sheet.done(exact=True)
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
-
-
-def _filter_sheet(sheet, filters, left: int, top: int, width: int, height: int) -> None:
-    """The kernels as square tiles, as large as the place allows in whole multiples of their pixels."""
-    if filters is None or width < 20 or height < 20:
-        return
-    n, k = filters.shape[:2]
-    # The number of columns that gives the largest tiles.
-    scale, columns = max((min((width + 2) // c - 2, (height + 2) // math.ceil(n / c) - 2) / k, c) for c in range(1, n + 1))
-    side = max(2, int(scale) * k if scale >= 1 else int(scale * k))
-    at = np.arange(side) * k // side
-    for i, tile in enumerate(filters):
-        y, x = top + i // columns * (side + 2), left + i % columns * (side + 2)
-        if y + side <= sheet.height:
-            sheet.paste(tile[at][:, at], x, y)

@@ -1,5 +1,5 @@
-"""Two ways to look into a representation: a map of thousands of points to hover over, select and listen to, and the nearest
-neighbours of every image under several encoders.
+"""Two ways to look into a representation: a map of thousands of points to hover over, select and listen to,
+and the nearest neighbours of every image under several encoders.
 
     view = clusters(tsne(h), val.label, val.image, classes=val.classes, columns=val)     # val: a data set with known factors
     view.selected                                                                        # what the lasso caught, as indices
@@ -19,7 +19,7 @@ from dataclasses import dataclass
 import numpy as np
 import traitlets
 
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 MOST_POINTS = 20_000  # hover and lasso still answer within 50 ms, a new colouring within about 100
@@ -30,8 +30,19 @@ MOST_IMAGES = 5_000  # in a neighbour browser
 MOST_NEIGHBOURS = 24
 MOST_ENCODERS = 3
 FRAMES_PER_SECOND = 8  # of clips that come without a sound to keep pace with
-_FULL, _NONE = 65535, 65535  # positions are uint16 over the square that holds them; a category that is not known
-_SIDES = (128, 96, 64, 48, 32, 24, 16)  # what a thumbnail is reduced to; multiples of JPEG's blocks where tiles may meet them
+_FULL, _NONE = (
+    65535,
+    65535,
+)  # positions are uint16 over the square that holds them; a category that is not known
+_SIDES = (
+    128,
+    96,
+    64,
+    48,
+    32,
+    24,
+    16,
+)  # what a thumbnail is reduced to; multiples of JPEG's blocks where tiles may meet them
 _LEVELS = 64  # colours of a continuous scale
 _DRAWN = 3_000  # points on the picture that stands in for the view
 
@@ -43,7 +54,9 @@ def _array(x) -> np.ndarray:
     if not hasattr(x, "detach"):
         return np.asarray(x)
     x = x.detach().cpu()
-    return (x.float() if x.is_floating_point() and x.element_size() < 4 else x).numpy()  # NumPy has no bfloat16
+    return (
+        x.float() if x.is_floating_point() and x.element_size() < 4 else x
+    ).numpy()  # NumPy has no bfloat16
 
 
 def _whole(x) -> int | None:
@@ -58,17 +71,25 @@ def _positions(xy) -> np.ndarray:
     """(N, 2) float64, checked."""
     xy = _array(xy)
     if xy.ndim != 2 or xy.shape[1] != 2 or xy.dtype.kind not in "fiu":
-        raise CourseError(f"xy has shape {xy.shape}; expected (N, 2): evaluate.tsne(features) or map2d(features) makes two coordinates of many")
+        raise CourseError(
+            f"xy has shape {xy.shape}; expected (N, 2): evaluate.tsne(features) or map2d(features) makes "
+            "two coordinates of many"
+        )
     if not len(xy):
         raise CourseError("there is no point to show: xy has length 0")
     if len(xy) > MOST_POINTS:
         every = -(-len(xy) // MOST_POINTS)
-        raise CourseError(f"{len(xy):,} points; this view shows up to {MOST_POINTS:,}: take a part of them, xy[::{every}]")
+        raise CourseError(
+            f"{len(xy):,} points; this view shows up to {MOST_POINTS:,}: take a part of them, xy[::{every}]"
+        )
     xy = xy.astype(np.float64)
     bad = ~np.isfinite(xy).all(1)
     if bad.any():
-        raise CourseError(f"{int(bad.sum())} positions in xy are NaN or infinite, the first is that of point {int(bad.argmax())}; "
-                          "leave them out, or look for what diverged")  # fmt: skip
+        raise CourseError(
+            f"{int(bad.sum())} positions in xy are NaN or infinite, the first is that of point "
+            f"{int(bad.argmax())}; "
+            "leave them out, or look for what diverged"
+        )
     return xy
 
 
@@ -85,11 +106,17 @@ def _classes(labels, n: int, name: str = "labels") -> np.ndarray:
     given = _array(labels)
     if given.shape != (n,):
         raise CourseError(f"{n} points but {name} of shape {given.shape}; pass one class number per point")
-    if given.dtype.kind not in "iub" and not (given.dtype.kind == "f" and np.array_equal(given, np.round(given))):
+    if given.dtype.kind not in "iub" and not (
+        given.dtype.kind == "f" and np.array_equal(given, np.round(given))
+    ):
         raise CourseError(f"{name} are of type {given.dtype}; pass class numbers, -1 where unknown")
     codes = given.astype(np.int64)
     if codes.min(initial=0) < -1 or codes.max(initial=0) >= _NONE:
-        raise CourseError(f"{name} go from {codes.min()} to {codes.max()}; number the classes from 0, and write -1 where unknown")
+        raise CourseError(
+            f"{name} go from {codes.min()} to {codes.max()}; number the classes from 0, and write -1 "
+            "where "
+            "unknown"
+        )
     return codes
 
 
@@ -97,9 +124,9 @@ def _classes(labels, n: int, name: str = "labels") -> np.ndarray:
 class Column:
     """One thing that points can be coloured by.
 
-    `kind` is "category" (values are codes into `names`, -1 where unknown), "number" or "angle" (values are float32, NaN where
-    unknown; an angle comes back to where it began after `turn`). `colours`, `marks` and `signs`, one per name, replace the usual ones.
-    """
+    `kind` is "category" (values are codes into `names`, -1 where unknown), "number" or "angle" (values are
+    float32, NaN where unknown; an angle comes back to where it began after `turn`). `colours`, `marks` and
+    `signs`, one per name, replace the usual ones."""
 
     name: str
     kind: str
@@ -119,9 +146,17 @@ class Column:
     def about(self) -> dict:
         """What the view must know of it, beside its values."""
         known = self.values[np.isfinite(self.values)] if self.kind != "category" else np.zeros(0)
-        return {"name": self.name, "kind": self.kind, "names": list(self.names), "turn": float(self.turn), "colours": list(self.colours),
-                "marks": list(self.marks), "signs": list(self.signs), "low": float(known.min(initial=math.inf)) if len(known) else 0.0,
-                "high": float(known.max(initial=-math.inf)) if len(known) else 1.0}  # fmt: skip
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "names": list(self.names),
+            "turn": float(self.turn),
+            "colours": list(self.colours),
+            "marks": list(self.marks),
+            "signs": list(self.signs),
+            "low": float(known.min(initial=math.inf)) if len(known) else 0.0,
+            "high": float(known.max(initial=-math.inf)) if len(known) else 1.0,
+        }
 
 
 def as_column(name: str, given, n: int) -> Column:
@@ -129,8 +164,9 @@ def as_column(name: str, given, n: int) -> Column:
 
     Args:
         name: of the column.
-        given: (N,) values, (values, names of the values), or (values, full turn) for an angle. Words and booleans are categories;
-            so are whole numbers while there are at most 100 different ones (-1: unknown); all other numbers are continuous.
+        given: (N,) values, (values, names of the values), or (values, full turn) for an angle. Words and
+            booleans are categories; so are whole numbers while there are at most 100 different ones (-1:
+            unknown); all other numbers are continuous.
         n: how many points there are.
 
     Raises:
@@ -141,19 +177,33 @@ def as_column(name: str, given, n: int) -> Column:
         given, kind = given
     values = _array(given)
     if values.shape != (n,):
-        raise CourseError(f"the column {name!r} has shape {values.shape} for {n} points; pass one value per point")
+        raise CourseError(
+            f"the column {name!r} has shape {values.shape} for {n} points; pass one value per point"
+        )
     if kind is None or (isinstance(kind, Sequence) and not isinstance(kind, str) and not len(kind)):
         return _guessed(name, values)
     kind = 2 * math.pi if isinstance(kind, str) and kind == "angle" else kind  # as `Samples` may say it
     if isinstance(kind, (int, float, np.number)) and not isinstance(kind, bool):
         if not kind > 0 or not math.isfinite(kind):
-            raise CourseError(f"the column {name!r} has a full turn of {kind}; pass (values, turn) with a turn above 0, such as 2 * math.pi")
+            raise CourseError(
+                f"the column {name!r} has a full turn of {kind}; pass (values, turn) with a turn above "
+                "0, "
+                "such as 2 * math.pi"
+            )
         return Column(name, "angle", _floats(name, values), turn=float(kind))
     if isinstance(kind, str) or not isinstance(kind, Sequence):
-        raise CourseError(f"the column {name!r} came with {kind!r}; pass (values, names of the values) or (values, full turn of the angle)")
+        raise CourseError(
+            f"the column {name!r} came with {kind!r}; pass (values, names of the values) or (values, "
+            "full "
+            "turn of the angle)"
+        )
     codes = _classes(values, n, f"the codes of column {name!r}")
     if codes.max(initial=-1) >= len(kind):
-        raise CourseError(f"the column {name!r} has the code {int(codes.max())} but only {len(kind)} names; pass a name for each code")
+        raise CourseError(
+            f"the column {name!r} has the code {int(codes.max())} but only {len(kind)} names; pass a "
+            "name "
+            "for each code"
+        )
     return Column(name, "category", codes, tuple(str(k) for k in kind))
 
 
@@ -171,34 +221,51 @@ def _guessed(name: str, values: np.ndarray) -> Column:
         words = ["" if v is None else v.decode() if isinstance(v, bytes) else str(v) for v in values.tolist()]
         names = sorted({w for w in words if w})
         if len(names) > MOST_CATEGORIES:
-            raise CourseError(f"the column {name!r} has {len(names)} different words; up to {MOST_CATEGORIES} can be told apart")
+            raise CourseError(
+                f"the column {name!r} has {len(names)} different words; up to {MOST_CATEGORIES} can be "
+                "told apart"
+            )
         at = {w: i for i, w in enumerate(names)}
         return Column(name, "category", np.array([at.get(w, -1) for w in words], np.int64), tuple(names))
     if values.dtype.kind in "iu":
         low, high = int(values.min(initial=0)), int(values.max(initial=0))
-        if low >= -1 and high < MOST_CATEGORIES:  # the number itself is the code, so that cluster 3 has one colour in every view
+        if (
+            low >= -1 and high < MOST_CATEGORIES
+        ):  # the number itself is the code, so that cluster 3 has one colour in every view
             return Column(name, "category", values.astype(np.int64), tuple(str(i) for i in range(high + 1)))
         different, codes = np.unique(values, return_inverse=True)
         if len(different) <= MOST_CATEGORIES:
-            return Column(name, "category", codes.reshape(-1).astype(np.int64), tuple(str(v) for v in different.tolist()))
+            return Column(
+                name,
+                "category",
+                codes.reshape(-1).astype(np.int64),
+                tuple(str(v) for v in different.tolist()),
+            )
     return Column(name, "number", _floats(name, values))
 
 
 def gathered(columns, n: int) -> list[Column]:
     """All columns of the caller's: from a mapping, a data set with factors (`Samples`), or a list of such.
 
-    A data set knows what kind each of its factors is (`factor_names`), and its test labels stay sealed here too.
-    """
+    A data set knows what kind each of its factors is (`factor_names`), and its test labels stay sealed here
+    too."""
     if columns is None:
         return []
     if isinstance(columns, Mapping):
         return [as_column(str(name), given, n) for name, given in columns.items()]
     if hasattr(columns, "factors") and hasattr(columns, "factor_names"):
         kinds = columns.factor_names
-        return [as_column(str(name), (values, kinds[name]) if name in kinds else values, n) for name, values in columns.factors.items()]
+        return [
+            as_column(str(name), (values, kinds[name]) if name in kinds else values, n)
+            for name, values in columns.factors.items()
+        ]
     if isinstance(columns, (list, tuple)):
         return [column for part in columns for column in gathered(part, n)]
-    raise CourseError(f"columns is a {type(columns).__name__}; pass {{name: values}}, a data set that has factors, or a list of such")
+    raise CourseError(
+        f"columns is a {type(columns).__name__}; pass {{name: values}}, a data set that has factors, "
+        "or a "
+        "list of such"
+    )
 
 
 def _thumbnails(images, n: int, most: int = MOST_PIXELS) -> tuple[bytes, dict]:
@@ -248,7 +315,9 @@ def frames_kept(n: int, frames: int, side: int, most: int = MOST_PIXELS) -> tupl
 
 
 def _films(clips, n: int) -> tuple[bytes, dict, np.ndarray]:
-    """A sheet of all frames of all clips (clip after clip), what the view must know of it, and each clip's middle frame (N, 3, H, W)."""
+    """A sheet of all frames of all clips (clip after clip), what the view must know of it, and each clip's
+    middle frame (N, 3, H, W).
+    """
     from sslcourse import show
 
     shape = tuple(clips.shape) if hasattr(clips, "shape") else np.shape(clips)
@@ -268,7 +337,8 @@ def _films(clips, n: int) -> tuple[bytes, dict, np.ndarray]:
 
 
 def _quiet(wave) -> np.ndarray:
-    """Waveforms (..., L) as float32 within -1..1: whole numbers are divided by their type's range, a waveform that is
+    """Waveforms (..., L) as float32 within -1..1: whole numbers are divided by their type's range, a waveform
+    that is
     louder is turned down."""
     x = _array(wave)
     if x.dtype.kind in "iu":
@@ -278,7 +348,9 @@ def _quiet(wave) -> np.ndarray:
 
 
 def compand(wave) -> np.ndarray:
-    """Samples in -1..1 as int8 by the mu-law of telephones: a byte each, wrong by at most 2.3 % of the sample and 1e-4."""
+    """Samples in -1..1 as int8 by the mu-law of telephones: a byte each, wrong by at most 2.3 % of the sample
+    and 1e-4.
+    """
     x = np.asarray(wave, np.float32)
     return np.round(np.sign(x) * np.log1p(255 * np.abs(x)) / math.log(256) * 127).astype(np.int8)
 
@@ -301,14 +373,22 @@ def _heard(audio, n: int, rate) -> tuple[object, dict | None, bytes]:
     if waves.ndim == 3 and waves.shape[1] == 1:
         waves = waves[:, 0]
     if waves.ndim != 2 or len(waves) != n or not waves.shape[1]:
-        raise CourseError(f"audio of shape {tuple(waves.shape)} for {n} points; expected ({n}, L) waveforms, or a function from a "
-                          "point's number to its waveform")  # fmt: skip
+        raise CourseError(
+            f"audio of shape {tuple(waves.shape)} for {n} points; expected ({n}, L) waveforms, or a "
+            "function from a "
+            "point's number to its waveform"
+        )
     length = int(waves.shape[1])
     stored = n * length <= MOST_SAMPLES
-    return waves, {"rate": int(rate), "length": length, "stored": stored}, packed(compand(_quiet(waves)), "i1") if stored else b""
+    return (
+        waves,
+        {"rate": int(rate), "length": length, "stored": stored},
+        packed(compand(_quiet(waves)), "i1") if stored else b"",
+    )
 
 
-# ---------------------------------------------------------------------------------------------- what a selection is made of
+# ---------------------------------------------------------------------------------------------- what a
+# selection is made of
 
 
 def figure(value: float) -> str:
@@ -333,7 +413,9 @@ def _word(column: Column, code: int) -> str:
     if code < 0:
         return "unknown"
     name = column.names[code]
-    return f"{column.name} {name}" if re.fullmatch(r"[\d.-]+", name) else name  # "3 40 %" would be two numbers
+    return (
+        f"{column.name} {name}" if re.fullmatch(r"[\d.-]+", name) else name
+    )  # "3 40 %" would be two numbers
 
 
 def _circular(values: np.ndarray, turn: float) -> tuple[float, float]:
@@ -346,8 +428,8 @@ def _circular(values: np.ndarray, turn: float) -> tuple[float, float]:
 def composition(column: Column | None, selected, n: int, most: int = 4) -> str:
     """What a selection is made of, in words: "123 of 5,000 selected: cube 80 %, cone 15 %, 2 others 5 %".
 
-    Numbers are told by their range and mean, angles by their mean direction and agreement (the length of the mean of the unit
-    vectors, 0 to 1), both beside those of all points. The view writes the same text.
+    Numbers are told by their range and mean, angles by their mean direction and agreement (the length of the
+    mean of the unit vectors, 0 to 1), both beside those of all points. The view writes the same text.
 
     Args:
         column: what the points are coloured by, or None.
@@ -375,12 +457,19 @@ def composition(column: Column | None, selected, n: int, most: int = 4) -> str:
         return f"{head}: {column.name} unknown"
     if column.kind == "angle":
         mean, agreement = _circular(known, column.turn)
-        return f"{head}: {column.name} around {figure(mean)}, agreement {agreement:.2f} (all {_circular(everybody, column.turn)[1]:.2f})"
+        return (
+            f"{head}: {column.name} around {figure(mean)}, agreement {agreement:.2f} (all "
+            f"{_circular(everybody, column.turn)[1]:.2f})"
+        )
     means = [figure(float(v.astype(np.float64).mean())) for v in (known, everybody)]
-    return f"{head}: {column.name} {figure(float(known.min()))} to {figure(float(known.max()))}, mean {means[0]} (all {means[1]})"
+    return (
+        f"{head}: {column.name} {figure(float(known.min()))} to {figure(float(known.max()))}, mean "
+        f"{means[0]} (all {means[1]})"
+    )
 
 
-# ---------------------------------------------------------------------------------------------- nearest neighbours
+# ---------------------------------------------------------------------------------------------- nearest
+# neighbours
 
 
 def nearest(features, k: int, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]:
@@ -403,7 +492,10 @@ def nearest(features, k: int, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]
         cosine = f[rows] @ f.T
         cosine[torch.arange(len(rows)), rows] = -math.inf  # not itself
         ordered, at = cosine.sort(stable=True, dim=1, descending=True)
-        indices[start : start + len(rows)], similarities[start : start + len(rows)] = at[:, :k].numpy(), ordered[:, :k].numpy()
+        indices[start : start + len(rows)], similarities[start : start + len(rows)] = (
+            at[:, :k].numpy(),
+            ordered[:, :k].numpy(),
+        )
     return indices, similarities
 
 
@@ -412,7 +504,8 @@ def precision(indices, labels) -> tuple[float, float]:
 
     Args:
         indices: (N, k) neighbours of each sample.
-        labels: (N,) class numbers, -1 where unknown. A neighbour of unknown class does not count as sharing one.
+        labels: (N,) class numbers, -1 where unknown. A neighbour of unknown class does not count as sharing
+            one.
 
     Returns both as numbers from 0 to 1, NaN where no class is known.
     """
@@ -428,38 +521,66 @@ def precision(indices, labels) -> tuple[float, float]:
 # ---------------------------------------------------------------------------------------------- the views
 
 
-def clusters(xy, labels=None, images=None, *, classes: Sequence[str] = (), columns=None, predicted=None, clips=None, audio=None,
-             rate: int = 16000, title: str = "") -> Clusters:  # fmt: skip
-    """A map of up to 20,000 points that answers the pointer: hover, click, lasso, and the selection as indices in Python.
+def clusters(
+    xy,
+    labels=None,
+    images=None,
+    *,
+    classes: Sequence[str] = (),
+    columns=None,
+    predicted=None,
+    clips=None,
+    audio=None,
+    rate: int = 16000,
+    title: str = "",
+) -> Clusters:
+    """A map of up to 20,000 points that answers the pointer: hover, click, lasso, and the selection as
+    indices in Python.
 
-    Hovering shows the picture and everything known about a point (a clip plays silently), a click pins it below the map and plays
-    its sound, dragging draws a lasso (with Shift it adds, with Alt it removes). Points are coloured by class, by any column, or by
-    whether the prediction is right. Keys: arrows walk from point to point, Enter pins, Space selects the point, Escape clears.
+    Hovering shows the picture and everything known about a point (a clip plays silently), a click pins it
+    below the map and plays its sound, dragging draws a lasso (with Shift it adds, with Alt it removes).
+    Points are coloured by class, by any column, or by
+    whether the prediction is right. Keys: arrows walk from point to point, Enter pins, Space selects the
+        point, Escape clears.
 
     Args:
         xy: (N, 2) positions, as `evaluate.tsne`, `evaluate.living_map` or `map2d` give them.
         labels: (N,) class numbers, -1 where unknown.
-        images: (N, 3, H, W) uint8 or float 0..1; reduced where all together would have more than six million pixels.
+        images: (N, 3, H, W) uint8 or float 0..1; reduced where all together would have more than six million
+            pixels.
         classes: names of the classes.
-        columns: {name: (N,) values, (values, names of the values), or (values, full turn) for an angle}; or a data set that has
-            factors (`data.validation`), or a list of such: `[{"cluster": assigned}, data.validation]`. See `as_column`.
+        columns: {name: (N,) values, (values, names of the values), or (values, full turn) for an angle}; or a
+            data set that has factors (`data.validation`), or a list of such: `[{"cluster": assigned},
+            data.validation]`. See `as_column`.
         predicted: (N,) predicted class numbers: adds the columns "predicted" and "correct". Needs `labels`.
-        clips: (N, 3, T, H, W): shown in place of `images`. Frames are reduced and left out as `frames_kept` says. Clips last as
-            long as their sound, or play 8 frames a second.
-        audio: (N, L) waveforms, float -1..1 or integers, or a function from a point's number to its waveform. Up to five million
-            samples (five minutes at 16 kHz) are kept in the view, at a byte each (mu-law), and play without a kernel. More, or a
-            function, are asked of Python when a point is clicked; the view says so when no kernel answers.
+        clips: (N, 3, T, H, W): shown in place of `images`. Frames are reduced and left out as `frames_kept`
+            says. Clips last as long as their sound, or play 8 frames a second.
+        audio: (N, L) waveforms, float -1..1 or integers, or a function from a point's number to its waveform.
+            Up to five million samples (five minutes at 16 kHz) are kept in the view, at a byte each (mu-law),
+            and play without a kernel. More, or a function, are asked of Python when a point is clicked; the
+            view says so when no kernel answers.
         rate: samples of sound per second, 8,000 to 96,000.
         title: written above.
 
-    Returns:
-        The view. `view.selected` are the indices that the lasso holds (it can be set), `view.on_select(function)` calls a function
-        with them at each change, `view.by` names the column that colours, `view.describe()` tells what the selection is made of.
+    Returns: The view. `view.selected` are the indices that the lasso holds (it can be set),
+        `view.on_select(function)` calls a function with them at each change, `view.by` names the column that
+        colours, `view.describe()` tells what the selection is made of.
 
     Raises:
         CourseError: when shapes, lengths, types or ranges do not fit together.
     """
-    return Clusters(xy, labels, images, classes=classes, columns=columns, predicted=predicted, clips=clips, audio=audio, rate=rate, title=title)
+    return Clusters(
+        xy,
+        labels,
+        images,
+        classes=classes,
+        columns=columns,
+        predicted=predicted,
+        clips=clips,
+        audio=audio,
+        rate=rate,
+        title=title,
+    )
 
 
 def _to_bytes(value, _widget) -> bytes:
@@ -480,7 +601,20 @@ class Clusters(View):
     by = traitlets.Unicode("").tag(sync=True)  # the column that colours
     failed = traitlets.Unicode("").tag(sync=True)  # what went wrong in a function of the reader's
 
-    def __init__(self, xy, labels=None, images=None, *, classes=(), columns=None, predicted=None, clips=None, audio=None, rate=16000, title=""):
+    def __init__(
+        self,
+        xy,
+        labels=None,
+        images=None,
+        *,
+        classes=(),
+        columns=None,
+        predicted=None,
+        clips=None,
+        audio=None,
+        rate=16000,
+        title="",
+    ):
         from sslcourse import show
 
         self._xy = _positions(xy)
@@ -504,11 +638,21 @@ class Clusters(View):
         self._title, self._rate = str(title), int(rate)
         kinds = {c.kind for c in self._columns}
         super().__init__(
-            positions=packed(pack_positions(self._xy), "u2"), columns=b"".join(c.packed() for c in self._columns), tiles=tiles, sounds=sounds,
+            positions=packed(pack_positions(self._xy), "u2"),
+            columns=b"".join(c.packed() for c in self._columns),
+            tiles=tiles,
+            sounds=sounds,
             by=self._columns[0].name if self._columns else "",
-            about={"points": n, "title": str(title), "columns": [c.about() for c in self._columns], "pictures": pictures, "sound": sound,
-                   "colours": list(show.COLOURS), "scales": {kind: _scale(kind) for kind in ("number", "angle") if kind in kinds}},
-        )  # fmt: skip
+            about={
+                "points": n,
+                "title": str(title),
+                "columns": [c.about() for c in self._columns],
+                "pictures": pictures,
+                "sound": sound,
+                "colours": list(show.COLOURS),
+                "scales": {kind: _scale(kind) for kind in ("number", "angle") if kind in kinds},
+            },
+        )
         self.observe(self._selection_changed, names="chosen")
         self.on_msg(self._message)
 
@@ -519,7 +663,9 @@ class Clusters(View):
 
     @property
     def selected(self) -> np.ndarray:
-        """Indices of the selected points, ascending. Set it to select from Python: indices, or a boolean per point."""
+        """Indices of the selected points, ascending. Set it to select from Python: indices, or a boolean per
+        point.
+        """
         found = np.unique(np.frombuffer(self.chosen, "<u4")).astype(np.int64)
         return found[found < len(self)]
 
@@ -528,13 +674,22 @@ class Clusters(View):
         at = _array(indices)
         if at.dtype.kind == "b":
             if at.shape != (len(self),):
-                raise CourseError(f"a selection of booleans has shape {at.shape}; pass one for each of the {len(self)} points, or indices")
+                raise CourseError(
+                    f"a selection of booleans has shape {at.shape}; pass one for each of the {len(self)} "
+                    "points, or indices"
+                )
             at = np.flatnonzero(at)
         elif at.size and at.dtype.kind not in "iu":
-            raise CourseError(f"a selection of type {at.dtype}; pass the indices of points, or a boolean per point")
+            raise CourseError(
+                f"a selection of type {at.dtype}; pass the indices of points, or a boolean per point"
+            )
         at = np.unique(at.reshape(-1).astype(np.int64))
         if len(at) and not (at[0] >= 0 and at[-1] < len(self)):
-            raise CourseError(f"the selection has index {int(at[0] if at[0] < 0 else at[-1])}; the points are numbered 0 to {len(self) - 1}")
+            raise CourseError(
+                f"the selection has index {int(at[0] if at[0] < 0 else at[-1])}; the points are "
+                "numbered 0 "
+                f"to {len(self) - 1}"
+            )
         self._setting = True
         try:
             self.chosen = packed(at, "u4")
@@ -550,7 +705,10 @@ class Clusters(View):
             raise CourseError(f"on_select got {function!r}; pass a function that takes an array of indices")
         if remove:
             if function not in self._functions:
-                raise CourseError(f"{getattr(function, '__name__', function)!r} was not registered; call on_select(function) first")
+                raise CourseError(
+                    f"{getattr(function, '__name__', function)!r} was not registered; call "
+                    "on_select(function) first"
+                )
             self._functions.remove(function)
         else:
             self._functions.append(function)
@@ -563,13 +721,17 @@ class Clusters(View):
             except Exception as error:
                 if self._setting:
                     raise
-                self.failed = f"{type(error).__name__} in on_select: {error}"  # a callback has nobody to raise to: it is seen in the view
+                # a callback has nobody to raise to: it is seen in the view
+                self.failed = f"{type(error).__name__} in on_select: {error}"
 
     @traitlets.validate("by")
     def _known_column(self, proposal) -> str:
         names = [c.name for c in self._columns]
         if proposal["value"] not in (names or [""]):
-            raise CourseError(f"by={proposal['value']!r}; the points can be coloured by {', '.join(names) or 'nothing: pass labels or columns'}")
+            raise CourseError(
+                f"by={proposal['value']!r}; the points can be coloured by "
+                f"{', '.join(names) or 'nothing: pass labels or columns'}"
+            )
         return proposal["value"]
 
     def column(self, name: str | None = None) -> Column | None:
@@ -577,11 +739,16 @@ class Clusters(View):
         wanted = self.by if name is None else name
         found = next((c for c in self._columns if c.name == wanted), None)
         if found is None and (name is not None or self._columns):
-            raise CourseError(f"there is no column {wanted!r}; there are {', '.join(c.name for c in self._columns) or 'none'}")
+            raise CourseError(
+                f"there is no column {wanted!r}; there are "
+                f"{', '.join(c.name for c in self._columns) or 'none'}"
+            )
         return found
 
     def describe(self, name: str | None = None) -> str:
-        """What the selection is made of, by the column of this name or the one that colours: see `composition`."""
+        """What the selection is made of, by the column of this name or the one that colours: see
+        `composition`.
+        """
         return composition(self.column(name), self.selected, len(self))
 
     # ------------------------------------------------------------------ sound
@@ -613,8 +780,8 @@ class Clusters(View):
     def for_page(self) -> None:
         """Put the sounds of a function into the view, so that a page without a kernel plays them.
 
-        Nothing changes where all together are longer than five million samples: the page then says that it carries no sounds.
-        """
+        Nothing changes where all together are longer than five million samples: the page then says that it
+        carries no sounds."""
         if self._audio is None or self.about["sound"]["stored"]:
             return
         waves, length = [], 1
@@ -638,7 +805,10 @@ class Clusters(View):
 
         n = len(self)
         at = np.arange(n) if n <= _DRAWN else np.linspace(0, n - 1, _DRAWN).round().astype(int)
-        title = " ".join(p for p in (self._title, f"({_DRAWN:,} of {n:,} points)" if n > _DRAWN else "") if p) or None
+        title = (
+            " ".join(p for p in (self._title, f"({_DRAWN:,} of {n:,} points)" if n > _DRAWN else "") if p)
+            or None
+        )
         column = self.column()
         if column is not None and column.kind != "category":
             return show.png(_scaled(self._xy[at], column, at, title))
@@ -654,43 +824,63 @@ class Clusters(View):
 
     def __repr__(self):
         names = [c.name for c in self._columns]
-        colours = f", coloured by {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}" if names else ""
+        colours = (
+            f", coloured by {', '.join(names[:4])}{f' and {len(names) - 4} more' if len(names) > 4 else ''}"
+            if names
+            else ""
+        )
         return f"<cluster explorer of {len(self):,} points{colours}>"
 
 
 def _all_columns(labels, classes, columns, predicted, n: int) -> list[Column]:
     """The label first, then what was predicted, then the columns of the caller's."""
     from sslcourse import show
+    from sslcourse.show import look
 
     found: list[Column] = []
     if labels is not None:
         codes = _classes(labels, n)
-        found.append(Column("label", "category", codes, tuple(show._class_names(classes, codes))))
+        found.append(Column("label", "category", codes, tuple(look.class_names_of(classes, codes))))
     if predicted is not None:
         if labels is None:
             raise CourseError("predicted came without labels; pass both, so that right and wrong can be told")
         guess = _classes(predicted, n, "predicted")
-        names = tuple(show._class_names(classes, np.maximum(codes, guess)))
+        names = tuple(look.class_names_of(classes, np.maximum(codes, guess)))
         found.append(Column("predicted", "category", guess, names))
         verdict = np.where((codes < 0) | (guess < 0), -1, (codes != guess).astype(np.int64))
-        found.append(Column("correct", "category", verdict, ("right", "wrong"), colours=(show.RIGHT, show.WRONG), marks=("circle", "cross"),
-                            signs=("\u2713", "\u2717")))  # fmt: skip
+        found.append(
+            Column(
+                "correct",
+                "category",
+                verdict,
+                ("right", "wrong"),
+                colours=(show.RIGHT, show.WRONG),
+                marks=("circle", "cross"),
+                signs=("\u2713", "\u2717"),
+            )
+        )
     found += gathered(columns, n)
     names = [c.name for c in found]
     twice = next((name for name in names if names.count(name) > 1), None)
     if twice is not None:
-        raise CourseError(f"two columns are called {twice!r}; rename one of them (labels and predicted add label, predicted and correct)")
+        raise CourseError(
+            f"two columns are called {twice!r}; rename one of them (labels and predicted add label, "
+            "predicted and correct)"
+        )
     return found
 
 
 def _scale(kind: str) -> list[str]:
-    """64 colours of a scale: cividis for numbers; twilight, darkened, for angles. Both were made for colour-blind readers too.
+    """64 colours of a scale: cividis for numbers; twilight, darkened, for angles. Both were made for
+    colour-blind readers too.
 
     Twilight ends near white, which would vanish on the map's white ground.
     """
     import matplotlib
 
-    colours = matplotlib.colormaps["cividis" if kind == "number" else "twilight"]((np.arange(_LEVELS) + 0.5) / _LEVELS)[:, :3]
+    colours = matplotlib.colormaps["cividis" if kind == "number" else "twilight"](
+        (np.arange(_LEVELS) + 0.5) / _LEVELS
+    )[:, :3]
     if kind == "angle":
         colours = colours * 0.84
     return ["#" + "".join(f"{round(255 * v):02x}" for v in c) for c in colours]
@@ -705,7 +895,10 @@ def _fewer(column: Column, most: int = 20) -> tuple[np.ndarray, list[str]]:
     kept = present[np.argsort(-counts[present], kind="stable")][: most - 1]
     codes = np.full(len(column.names), len(kept))
     codes[kept] = np.arange(len(kept))
-    return np.where(column.values < 0, -1, codes[column.values]), [*(column.names[k] for k in kept), f"{len(present) - len(kept)} others"]
+    return np.where(column.values < 0, -1, codes[column.values]), [
+        *(column.names[k] for k in kept),
+        f"{len(present) - len(kept)} others",
+    ]
 
 
 def _scaled(xy: np.ndarray, column: Column, at: np.ndarray, title: str | None):
@@ -713,18 +906,29 @@ def _scaled(xy: np.ndarray, column: Column, at: np.ndarray, title: str | None):
     from matplotlib.colors import ListedColormap
 
     from sslcourse import show
+    from sslcourse.show import look
 
-    @show._drawing
+    @look.in_course_style
     def drawn():
         picture = show.Picture(6.7, 5.4 + (0.3 if title else 0), layout="constrained")
         ax = picture.subplots()
         values = column.values[at]
-        values, low, high = (values % column.turn, 0.0, column.turn) if column.kind == "angle" else (values, None, None)
+        values, low, high = (
+            (values % column.turn, 0.0, column.turn) if column.kind == "angle" else (values, None, None)
+        )
         size = max(5.0, min(22.0, 6000 / len(xy) ** 0.9))
         missing = ~np.isfinite(values)
         ax.scatter(*xy[missing].T, s=size, color="#b8c0c8", linewidths=0)
-        points = ax.scatter(*xy[~missing].T, c=values[~missing], s=size, cmap=ListedColormap(_scale(column.kind)), vmin=low, vmax=high,
-                            linewidths=0, alpha=0.9)  # fmt: skip
+        points = ax.scatter(
+            *xy[~missing].T,
+            c=values[~missing],
+            s=size,
+            cmap=ListedColormap(_scale(column.kind)),
+            vmin=low,
+            vmax=high,
+            linewidths=0,
+            alpha=0.9,
+        )
         ax.set(xticks=[], yticks=[])
         ax.set_aspect("equal", "datalim")
         for spine in ax.spines.values():
@@ -740,16 +944,27 @@ def _scaled(xy: np.ndarray, column: Column, at: np.ndarray, title: str | None):
     return drawn()
 
 
-def neighbours(spaces: Mapping, images, labels=None, *, classes: Sequence[str] = (), k: int = 8, query: int = 0, title: str = "") -> Neighbours:
-    """Click an image, see its k nearest under each encoder, right and wrong marked; click one of those to go on from there.
+def neighbours(
+    spaces: Mapping,
+    images,
+    labels=None,
+    *,
+    classes: Sequence[str] = (),
+    k: int = 8,
+    query: int = 0,
+    title: str = "",
+) -> Neighbours:
+    """Click an image, see its k nearest under each encoder, right and wrong marked; click one of those to go
+    on from there.
 
-    The nearest are found here, by cosine similarity among all other images, and travel with the view: it needs no kernel.
+    The nearest are found here, by cosine similarity among all other images, and travel with the view: it
+        needs no kernel.
 
     Args:
         spaces: {encoder name: features (N, D)}, one to three.
         images: (N, 3, H, W) uint8 or float 0..1, 2 to 5,000 of them.
-        labels: (N,) class numbers, -1 where unknown; with them a neighbour of the query's class is framed and ticked, any other
-            dashed and crossed, and precision@k is told beside what chance would give.
+        labels: (N,) class numbers, -1 where unknown; with them a neighbour of the query's class is framed and
+            ticked, any other dashed and crossed, and precision@k is told beside what chance would give.
         classes: names of the classes.
         k: neighbours, 1 to 24.
         query: the image to begin with. `view.query` follows the reader, and can be set.
@@ -762,30 +977,41 @@ def neighbours(spaces: Mapping, images, labels=None, *, classes: Sequence[str] =
 
 
 class Neighbours(View):
-    """The view that `neighbours` makes. `indices` and `similarities` are {encoder name: (N, k)}, `precision` {name: mean precision@k}."""
+    """The view that `neighbours` makes. `indices` and `similarities` are {encoder name: (N, k)}, `precision`
+    {name: mean precision@k}.
+    """
 
     _esm = script("neighbours")
 
     found = traitlets.Bytes(b"").tag(sync=True)  # (encoders, N, k) uint16
     cosines = traitlets.Bytes(b"").tag(sync=True)  # (encoders, N, k) int16, 32767 is 1
-    labels = traitlets.Bytes(b"").tag(sync=True)  # (N,) uint16, 65535 where unknown; nothing where no image has a class
+    labels = traitlets.Bytes(b"").tag(
+        sync=True
+    )  # (N,) uint16, 65535 where unknown; nothing where no image has a class
     tiles = traitlets.Bytes(b"").tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
     query = Whole(0).tag(sync=True)
 
     def __init__(self, spaces, images, labels=None, *, classes=(), k=8, query=0, title=""):
         from sslcourse import show
+        from sslcourse.show import look
 
         self._images = show.to_uint8(images).transpose(0, 3, 1, 2)
         n = len(self._images)
         if not 2 <= n <= MOST_IMAGES:
-            raise CourseError(f"{n:,} images; this view shows 2 to {MOST_IMAGES:,}, pass a part of them: images[:{MOST_IMAGES}]")
+            raise CourseError(
+                f"{n:,} images; this view shows 2 to {MOST_IMAGES:,}, pass a part of them: "
+                f"images[:{MOST_IMAGES}]"
+            )
         self._spaces = _spaces(spaces, n)
         if not 1 <= (_whole(k) or 0) <= min(MOST_NEIGHBOURS, n - 1):
-            raise CourseError(f"k={k}; there are {n - 1} other images, ask for 1 to {min(MOST_NEIGHBOURS, n - 1)} neighbours")
+            raise CourseError(
+                f"k={k}; there are {n - 1} other images, ask for 1 to {min(MOST_NEIGHBOURS, n - 1)} "
+                "neighbours"
+            )
         self._k, self._count, self._title = int(k), n, str(title)
         self._labels = None if labels is None else _classes(labels, n)
-        names = [] if labels is None else show._class_names(classes, self._labels)
+        names = [] if labels is None else look.class_names_of(classes, self._labels)
         self._classes = names
         pairs = {name: nearest(f, self._k) for name, f in self._spaces.items()}
         self.indices = {name: i for name, (i, _) in pairs.items()}
@@ -798,17 +1024,32 @@ class Neighbours(View):
         tiles, pictures = _thumbnails(images, n)
         super().__init__(
             found=packed(np.stack(list(self.indices.values())), "u2"),
-            cosines=packed(np.round(np.stack(list(self.similarities.values())) * 32767).clip(-32767, 32767), "i2"),
-            labels=b"" if labels is None else packed(np.where(self._labels < 0, _NONE, self._labels), "u2"), tiles=tiles, query=self._place(query),
-            about={"count": n, "k": self._k, "title": str(title), "encoders": list(self._spaces), "classes": names, "pictures": pictures,
-                   "precision": [told.get(name) for name in self._spaces], "chance": None if math.isnan(self.chance) else self.chance,
-                   "right": show.RIGHT, "wrong": show.WRONG},
-        )  # fmt: skip
+            cosines=packed(
+                np.round(np.stack(list(self.similarities.values())) * 32767).clip(-32767, 32767), "i2"
+            ),
+            labels=b"" if labels is None else packed(np.where(self._labels < 0, _NONE, self._labels), "u2"),
+            tiles=tiles,
+            query=self._place(query),
+            about={
+                "count": n,
+                "k": self._k,
+                "title": str(title),
+                "encoders": list(self._spaces),
+                "classes": names,
+                "pictures": pictures,
+                "precision": [told.get(name) for name in self._spaces],
+                "chance": None if math.isnan(self.chance) else self.chance,
+                "right": show.RIGHT,
+                "wrong": show.WRONG,
+            },
+        )
 
     def _place(self, query) -> int:
         place = _whole(query)
         if place is None or not 0 <= place < self._count:
-            raise CourseError(f"query={query} is not among the {self._count} images; choose 0 to {self._count - 1}")
+            raise CourseError(
+                f"query={query} is not among the {self._count} images; choose 0 to {self._count - 1}"
+            )
         return place
 
     @traitlets.validate("query")
@@ -819,23 +1060,37 @@ class Neighbours(View):
         """The query and its neighbours under each encoder as PNG bytes, up to 14 of them."""
         from sslcourse import show
 
-        return show.png(show.neighbours(self._spaces, self._images, self.query, min(self._k, 14), self._labels, self._classes or None))
+        return show.png(
+            show.neighbours(
+                self._spaces, self._images, self.query, min(self._k, 14), self._labels, self._classes or None
+            )
+        )
 
     def __repr__(self):
-        told = ", ".join(name if math.isnan(self.precision.get(name, math.nan)) else f"{name} {self.precision[name]:.2f}" for name in self._spaces)
+        told = ", ".join(
+            name if math.isnan(self.precision.get(name, math.nan)) else f"{name} {self.precision[name]:.2f}"
+            for name in self._spaces
+        )
         return f"<neighbour browser of {self._count:,} images, k={self._k}: {told}>"
 
 
 def _spaces(spaces, n: int) -> dict[str, np.ndarray]:
     if not isinstance(spaces, Mapping) or not 1 <= len(spaces) <= MOST_ENCODERS:
         count = f"{len(spaces)} encoders" if isinstance(spaces, Mapping) else f"a {type(spaces).__name__}"
-        raise CourseError(f"spaces is {count}; pass {{encoder name: features (N, D)}} with one to {MOST_ENCODERS} encoders")
+        raise CourseError(
+            f"spaces is {count}; pass {{encoder name: features (N, D)}} with one to {MOST_ENCODERS} encoders"
+        )
     found = {}
     for name, features in spaces.items():
         f = _array(features)
         if f.ndim != 2 or len(f) != n or not f.shape[1]:
-            raise CourseError(f"the features of {str(name)!r} have shape {f.shape} for {n} images; expected ({n}, D)")
+            raise CourseError(
+                f"the features of {str(name)!r} have shape {f.shape} for {n} images; expected ({n}, D)"
+            )
         if f.dtype.kind not in "fiu" or not np.isfinite(f).all():
-            raise CourseError(f"the features of {str(name)!r} hold NaN or infinity: the training has diverged; start again with a lower lr")
+            raise CourseError(
+                f"the features of {str(name)!r} hold NaN or infinity: the training has diverged; start "
+                "again with a lower lr"
+            )
         found[str(name)] = f
     return found

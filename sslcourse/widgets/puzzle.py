@@ -6,32 +6,56 @@ import torch
 import traitlets
 from torch import Tensor, nn
 
-from sslcourse.augment import grey
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
+from sslcourse.transforms.augment import grey
 from sslcourse.widgets.views import View, Whole, script, sprite
 
 MOST = 12  # puzzles in a view
 
 
 class Puzzle(View):
-    """Puzzles one after another: pieces to swap by mouse or keyboard, a check, and what the network made of the same pieces.
+    """Puzzles one after another: pieces to swap by mouse or keyboard, a check, and what the network made of
+    the same pieces.
 
-    Args: as for `puzzles`, which makes it. `view.solved` holds the puzzles that were put together by hand, `view.puzzle` the one on show.
-    """
+    Args: as for `puzzles`, which makes it. `view.solved` holds the puzzles that were put together by hand,
+    `view.puzzle` the one on show."""
 
     _esm = script("puzzle")
 
-    tiles = traitlets.Bytes(b"").tag(sync=True)  # for each puzzle: n pieces as they lie there, n mended in place, n as they were in place
+    tiles = traitlets.Bytes(b"").tag(
+        sync=True
+    )  # for each puzzle: n pieces as they lie there, n mended in place, n as they were in place
     about = traitlets.Dict().tag(sync=True)
     puzzle = Whole(0).tag(sync=True)
     solved = traitlets.List().tag(sync=True)
 
-    def __init__(self, given: Tensor, mended: Tensor, whole: Tensor, order: Tensor, answer: Tensor, missing: Tensor, choices: int, title: str):
+    def __init__(
+        self,
+        given: Tensor,
+        mended: Tensor,
+        whole: Tensor,
+        order: Tensor,
+        answer: Tensor,
+        missing: Tensor,
+        choices: int,
+        title: str,
+    ):
         self._parts = [x.detach().float().cpu().clamp(0, 1) for x in (given, mended, whole)]
         self._order, self._answer, self._missing = order.cpu(), answer.cpu(), missing.cpu()
         sheet, cut = sprite(torch.stack(self._parts, 1).flatten(0, 2))
-        super().__init__(tiles=sheet, about={"cut": cut, "count": len(order), "pieces": order.shape[1], "order": order.tolist(), "choices": choices,
-                                             "answer": answer.tolist(), "missing": missing.tolist(), "title": title})  # fmt: skip
+        super().__init__(
+            tiles=sheet,
+            about={
+                "cut": cut,
+                "count": len(order),
+                "pieces": order.shape[1],
+                "order": order.tolist(),
+                "choices": choices,
+                "answer": answer.tolist(),
+                "missing": missing.tolist(),
+                "title": title,
+            },
+        )
 
     @property
     def network_right(self) -> list[bool]:
@@ -41,12 +65,13 @@ class Puzzle(View):
     def picture(self) -> bytes:
         """Up to two puzzles: as they are given, as the network mends them, and as they were."""
         from sslcourse import show
+        from sslcourse.show import sheets
 
         n = self._order.shape[1]
         across, side, apart = round(n**0.5), 45, 2
         board = across * (side + apart) - apart
         count = min(2, len(self._order))
-        sheet = show._Sheet(3 * (board + 26) + 14, 46 + count * (board + 16))
+        sheet = sheets.Sheet(3 * (board + 26) + 14, 46 + count * (board + 16))
         sheet.figure._colours = 256  # true colour would cost three times the bytes
         sheet.text(8, 5, self.about["title"] or "damaged puzzles", 10.5, ha="left", fontweight="bold")
         for column, name in enumerate(("the puzzle", "the network's answer", "what it was")):
@@ -62,7 +87,10 @@ class Puzzle(View):
         return show.png(sheet.done())
 
     def __repr__(self):
-        return f"<puzzle: {len(self._order)} of {self._order.shape[1]} pieces, the network solves {sum(self.network_right)}>"
+        return (
+            f"<puzzle: {len(self._order)} of {self._order.shape[1]} pieces, the network solves "
+            f"{sum(self.network_right)}>"
+        )
 
 
 def puzzles(method: nn.Module, images, n: int = 6, seed: int = 0, title: str = "") -> Puzzle:
@@ -74,7 +102,10 @@ def puzzles(method: nn.Module, images, n: int = 6, seed: int = 0, title: str = "
         n: how many, 1 to 12.
     """
     if not hasattr(method, "solve") or "jigsaw" not in getattr(method, "tasks", ()):
-        raise CourseError(f'{type(method).__name__} solves no puzzles; pass a jigsaw.Jigsaw whose tasks have "jigsaw" among them')
+        raise CourseError(
+            f'{type(method).__name__} solves no puzzles; pass a jigsaw.Jigsaw whose tasks have "jigsaw" '
+            "among them"
+        )
     images = torch.as_tensor(images)
     if not 1 <= n <= MOST or len(images) < n:
         raise CourseError(f"n={n} puzzles of {len(images)} pictures; show 1 to {min(MOST, len(images))}")
@@ -88,4 +119,13 @@ def puzzles(method: nn.Module, images, n: int = 6, seed: int = 0, title: str = "
     given[rows[there], found["missing"][there]] = 1.0  # a hole; the view draws a mark on it
     back = found["order"].argsort(1)
     whole = found["piece"][rows[:, None], back]
-    return Puzzle(given, found["mended"], whole, found["order"], found["answer"], found["missing"], len(method.orders), title)
+    return Puzzle(
+        given,
+        found["mended"],
+        whole,
+        found["order"],
+        found["answer"],
+        found["missing"],
+        len(method.orders),
+        title,
+    )

@@ -3,10 +3,9 @@
     panel.replay                                          one training
     side_by_side({"with negatives": a, "without": b})     several, on one slider
 
-`panel.replay` makes one; `Replay.save` and `Replay.load` keep it (by convention beside the checkpoint: `beside`). The notebook
-stores a PNG of the last frame beside the view, so that a page without widgets (or a reopened notebook) still shows how the
-training ended.
-"""
+`panel.replay` makes one; `Replay.save` and `Replay.load` keep it (by convention beside the checkpoint:
+`beside`). The notebook stores a PNG of the last frame beside the view, so that a page without widgets (or a
+reopened notebook) still shows how the training ended."""
 
 from __future__ import annotations
 
@@ -21,8 +20,8 @@ from dataclasses import dataclass
 import numpy as np
 import traitlets
 
-from sslcourse import common
-from sslcourse.common import CourseError
+from sslcourse import runtime
+from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 VERSION = 2
@@ -45,10 +44,10 @@ def beside(checkpoint) -> pathlib.Path:
 class Run:
     """One recorded training: arrays over its F frames, and the words that go with them.
 
-    positions (F, N, 2) uint16 · labels (N,) uint8 · assigned (F, N) uint8 · metrics (names, F) float32, NaN where a row lacks one ·
-    kernels (F, n, k, k, 3) uint8 · guesses (F, M) uint8 · truth (M,) uint8 · pictures (M, H, W, 3) uint8; and where rows of pictures
-    were recorded strips (F, P) uint16, which of the tiles (T, h, w, 3) uint8 stand below in each frame
-    """
+    positions (F, N, 2) uint16 · labels (N,) uint8 · assigned (F, N) uint8 · metrics (names, F) float32, NaN
+    where a row lacks one · kernels (F, n, k, k, 3) uint8 · guesses (F, M) uint8 · truth (M,) uint8 · pictures
+    (M, H, W, 3) uint8; and where rows of pictures were recorded strips (F, P) uint16, which of the tiles (T,
+    h, w, 3) uint8 stand below in each frame"""
 
     arrays: dict[str, np.ndarray]
     words: dict  # names, epochs, classes, title, reach; strips: [[name, how many], ...] where there are some
@@ -58,12 +57,18 @@ class Run:
 
 
 def _filled(frames: Sequence[Mapping], key: str, shape: str) -> np.ndarray | None:
-    """What the frames hold under a key, (F, ...); a frame without it repeats the last one. None where no frame has it."""
+    """What the frames hold under a key, (F, ...); a frame without it repeats the last one. None where no
+    frame has it.
+    """
     given = [np.asarray(f[key]) for f in frames if f.get(key) is not None]
     if not given:
         return None
     if len({g.shape for g in given}) > 1:
-        raise CourseError(f"{key} of shapes {sorted({g.shape for g in given})}; give {shape}, the same samples in every frame")
+        raise CourseError(
+            f"{key} of shapes {sorted({g.shape for g in given})}; give {shape}, the same samples in "
+            "every "
+            "frame"
+        )
     result, last = [], given[0]  # frames before the first one show that one
     for f in frames:
         last = np.asarray(f[key]) if f.get(key) is not None else last
@@ -75,19 +80,31 @@ def _numbers(values, name: str) -> np.ndarray:
     """Class or cluster numbers as uint8, -1 as NOBODY."""
     values = np.asarray(values).astype(int)
     if values.max(initial=0) >= NOBODY:
-        raise CourseError(f"{name} holds {values.max()}; a replay shows at most {NOBODY} classes or clusters, numbered from 0")
+        raise CourseError(
+            f"{name} holds {values.max()}; a replay shows at most {NOBODY} classes or clusters, numbered "
+            "from 0"
+        )
     return np.where(values < 0, NOBODY, values).astype(np.uint8)
 
 
 def _pack_maps(frames: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray, np.ndarray, float]:
-    """Positions, labels and assignments of all frames, and the half-width of the square that holds every position."""
-    from sslcourse.widgets.live import NEAREST
+    """Positions, labels and assignments of all frames, and the half-width of the square that holds every
+    position.
+    """
+    from sslcourse.widgets.strips import NEAREST
 
     stack = _filled(frames, "xy", "(N, 2)")
     if stack is None:
-        return np.zeros((len(frames), 0, 2), np.uint16), np.zeros(0, np.uint8), np.zeros((len(frames), 0), np.uint8), 1.0
+        return (
+            np.zeros((len(frames), 0, 2), np.uint16),
+            np.zeros(0, np.uint8),
+            np.zeros((len(frames), 0), np.uint8),
+            1.0,
+        )
     if stack.ndim != 3 or stack.shape[2] != 2:
-        raise CourseError(f"a map of shape {stack.shape[1:]}; give (N, 2): map2d(features) makes two coordinates of many")
+        raise CourseError(
+            f"a map of shape {stack.shape[1:]}; give (N, 2): map2d(features) makes two coordinates of many"
+        )
     n = stack.shape[1]
     stack = np.nan_to_num(stack.astype(np.float32))
     reach = max(NEAREST, float(np.abs(stack).max(initial=0)) * 1.05)
@@ -111,34 +128,55 @@ def _pack_guesses(frames: Sequence[Mapping], pictures, truth) -> dict[str, np.nd
 
     stack = _filled(frames, "predicted", "(M,) class numbers")
     if stack is None:
-        return {"guesses": np.zeros((len(frames), 0), np.uint8), "truth": np.zeros(0, np.uint8), "pictures": np.zeros((0, 1, 1, 3), np.uint8)}
+        return {
+            "guesses": np.zeros((len(frames), 0), np.uint8),
+            "truth": np.zeros(0, np.uint8),
+            "pictures": np.zeros((0, 1, 1, 3), np.uint8),
+        }
     m = min(stack.shape[1], MOST_GUESSES)
     if pictures is None or len(pictures) < m:
-        raise CourseError(f"predictions for {m} samples but {0 if pictures is None else len(pictures)} pictures; "
-                          "hand over the samples: Panel(..., samples=data.validation.take(slice(0, 12)))")  # fmt: skip
+        raise CourseError(
+            f"predictions for {m} samples but {0 if pictures is None else len(pictures)} pictures; "
+            "hand over the samples: Panel(..., samples=data.validation.take(slice(0, 12)))"
+        )
     truth = np.full(m, -1) if truth is None else np.asarray(truth)[:m]
     if truth.shape != (m,):
         raise CourseError(f"labels of shape {truth.shape} for {m} samples; pass one number per sample")
-    return {"guesses": _numbers(stack[:, :m], "predicted"), "truth": _numbers(truth, "truth"), "pictures": show.to_uint8(pictures[:m])}
+    return {
+        "guesses": _numbers(stack[:, :m], "predicted"),
+        "truth": _numbers(truth, "truth"),
+        "pictures": show.to_uint8(pictures[:m]),
+    }
 
 
 def _pack_strips(frames: Sequence[Mapping]) -> tuple[dict[str, np.ndarray], dict]:
-    """Rows of pictures in all frames: which tile stands where, every different tile once, and what the rows are called."""
+    """Rows of pictures in all frames: which tile stands where, every different tile once, and what the rows
+    are called.
+    """
     given = [f["strips"] for f in frames if f.get("strips")]
     if not given:
         return {}, {}
     rows = {name: x.shape for name, x in given[0].items()}
     for other in given:
         if {name: x.shape for name, x in other.items()} != rows:
-            raise CourseError(f"rows of pictures {', '.join(rows)}, then {', '.join(other)}: give the same rows, as long as before, in every frame")
+            raise CourseError(
+                f"rows of pictures {', '.join(rows)}, then {', '.join(other)}: give the same rows, as "
+                "long "
+                "as before, in every frame"
+            )
     last, pages = given[0], []  # a frame without any shows the last ones
     for f in frames:
         last = f.get("strips") or last
         pages.append(np.concatenate([last[name] for name in rows]))
     page = np.stack(pages)  # (F, P, h, w, 3)
     tiles, where = np.unique(page.reshape(-1, page[0, 0].size), axis=0, return_inverse=True)
-    return ({"strips": where.reshape(page.shape[:2]).astype(np.uint16), "tiles": tiles.reshape(-1, *page.shape[2:])},
-            {"strips": [[name, shape[0]] for name, shape in rows.items()]})  # fmt: skip
+    return (
+        {
+            "strips": where.reshape(page.shape[:2]).astype(np.uint16),
+            "tiles": tiles.reshape(-1, *page.shape[2:]),
+        },
+        {"strips": [[name, shape[0]] for name, shape in rows.items()]},
+    )
 
 
 def _strips_at(run: Run, frame: int) -> dict[str, np.ndarray] | None:
@@ -151,17 +189,19 @@ def _strips_at(run: Run, frame: int) -> dict[str, np.ndarray] | None:
     return rows
 
 
-def pack(frames: Sequence[Mapping], classes: Sequence[str] = (), title: str = "", pictures=None, truth=None) -> Run:
+def pack(
+    frames: Sequence[Mapping], classes: Sequence[str] = (), title: str = "", pictures=None, truth=None
+) -> Run:
     """Frames, as `Panel` records them, to one `Run`.
 
     Args:
-        frames: dicts with "row" (numbers by name) and, where known, "xy" (N, 2), "labels" (N,), "assigned" (N,) cluster numbers,
-            "filters" (n, k, k, 3) uint8, "predicted" (M,) class numbers of the sample pictures, "strips" {name: (n, h, w, 3) uint8}.
-            All frames show the same samples.
+        frames: dicts with "row" (numbers by name) and, where known, "xy" (N, 2), "labels" (N,), "assigned"
+            (N,) cluster numbers, "filters" (n, k, k, 3) uint8, "predicted" (M,) class numbers of the sample
+            pictures, "strips" {name: (n, h, w, 3) uint8}. All frames show the same samples.
         classes, title: for legend and heading.
         pictures, truth: (M, 3, H, W) and (M,), the samples whose predictions are recorded.
     """
-    from sslcourse.widgets.live import PLAIN
+    from sslcourse.widgets.strips import PLAIN
 
     frames = list(frames)
     if not frames:
@@ -171,18 +211,33 @@ def pack(frames: Sequence[Mapping], classes: Sequence[str] = (), title: str = ""
     values = np.array([[float(f.get("row", {}).get(k, math.nan)) for f in frames] for k in names], np.float32)
     epochs = [float(f.get("row", {}).get("epoch", i + 1)) for i, f in enumerate(frames)]
     strips, rows = _pack_strips(frames)
-    return Run({"positions": maps, "labels": labels, "assigned": assigned, "metrics": values.reshape(len(names), len(frames)),
-                "kernels": _pack_filters(frames), **_pack_guesses(frames, pictures, truth), **strips},
-               {"names": names, "epochs": epochs, "classes": [str(c) for c in classes], "title": str(title), "reach": reach,
-                **rows})  # fmt: skip
+    return Run(
+        {
+            "positions": maps,
+            "labels": labels,
+            "assigned": assigned,
+            "metrics": values.reshape(len(names), len(frames)),
+            "kernels": _pack_filters(frames),
+            **_pack_guesses(frames, pictures, truth),
+            **strips,
+        },
+        {
+            "names": names,
+            "epochs": epochs,
+            "classes": [str(c) for c in classes],
+            "title": str(title),
+            "reach": reach,
+            **rows,
+        },
+    )
 
 
 # ---------------------------------------------------------------------------------------------- the view
 
 
 class Replay(View):
-    """A slider, a play button, the map of clusters, the curves with a moving cursor, the filters, what the samples are taken for, and
-    the rows of pictures that were recorded.
+    """A slider, a play button, the map of clusters, the curves with a moving cursor, the filters, what the
+    samples are taken for, and the rows of pictures that were recorded.
 
     Args:
         frames, classes, title, pictures, truth: as for `pack`.
@@ -206,7 +261,14 @@ class Replay(View):
     about = traitlets.Dict().tag(sync=True)  # sizes, names, colours: everything that is not an array
     frame = Whole(0).tag(sync=True)
 
-    def __init__(self, frames: Sequence[Mapping], classes: Sequence[str] = (), title: str = "", pictures=None, truth=None):
+    def __init__(
+        self,
+        frames: Sequence[Mapping],
+        classes: Sequence[str] = (),
+        title: str = "",
+        pictures=None,
+        truth=None,
+    ):
         self._show([pack(frames, classes, title, pictures, truth)])
 
     @classmethod
@@ -224,26 +286,47 @@ class Replay(View):
         described, at = [], dict.fromkeys((*ARRAYS, *STRIPS), 0)
         for run in runs:
             a = run.arrays
-            described.append({**run.words, "count": len(run), "points": int(a["positions"].shape[1]), "clustered": bool(a["assigned"].size),
-                              "kernels": int(a["kernels"].shape[1]), "kernel": int(a["kernels"].shape[2]), "guesses": int(a["guesses"].shape[1]),
-                              "at": dict(at)})  # fmt: skip
+            described.append(
+                {
+                    **run.words,
+                    "count": len(run),
+                    "points": int(a["positions"].shape[1]),
+                    "clustered": bool(a["assigned"].size),
+                    "kernels": int(a["kernels"].shape[1]),
+                    "kernel": int(a["kernels"].shape[2]),
+                    "guesses": int(a["guesses"].shape[1]),
+                    "at": dict(at),
+                }
+            )
             for name in ARRAYS + STRIPS * ("tiles" in a):
                 at[name] += len(a[name]) if name in ("pictures", "tiles") else a[name].size * a[name].itemsize
         for name in ARRAYS[:-1]:
-            joined[name] = b"".join(np.ascontiguousarray(r.arrays[name], r.arrays[name].dtype.newbyteorder("<")).tobytes() for r in runs)
+            joined[name] = b"".join(
+                np.ascontiguousarray(r.arrays[name], r.arrays[name].dtype.newbyteorder("<")).tobytes()
+                for r in runs
+            )
         tiles = [r.arrays["pictures"] for r in runs if len(r.arrays["pictures"])]
         cut = None
         if tiles:
             if len({t.shape[1:] for t in tiles}) > 1:
-                raise CourseError(f"sample pictures of sizes {sorted({t.shape[1:3] for t in tiles})}; runs side by side show pictures of one size")
+                raise CourseError(
+                    f"sample pictures of sizes {sorted({t.shape[1:3] for t in tiles})}; runs side by "
+                    "side "
+                    "show pictures of one size"
+                )
             joined["pictures"], cut = sprite(np.concatenate(tiles).transpose(0, 3, 1, 2))
         about = {"runs": described, "colours": list(show.COLOURS), "cut": cut}
         drawn = [r.arrays for r in runs if "tiles" in r.arrays]
         if drawn:
             if len({a["tiles"].shape[1:] for a in drawn}) > 1:
-                raise CourseError(f"rows of pictures of sizes {sorted({a['tiles'].shape[1:3] for a in drawn})}; runs side by side show one size")
+                raise CourseError(
+                    f"rows of pictures of sizes {sorted({a['tiles'].shape[1:3] for a in drawn})}; runs "
+                    "side by side show one size"
+                )
             joined["strips"] = b"".join(packed(a["strips"], "u2") for a in drawn)
-            joined["tiles"], about["tileCut"] = sprite(np.concatenate([a["tiles"] for a in drawn]).transpose(0, 3, 1, 2))
+            joined["tiles"], about["tileCut"] = sprite(
+                np.concatenate([a["tiles"] for a in drawn]).transpose(0, 3, 1, 2)
+            )
         super().__init__(**joined, about=about, frame=max(map(len, runs)) - 1)
 
     def __len__(self) -> int:
@@ -253,10 +336,15 @@ class Replay(View):
         if len(self.runs) > 1:
             return f"<replays side by side: {', '.join(r.words['title'] or '?' for r in self.runs)}>"
         run = self.runs[0]
-        return f"<replay of {len(run)} epochs, {run.arrays['positions'].shape[1]:,} points, {len(run.words['names'])} metrics>"
+        return (
+            f"<replay of {len(run)} epochs, {run.arrays['positions'].shape[1]:,} points, "
+            f"{len(run.words['names'])} metrics>"
+        )
 
     def picture(self, frame: int = -1) -> bytes:
-        """One frame as PNG bytes, drawn in Python like the live panel; the last one by default. Several runs stand under each other."""
+        """One frame as PNG bytes, drawn in Python like the live panel; the last one by default. Several runs
+        stand under each other.
+        """
         from sslcourse import show
 
         n = len(self)
@@ -283,9 +371,17 @@ class Replay(View):
         back = lambda x: np.where(x == NOBODY, -1, x.astype(int))
         made = []
         for i, epoch in enumerate(run.words["epochs"]):
-            frame: dict = {"row": {"epoch": epoch, **{k: float(v) for k, v in zip(names, a["metrics"][:, i]) if not math.isnan(v)}}}
+            frame: dict = {
+                "row": {
+                    "epoch": epoch,
+                    **{k: float(v) for k, v in zip(names, a["metrics"][:, i]) if not math.isnan(v)},
+                }
+            }
             if a["positions"].shape[1]:
-                frame |= {"xy": (a["positions"][i].astype(np.float32) / _FULL * 2 - 1) * reach, "labels": back(a["labels"])}
+                frame |= {
+                    "xy": (a["positions"][i].astype(np.float32) / _FULL * 2 - 1) * reach,
+                    "labels": back(a["labels"]),
+                }
             if a["assigned"].shape[1]:
                 frame["assigned"] = back(a["assigned"][i])
             if a["kernels"].shape[1]:
@@ -300,14 +396,20 @@ class Replay(View):
     def save(self, path) -> pathlib.Path:
         """Write everything to one .npz file (no pickle), whole or not at all. Returns the path."""
         if len(self.runs) > 1:
-            raise CourseError("several runs side by side are no file of their own; save each run's replay, and put them side by side again")
+            raise CourseError(
+                "several runs side by side are no file of their own; save each run's replay, and put "
+                "them "
+                "side by side again"
+            )
         path = pathlib.Path(path)
         path = path if path.suffix == ".npz" else path.with_name(path.name + ".npz")
         run = self.runs[0]
         words = json.dumps({**run.words, "version": VERSION})
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, words=np.array(words), sha256=np.array(_digest(words, run.arrays)), **run.arrays)
-        with common.atomic(path) as temporary:
+        np.savez_compressed(
+            buffer, words=np.array(words), sha256=np.array(_digest(words, run.arrays)), **run.arrays
+        )
+        with runtime.atomic(path) as temporary:
             temporary.write_bytes(buffer.getvalue())
         return path
 
@@ -326,13 +428,22 @@ class Replay(View):
                 words, digest = str(file["words"]), str(file["sha256"])
                 content = json.loads(words)
                 version = content.pop("version")
-                arrays = {k: file[k] for k in (*ARRAYS, *(k for k in STRIPS if k in file)) if version == VERSION}
+                arrays = {
+                    k: file[k] for k in (*ARRAYS, *(k for k in STRIPS if k in file)) if version == VERSION
+                }
             if version == VERSION and digest != _digest(words, arrays):
                 raise ValueError("its checksum differs")
-        except Exception as error:  # zip, header, key and checksum errors are of many types; all mean one thing
-            raise CourseError(f"the replay {path} is damaged ({error}); delete it and save it again with panel.replay.save(...)") from None
+        except (
+            Exception
+        ) as error:  # zip, header, key and checksum errors are of many types; all mean one thing
+            raise CourseError(
+                f"the replay {path} is damaged ({error}); delete it and save it again with "
+                "panel.replay.save(...)"
+            ) from None
         if version != VERSION:
-            raise CourseError(f"the replay {path} has format {version}, this course reads {VERSION}; record it again")
+            raise CourseError(
+                f"the replay {path} has format {version}, this course reads {VERSION}; record it again"
+            )
         return cls.of(Run(arrays, content))
 
 
@@ -343,8 +454,13 @@ def side_by_side(replays: Mapping[str, Replay]) -> Replay:
         replays: {name: replay}, two or three of them; a shorter one stays at its end.
     """
     if not 2 <= len(replays) <= 3:
-        raise CourseError(f"{len(replays)} replays; put two or three side by side: side_by_side({{'a': panel.replay, 'b': other.replay}})")
-    return Replay.of(*(Run(r.runs[0].arrays, {**r.runs[0].words, "title": str(name)}) for name, r in replays.items()))
+        raise CourseError(
+            f"{len(replays)} replays; put two or three side by side: "
+            f"side_by_side({{'a': panel.replay, 'b': other.replay}})"
+        )
+    return Replay.of(
+        *(Run(r.runs[0].arrays, {**r.runs[0].words, "title": str(name)}) for name, r in replays.items())
+    )
 
 
 def _drawn(run: Run, frame: int):
@@ -352,17 +468,30 @@ def _drawn(run: Run, frame: int):
     from PIL import Image
 
     from sslcourse import show
-    from sslcourse.widgets import live
+    from sslcourse.show import look
+    from sslcourse.widgets import frame as panel_frame
 
     a, names, reach, epochs = run.arrays, run.words["names"], run.words["reach"], run.words["epochs"]
-    rows = [{"epoch": e, **{k: float(v) for k, v in zip(names, column) if not math.isnan(v)}}
-            for e, column in zip(epochs[: frame + 1], a["metrics"].T)] or [{"epoch": e} for e in epochs[: frame + 1]]  # fmt: skip
+    rows = [
+        {"epoch": e, **{k: float(v) for k, v in zip(names, column) if not math.isnan(v)}}
+        for e, column in zip(epochs[: frame + 1], a["metrics"].T)
+    ] or [{"epoch": e} for e in epochs[: frame + 1]]
     maps, filters = a["positions"], a["kernels"]
     xy = (maps[frame].astype(np.float32) / _FULL * 2 - 1) * reach if maps.shape[1] else None
     labels = np.where(a["labels"] == NOBODY, -1, a["labels"].astype(int))
-    with show._lock, show.matplotlib.rc_context(show._LOOK):
-        figure = live.draw(rows, names, int(epochs[-1]), run.words["title"], xy, labels, run.words["classes"],
-                           filters[frame] if filters.shape[1] else None, reach, _strips_at(run, frame))  # fmt: skip
+    with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
+        figure = panel_frame.draw(
+            rows,
+            names,
+            int(epochs[-1]),
+            run.words["title"],
+            xy,
+            labels,
+            run.words["classes"],
+            filters[frame] if filters.shape[1] else None,
+            reach,
+            _strips_at(run, frame),
+        )
         figure.canvas.draw()
         top = Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy())
     if not a["guesses"].shape[1]:
@@ -372,8 +501,14 @@ def _drawn(run: Run, frame: int):
     name = lambda c: "?" if c == NOBODY else classes[c] if c < len(classes) else str(c)
     guessed, truth = a["guesses"][frame][:count], a["truth"][:count]
     marks = ["right" if g == t else "wrong" if t != NOBODY else None for g, t in zip(guessed, truth)]
-    below = show.grid(a["pictures"][:count].transpose(0, 3, 1, 2), titles=[name(int(g)) for g in guessed], columns=12, frame=marks,
-                      scale=max(1, 44 // a["pictures"].shape[1]), title="samples, and what they are taken for")  # fmt: skip
+    below = show.grid(
+        a["pictures"][:count].transpose(0, 3, 1, 2),
+        titles=[name(int(g)) for g in guessed],
+        columns=12,
+        frame=marks,
+        scale=max(1, 44 // a["pictures"].shape[1]),
+        title="samples, and what they are taken for",
+    )
     bottom = Image.open(io.BytesIO(show.png(below))).convert("RGB")
     page = Image.new("RGB", (max(top.width, bottom.width), top.height + bottom.height), "white")
     page.paste(top, (0, 0))

@@ -1,10 +1,14 @@
-"""What all views share: a script of their own, a picture that stands in where scripts do not run, and a name without an address."""
+"""What all views share: a script of their own, a picture that stands in where scripts do not run, and a name
+without an address.
+"""
 
 from __future__ import annotations
 
 import base64
+import html
 import io
 import itertools
+import json
 import math
 import pathlib
 import threading
@@ -14,6 +18,8 @@ from collections.abc import Sequence
 import anywidget
 import numpy as np
 import traitlets
+
+from sslcourse import runtime
 
 _STATIC = pathlib.Path(__file__).parent / "static"
 
@@ -25,14 +31,20 @@ class Script(str):
 
 
 def script(name: str) -> Script:
-    """The JavaScript of a view: what all views share, then its own file. One module without imports, as anywidget wants it."""
-    text = Script("\n".join((_STATIC / f"{part}.js").read_text(encoding="utf-8") for part in ("common", name)))
+    """The JavaScript of a view: what all views share, then its own file. One module without imports, as
+    anywidget wants it.
+    """
+    text = Script(
+        "\n".join((_STATIC / f"{part}.js").read_text(encoding="utf-8") for part in ("common", name))
+    )
     text.name = name
     return text
 
 
 class Whole(traitlets.Int):
-    """A whole number, NumPy's too: older traitlets (Colab's 5.7) take only Python's own, and positions come out of arrays."""
+    """A whole number, NumPy's too: older traitlets (Colab's 5.7) take only Python's own, and positions come
+    out of arrays.
+    """
 
     def validate(self, obj, value):
         return super().validate(obj, int(value) if isinstance(value, np.integer) else value)
@@ -49,9 +61,10 @@ def alive() -> list[View]:
 class View(anywidget.AnyWidget):
     """A view in JavaScript. Subclasses set `_esm = script("name")`, and define `picture()` and `__repr__`.
 
-    The notebook stores the PNG of `picture()` beside the widget view: hosting sites, reopened notebooks and front ends without
-    widgets show that. Nothing in a view needs Python while a cell runs: everything happens on data that were sent when it was made.
-    """
+    The notebook stores the PNG of `picture()` beside the widget view: hosting sites, reopened notebooks and
+    front ends without
+    widgets show that. Nothing in a view needs Python while a cell runs: everything happens on data that were
+    sent when it was made."""
 
     _made = itertools.count()
 
@@ -77,16 +90,16 @@ class View(anywidget.AnyWidget):
 
     def page(self, path, title: str = "") -> pathlib.Path:
         """Write this view as an HTML page that opens anywhere, without kernel and network. Returns the path."""
-        from sslcourse.widgets import page
-
-        return page.write(self, path, title)
+        return write_page(self, path, title)
 
     def picture(self) -> bytes:
         """The view's first state as PNG bytes, drawn in Python."""
         raise NotImplementedError(f"{type(self).__name__} draws no picture")
 
     def _stored(self) -> str:
-        lock = self.__dict__.setdefault("_png_lock", threading.Lock())  # display calls may come from two threads
+        lock = self.__dict__.setdefault(
+            "_png_lock", threading.Lock()
+        )  # display calls may come from two threads
         with lock:
             if "_png" not in self.__dict__:
                 self.__dict__["_png"] = base64.b64encode(self.picture()).decode()
@@ -97,7 +110,9 @@ class View(anywidget.AnyWidget):
         data, metadata = made if isinstance(made, tuple) else (made, {})
         return {**(data or {}), "text/plain": repr(self), "image/png": self._stored()}, metadata
 
-    def _ipython_display_(self, **kwargs):  # ipywidgets 7 displays through this method and would leave out the picture
+    def _ipython_display_(
+        self, **kwargs
+    ):  # ipywidgets 7 displays through this method and would leave out the picture
         from IPython.display import display
 
         data, metadata = self._repr_mimebundle_()
@@ -105,7 +120,9 @@ class View(anywidget.AnyWidget):
 
 
 def packed(array, kind: str) -> bytes:
-    """An array as the bytes a typed array in JavaScript reads: contiguous, little-endian, of the given NumPy type."""
+    """An array as the bytes a typed array in JavaScript reads: contiguous, little-endian, of the given NumPy
+    type.
+    """
     return np.ascontiguousarray(array, np.dtype(kind).newbyteorder("<")).tobytes()
 
 
@@ -117,13 +134,14 @@ def sprite(images, tile: int | None = None) -> tuple[bytes, dict]:
         tile: side in pixels; the pictures' own by default. Larger ones are reduced.
 
     Returns:
-        The bytes of the sheet and what a view must know of it: {"tile", "across", "type"}. PNG while that is small, else JPEG
-        without chroma subsampling (whose 8-pixel blocks are cut at tile borders for 32-pixel tiles).
+        The bytes of the sheet and what a view must know of it: {"tile", "across", "type"}. PNG while that is
+        small, else JPEG without chroma subsampling (whose 8-pixel blocks are cut at tile borders for 32-pixel
+        tiles).
     """
     from PIL import Image
 
     from sslcourse import show
-    from sslcourse.common import CourseError
+    from sslcourse.runtime.errors import CourseError
 
     x = show.to_uint8(images)
     if not len(x):
@@ -135,7 +153,11 @@ def sprite(images, tile: int | None = None) -> tuple[bytes, dict]:
     down = -(-n // across)
     page = np.zeros((down * across, side, side, 3), np.uint8)
     page[:n] = x
-    page = page.reshape(down, across, side, side, 3).transpose(0, 2, 1, 3, 4).reshape(down * side, across * side, 3)
+    page = (
+        page.reshape(down, across, side, side, 3)
+        .transpose(0, 2, 1, 3, 4)
+        .reshape(down * side, across * side, 3)
+    )
     whole = Image.fromarray(np.ascontiguousarray(page))
     buffer = io.BytesIO()
     whole.save(buffer, "PNG", compress_level=6)
@@ -151,12 +173,14 @@ def filmstrip(frames: np.ndarray, most: int, qualities: Sequence[int]) -> tuple[
     """All frames of a film (N, H, W, 3) uint8 on one picture, row by row, and where a view finds them.
 
     Args:
-        most: bytes. As PNG, exact, where that takes no more; else as WebP, whose tiles begin at multiples of 16 pixels, its blocks, and
-            whose borders are continued to there, so that no frame bleeds into another.
-        qualities: of WebP, tried from the best until it takes no more; the last one is taken whatever its size.
+        most: bytes. As PNG, exact, where that takes no more; else as WebP, whose tiles begin at multiples of
+            16 pixels, its blocks, and whose borders are continued to there, so that no frame bleeds into
+            another.
+        qualities: of WebP, tried from the best until it takes no more; the last one is taken whatever its
+            size.
 
-    Returns:
-        The file, and {"across": frames in a row, "width", "height": of a frame, "wide", "high": from one to the next, "type"}.
+    Returns: The file, and {"across": frames in a row, "width", "height": of a frame, "wide", "high": from one
+        to the next, "type"}.
     """
     from PIL import Image
 
@@ -166,10 +190,23 @@ def filmstrip(frames: np.ndarray, most: int, qualities: Sequence[int]) -> tuple[
 
     def written(high: int, wide: int, kind: str, **options) -> tuple[bytes, dict]:
         tiles = np.pad(frames, ((0, across * down - n), (0, high - h), (0, wide - w), (0, 0)), "edge")
-        page = tiles.reshape(down, across, high, wide, 3).transpose(0, 2, 1, 3, 4).reshape(down * high, across * wide, 3)
+        page = (
+            tiles.reshape(down, across, high, wide, 3)
+            .transpose(0, 2, 1, 3, 4)
+            .reshape(down * high, across * wide, 3)
+        )
         buffer = io.BytesIO()
-        Image.fromarray(np.ascontiguousarray(page[..., 0] if grey and kind == "png" else page)).save(buffer, kind, **options)
-        return buffer.getvalue(), {"across": across, "width": w, "height": h, "wide": wide, "high": high, "type": f"image/{kind}"}
+        Image.fromarray(np.ascontiguousarray(page[..., 0] if grey and kind == "png" else page)).save(
+            buffer, kind, **options
+        )
+        return buffer.getvalue(), {
+            "across": across,
+            "width": w,
+            "height": h,
+            "wide": wide,
+            "high": high,
+            "type": f"image/{kind}",
+        }
 
     made = written(h, w, "png", compress_level=9)
     for quality in qualities:
@@ -177,3 +214,92 @@ def filmstrip(frames: np.ndarray, most: int, qualities: Sequence[int]) -> tuple[
             break
         made = written(-(-h // 16) * 16, -(-w // 16) * 16, "webp", quality=quality, method=6)
     return made
+
+
+# ---------------------------------------------------------------------------------------------- pages without
+# a kernel
+#
+# A page carries the view's script and state and a few lines that play the part of the notebook. Nothing is
+# loaded from elsewhere.
+
+
+def state(view: View) -> dict:
+    """Everything of a view that a page needs: {"script", "traits", "binary"}, plain JSON."""
+    view.for_page()
+    own = {
+        name
+        for c in type(view).__mro__
+        if c.__module__.startswith("sslcourse")
+        for name in c.class_own_traits()
+        if not name.startswith("_")
+    }
+    values = {name: value for name, value in view.get_state().items() if name in own}
+    binary = {
+        n: base64.b64encode(bytes(v)).decode()
+        for n, v in values.items()
+        if isinstance(v, (bytes, bytearray, memoryview))
+    }
+    return {
+        "script": view.script_name,
+        "traits": {n: v for n, v in values.items() if n not in binary},
+        "binary": binary,
+    }
+
+
+def _json(value) -> str:
+    """JSON that can stand inside a script element: no "</" can end it early."""
+    return json.dumps(value).replace("</", "<\\/")
+
+
+def place(key: str, png: str, name: str) -> str:
+    """Where a view stands in a page: until scripts have run, and where none run, its picture."""
+    return (
+        f'<div class="ssl-place" data-view="{html.escape(key)}"><img alt="{html.escape(name)}" '
+        'style="max-width:100%" '
+        f'src="data:image/png;base64,{png}"></div>'
+    )
+
+
+def scripts(states: dict[str, dict]) -> str:
+    """The script elements of a page that shows these views: each script once, each state, and the host."""
+    names = sorted({s["script"] for s in states.values()})
+    parts = [f'<script type="application/json" data-script="{n}">{_json(script(n))}</script>' for n in names]
+    parts += [
+        f'<script type="application/json" data-state="{html.escape(k)}">{_json(s)}</script>'
+        for k, s in states.items()
+    ]
+    host = (pathlib.Path(__file__).parent / "static" / "host.js").read_text(encoding="utf-8")
+    return "\n".join([*parts, f"<script>{host}</script>"])
+
+
+PAGE = """<!doctype html>
+<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
+<style>:root {{ color-scheme: light dark; }} body {{ font-family: system-ui, sans-serif; margin: 16px; }}</style></head>
+<body>{body}
+{scripts}
+</body></html>
+"""
+
+
+def write_page(view: View, path, title: str = "") -> pathlib.Path:
+    """One view as a page of its own, whole or not at all. Returns the path."""
+    path = pathlib.Path(path)
+    path = path if path.suffix in (".html", ".htm") else path.with_name(path.name + ".html")
+    # Its picture first: drawing all that a page needs may take the view to another state.
+    body = place("view", view._stored(), repr(view))
+    text = PAGE.format(
+        title=html.escape(title or repr(view).strip("<>")), body=body, scripts=scripts({"view": state(view)})
+    )
+    with runtime.atomic(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+    return path
+
+
+def collect(path) -> int:
+    """The states of all views that this process has made, by model id, as one JSON file: what `make site`
+    runs at a notebook's end.
+    """
+    found = {view.model_id: state(view) for view in alive()}
+    with runtime.atomic(path) as temporary:
+        temporary.write_text(json.dumps(found), encoding="utf-8")
+    return len(found)

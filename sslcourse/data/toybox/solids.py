@@ -1,16 +1,16 @@
 """The ten solids of the toybox as signed distance functions, and where a bundle of rays meets them.
 
-A signed distance says how far a point is from a surface (negative inside). Sphere tracing walks along a ray by just that
-distance, which can never jump through the surface (Hart, Sphere tracing, The Visual Computer 1996). Points come as three
-1-D tensors x, y, z, in the solid's own frame: centre at the origin, everything within distance 1.
-"""
+A signed distance says how far a point is from a surface (negative inside). Sphere tracing walks along a ray
+by just that distance, which can never jump through the surface (Hart, Sphere tracing, The Visual Computer
+1996). Points come as three 1-D tensors x, y, z, in the solid's own frame: centre at the origin, everything
+within distance 1."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from sslcourse.common import CourseError
+from sslcourse.runtime.errors import CourseError
 
 NAMES = ("sphere", "cube", "cylinder", "cone", "torus", "capsule", "octahedron", "cross", "link", "disc")
 REACH = 1.02  # no solid extends further from its centre
@@ -83,14 +83,19 @@ _DISTANCE = (sphere, cube, cylinder, cone, torus, capsule, octahedron, cross, li
 
 
 def distance(shape: int, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """Signed distance (in units of the solid's size) of points (K,), (K,), (K,) to solid number `shape`, 0 to 9."""
+    """Signed distance (in units of the solid's size) of points (K,), (K,), (K,) to solid number `shape`, 0 to
+    9.
+    """
     if not 0 <= shape < len(_DISTANCE):
-        raise CourseError(f"shape={shape}; the solids are numbered 0 to {len(_DISTANCE) - 1}: {', '.join(NAMES)}")
+        raise CourseError(
+            f"shape={shape}; the solids are numbered 0 to {len(_DISTANCE) - 1}: {', '.join(NAMES)}"
+        )
     return _DISTANCE[shape](x, y, z)
 
 
 def trace(shape: int, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
-    """Walk along K rays. Returns how far along each the surface is (K,), and how near it the ray came (K,): 0 on a hit.
+    """Walk along K rays. Returns how far along each the surface is (K,), and how near it the ray came (K,): 0
+    on a hit.
 
     Args:
         origin, direction: (3, K); directions of length 1, origins about 1.5 before the centre.
@@ -107,7 +112,9 @@ def trace(shape: int, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor
             along = along + gap
         else:
             t = along[alive]
-            gap = distance(shape, ox[alive] + t * dx[alive], oy[alive] + t * dy[alive], oz[alive] + t * dz[alive])
+            gap = distance(
+                shape, ox[alive] + t * dx[alive], oy[alive] + t * dy[alive], oz[alive] + t * dz[alive]
+            )
             nearest[alive] = torch.minimum(nearest[alive], gap)
             along[alive] = t + gap
         if step % 4 == 3:  # most rays have arrived or left: go on with the few that graze an edge

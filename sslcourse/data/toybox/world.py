@@ -1,7 +1,7 @@
 """The toybox: a small world of shaded solids in which everything about every picture is known.
 
-`factors(n, ...)` draws what is to be seen, `render(factors)` draws the pictures; both take any number of scenes at once and
-run on any device. `images()` is the data set of the course: three splits, cached on disk.
+`factors(n, ...)` draws what is to be seen, `render(factors)` draws the pictures; both take any number of
+scenes at once and run on any device. `images()` is the data set of the course: three splits, cached on disk.
 
 A scene is a dict of (N,) tensors:
 
@@ -26,31 +26,40 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sslcourse import common
-from sslcourse.common import CourseError
+from sslcourse import runtime
 from sslcourse.data.toybox import solids
+from sslcourse.runtime.errors import CourseError
 
 SHAPES = solids.NAMES
 PATTERNS = ("plain", "stripes", "checks", "spots")
 CATEGORIES = {"shape": SHAPES, "pattern": PATTERNS}
 ANGLES = {"hue": 1.0, "light": 2 * math.pi, "ground_hue": 1.0}  # factor -> its full turn
 RANGES = {
-    "hue": (0, 1), "saturation": (0.35, 1), "size": (0.6, 1), "x": (-1, 1), "y": (-1, 1), "yaw": (-0.6, 0.6),
-    "pitch": (0.15, 0.75), "roll": (-0.35, 0.35), "light": (0, 2 * math.pi), "ground_hue": (0, 1), "ground": (0, 1),
-}  # fmt: skip
+    "hue": (0, 1),
+    "saturation": (0.35, 1),
+    "size": (0.6, 1),
+    "x": (-1, 1),
+    "y": (-1, 1),
+    "yaw": (-0.6, 0.6),
+    "pitch": (0.15, 0.75),
+    "roll": (-0.35, 0.35),
+    "light": (0, 2 * math.pi),
+    "ground_hue": (0, 1),
+    "ground": (0, 1),
+}
 
 _GRID = 6  # cells along a side of the background's noise
 _SPLIT_ID = {"train": 0, "validation": 1, "test": 2}
-_CHUNK = 512  # pictures rendered at once: enough work for each of the ten bundles of rays, and still a few megabytes
+# pictures rendered at once: enough work for each of the ten bundles of rays, and still a few megabytes
+_CHUNK = 512
 
 
 def factors(n: int, seed: int = 0, split: str = "train") -> dict[str, Tensor]:
     """Draw `n` scenes, every factor independent of every other.
 
-    One row of random numbers per scene, so the first scenes are the same whatever `n` is; `split` ("train", "validation",
-    "test") chooses a stream of its own. The column `grain` (N, 6, 6, 3) is the background's noise and `speckle` (N,) the
-    seed of the sensor noise; they are nuisances and not probed.
-    """
+    One row of random numbers per scene, so the first scenes are the same whatever `n` is; `split` ("train",
+    "validation", "test") chooses a stream of its own. The column `grain` (N, 6, 6, 3) is the background's
+    noise and `speckle` (N,) the seed of the sensor noise; they are nuisances and not probed."""
     if n < 1:
         raise CourseError(f"n={n}; ask for at least one scene")
     if split not in _SPLIT_ID:
@@ -77,8 +86,22 @@ def scene(**known) -> dict[str, Tensor]:
 
     `shape` and `pattern` may be names: `scene(shape="torus", hue=0.3)`.
     """
-    values = {"shape": 1, "pattern": 0, "hue": 0.05, "saturation": 0.8, "size": 0.9, "x": 0.0, "y": 0.0, "yaw": 0.5,
-              "pitch": 0.45, "roll": 0.0, "light": 5.5, "ground_hue": 0.6, "ground": 0.5, "speckle": 0}  # fmt: skip
+    values = {
+        "shape": 1,
+        "pattern": 0,
+        "hue": 0.05,
+        "saturation": 0.8,
+        "size": 0.9,
+        "x": 0.0,
+        "y": 0.0,
+        "yaw": 0.5,
+        "pitch": 0.45,
+        "roll": 0.0,
+        "light": 5.5,
+        "ground_hue": 0.6,
+        "ground": 0.5,
+        "speckle": 0,
+    }
     for name, value in known.items():
         if name not in values:
             raise CourseError(f"{name!r} is no factor of the toybox; the factors are {', '.join(values)}")
@@ -88,7 +111,9 @@ def scene(**known) -> dict[str, Tensor]:
             value = CATEGORIES[name].index(value)
         values[name] = value
     integer = ("shape", "pattern", "speckle")
-    result = {k: torch.tensor([v], dtype=torch.long if k in integer else torch.float32) for k, v in values.items()}
+    result = {
+        k: torch.tensor([v], dtype=torch.long if k in integer else torch.float32) for k, v in values.items()
+    }
     rng = np.random.default_rng([int(values["speckle"]), 0x9A1])
     result["grain"] = torch.from_numpy(rng.random((1, _GRID, _GRID, 3), dtype=np.float32))
     return result
@@ -117,19 +142,25 @@ def rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
     return about_z @ about_x @ about_y
 
 
-def render(scene: Mapping[str, Tensor], size: int = 32, background: float = 0.1, device: str = "cpu",
-           noise: float = 0.02) -> tuple[Tensor, Tensor]:  # fmt: skip
+def render(
+    scene: Mapping[str, Tensor],
+    size: int = 32,
+    background: float = 0.1,
+    device: str = "cpu",
+    noise: float = 0.02,
+) -> tuple[Tensor, Tensor]:
     """Draw scenes.
 
     Args:
         scene: as `factors` or `scene` return it, N scenes. For a film give one scene per frame.
         size: pixels along a side, 8 to 256.
-        background: how strong and how different from picture to picture the background is, 0 to 1. At 1 it identifies
+        background: how strong and how different from picture to picture the background is, 0 to 1. At 1 it
+            identifies
             the picture: the shortcut of the lesson.
         noise: standard deviation of the sensor noise (of a range of 1).
 
-    Returns:
-        image (N, 3, size, size) uint8 and mask (N, size, size) bool: the pixels that are more than half covered.
+    Returns: image (N, 3, size, size) uint8 and mask (N, size, size) bool: the pixels that are more than half
+        covered.
     """
     if not 8 <= size <= 256:
         raise CourseError(f"size={size}; the toybox is drawn at 8 to 256 pixels")
@@ -160,17 +191,21 @@ def _render(scene: dict[str, Tensor], size: int, background: float, noise: float
 
 
 def solid(scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
-    """The solids alone: colours (N, size*size, 3) from 0 to about 1, and how much of each pixel they cover, (N, size*size) from 0 to 1.
+    """The solids alone: colours (N, size*size, 3) from 0 to about 1, and how much of each pixel they cover,
+    (N, size*size) from 0 to 1.
 
     A scene may say how much its solid shines: `gloss` (N,), from 0 (matte) to 1; without it is 0.3.
     """
     device, n = scene["hue"].device, len(scene["hue"])
-    # Geometry: every pixel's ray, seen from the solid. The view is parallel, so all rays of a picture share a direction.
+    # Geometry: every pixel's ray, seen from the solid. The view is parallel, so all rays of a picture share a
+    # direction.
     radius = 0.85 * scene["size"]  # in units of half the picture
     room = 1 - 0.9 * radius  # how far the centre may go so that (nearly) all stays inside
     turn = rotation(scene["yaw"], scene["pitch"], scene["roll"])  # (N, 3, 3), solid -> world
     axis = (torch.arange(size, device=device) + 0.5) / size * 2 - 1
-    u = (axis[None, :] - (scene["x"] * room)[:, None]) / radius[:, None]  # (N, size): pixel columns from the centre
+    u = (axis[None, :] - (scene["x"] * room)[:, None]) / radius[
+        :, None
+    ]  # (N, size): pixel columns from the centre
     v = (-axis[None, :] - (scene["y"] * room)[:, None]) / radius[:, None]  # rows; y points up
     near = (u[:, None, :] ** 2 + v[:, :, None] ** 2) < (solids.REACH + 2 / size / radius[:, None, None]) ** 2
     picture, row, column = near.nonzero(as_tuple=True)  # (K,) each: only rays that can hit
@@ -179,13 +214,20 @@ def solid(scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
     alpha = torch.zeros(n, size * size, device=device)
     colour = torch.zeros(n * size * size, 3, device=device)
     albedo = hsv_to_rgb(scene["hue"], scene["saturation"], 0.95)  # (N, 3)
-    # Light from the upper half of a dome over the viewer's shoulder; `light` turns it about the line of sight.
-    light = torch.stack([0.62 * scene["light"].sin(), 0.62 * scene["light"].cos(), torch.full_like(scene["light"], 0.785)], 1)
+    # Light from the upper half of a dome over the viewer's shoulder; `light` turns it about the line of
+    # sight.
+    light = torch.stack(
+        [0.62 * scene["light"].sin(), 0.62 * scene["light"].cos(), torch.full_like(scene["light"], 0.785)], 1
+    )
     of_shape = scene["shape"][picture]
-    for shape in of_shape.unique().tolist():  # one bundle of rays per solid: each distance is written out once
+    for (
+        shape
+    ) in of_shape.unique().tolist():  # one bundle of rays per solid: each distance is written out once
         ray = (of_shape == shape).nonzero().squeeze(1)
         p, r, c = picture[ray], row[ray], column[ray]
-        at = torch.stack([u[p, c], v[p, r], torch.full_like(u[p, c], 1.5)])  # (3, K) in the world, solid at the origin
+        at = torch.stack(
+            [u[p, c], v[p, r], torch.full_like(u[p, c], 1.5)]
+        )  # (3, K) in the world, solid at the origin
         back = turn[p].permute(1, 2, 0)  # (3 world, 3 solid, K): its transpose takes world to solid
         origin = (at[:, None] * back).sum(0)  # (3, K)
         direction = -back[2]
@@ -207,7 +249,9 @@ def solid(scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
 
 
 def _surface(pattern: Tensor, at: Tensor) -> Tensor:
-    """How bright the surface is at points (3, K): 1, or 0.5 on the dark parts of its pattern, which is painted on the solid."""
+    """How bright the surface is at points (3, K): 1, or 0.5 on the dark parts of its pattern, which is
+    painted on the solid.
+    """
     x, y, z = at * 4.4
     wave = torch.where(pattern == 1, (1.5 * y).sin(), x.sin() * y.sin() * z.cos().sign())
     wave = torch.where(pattern == 3, 0.55 - (x.cos() * y.cos()).abs() - 0.2 * z.cos(), wave)
@@ -226,11 +270,11 @@ def _ground(scene: dict[str, Tensor], size: int, strength: float) -> Tensor:
 
 
 def speckle(seed: Tensor, size: int) -> Tensor:
-    """(N, size*size, 3) of standard normal noise, a fixed function of each scene's seed, alike on every device.
+    """(N, size*size, 3) of standard normal noise, a fixed function of each scene's seed, alike on every
+    device.
 
-    A table of noise is read from a place that depends on the seed: as good as fresh noise for a camera, and thirty times
-    faster than a generator per picture.
-    """
+    A table of noise is read from a place that depends on the seed: as good as fresh noise for a camera, and
+    thirty times faster than a generator per picture."""
     count = size * size * 3
     table = _noise_table(str(seed.device))
     start = (seed * 7919) % (len(table) - count)
@@ -242,5 +286,26 @@ _tables: dict[str, Tensor] = {}
 
 def _noise_table(device: str) -> Tensor:
     if device not in _tables:
-        _tables[device] = torch.randn(2**20, generator=common.generator(0x5BEC)).to(device)
+        _tables[device] = torch.randn(2**20, generator=runtime.generator(0x5BEC)).to(device)
     return _tables[device]
+
+
+HUE_NAMES = (
+    "red",
+    "orange",
+    "yellow",
+    "green",
+    "green",
+    "turquoise",
+    "turquoise",
+    "blue",
+    "blue",
+    "purple",
+    "pink",
+    "pink",
+)
+
+
+def hue_name(hue: float) -> str:
+    """The everyday word for a place on the colour wheel, 0 to 1."""
+    return HUE_NAMES[int((hue * 12 + 0.5) % 12)]

@@ -1,0 +1,298 @@
+"""A worker process that cannot reach the teacher's files, the network or other processes (Linux).
+
+Each wall is built where this machine allows it; `isolation` says which ones stand.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import os
+import resource
+import signal
+import struct
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+
+from sslcourse.check.grading.wire import Gone, Limits
+
+# ---------------------------------------------------------------------------------------------- keeping a
+# process to itself
+
+_UNSHARE = {
+    "user": 0x10000000,
+    "mount": 0x00020000,
+    "network": 0x40000000,
+    "process": 0x20000000,
+    "ipc": 0x08000000,
+}
+_WAYS = (
+    ("user", "mount", "network", "process", "ipc"),
+    ("mount", "network", "process", "ipc"),
+    ("user", "network"),
+    ("network",),
+    (),
+)
+
+
+def _libc():
+    return ctypes.CDLL(None, use_errno=True)
+
+
+def _must(result: int, what: str) -> None:
+    if result != 0:
+        raise OSError(ctypes.get_errno(), what)
+
+
+def _mount(
+    kind: str, target: str, options: str = "", flags: int = 2 | 4
+) -> None:  # no set-uid programs, no devices
+    _must(
+        _libc().mount(kind.encode(), target.encode(), kind.encode(), flags, options.encode()),
+        f"mount {kind} on {target}",
+    )
+
+
+def _read_only() -> None:
+    """Every mounted file system, in one call (Linux 5.12)."""
+    attributes = struct.pack("<4Q", 1, 0, 0, 0)  # set MOUNT_ATTR_RDONLY
+    _must(_libc().syscall(442, -100, b"/", 0x8000, attributes, len(attributes)), "mount_setattr")
+
+
+def _drop_privileges() -> None:
+    libc = _libc()
+    for capability in range(64):
+        libc.prctl(
+            24, capability, 0, 0, 0
+        )  # out of the bounding set; beyond the last one this fails, harmlessly
+    _must(libc.prctl(38, 1, 0, 0, 0), "no_new_privs")
+    _must(libc.capset(struct.pack("<Ii", 0x20080522, 0), struct.pack("<6I", *[0] * 6)), "capset")
+
+
+def _end_with_parent() -> None:
+    if sys.platform == "linux":
+        _libc().prctl(1, signal.SIGKILL, 0, 0, 0)
+
+
+def visible_to_others(seen: bool) -> None:
+    """Whether processes of the same user may read this one's memory. Forks inherit it; who may not be seen
+    cannot map its user either.
+    """
+    if sys.platform == "linux":
+        _libc().prctl(4, int(seen), 0, 0, 0)
+
+
+def _adopt_orphans() -> None:
+    """Descendants whose parent has ended become this process's children, and stay in its family."""
+    if sys.platform == "linux":
+        _libc().prctl(36, 1, 0, 0, 0)
+
+
+def _mirror(child: int) -> None:
+    """Wait for a child, and for the orphans it leaves, and end as it ended."""
+    code = None
+    while True:
+        try:
+            pid, status = os.waitpid(-1, 0)
+        except ChildProcessError:
+            os._exit(code)
+        if pid == child:
+            code = 128 + os.WTERMSIG(status) if os.WIFSIGNALED(status) else os.WEXITSTATUS(status)
+            for orphan in set(process_family(os.getpid())) - {os.getpid()}:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(orphan, signal.SIGKILL)
+
+
+def isolate(way: Sequence[str], folder: str, hidden: Sequence[str], files: int) -> None:
+    """Give this process namespaces of its own. Only the innermost process returns; the others guard it, and
+    end as it ends.
+    """
+    user, group = os.getuid(), os.getgid()
+    visible_to_others(True)
+    if way:
+        _must(_libc().unshare(sum(_UNSHARE[w] for w in way)), "unshare")
+    if "user" in way:
+        for name, text in (
+            ("setgroups", "deny"),
+            ("uid_map", f"{user} {user} 1"),
+            ("gid_map", f"{group} {group} 1"),
+        ):
+            with open(f"/proc/self/{name}", "w") as file:
+                file.write(text)
+    _adopt_orphans()
+    guarded = os.fork()
+    if guarded:
+        os.closerange(3, MOST_FILES)
+        _mirror(guarded)
+    _end_with_parent()
+    if "process" in way:
+        visible_to_others(False)
+        _must(_libc().mount(None, b"/", None, 0x4000 | 0x40000, None), "private mounts")
+        for path in (
+            *hidden,
+            *[p for p in ("/run",) if os.path.isdir(p) and not os.path.islink(p)],
+        ):  # sockets of services live in /run
+            _mount("tmpfs", path, "size=4k,mode=755")
+        _read_only()
+        _mount("tmpfs", folder, f"size={files},mode=700")
+        try:
+            _mount("proc", "/proc")
+            with open("/proc/sys/user/max_user_namespaces", "w") as file:
+                file.write("0")
+        except (
+            OSError
+        ):  # a container that masks parts of /proc allows no new one: then none is better than ours
+            _mount("tmpfs", "/proc", "size=4k,mode=755")
+        inner = os.fork()  # the first process of a namespace does not feel most signals: a worker should
+        if inner:
+            os.closerange(3, MOST_FILES)
+            _mirror(inner)
+        visible_to_others(True)
+    if way or sys.platform == "linux":
+        _drop_privileges()
+
+
+def set_limits(limits: Limits, size: int) -> None:
+    """Rules that the kernel keeps. `size`: bytes of the address space of an idle worker."""
+    caps = {
+        "RLIMIT_CORE": 0,
+        "RLIMIT_FSIZE": limits.files,
+        "RLIMIT_NOFILE": 256,
+        "RLIMIT_CPU": math.ceil(limits.seconds) + 5,
+    }
+    if size:
+        caps["RLIMIT_AS"] = size + limits.memory
+    for name, most in caps.items():
+        resource.setrlimit(getattr(resource, name), (most, most))
+
+
+def memory_of(pid: int | str) -> tuple[int, int]:
+    """Bytes of a process's own memory in use, and of its address space; zeros where /proc does not tell."""
+    try:
+        with open(f"/proc/{pid}/status") as file:
+            told = dict(line.split(":", 1) for line in file)
+    except (OSError, ValueError):
+        return 0, 0
+    size = lambda name: int(told.get(name, "0 kB").split()[0]) * 1024
+    return size("RssAnon") + size("RssShmem"), size("VmSize")
+
+
+def process_family(root: int) -> dict[int, float]:
+    """A process and its descendants, with the processor seconds that each has used, its ended children's
+    included.
+    """
+    children, seconds, tick = {}, {}, os.sysconf("SC_CLK_TCK")
+    for name in os.listdir("/proc") if sys.platform == "linux" else ():
+        if name.isdigit():
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    fields = file.read().rpartition(")")[2].split()
+            except OSError:
+                continue
+            children.setdefault(int(fields[1]), []).append(int(name))
+            seconds[int(name)] = sum(map(int, fields[11:15])) / tick
+    found, queue = {}, [root]
+    while queue:
+        pid = queue.pop()
+        found[pid] = seconds.get(pid, 0.0)
+        queue += children.get(pid, [])
+    return found
+
+
+MOST_FILES = 65_536  # no process that we fork from has more open
+
+
+class Child:
+    """A forked process that keeps only some file descriptors, writes nowhere, and never returns."""
+
+    def __init__(self, body: Callable[[], None], keep: Sequence[int]):
+        self.code: int | None = None
+        self.pid = os.fork()
+        if self.pid:
+            return
+        code = 70
+        try:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            os.setsid()
+            _end_with_parent()
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for number in (0, 1, 2):
+                os.dup2(nowhere, number)
+            edges = [2, *sorted(keep), MOST_FILES]
+            for low, high in zip(edges, edges[1:]):
+                os.closerange(low + 1, high)
+            body()
+            code = 0
+        except Gone:
+            code = 0
+        finally:
+            os._exit(code)
+
+    def has_ended(self) -> bool:
+        if self.code is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.code = os.waitstatus_to_exitcode(status)
+        return self.code is not None
+
+    def wait(self, seconds: float = 1.0) -> bool:
+        until = time.monotonic() + seconds
+        while not self.has_ended() and time.monotonic() < until:
+            time.sleep(0.005)
+        return self.code is not None
+
+    def end(self) -> None:
+        """End it with its whole family, however fast that grows, and see it gone. Its first process goes
+        last: orphans come to it.
+        """
+        while not self.has_ended():
+            descendants = set(process_family(self.pid)) - {self.pid}
+            for pid in descendants or {self.pid}:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.kill(pid, signal.SIGKILL)
+            if sys.platform != "linux":
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self.pid, signal.SIGKILL)
+            self.wait(0.02)
+
+
+_way: tuple[str, ...] | None = None
+
+
+def way() -> tuple[str, ...]:
+    """The new namespaces that a worker gets on this machine; found out once, by trying."""
+    global _way
+    if _way is None:
+        _way = next(way for way in _WAYS if not way or _works(way))
+    return _way
+
+
+def isolation() -> dict[str, bool]:
+    """What keeps workers apart on this machine, found out by trying once: no network, no writing to files, no
+    sight of other processes.
+    """
+    return {"network": "network" in way(), "files": "mount" in way(), "processes": "process" in way()}
+
+
+def _works(way: Sequence[str]) -> bool:
+    if sys.platform != "linux":
+        return False
+    with tempfile.TemporaryDirectory() as folder:
+
+        def trial() -> None:
+            isolate(way, folder, [], 1 << 16)
+            if "mount" in way:
+                with open(os.path.join(folder, "here"), "w") as file:
+                    file.write("here")
+                with contextlib.suppress(OSError):
+                    open(os.path.join(os.path.dirname(folder), "there"), "x").close()
+                    os._exit(71)
+
+        child = Child(trial, [])
+        child.wait(10)
+        child.end()
+        return child.code == 0

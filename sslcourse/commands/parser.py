@@ -1,0 +1,285 @@
+"""The command line: sslcourse train | evaluate | compare | esc | table | claims | wall | exercises | grade |
+bench | doctor.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from sslcourse.commands.evaluate import COMPARE, ESC, EVALUATE, TABLE, compare, esc, evaluate, table
+from sslcourse.commands.options import add_data_option, print_result
+from sslcourse.commands.results import BENCH, CLAIMS, WALL, bench, claims, wall
+from sslcourse.commands.teach import EXERCISES, GRADE, exercises, grade
+from sslcourse.commands.train import REPLAY, TRAIN, replay, train
+from sslcourse.runtime.errors import CourseError
+
+# Written out, so that --help need not wait for torch; a test compares them with `methods.catalogue`.
+METHODS = (
+    "simclr",
+    "bigan",
+    "jigsaw",
+    "byol",
+    "moco",
+    "rotnet",
+    "deepcluster",
+    "clip",
+    "video_lstm",
+    "colorization",
+    "dpc",
+    "avts",
+    "xdc",
+    "supervised",
+)
+ENCODERS = (
+    "small_cnn",
+    "resnet18",
+    "dense_cnn",
+    "dense_resnet18",
+    "small_3d",
+    "resnet18_2d3d",
+    "small_clip",
+    "r2plus1d_18",
+    "small_mc3",
+    "mc3_18",
+    "pixel_lstm",
+    "patch_lstm",
+)
+
+TOP = """\
+A hands-on course on self-supervised learning.
+
+  sslcourse doctor                            is everything installed? what does this machine compute on?
+  sslcourse train simclr                      train on the toybox, about half a minute on a laptop
+  sslcourse evaluate results/simclr.safetensors
+                                              its score on the test split, with baselines beside it
+  sslcourse compare simclr byol               several methods under one encoder and one budget
+  sslcourse esc --data spokendigits --folds speaker
+                                              what ears hear: crops, a linear SVM, fold by fold
+  sslcourse table bigan --seeds 5             a paper's table, made again
+  sslcourse claims simclr --seeds 5           does what the paper claims hold here?
+  sslcourse wall                              every method and every claim, as one page
+  sslcourse grade FOLDER                      check a folder of submitted homework, into a CSV file
+  sslcourse exercises                         does every checker name every known mistake?
+  sslcourse bench                             how near is a training step to the network alone?
+
+exit codes: 0 done, 1 a claim failed, a mistake has no name or doctor found a problem, 2 wrong input (the message says what to
+type), 130 interrupted
+"""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(
+        "sslcourse", description=TOP, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def command(name: str, does, brief: str, more: str = ""):
+        sub = commands.add_parser(
+            name,
+            help=brief,
+            description=f"{brief}\n\n{more}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        sub.set_defaults(does=does)
+        sub.add_argument(
+            "--json", action="store_true", help="print the result as one JSON object on standard output"
+        )
+        return sub
+
+    sub = command("train", train, "train a method and keep its checkpoint", TRAIN)
+    sub.add_argument("method", choices=METHODS, metavar="METHOD", help=", ".join(METHODS))
+    add_data_option(sub, default=None)
+    sub.add_argument(
+        "--recipe", choices=("course", "gpu"), help="default: gpu where there is a GPU and the data are real"
+    )
+    sub.add_argument(
+        "--encoder",
+        choices=ENCODERS,
+        help="default: small_cnn for the course recipe, resnet18 for the gpu recipe",
+    )
+    for name, kind in (("epochs", int), ("batch-size", int), ("lr", float)):
+        sub.add_argument(f"--{name}", type=kind, help="instead of the recipe's")
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of the method itself, such as temperature=0.1",
+    )
+    sub.add_argument("--seed", type=int, default=0)
+    sub.add_argument("--limit", type=int, help="use only so many training images")
+    sub.add_argument(
+        "--checkpoint", help="file to write and to resume from (default: results/METHOD.safetensors)"
+    )
+    sub.add_argument(
+        "--replay",
+        action="store_true",
+        help="record the training beside the checkpoint: sslcourse replay shows it",
+    )
+    sub.add_argument("--no-probe", action="store_true", help="skip the validation score at the end")
+
+    sub = command("evaluate", evaluate, "score checkpoints on the test split, with baselines", EVALUATE)
+    sub.add_argument("checkpoint", nargs="*", help="files written by `sslcourse train`")
+    add_data_option(sub, default=None)
+    sub.add_argument("--protocol", default="dino", choices=("dino", "lightly", "sklearn"), help="of kNN")
+    sub.add_argument(
+        "--factors",
+        action="store_true",
+        help="also the factor table (toybox): what was kept, what was thrown away",
+    )
+    sub.add_argument(
+        "--calibration", action="store_true", help="train and score the toybox's yardsticks over three seeds"
+    )
+    sub.add_argument(
+        "--all",
+        nargs="?",
+        const="all",
+        metavar="WORLD",
+        help="train and score every method of the course for the results wall "
+        "(toybox, films, seen or heard; all of them by default)",
+    )
+    sub.add_argument("--seeds", type=int, default=3, help="of --calibration and --all")
+
+    sub = command(
+        "replay", replay, "make a page of one recorded training, or of several side by side", REPLAY
+    )
+    sub.add_argument(
+        "checkpoint", nargs="+", help="checkpoints of `sslcourse train --replay`, or .replay.npz files"
+    )
+    sub.add_argument("--out", help="the page to write (default: beside the first)")
+
+    sub = command(
+        "compare",
+        compare,
+        "train several methods under one encoder and one budget, and score them together",
+        COMPARE,
+    )
+    sub.add_argument("methods", nargs="*", metavar="METHOD", help=f"all by default: {', '.join(METHODS)}")
+    add_data_option(sub)
+    sub.add_argument(
+        "--encoder", choices=ENCODERS, help="of all; default: the course's own (small_cnn for pictures)"
+    )
+    sub.add_argument("--epochs", type=int, help="of every method, instead of its own recipe's")
+    sub.add_argument("--batch-size", type=int, help="of every method, instead of its own recipe's")
+    sub.add_argument("--seeds", type=int, default=1)
+    sub.add_argument("--factors", action="store_true", help="also the factor table (toybox)")
+    sub.add_argument(
+        "--folder",
+        default="results/compare",
+        help="where the checkpoints go; the same command goes on from them",
+    )
+
+    sub = command("esc", esc, "judge ears by the ESC protocol: crops, a linear SVM, fold by fold", ESC)
+    sub.add_argument(
+        "checkpoint",
+        nargs="*",
+        help="of methods that learn from films with sound; without one, the baselines alone",
+    )
+    add_data_option(sub, default="esc50")
+    sub.add_argument(
+        "--folds",
+        default="fold",
+        metavar="FACTOR",
+        help="whose values are the folds, such as speaker; none for the official split",
+    )
+    sub.add_argument("--crops", type=int, default=10, help="of each recording")
+    sub.add_argument(
+        "--seconds", type=float, help="of a crop (default: 2, or four fifths of shorter recordings)"
+    )
+    sub.add_argument("--seeds", type=int, default=3, help="of ears that are made here: random, supervised")
+    sub.add_argument(
+        "--supervised", action="store_true", help="also an ear trained with the labels of the training folds"
+    )
+    sub.add_argument(
+        "--random",
+        action="append",
+        default=[],
+        choices=("resnet18_mel",),
+        help="also this network with random weights",
+    )
+
+    sub = command("table", table, "make a paper's table again, with seeds and spread", TABLE)
+    sub.add_argument("name", nargs="?", help="leave it out for a list")
+    sub.add_argument("--seeds", type=int, default=3)
+    sub.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="of the table itself, such as data=mnist",
+    )
+
+    sub = command("claims", claims, "test a paper's claims over several seeds", CLAIMS)
+    sub.add_argument("paper", nargs="?", default="simclr")
+    sub.add_argument(
+        "--all",
+        action="store_true",
+        help="of every paper, one after another; goes on where it was broken off",
+    )
+    sub.add_argument("--seeds", type=int, default=5)
+    sub.add_argument(
+        "--out",
+        help="JSON with all numbers; seeds in it are not run again (default: results/claims-PAPER.json)",
+    )
+
+    sub = command("wall", wall, "show the results wall, and write it as one page", WALL)
+    sub.add_argument("--out", help="the page (default: results/wall.html)")
+    sub.add_argument("--picture", help="also write the bars and the verdicts as a PNG file of this name")
+    sub.add_argument(
+        "--folder",
+        default="results",
+        help="where your own results are; they go before those that come with the course",
+    )
+    sub.add_argument(
+        "--keep",
+        action="store_true",
+        help="store them as those that come with the course (for those who build it)",
+    )
+
+    sub = command("grade", grade, "check a folder of submitted notebooks and write a CSV file", GRADE)
+    sub.add_argument("folder", help="notebooks, or one subfolder with a notebook for each student")
+    sub.add_argument(
+        "--assignment", default="homework_simclr", help="which homework or lesson (default: homework_simclr)"
+    )
+    sub.add_argument("--out", help="the CSV file (default: results/grades-ASSIGNMENT.csv)")
+    sub.add_argument(
+        "--seed", type=int, help="of the checkers' inputs (default: drawn anew, and written into the file)"
+    )
+    sub.add_argument(
+        "--seconds", type=float, default=60, help="of processor time for each exercise of each submission"
+    )
+    sub.add_argument("--memory", type=int, default=2048, help="megabytes that an answer may take")
+    sub.add_argument("--jobs", type=int, default=1, help="submissions at a time")
+
+    sub = command(
+        "exercises",
+        exercises,
+        "hand every checker its known mistakes: is each rejected, and named?",
+        EXERCISES,
+    )
+    sub.add_argument("exercise", nargs="*", help="such as simclr.nt_xent; all by default")
+    sub.add_argument("--seed", type=int, default=0, help="of the inputs")
+
+    sub = command("bench", bench, "measure the training step against the network alone", BENCH)
+    sub.add_argument("--rounds", type=int, default=15)
+    sub.add_argument("--encoder", choices=ENCODERS, help="default: small_cnn on a CPU, resnet18 on a GPU")
+
+    command("doctor", doctor, "say what is installed, what is wrong, and what to type")
+    options = parser.parse_args(arguments)
+    try:
+        return options.does(options)
+    except CourseError as error:
+        print(f"sslcourse: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("sslcourse: interrupted", file=sys.stderr)
+        return 130
+
+
+def doctor(options) -> int:
+    from sslcourse.runtime import doctor
+
+    found = doctor.examine()
+    print_result(options, found, doctor.text(found))
+    return 1 if found["problems"] else 0

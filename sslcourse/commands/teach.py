@@ -1,0 +1,74 @@
+"""sslcourse grade and sslcourse exercises: for who gives the course."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sslcourse.commands.options import log, print_result
+from sslcourse.runtime.errors import CourseError
+
+# ---------------------------------------------------------------------------------------------- grade
+
+GRADE = """\
+Each function of a submission runs in a process of its own, with limits, and is checked from another process on inputs that nobody
+has seen. What the notebook printed does not count, and its trainings are not repeated: about five seconds a submission. One that
+crashes, never ends or is no notebook costs one row.
+
+  sslcourse grade submissions --jobs 4
+  sslcourse grade submissions --seed 1234            the same inputs as in an earlier run
+  sslcourse grade lesson --assignment 01_simclr      a lesson's exercises, one point each
+"""
+
+
+def grade(options) -> int:
+    from sslcourse.check import assignment
+    from sslcourse.check.grading import grade, wire
+
+    if options.seconds <= 0 or options.memory <= 0:
+        raise CourseError(f"--seconds {options.seconds:g} --memory {options.memory}: both must be above 0")
+    name = assignment(options.assignment).name
+    out = Path(options.out or f"results/grades-{name}.csv")
+    limits = wire.Limits(seconds=options.seconds, memory=options.memory << 20)
+    found = grade.grade(
+        options.folder, name, seed=options.seed, limits=limits, jobs=options.jobs, leave_out=[out], say=log
+    )
+    found.write(out)
+    value = {
+        "assignment": name,
+        "seed": found.seed,
+        "sslcourse": found.version,
+        "isolation": found.isolation,
+        "file": str(out),
+        "mistakes": {exercise: dict(pairs) for exercise, pairs in found.mistakes().items()},
+        "rows": found.rows,
+    }
+    print_result(options, value, f"{found}\nwritten: {out}")
+    return 0
+
+
+# ---------------------------------------------------------------------------------------------- exercises
+
+EXERCISES = """\
+Each row is one mistake, made in one or several ways and handed to the checker just now. "named" is yes where all of them were
+rejected by this mistake's own message; the reference must be accepted.
+"""
+
+
+def exercises(options) -> int:
+    from sslcourse import check, show
+
+    rows = list(check.mutations(options.exercise or None, options.seed))
+    wrong = [r for r in rows if r["mistake"] != "none: the reference"]
+    named, good = sum(r["named"] for r in wrong), all(r["named"] for r in rows)
+    yes = lambda holds: "yes" if holds else "NO"
+    lines = [
+        {
+            **r,
+            "rejected": yes(r["rejected"]) if r in wrong else "accepted" if r["named"] else "NO",
+            "named": yes(r["named"]) if r in wrong else "-",
+        }
+        for r in rows
+    ]
+    text = f"{named} of {len(wrong)} mistakes are rejected by their own message; seed {options.seed}"
+    print_result(options, {"seed": options.seed, "rows": rows}, f"{show.table(lines)!r}\n{text}")
+    return 0 if good else 1

@@ -1,0 +1,160 @@
+"""sslcourse train and sslcourse replay: train a method, keep its checkpoint, look at the training afterwards."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+
+from sslcourse.commands.options import log, print_result
+from sslcourse.runtime.errors import CourseError
+
+# ---------------------------------------------------------------------------------------------- train
+
+TRAIN = """\
+Trains in half a minute on the toybox. With real data and a GPU:
+
+  python data_scripts/cifar10.py
+  sslcourse train simclr --data cifar10 --recipe gpu
+
+Interrupt it with Ctrl-C whenever you like: the same command goes on where it stopped, to the very numbers of a run that was not
+interrupted. With several GPUs or processes, each sees its part of every batch and all negatives:
+
+  torchrun --nproc-per-node 2 -m sslcourse train simclr --data cifar10
+"""
+
+
+def train(options) -> int:
+    import torch
+
+    from sslcourse import evaluate, runtime, train
+    from sslcourse.data.load import load
+    from sslcourse.methods import catalogue
+    from sslcourse.runtime import distributed
+
+    rank, world = distributed.start()
+    try:
+        profile = runtime.profile()
+        options.data = options.data or catalogue.home(options.method)
+        kind = options.recipe or (
+            "gpu" if profile.device == "cuda" and not options.data.startswith(("toy", "moving")) else "course"
+        )
+        changes = {
+            k: v
+            for k, v in (("epochs", options.epochs), ("batch_size", options.batch_size), ("lr", options.lr))
+            if v is not None
+        }
+        recipe = getattr(catalogue.module(options.method), kind.upper()).but(seed=options.seed, **changes)
+        if rank == 0:
+            data = load(options.data)  # the first process fills the cache, the others read it
+        distributed.barrier()
+        if rank:
+            data = load(options.data)
+        samples = data.train if options.limit is None else data.train.take(slice(0, options.limit))
+        about = catalogue.describe(
+            options.method, options.data, len(data.classes), kind, options.encoder, options.set
+        )
+        torch.manual_seed(runtime.step_seed(options.seed, 0x1417))
+        method = catalogue.build(about)
+        path = Path(options.checkpoint or f"results/{options.method}.safetensors")
+        if rank == 0:
+            log(
+                f"{method.__class__.__name__}, {about['encoder']}, {data!r}, on {profile}"
+                + (f", {world} processes" if world > 1 else "")
+            )
+            if path.exists():
+                log(f"going on from {path}")
+        row: dict = {}
+        start = time.perf_counter()
+        rows = train.epochs(
+            method, _watched(samples, recipe) if rank == 0 else samples, recipe, checkpoint=path
+        )
+        if options.replay and rank == 0:
+            from sslcourse.widgets.recording import recorded
+
+            rows = recorded(rows, method, data, recipe, path)
+        for row in rows:
+            if rank == 0:
+                log("\r" + train.line(row, recipe.epochs))
+        if rank:
+            return 0
+        if row.get("interrupted"):
+            log(f"interrupted; the same command goes on from {path}")
+            return 130
+        result = {
+            "checkpoint": str(path),
+            "seconds": time.perf_counter() - start,
+            **row,
+            "device": str(profile),
+            "processes": world,
+        }
+        if world > 1 or options.no_probe or not data.train.labelled:
+            text = ""
+        else:
+            result["validation"] = evaluate.probe(method, data)
+            text = "validation: " + ", ".join(f"{k} {v:.1%}" for k, v in result["validation"].items()) + "\n"
+        print_result(options, result, f"{text}written: {path}\nnext: sslcourse evaluate {path}")
+        return 0
+    finally:
+        distributed.stop()
+
+
+class _watched:
+    """The data set with a running line on the terminal: how far the epoch is, how fast, how long it will
+    take.
+    """
+
+    def __init__(self, samples, recipe):
+        self.samples, self.recipe = samples, recipe
+
+    def __getattr__(self, name):
+        return getattr(self.samples, name)
+
+    def __len__(self):
+        return len(self.samples)
+
+    def to(self, device):
+        return _watched(self.samples.to(device), self.recipe)
+
+    def batches(self, batch_size, *arguments, first=0, **named):
+        start, steps = time.perf_counter(), len(self) // batch_size
+        for i, batch in enumerate(self.samples.batches(batch_size, *arguments, first=first, **named), first):
+            done, seconds = i - first, time.perf_counter() - start
+            if sys.stderr.isatty() and done and i % max(1, steps // 50) == 0:
+                left = seconds / done * (steps - i)
+                sys.stderr.write(
+                    f"\r  step {i}/{steps}  {done * batch_size / seconds:,.0f} samples/s  {left:.0f} s "
+                    "left in this epoch "
+                )
+                sys.stderr.flush()
+            yield batch
+
+
+# ---------------------------------------------------------------------------------------------- replay
+
+REPLAY = """\
+The page holds everything and opens in any browser, without Python and without a network.
+
+  sslcourse train simclr --replay
+  sslcourse replay results/simclr.safetensors
+"""
+
+
+def replay(options) -> int:
+    from sslcourse.widgets import replay as replays
+
+    files = [Path(f) if f.endswith(".npz") else replays.beside(f) for f in options.checkpoint]
+    for file, given in zip(files, options.checkpoint):
+        if not file.exists():
+            raise CourseError(
+                f"there is no replay of {given}; train with --replay to record one: sslcourse train "
+                "simclr "
+                "--replay"
+            )
+    loaded = {f.name.removesuffix(".replay.npz"): replays.Replay.load(f) for f in files}
+    view = next(iter(loaded.values())) if len(files) == 1 else replays.side_by_side(loaded)
+    path = view.page(
+        options.out or files[0].with_name("-".join(loaded) + ".html"), title="sslcourse: " + ", ".join(loaded)
+    )
+    print_result(options, {"page": str(path), "epochs": len(view)}, f"written: {path}\nopen it in a browser")
+    return 0

@@ -1,0 +1,507 @@
+"""Videos, or folders of frames, decoded once into files that `sslcourse.data.clips` reads.
+
+    prepare(source, out)    it can be broken off and called again; what is damaged is found and made again
+    videos_in(folder)       the videos of a folder, with the classes and splits that its subfolders name
+    decoded(video, ...)     the frames of one video, upright, scaled and cut
+    sound_of(video, ...)    what is heard while these frames are on screen
+
+A folder of prepared clips holds `frames-0000.npy` and so on, (F, 3, H, W) uint8, many videos one after
+another, and `index.json`,
+which says where each video begins and is written last: a folder with an index is complete. With sound,
+`sound-0000.npy` beside it holds (F, S) int16: row f are the S samples from the moment of frame f to that of
+the next. While `prepare` is under way, `prepare.jsonl` notes every video that is safely on disk, and the next
+call goes on behind the last one."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sslcourse import runtime
+from sslcourse.data import download
+from sslcourse.data.clips.decode import Unusable, decoded, fingerprint, import_av, open_archive, sound_of
+from sslcourse.data.clips.source import Video, as_videos
+from sslcourse.runtime.errors import CourseError
+
+# ---------------------------------------------------------------------------------------------- a folder of
+# prepared clips
+
+FORMAT = "sslcourse clips 1"
+SETTINGS = ("size", "fps", "rate")  # of an index; the last only with sound
+HEADER = 128  # bytes before the frames of a shard, and before its sound
+SHARD = 1 << 28  # bytes of frames after which a new file is begun: what is rebuilt when one is damaged
+
+
+def prepare(
+    source: str | Path | Iterable,
+    out: str | Path,
+    *,
+    size: int | tuple[int, int] = 64,
+    fps: float | None = 8,
+    sound: bool = False,
+    rate: int = 8000,
+    name: str | None = None,
+    classes: Sequence[str] | None = None,
+    again: str | None = None,
+    shard: int = SHARD,
+    quiet: bool = False,
+) -> dict:
+    """Decode videos once into a folder that `open` reads, and go on where an earlier call was broken off.
+
+    Call it again at any time: it verifies the checksums of what is there, decodes what is new, what has
+    changed and what is damaged, and is done quickly when nothing is. A video that cannot be read is named,
+    noted in the index and left out.
+
+    Args:
+        source: a folder (see `videos_in`), or a list of `Video`, or of (file, class, split).
+        out: the folder to write; its parts appear whole or not at all.
+        size: side in pixels of the square that is cut from the centre, or (height, width): with the aspect of
+            the videos, all is kept.
+        fps: frames per second, or None for every frame. Folders of frames are taken whole.
+        sound: also keep the sound of the same moments (see `sound_of`); videos that have none are left out.
+        rate: samples of it per second; `fps` must divide it.
+        name: of the data set; by default that of the source's folder.
+        classes: names in the order of their numbers; by default in alphabetical order.
+        again: what to type when the folder is damaged, for error messages.
+        shard: bytes of a file of frames.
+        quiet: no progress, and nothing about videos that were left out.
+
+    Returns:
+        The index: name, size, fps, classes, shards, videos, left_out.
+
+    Raises:
+        CourseError: nothing can be used, PyAV is missing, the disk is full, or the folder was begun with
+            another size or fps.
+    """
+    height, width = (size, size) if isinstance(size, int) else size
+    if not all(isinstance(s, int) and 4 <= s <= 4096 for s in (height, width)):
+        raise CourseError(f"size={size!r}; pass a whole number of pixels from 4 to 4096, or (height, width)")
+    if fps is not None and not 0 < fps <= 1000:
+        raise CourseError(f"fps={fps}; pass frames per second above 0, or None for every frame")
+    if sound and (fps is None or not isinstance(rate, int) or not 1000 <= rate <= 192_000 or rate % fps):
+        raise CourseError(
+            f"rate={rate!r} and fps={fps}; sound needs a rate of 1000 to 192000 samples a second that is a "
+            "multiple of the frames "
+            "per second, such as rate=8000 and fps=16"
+        )
+    videos, out = as_videos(source), Path(out).expanduser()
+    if any(not v.file.is_dir() for v in videos):
+        import_av()  # better now than after the first hundred folders
+    known = sorted({v.label for v in videos if v.label}) if classes is None else list(classes)
+    if unknown := sorted({v.label for v in videos if v.label} - set(known)):
+        raise CourseError(f"{', '.join(unknown[:5])} is none of the {len(known)} classes")
+    about = dict(
+        name=name
+        or (Path(source).expanduser().resolve().name if isinstance(source, (str, Path)) else out.name),
+        size=[height, width],
+        fps=fps,
+        **(dict(rate=rate) if sound else {}),
+        classes=known,
+        again=again,
+    )
+    say = (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
+    with download.alone(out):
+        store = _Workshop(out, {key: about[key] for key in SETTINGS if key in about}, shard, say)
+        todo = [v for v in videos if not store.has(v)]
+        index = read_index(out)
+        if (
+            not todo
+            and index is not None
+            and _contents(videos, store, about) == {k: index[k] for k in index if k != "checksum"}
+        ):
+            return index
+        (out / "index.json").unlink(missing_ok=True)  # from here until the end the folder is incomplete
+        store.begin()
+        progress = _Progress(about["name"], len(todo), quiet)
+        for video in todo:
+            reason = store.add(
+                video,
+                fingerprint(video),
+                lambda video=video: decoded(video, height, width, fps),
+                lambda count, video=video: sound_of(video, count, fps, rate),
+            )
+            progress.step(f"{video.name} is left out: {reason}" if reason else None)
+        store.close()
+        index = _contents(videos, store, about)
+        if not index["videos"]["name"]:
+            raise CourseError(
+                f"none of the {len(videos)} videos can be used; the first: "
+                f"{': '.join(index['left_out'][0][:2])}"
+            )
+        progress.end(len(index["videos"]["name"]), index["left_out"])
+        index["checksum"] = _digest(index)
+        download.sweep(out / "index.json")
+        with runtime.atomic(out / "index.json") as temporary:
+            temporary.write_text(json.dumps(index))
+        (out / "prepare.jsonl").unlink()
+    open_archive.cache_clear()
+    return index
+
+
+def _contents(videos: Sequence[Video], store: _Workshop, about: dict) -> dict:
+    """The index, without its checksum. Videos stand in the order of the source, whatever order they were
+    decoded in.
+    """
+    kept, left_out = [], []
+    for video in videos:
+        record = store.records.get(video.name)
+        if record is not None and "left_out" in record:
+            left_out.append([video.name, record["left_out"], record["stamp"]])
+        elif record is not None:
+            kept.append((video, record))
+    folds = sorted(
+        {fold for video, _ in kept if isinstance(video.split, Mapping) for fold in video.split}
+    ) or [""]
+    number = {label: i for i, label in enumerate(about["classes"])}
+    columns: dict = {
+        key: [record[key] for _, record in kept] for key in ("name", "stamp", "shard", "start", "count")
+    }
+    columns["class"] = [number.get(video.label, -1) for video, _ in kept]
+    columns["group"] = [video.group for video, _ in kept]
+    columns["split"] = {
+        fold: [v.split.get(fold, "") if isinstance(v.split, Mapping) else v.split for v, _ in kept]
+        for fold in folds
+    }
+    shards = {str(k): entry for k, entry in sorted(store.shards.items())}
+    return dict(format=FORMAT, **about, shards=shards, videos=columns, left_out=left_out)
+
+
+def _digest(index: dict) -> str:
+    return hashlib.sha256(
+        json.dumps({k: v for k, v in index.items() if k != "checksum"}, sort_keys=True).encode()
+    ).hexdigest()
+
+
+def read_index(folder: str | Path) -> dict | None:
+    """The index of a folder of prepared clips; None where there is none, or a damaged one."""
+    try:
+        index = json.loads((Path(folder) / "index.json").read_text())
+        return index if index["format"] == FORMAT and index["checksum"] == _digest(index) else None
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def is_prepared(folder: str | Path) -> bool:
+    """Whether a folder has been written, or begun, by `prepare`."""
+    return any((Path(folder) / name).is_file() for name in ("index.json", "prepare.jsonl"))
+
+
+def damaged(folder: str | Path, index: dict, *, thorough: bool = False) -> dict[str, str]:
+    """Which files of a folder of prepared clips are damaged, and why. thorough: also compare checksums, which
+    reads everything.
+    """
+    found = {}
+    for number, entry in index["shards"].items():
+        for file, wrong in _wrong_with(Path(folder), int(number), entry, index, thorough).items():
+            found[file] = wrong
+    return found
+
+
+def shard_file(folder: Path, number: int, track: str = "frames") -> Path:
+    """track: "frames" or "sound"."""
+    return folder / f"{track}-{number:04d}.npy"
+
+
+def _tracks(settings: Mapping) -> dict[str, tuple[int, ...]]:
+    """Height and width of the "frames", and samples of "sound" that belong to one, of an index or of its
+    settings.
+    """
+    tracks = {"frames": tuple(settings["size"])}
+    return (
+        tracks | {"sound": (round(settings["rate"] / settings["fps"]),)} if settings.get("rate") else tracks
+    )
+
+
+def _bytes(track: str, size: Sequence[int]) -> int:
+    """That one frame takes, or its sound."""
+    return (3 if track == "frames" else 2) * math.prod(size)
+
+
+def _wrong_with(folder: Path, number: int, entry: dict, settings: Mapping, thorough: bool) -> dict[str, str]:
+    """Name of a file -> what is wrong with it; of the files of one shard."""
+    found = {}
+    for name, size in _tracks(settings).items():
+        file, expected = shard_file(folder, number, name), HEADER + entry["frames"] * _bytes(name, size)
+        if not file.is_file():
+            found[file.name] = "it is missing"
+        elif file.stat().st_size != expected:
+            found[file.name] = f"it has {file.stat().st_size:,} bytes instead of {expected:,}"
+        else:
+            with file.open("rb") as stream:
+                if stream.read(HEADER) != _header(entry["frames"], size, name):
+                    found[file.name] = "its header has changed"
+            if (
+                file.name not in found
+                and thorough
+                and download.checksum(file) != entry["sha256" if name == "frames" else name]
+            ):
+                found[file.name] = "its checksum has changed"
+    return found
+
+
+def _header(frames: int, size: Sequence[int], track: str = "frames") -> bytes:
+    """The header of a .npy file, always of the same length: it is written anew when the number of frames is
+    known.
+    """
+    kind, shape = ("|u1", (frames, 3, *size)) if track == "frames" else ("<i2", (frames, *size))
+    text = str({"descr": kind, "fortran_order": False, "shape": shape})
+    return (
+        b"\x93NUMPY\x01\x00" + (HEADER - 10).to_bytes(2, "little") + text.encode().ljust(HEADER - 11) + b"\n"
+    )
+
+
+class _Workshop:
+    """The files of frames while they are being written, and a journal of what is safely in them."""
+
+    def __init__(self, folder: Path, settings: dict, limit: int, say: Callable[[str], None]):
+        self.folder, self.settings, self.limit, self.say = folder, settings, limit, say
+        self.tracks = _tracks(settings)
+        self.frame = sum(_bytes(*track) for track in self.tracks.items())
+        self.records: dict[str, dict] = {}  # name -> where a video is, or why it is left out
+        self.shards: dict[int, dict] = {}  # finished files
+        self.files, self.number, self.at = (
+            {},
+            -1,
+            0,
+        )  # the files that are being written, by track, and how many frames they have
+        self._recall()
+        self._verify()
+
+    @property
+    def journal(self) -> Path:
+        return self.folder / "prepare.jsonl"
+
+    def _recall(self) -> None:
+        """What earlier calls did: from the index, or from the journal of a call that was broken off."""
+        index = read_index(self.folder)
+        settings = None if index is None else {k: index[k] for k in SETTINGS if k in index}
+        if index is not None:
+            columns = index["videos"]
+            for row in zip(*(columns[key] for key in ("name", "stamp", "shard", "start", "count"))):
+                self.records[row[0]] = dict(zip(("name", "stamp", "shard", "start", "count"), row))
+            for name, reason, stamp in index["left_out"]:
+                self.records[name] = dict(name=name, stamp=stamp, left_out=reason)
+            self.shards = {int(k): entry for k, entry in index["shards"].items()}
+        elif self.journal.is_file():
+            with contextlib.suppress(ValueError):  # a kill may tear the last line
+                for line in self.journal.read_text().splitlines():
+                    entry = json.loads(line)
+                    if "settings" in entry:
+                        settings = entry["settings"]
+                    elif "sha256" in entry:
+                        self.shards[entry.pop("file")] = entry
+                    else:
+                        self.records[entry["name"]] = entry
+        if settings is not None and settings != self.settings:
+            there, here = ({k: s[k] for k in s} for s in (settings, self.settings))
+            raise CourseError(
+                f"{self.folder} was prepared with {there}, now it would be {here}; name another "
+                "folder, or "
+                "delete this one"
+            )
+
+    def _verify(self) -> None:
+        """Forget what is damaged, so that it is made again; bring the file that was being written back to its
+        last whole video.
+        """
+        used = sorted({r["shard"] for r in self.records.values() if "shard" in r})
+        self.shards = {number: self.shards[number] for number in used if number in self.shards}
+        if sum(entry["frames"] for entry in self.shards.values()) * self.frame > 1 << 30:
+            self.say(f"verifying the {len(self.shards)} files that {self.folder} has")
+        for number in used:
+            end = max(r["start"] + r["count"] for r in self.records.values() if r.get("shard") == number)
+            parts = {name: self._part(number, name) for name in self.tracks}
+            if number in self.shards:
+                wrong = _wrong_with(self.folder, number, self.shards[number], self.settings, thorough=True)
+            elif not any(part.is_file() for part in parts.values()):  # killed between the names and the note
+                self.shards[number] = self._entry(number, end)
+                wrong = _wrong_with(self.folder, number, self.shards[number], self.settings, thorough=False)
+            else:
+                wrong = {}
+                for name, part in parts.items():
+                    file = shard_file(self.folder, number, name)
+                    if not part.is_file() and file.is_file():  # killed between one name and the next
+                        os.replace(file, part)
+                    have = part.stat().st_size if part.is_file() else 0
+                    if have < HEADER + end * _bytes(name, self.tracks[name]):
+                        wrong[file.name] = f"it has {have:,} bytes, and more were noted"
+                if not wrong:
+                    self.number, self.at = number, end
+            if wrong:
+                lost = [name for name, r in self.records.items() if r.get("shard") == number]
+                for name, why in wrong.items():
+                    self.say(f"{name} is damaged ({why}); its {len(lost)} videos are decoded again")
+                for name in lost:
+                    del self.records[name]
+                self.shards.pop(number, None)
+
+    def _entry(self, number: int, frames: int) -> dict:
+        """What is noted about a finished file of frames, and about its sound."""
+        sums = {"sha256" if name == "frames" else name: self._checksum(number, name) for name in self.tracks}
+        return dict(frames=frames, **sums)
+
+    def _checksum(self, number: int, track: str) -> str | None:
+        file = shard_file(self.folder, number, track)
+        return download.checksum(file) if file.is_file() else None
+
+    def _part(self, number: int, track: str) -> Path:
+        return self.folder / f"{track}-{number:04d}.npy.part"
+
+    def has(self, video: Video) -> bool:
+        """Whether this very video is done. If its source is gone, what is there is all that there is."""
+        record = self.records.get(video.name)
+        return record is not None and (record["stamp"] == (stamp := fingerprint(video)) or stamp == -1)
+
+    def begin(self) -> None:
+        """Write down what holds, and remove files that nothing refers to."""
+        used = set(self.shards) | {self.number}
+        for file in [*self.folder.glob("frames-*.npy*"), *self.folder.glob("sound-*.npy*")]:
+            if (number := int(file.name.partition("-")[2][:4])) not in used or (
+                file.suffix == ".part" and number in self.shards
+            ):
+                file.unlink()
+        download.sweep(self.journal)
+        with runtime.atomic(self.journal) as temporary:
+            lines = [
+                dict(settings=self.settings),
+                *self.records.values(),
+                *(dict(file=k, **entry) for k, entry in self.shards.items()),
+            ]
+            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
+        if self.number >= 0:
+            self.files = {
+                name: self._part(self.number, name).open("r+b", buffering=0) for name in self.tracks
+            }
+            self._back()
+
+    def _back(self) -> None:
+        """To the end of the last whole video."""
+        for name, file in self.files.items():
+            file.truncate(HEADER + self.at * _bytes(name, self.tracks[name]))
+            file.seek(HEADER + self.at * _bytes(name, self.tracks[name]))
+
+    def _note(self, entry: dict) -> None:
+        with self.journal.open("a") as journal:
+            journal.write(json.dumps(entry) + "\n")
+
+    def add(
+        self,
+        video: Video,
+        stamp: int,
+        blocks: Callable[[], Iterator[np.ndarray]],
+        sound: Callable[[int], np.ndarray],
+    ) -> str | None:
+        """Write one video behind the last one. Returns why it is left out, or None.
+
+        Args:
+            sound: number of frames -> (frames, S), asked where there is to be sound.
+        """
+        if not self.files:
+            self.number, self.at = max([-1, *self.shards]) + 1, 0
+            self.files = {
+                name: self._part(self.number, name).open("w+b", buffering=0) for name in self.tracks
+            }
+            for name, file in self.files.items():
+                file.write(_header(0, self.tracks[name], name))
+        count = 0
+        try:
+            for block in blocks():
+                self._write("frames", block)
+                count += len(block)
+            reason = None if count else "it has no frame"
+            if count and "sound" in self.tracks:
+                self._write("sound", sound(count))
+        except Unusable as error:
+            reason = str(error)
+        if reason is not None:
+            self._back()
+            record = dict(name=video.name, stamp=stamp, left_out=reason)
+        else:
+            for file in self.files.values():
+                os.fsync(file.fileno())  # the note must not outlive the frames
+            record = dict(name=video.name, stamp=stamp, shard=self.number, start=self.at, count=count)
+            self.at += count
+        self.records[video.name] = record
+        self._note(record)
+        if self.at * self.frame >= self.limit:
+            self.close()
+        return reason
+
+    def _write(self, track: str, block: np.ndarray) -> None:
+        download.need_space(self.folder, block.nbytes)
+        try:
+            _write_all(self.files[track], memoryview(np.ascontiguousarray(block)).cast("B"))
+        except OSError as error:
+            raise CourseError(
+                f"cannot write {self.files[track].name}: {error.strerror}; make room and call again"
+            ) from None
+
+    def close(self) -> None:
+        """Finish the files that are being written: they get their headers and their names."""
+        if not self.files:
+            return
+        self._back()
+        for name, stream in self.files.items():
+            with stream:
+                stream.seek(0)
+                stream.write(_header(self.at, self.tracks[name], name))
+                os.fsync(stream.fileno())
+            if self.at:
+                os.replace(self._part(self.number, name), shard_file(self.folder, self.number, name))
+            else:
+                self._part(self.number, name).unlink()
+        if self.at:
+            self.shards[self.number] = self._entry(self.number, self.at)
+            self._note(dict(file=self.number, **self.shards[self.number]))
+        self.files, self.number, self.at = {}, -1, 0
+
+
+def _write_all(file, data: memoryview) -> None:
+    while data:
+        data = data[file.write(data) :]
+
+
+class _Progress:
+    """`name  120 of 13,320 videos  54.1 a second  4:03 left`: one line that is written anew on a terminal, else one every half minute."""
+
+    def __init__(self, name: str, total: int, quiet: bool):
+        self.name, self.total, self.quiet, self.done = name, total, quiet, 0
+        self.live = not quiet and sys.stderr is not None and sys.stderr.isatty()
+        self.began = self.shown = time.monotonic()
+
+    def _say(self, text: str, end: str = "\n") -> None:
+        if not self.quiet:
+            print(text, end=end, file=sys.stderr, flush=True)
+
+    def step(self, remark: str | None) -> None:
+        self.done += 1
+        if remark:
+            self._say(("\r" if self.live else "") + f"{remark:<79}")
+        now = time.monotonic()
+        if now - self.shown < (0.2 if self.live else 30) and self.done < self.total:
+            return
+        self.shown, rate = now, self.done / max(now - self.began, 1e-6)
+        left = (self.total - self.done) / rate
+        text = (
+            f"{self.name}  {self.done:,} of {self.total:,} videos  {rate:.1f} a second  "
+            f"{left // 60:.0f}:{left % 60:02.0f} left"
+        )
+        self._say(
+            f"\r{text:<79}" if self.live else text, end="" if self.live and self.done < self.total else "\n"
+        )
+
+    def end(self, kept: int, left_out: Sequence) -> None:
+        if left_out:
+            self._say(
+                f"{self.name}: {kept:,} videos are prepared, {len(left_out):,} left out (see left_out in "
+                "index.json)"
+            )

@@ -1,0 +1,87 @@
+"""What all data scripts share: options, errors and the lines that they print."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sslcourse.runtime.errors import CourseError
+
+# ---------------------------------------------------------------------------------------------- data scripts
+
+
+def run_script(
+    prepare: Callable[..., dict],
+    doc: str,
+    folder: Path,
+    argv: Sequence[str] | None = None,
+    options: Callable[[argparse.ArgumentParser], None] | None = None,
+) -> int:
+    """The command line of a data script: parse, call `prepare(source, folder, mirrors=, keep=, quiet=)`,
+    print counts.
+
+    Args:
+        options: adds further arguments to the parser; `prepare` gets them by name.
+
+    Returns:
+        The exit status: 0, 1 for a mistake that is explained in words, 130 for Ctrl-C.
+    """
+    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument(
+        "--from",
+        dest="source",
+        metavar="FILE_OR_FOLDER",
+        help="files that you already have, or the folder they lie in: nothing is downloaded, but they "
+        "are held to the same checksum",
+    )
+    parser.add_argument(
+        "--to",
+        dest="folder",
+        metavar="FOLDER",
+        default=folder,
+        help="where the arrays should stand (default: %(default)s; the environment variable "
+        "SSLCOURSE_DATA moves the folder of all data sets)",
+    )
+    parser.add_argument(
+        "--url",
+        dest="mirrors",
+        metavar="ADDRESS",
+        action="append",
+        help="address of a folder that mirrors the files, instead of the official one; may be repeated",
+    )
+    parser.add_argument(
+        "--keep", action="store_true", help="keep the downloaded files when the arrays are written"
+    )
+    parser.add_argument("--quiet", action="store_true", help="no progress line")
+    if options:
+        options(parser)
+    options = vars(parser.parse_args(argv))
+    options = {name: value for name, value in options.items() if value is not None}
+    return run_and_report(parser.prog, options.get("folder"), lambda: prepare(**options))
+
+
+def run_and_report(program: str, folder: str | Path | None, work: Callable[[], dict]) -> int:
+    """Do the work of a data script, print what came of it or why nothing did, and return the exit status, see
+    `run_script`.
+
+    Args:
+        folder: where the arrays stand, unless the work says it itself ("folder" in what it returns, beside
+            "name" and "arrays").
+    """
+    try:
+        meta = work()
+    except CourseError as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"\n{program}: stopped. Type the same again to go on.", file=sys.stderr)
+        return 130
+    print(f"{meta['name']} in {meta.get('folder', folder)}")
+    for name, shape in meta["arrays"].items():
+        print(
+            f"  {name:<17} {shape[0]:>7,}"
+            + (f"  of {'x'.join(str(s) for s in shape[1:])}" if shape[1:] else "")
+        )
+    return 0

@@ -1,0 +1,255 @@
+"""Backbones: images or short films in, one vector for each out.
+
+Every encoder has `.dim`, the length of its vector, and `.layers`, an ordered dict of its named stages, which
+the layer-wise probes read. Inputs are floats 0..1 (B, 3, H, W); they are centred inside, so that no data
+set's mean has to travel around."""
+
+from __future__ import annotations
+
+import copy
+import math
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sslcourse import runtime
+from sslcourse.runtime.errors import CourseError
+
+
+def conv_stage(inside: int, outside: int, kernel: int, stride: int, norm: str = "batch") -> nn.Sequential:
+    conv, normalise = (nn.Conv2d, nn.BatchNorm2d) if norm == "batch" else (StandardisedConv2d, group_norm)
+    return nn.Sequential(
+        conv(inside, outside, kernel, stride, kernel // 2, bias=False),
+        normalise(outside),
+        nn.ReLU(inplace=True),
+    )
+
+
+def group_norm(channels: int, groups: int = 16) -> nn.GroupNorm:
+    """Normalises each sample by itself, over `groups` groups of channels (fewer where they do not divide the
+    channels).
+    """
+    return nn.GroupNorm(math.gcd(groups, channels), channels)
+
+
+def standardised(weight: Tensor) -> Tensor:
+    """Each output's weights with mean 0 and variance 1 over all that it reads (weight standardisation, Qiao
+    et al., 2019).
+    """
+    return F.layer_norm(weight, weight.shape[1:], eps=1e-8)
+
+
+class StandardisedConv2d(nn.Conv2d):
+    """A convolution whose filters are standardised at every use; a normalisation must follow, which sets the
+    scale.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self._conv_forward(x, standardised(self.weight), self.bias)
+
+
+class StandardisedLinear(nn.Linear):
+    """A linear layer whose rows are standardised at every use; a normalisation must follow, which sets the
+    scale.
+    """
+
+    def forward(self, x: Tensor) -> Tensor:
+        return F.linear(x, standardised(self.weight), self.bias)
+
+
+class Stages(nn.Module):
+    """Named stages one after another, and the length of what comes out."""
+
+    def __init__(self, stages: dict[str, nn.Module], dim: int):
+        super().__init__()
+        self.stages = nn.Sequential()
+        for name, stage in stages.items():
+            self.stages.add_module(name, stage)
+        self.dim = dim
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        return dict(self.stages.named_children())
+
+
+class Encoder(Stages):
+    """Named stages one after another, then the average over all places."""
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        return self.stages(image * 4 - 2).mean((2, 3))  # centred, and spread to about unit variance
+
+
+def small_cnn(width: int = 32, norm: str = "batch") -> Encoder:
+    """Five convolutions for 32-pixel images: the course's own encoder, 280 k parameters and dim 128 at width
+    32.
+
+    The first stage halves the resolution with a 5x5 kernel, because a convolution at full resolution is where
+    a laptop's time would go. `norm="group+ws"` has group normalisation and weight standardisation in place of
+    batch normalisation: what it makes of a picture does not depend on the others in its batch (Richemond et
+    al., 2020, arXiv:2010.10241)."""
+    if norm not in ("batch", "group+ws"):
+        raise CourseError(f"norm={norm!r}; choose 'batch' or 'group+ws'")
+    w = width
+    stages = {
+        "conv1": conv_stage(3, w, 5, 2, norm),  # (B, 32, 16, 16)
+        "conv2": conv_stage(w, 2 * w, 3, 2, norm),  # (B, 64, 8, 8)
+        "conv3": conv_stage(2 * w, 2 * w, 3, 1, norm),
+        "conv4": conv_stage(2 * w, 4 * w, 3, 2, norm),  # (B, 128, 4, 4)
+        "conv5": conv_stage(4 * w, 4 * w, 3, 1, norm),
+    }
+    return Encoder(stages, 4 * w)
+
+
+def resnet18(stem: str = "cifar") -> Encoder:
+    """torchvision's ResNet-18; `stem="cifar"` has a 3x3 first convolution and no max-pooling (SimCLR,
+    appendix B.9).
+
+    The ImageNet stem on 32-pixel images costs several points. dim 512, 11.2 M parameters.
+    """
+    from torchvision.models import resnet18 as build
+
+    net = build(weights=None)
+    if stem == "cifar":
+        first = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), net.bn1, net.relu]
+        nn.init.kaiming_normal_(first[0].weight, mode="fan_out", nonlinearity="relu")
+    elif stem == "imagenet":
+        first = [net.conv1, net.bn1, net.relu, net.maxpool]
+    else:
+        raise CourseError(f"stem={stem!r}; choose 'cifar' (32 to 64 pixels) or 'imagenet'")
+    stages = {
+        "conv1": nn.Sequential(*first),
+        "layer1": net.layer1,
+        "layer2": net.layer2,
+        "layer3": net.layer3,
+        "layer4": net.layer4,
+    }
+    return Encoder(stages, 512)
+
+
+def first_filters(encoder: nn.Module) -> Float[Tensor, "n 3 k k"]:
+    """The first convolution's kernels, each scaled to 0..1 for a picture."""
+    for module in encoder.modules():
+        if isinstance(module, nn.Conv2d):
+            w = module.weight.detach().float().cpu()
+            low, high = w.amin((1, 2, 3), keepdim=True), w.amax((1, 2, 3), keepdim=True)
+            return (w - low) / (high - low).clamp_min(1e-8)
+    raise CourseError(f"{type(encoder).__name__} has no convolution whose filters could be shown")
+
+
+def parameters(network: nn.Module) -> int:
+    """How many numbers are learned."""
+    return sum(p.numel() for p in network.parameters() if p.requires_grad)
+
+
+def random_encoder(encoder: Encoder, images: Tensor) -> Encoder:
+    """An untrained encoder made ready to be a fair baseline: batch statistics from the data, then eval mode.
+
+    An untrained network whose batch normalisation still holds mean 0 and variance 1 loses its scale from
+    layer to layer, and looks worse than random features are."""
+    encoder.train()
+    with torch.no_grad():
+        for part in images.split(256)[:8]:
+            encoder(part)
+    return encoder.eval()
+
+
+class FrozenStage(nn.Module):
+    """A stage that does not learn: no gradient reaches its weights, and its batch normalisation stays in eval
+    mode whatever the loop says.
+    """
+
+    def __init__(self, stage: nn.Module):
+        super().__init__()
+        self.stage = stage.requires_grad_(False)
+        self.train(False)
+
+    def train(self, mode: bool = True) -> FrozenStage:
+        return super().train(False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.stage(x)
+
+
+def with_frozen(encoder: Encoder, first: int, seed: int = 0) -> Encoder:
+    """A copy whose first stages are kept as they are and do not learn, and whose other stages start anew.
+
+    Args:
+        first: how many stages are kept; 0 keeps none, so that everything is trained from scratch.
+        seed: of the new weights: the same for every encoder that is compared.
+    """
+    layers = copy.deepcopy(encoder).layers
+    if not 0 <= first < len(layers):
+        raise CourseError(
+            f"first={first}; this encoder has {len(layers)} stages, keep 0 to {len(layers) - 1} of them"
+        )
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(runtime.step_seed(seed, 0xF2))
+        for i, stage in enumerate(layers.values()):
+            for module in stage.modules() if i >= first else ():
+                if hasattr(module, "reset_parameters"):
+                    module.reset_parameters()
+    return Encoder(
+        {name: FrozenStage(s) if i < first else s for i, (name, s) in enumerate(layers.items())}, encoder.dim
+    )
+
+
+# ---------------------------------------------------------------------------------------------- a vector for
+# every place
+
+
+class DenseEncoder(Stages):
+    """Named stages one after another, and no average: every cell of `stride` x `stride` pixels keeps its own
+    vector.
+    """
+
+    def __init__(self, stages: dict[str, nn.Module], dim: int, stride: int):
+        super().__init__(stages, dim)
+        self.stride = stride
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d i j"]:
+        return self.stages(image * 4 - 2)
+
+
+def dense_cnn(width: int = 32, dim: int = 32, stride: int = 2) -> DenseEncoder:
+    """Four convolutions whose cells see 19 pixels at stride 2: for tracking in small films, 45 k parameters.
+
+    Args:
+        width: channels of the first convolution; the next two have half as many again.
+        dim: of a cell's vector.
+        stride: 2, or 4 for larger frames (a cell then sees 33 pixels).
+    """
+    if stride not in (2, 4):
+        raise CourseError(f"stride={stride}; choose 2 or 4, or dense_resnet18() with its stride of 8")
+    w, v = width, width * 3 // 2
+    wide = nn.Sequential(
+        nn.Conv2d(v, v, 3, 1, 2, dilation=2, bias=False), nn.BatchNorm2d(v), nn.ReLU(inplace=True)
+    )
+    stages = {
+        "conv1": conv_stage(3, w, 5, 2),
+        "conv2": conv_stage(w, v, 3, stride // 2),
+        "conv3": wide,
+        "conv4": nn.Conv2d(v, dim, 3, 1, 1),
+    }
+    return DenseEncoder(stages, dim, stride)
+
+
+def dense_resnet18(dim: int = 64) -> DenseEncoder:
+    """torchvision's ResNet-18 at stride 8, its last two stages at full pace, then one number in `dim` for
+    each direction (Vondrick et al., 2018).
+    """
+    from torchvision.models import resnet18 as build
+
+    net = build(weights=None)
+    for stage in (net.layer3, net.layer4):
+        stage[0].conv1.stride = stage[0].downsample[0].stride = (1, 1)
+    stages = {
+        "conv1": nn.Sequential(net.conv1, net.bn1, net.relu, net.maxpool),
+        "layer1": net.layer1,
+        "layer2": net.layer2,
+        "layer3": net.layer3,
+        "layer4": net.layer4,
+        "to_dim": nn.Conv2d(512, dim, 1),
+    }
+    return DenseEncoder(stages, dim, 8)

@@ -1,0 +1,174 @@
+"""From the effects of a paper's claims, one per seed, to verdicts; and the runs that several papers' claims
+need.
+
+Each module beside this one holds one paper: `runs(seed)` trains what the claims compare, `CLAIMS` says what
+is claimed."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import pkgutil
+import statistics
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from torch import nn
+
+from sslcourse import evaluate, runtime
+from sslcourse.data.datasets import Data, open_labels
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import checkpoints, features
+
+Runs = dict[str, dict[str, float]]  # the results of one seed: name of a run -> its numbers
+
+
+@dataclass(frozen=True)
+class Claim:
+    """What a paper says, where, and the effect that decides it.
+
+    `effect` takes the results of one seed (name of a run -> its numbers) and returns a number in units of
+    `unit`."""
+
+    name: str
+    text: str
+    source: str
+    effect: Callable[[Runs], float]
+    unit: str = "accuracy"
+
+
+@dataclass(frozen=True)
+class Verdict:
+    claim: str
+    text: str
+    source: str
+    effects: tuple[float, ...]
+    unit: str = "accuracy"
+
+    @property
+    def mean(self) -> float:
+        return statistics.fmean(self.effects)
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation over seeds; 0 for one seed."""
+        return statistics.stdev(self.effects) if len(self.effects) > 1 else 0.0
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % confidence interval of the mean."""
+        n = len(self.effects)
+        if n < 2:
+            return float("-inf"), float("inf")
+        from scipy.stats import t
+
+        half = float(t.ppf(0.975, n - 1)) * self.spread / n**0.5
+        return self.mean - half, self.mean + half
+
+    @property
+    def verdict(self) -> str:
+        low, high = self.interval
+        return "pass" if low > 0 else "fail" if high < 0 else "inconclusive"
+
+    def row(self) -> dict:
+        """For a table: claim, effect with its spread and interval, verdict."""
+        low, high = self.interval
+        return {
+            "claim": self.text,
+            "source": self.source,
+            "effect": f"{self.mean:+.3f} ± {self.spread:.3f}",
+            "95 % interval": f"{low:+.3f} to {high:+.3f}" if len(self.effects) > 1 else "one seed",
+            "seeds": len(self.effects),
+            "verdict": self.verdict,
+        }
+
+
+def gain(better: str, *others: str, key: str = "linear") -> Callable[[Runs], float]:
+    """An effect: how far a run is above the best of others."""
+    return lambda r: r[better][key] - max(r[o][key] for o in others)
+
+
+def scored(
+    methods: Mapping[str, nn.Module | tuple[nn.Module, features.Encode]], data: Data, reader: str
+) -> Runs:
+    """kNN and linear probe of several trained methods on the test split, in one opening of its labels.
+
+    Args:
+        methods: name -> a method, or (a method, what to read instead of its `encode`).
+        reader: who opens the labels, such as "claims.simclr".
+    """
+    label, train_label = open_labels(data.test, reader)[0].cpu(), data.train.label.cpu()
+    result = {}
+    for name, source in methods.items():
+        method, encode = source if isinstance(source, tuple) else (source, None)
+        x = [features.extract(method, part, encode=encode) for part in (data.train, data.test)]
+        result[name] = evaluate.score(x[0], train_label, x[1], label, classes=len(data.classes))
+    return result
+
+
+# ---------------------------------------------------------------------------------------------- running them
+
+
+def papers() -> tuple[str, ...]:
+    """The papers whose claims are written down: the modules of this folder."""
+    return tuple(
+        sorted(m.name for m in pkgutil.iter_modules([str(Path(__file__).parent)]) if m.name != "engine")
+    )
+
+
+def paper(name: str):
+    """The module of a paper, with `runs(seed, ...)` and `CLAIMS`."""
+    if name not in papers():
+        raise CourseError(f"no claims of {name!r} are written down; there are those of {', '.join(papers())}")
+    return importlib.import_module(f"sslcourse.results.claims.{name}")
+
+
+def judge(name: str, results: dict[int, Runs]) -> list[Verdict]:
+    """Verdicts of all claims of a paper from the results of its seeds."""
+    return [
+        Verdict(c.name, c.text, c.source, tuple(c.effect(results[s]) for s in sorted(results)), c.unit)
+        for c in paper(name).CLAIMS
+    ]
+
+
+def run(
+    name: str, seeds: int = 5, *, file: str | Path | None = None, say=print, **kwargs
+) -> Iterator[list[Verdict]]:
+    """Run a paper's claims, yielding the verdicts so far after each seed.
+
+    Args:
+        seeds: how many, from 0.
+        file: JSON to write after each seed (atomically); seeds that it holds already are not run again.
+        **kwargs: handed to the runs (`data`, `recipe`).
+    """
+    if seeds < 1:
+        raise CourseError(f"seeds={seeds}; use at least 1, and 5 for a verdict worth reporting")
+    train = paper(name).runs
+    page = {"paper": name, "runs": {}}
+    if file and Path(file).exists():
+        try:
+            page = json.loads(Path(file).read_text())
+            page["runs"]
+        except (ValueError, KeyError, TypeError) as error:
+            raise CourseError(
+                f"{str(file)!r} is not a file of results ({error}); delete it or name another"
+            ) from error
+        if page.get("paper") != name:
+            raise CourseError(
+                f"{str(file)!r} holds results of {page.get('paper')!r}, not of {name!r}; name another file"
+            )
+    results = {int(s): r for s, r in page["runs"].items() if int(s) < seeds}
+    for seed in range(seeds):
+        if seed not in results:
+            results[seed] = train(seed, say=say, **kwargs)
+            page["runs"][str(seed)] = results[seed]
+            page.update(
+                versions=checkpoints.versions(),
+                profile=asdict(runtime.profile()),
+                verdicts=[{**asdict(v), "verdict": v.verdict} for v in judge(name, results)],
+            )
+            if file:
+                with runtime.atomic(file) as temporary:
+                    temporary.write_text(json.dumps(page, indent=1) + "\n")
+        yield judge(name, {s: results[s] for s in range(seed + 1)})

@@ -1,0 +1,209 @@
+"""Several methods under one encoder and one budget: the rows of the results wall, and the table of real
+pictures.
+
+    sslcourse compare simclr byol rotnet --data cifar10 --epochs 10 --batch-size 256
+    sslcourse evaluate --all                 every method by its COURSE recipe on the data it is for, three seeds, with the factor table
+
+`wall()` gives what was last measured on the toybox, to which each notebook adds its own bar; the whole wall
+is `sslcourse.wall`."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+import torch
+
+from sslcourse import evaluate, runtime
+from sslcourse.data.load import load
+from sslcourse.methods import catalogue
+from sslcourse.results.tables import cell
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import checkpoints
+from sslcourse.train.loop import fit
+
+MEASURED = Path(__file__).parent / "measured"  # result files that come with the course
+STORED = MEASURED / "toybox.json"
+BASELINES = ("chance", "pixels", "random encoder", "log-mel", "random ear")
+FEW = 10  # labels of each class, for the probe with few labels
+
+
+def run(
+    names: Sequence[str],
+    data: str = "toybox",
+    *,
+    seeds: int = 1,
+    encoder: str | None = None,
+    epochs: int | None = None,
+    batch_size: int | None = None,
+    factors: bool = False,
+    hear: bool = False,
+    folder: str | Path = "results/compare",
+    say=print,
+) -> dict:
+    """Train every method from scratch with each seed, and score them all in one opening of the test labels
+    per seed.
+
+    Args:
+        names: methods of the catalogue.
+        data: as for `load`; a seed of the toybox draws its own world.
+        encoder: the one backbone of all; where left out, the course's own (`small_cnn` for pictures).
+        epochs, batch_size: the one budget of all; where left out, each method's COURSE recipe decides.
+        factors: also the factor table, on the test split.
+        hear: judge the ears of the methods and not their eyes; only of those that have one.
+        folder: where each training keeps its checkpoint; a run that was broken off goes on from there.
+
+    A method for scenes is trained on scenes, also where it is judged on the films of one second
+    ("toyevents").
+
+    Returns {"data", "encoder", "profile", "versions", "rows": {name: {"kNN": [per seed], "linear": [...],
+    "few labels": [...], "seconds": [...], "epochs": n, "batch_size": n}}, "factors": {name: {factor: [per
+    seed]}}}."""
+    if seeds < 1:
+        raise CourseError(f"seeds={seeds}; use at least 1")
+    for name in names:
+        catalogue.module(name)
+    changes = {k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}
+    rows: dict[str, dict] = {}
+    kept: dict[str, dict[str, list[float]]] = {}
+    used: dict[str, None] = {}  # backbones, in order; films have one for each method
+    for seed in range(seeds):
+        sets = load(data, seed)
+        methods: dict[str, torch.nn.Module] = {}
+        for name in names:
+            recipe = catalogue.module(name).COURSE.but(seed=seed, **changes)
+            torch.manual_seed(runtime.step_seed(seed, 0xC09))
+            home = catalogue.home(name) if data == "toyevents" else data
+            about = catalogue.describe(name, home, len(sets.classes), encoder=encoder)
+            method = catalogue.build(about)
+            used.setdefault(about["encoder"])
+            file = (
+                Path(folder)
+                / f"{Path(data).stem}-{name}-{about['encoder']}-{recipe.epochs}x{recipe.batch_size}-{seed}.safetensors"
+            )
+            start = time.perf_counter()
+            history = fit(method, (sets if home == data else load(home, seed)).train, recipe, checkpoint=file)
+            seconds = sum(row["seconds"] for row in history)
+            say(
+                f"  seed {seed}  {name:<14} {recipe.epochs} epochs in {seconds:.0f} s "
+                f"({time.perf_counter() - start:.0f} s in this call)"
+            )
+            title = getattr(catalogue.module(name), "TITLE", type(method).__name__)
+            methods[title] = method.ear if hear else method
+            row = rows.setdefault(
+                title, {"seconds": [], "epochs": recipe.epochs, "batch_size": recipe.batch_size}
+            )
+            row["seconds"].append(seconds)
+        judged = sets.heard() if hear else sets
+        found = evaluate.report(methods, judged, seed=seed, few=FEW)
+        for scores in found.rows:
+            row = rows.setdefault(scores["features"], {})
+            for key in ("kNN", "linear", "few labels"):
+                row.setdefault(key, []).append(scores[key])
+            say(
+                f"  seed {seed}  {scores['features']:<16} kNN {scores['kNN']:.3f}  linear "
+                f"{scores['linear']:.3f}"
+            )
+        if factors:
+            raw, untrained = evaluate.baselines_of(judged.train)
+            sources = {
+                raw: "pixels",
+                untrained: evaluate.random_like(next(iter(methods.values())), judged.train, seed),
+                **methods,
+            }
+            for name, values in evaluate.factor_table(sources, judged, on="test").items():
+                for factor, value in values.items():
+                    kept.setdefault(name, {}).setdefault(factor, []).append(value)
+    return {
+        "data": found.data,
+        "protocol": found.protocol,
+        "encoder": ", ".join(used),
+        "seeds": seeds,
+        "profile": str(runtime.profile()),
+        "versions": checkpoints.versions(),
+        "rows": rows,
+        "factors": kept,
+    }
+
+
+def table(found: dict) -> list[dict]:
+    """Rows for a table, in per cent: baselines first, then by their linear probe."""
+    rows = []
+    for name, row in sorted(
+        found["rows"].items(),
+        key=lambda item: (item[0] not in BASELINES, statistics.fmean(item[1]["linear"])),
+    ):
+        rows.append(
+            {
+                "features": name,
+                "kNN": cell(row["kNN"]),
+                "linear probe": cell(row["linear"]),
+                "few labels": cell(row.get("few labels", [])),
+                "seconds of training": f"{statistics.fmean(row['seconds']):.0f}" if "seconds" in row else "–",
+                "epochs": row.get("epochs", "–"),
+                "batch size": row.get("batch_size", "–"),
+            }
+        )
+    return rows
+
+
+def factor_rows(found: dict) -> list[dict]:
+    """The factor table as rows: means over seeds, 0 (nothing) to 1 (everything can be read)."""
+    return [
+        {"features": name, **{factor: f"{statistics.fmean(values):.2f}" for factor, values in row.items()}}
+        for name, row in found["factors"].items()
+    ]
+
+
+def keep(found: dict, file: str | Path = STORED) -> None:
+    """Store what `run` returned as the wall, rounded to what the seeds can tell."""
+
+    def rounded(value):
+        if isinstance(value, float):
+            return round(value, 4)
+        if isinstance(value, Mapping):
+            return {k: rounded(v) for k, v in value.items()}
+        return [rounded(v) for v in value] if isinstance(value, list) else value
+
+    with runtime.atomic(file) as temporary:
+        temporary.write_text(json.dumps(rounded(found), indent=1, ensure_ascii=False) + "\n")
+
+
+def stored() -> dict:
+    """The wall as it was last measured, as `run` returned it."""
+    if not STORED.exists():
+        raise CourseError(
+            "no results wall is stored in this installation; measure one: sslcourse evaluate --all toybox "
+            "(about twenty minutes), "
+            "then sslcourse wall --keep"
+        )
+    return json.loads(STORED.read_text())
+
+
+def wall(mine: Mapping[str, float] | None = None, leave_out: Iterable[str] = ()) -> dict[str, float]:
+    """Linear probe on the toybox's test split for every chapter so far, for `show.bars`: baselines, methods,
+    and yours.
+
+    Args:
+        mine: name -> accuracy of what was trained just now, from 0 to 1.
+        leave_out: names that are not shown.
+    """
+    rows = stored()["rows"]
+    means = {
+        name: statistics.fmean(row["linear"])
+        for name, row in rows.items()
+        if name not in (*leave_out, "chance")
+    }
+    ordered = dict(sorted(means.items(), key=lambda item: (item[0] not in BASELINES, item[1])))
+    return {**ordered, **{f"{name}, just now": value for name, value in (mine or {}).items()}}
+
+
+def wall_factors(mine: Mapping[str, Mapping[str, float]] | None = None) -> dict[str, dict[str, float]]:
+    """The factor table of every chapter so far (means over seeds), for `show.factor_table`, and yours below."""
+    known = {
+        name: {f: statistics.fmean(v) for f, v in row.items()} for name, row in stored()["factors"].items()
+    }
+    return {**known, **{f"{name}, just now": dict(row) for name, row in (mine or {}).items()}}

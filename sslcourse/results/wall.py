@@ -1,0 +1,432 @@
+"""The results wall: every method of every chapter, every claim with its verdict, and your own rows, all read
+from result files.
+
+    sslcourse wall                    the wall as text, and as one page (results/wall.html)
+    sslcourse evaluate --all          measure all methods again; writes results/wall/DATA.json
+    sslcourse claims --all            run all claims again; writes results/claims-PAPER.json
+    wall.add("mine", method, data)    your own row, in results/wall/mine.json
+
+What comes with the course lies in `sslcourse/results/measured`. A file of the same name in your own folder
+goes before it."""
+
+from __future__ import annotations
+
+import base64
+import html
+import json
+import statistics
+from collections.abc import Mapping
+from pathlib import Path
+
+from torch import nn
+
+from sslcourse import evaluate, runtime, show
+from sslcourse.data.datasets import Data
+from sslcourse.methods import catalogue
+from sslcourse.results import claims, compare
+from sslcourse.results.tables import cell
+from sslcourse.runtime.errors import CourseError
+from sslcourse.train import checkpoints
+
+FOLDER = Path("results")
+# Which data there are to be judged on: the file's name -> (what `load` calls it, whether the ears are judged,
+# the question).
+WORLDS = {
+    "toybox": ("toybox", False, "Pictures: which of ten solids is it?"),
+    "films": ("toyvideos", False, "Films: which way round do the two solids go?"),
+    "seen": ("toyevents", False, "Films with sound, seen: which of six events is it?"),
+    "heard": ("toyevents", True, "Films with sound, heard: which of six events is it?"),
+}
+# Tracking is judged otherwise, and measured by its claims (`sslcourse claims colorization`): run -> its name
+# on the wall, and whether it was trained.
+TRACKS = "tracks"
+_QUESTIONS = {
+    **{world: question for world, (_, _, question) in WORLDS.items()},
+    TRACKS: "Films with masks: where has each solid gone?",
+}
+_TRACKERS = {
+    "identity": ("copy the first mask", False),
+    "random features": ("random encoder", False),
+    "flow, local": ("flow, local", False),
+    "flow, coarse to fine": ("flow, coarse to fine", False),
+    "single image": ("Single-image colorization", True),
+    "colorization": ("Colorization", True),
+}
+_TRACK_KEYS = {"J": "J (masks)", "F": "F (outlines)", "PCK@0.2": "PCK@0.2 (key-points)"}
+MINE = "mine"
+
+
+def measure(world: str, seeds: int = 3, *, folder: str | Path = FOLDER, say=print) -> dict:
+    """Train every method of the course that learns from this data, three seeds, and write
+    `folder`/wall/WORLD.json; see `compare.run`.
+    """
+    data, hear, _ = _world(world)
+    names = [name for name in catalogue.methods_for(data) if not hear or catalogue.hears(name)]
+    found = compare.run(
+        names, data, seeds=seeds, factors=True, hear=hear, folder=Path(folder) / "compare", say=say
+    )
+    compare.keep(found, _file(folder, world))
+    return found
+
+
+def _world(world: str) -> tuple[str, bool, str]:
+    if world not in WORLDS:
+        raise CourseError(f"no world {world!r}; choose one of {', '.join(WORLDS)}")
+    return WORLDS[world]
+
+
+def _file(folder: str | Path, world: str) -> Path:
+    file = Path(folder) / "wall" / f"{world}.json"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return file
+
+
+def _opened(file: Path) -> dict:
+    try:
+        found = json.loads(file.read_text())
+        if not isinstance(found, dict):
+            raise ValueError("it holds no results")
+    except (ValueError, OSError) as error:
+        raise CourseError(
+            f"{str(file)!r} is not a file of results ({error}); delete it, or write it again: sslcourse "
+            "evaluate --all"
+        ) from error
+    return found
+
+
+def read(folder: str | Path = FOLDER) -> dict[str, dict]:
+    """World -> what `compare.run` returned for it, the file in `folder` before the one that comes with the
+    course, and your own rows added.
+
+    A world that nobody has measured is left out. Your own rows have "mine": True. The last world, "tracks",
+    is read from the claims on tracking."""
+    walls: dict[str, dict] = {}
+    for world in WORLDS:
+        file = next(
+            (
+                f
+                for f in (Path(folder) / "wall" / f"{world}.json", compare.MEASURED / f"{world}.json")
+                if f.exists()
+            ),
+            None,
+        )
+        if file is not None:
+            walls[world] = _opened(file)
+    own = Path(folder) / "wall" / f"{MINE}.json"
+    for world, rows in (_opened(own) if own.exists() else {}).items():
+        if world in walls:
+            walls[world]["rows"] = {
+                **walls[world]["rows"],
+                **{name: {**row, "mine": True} for name, row in rows.items()},
+            }
+            walls[world]["factors"] = {
+                **walls[world].get("factors", {}),
+                **{name: row["factors"] for name, row in rows.items()},
+            }
+    page = _claims_page("colorization", folder)
+    if page is not None:
+        runs = list(page["runs"].values())
+        rows = {
+            name: {key: [run[tracker][key] for run in runs] for key in _TRACK_KEYS} | {"trained": trained}
+            for tracker, (name, trained) in _TRACKERS.items()
+        }
+        walls[TRACKS] = {
+            "data": "toybox tracks",
+            "protocol": "masks and key-points of the first frame, carried on",
+            "seeds": len(runs),
+            "profile": str(runtime.Profile(**page["profile"])),
+            "versions": page["versions"],
+            "rows": rows,
+        }
+    return walls
+
+
+def question(world: str) -> str:
+    """What a world asks."""
+    return _QUESTIONS[world]
+
+
+def drawn(world: str, found: Mapping, title: str | None = None) -> show.Picture:
+    """One world of `read` as a picture, see `show.wall`."""
+    title = _QUESTIONS[world] if title is None else title
+    if world == TRACKS:
+        return show.wall(found["rows"], title=title, keys=_TRACK_KEYS, what="per cent, test split")
+    return show.wall(found["rows"], chance=_chance(found), title=title)
+
+
+def table(world: str, found: Mapping) -> list[dict]:
+    """One world of `read` as rows for `show.table`, in per cent, mean and standard deviation over the seeds."""
+    if world == TRACKS:
+        return [
+            {"features": name, **{title: cell(row[key]) for key, title in _TRACK_KEYS.items()}}
+            for name, row in found["rows"].items()
+        ]
+    return compare.table(dict(found))
+
+
+def add(
+    name: str,
+    method: nn.Module,
+    data: Data,
+    *,
+    world: str = "toybox",
+    seconds: float | None = None,
+    folder: str | Path = FOLDER,
+    seed: int = 0,
+) -> dict:
+    """Judge a trained method as the wall's own rows were judged, and put it on the wall as yours.
+
+    Args:
+        name: of the row. The same name again adds one more value: run it with another seed, and the wall
+            shows the spread.
+        method: trained; for the world "heard" its ear.
+        data: what it was trained on, all three splits; the test labels are opened once here.
+        world: one of `WORLDS`.
+        seconds: how long its training took, if you want that to be shown.
+        folder: where your results are.
+
+    Returns:
+        the row with all its values: {"kNN": [...], "linear": [...], "few labels": [...], "seconds": [...],
+            "factors": {...}}.
+    """
+    hear = _world(world)[1]
+    judged = data.heard() if hear else data
+    file = _file(folder, MINE)
+    own = _opened(file) if file.exists() else {}
+    fresh = {
+        "seconds": [],
+        "factors": {},
+        "versions": checkpoints.versions(),
+        "profile": str(runtime.profile()),
+    }
+    row = own.setdefault(world, {}).setdefault(name, fresh)
+    scores = evaluate.report({name: method}, judged, seed=seed, baselines=False, few=compare.FEW)[name]
+    for key in ("kNN", "linear", "few labels"):
+        row.setdefault(key, []).append(scores[key])
+    if seconds is not None:
+        row["seconds"].append(seconds)
+    for factor, value in evaluate.factor_table({name: method}, judged, on="test")[name].items():
+        row["factors"].setdefault(factor, []).append(value)
+    compare.keep(own, file)
+    return row
+
+
+def forget(name: str, folder: str | Path = FOLDER) -> None:
+    """Take one of your own rows off the wall, in every world."""
+    file = _file(folder, MINE)
+    own = _opened(file) if file.exists() else {}
+    if not any(name in rows for rows in own.values()):
+        known = sorted({n for rows in own.values() for n in rows})
+        raise CourseError(
+            f"there is no row {name!r} of yours; "
+            + (f"yours are {', '.join(known)}" if known else "you have added none")
+        )
+    compare.keep(
+        {world: {n: row for n, row in rows.items() if n != name} for world, rows in own.items()}, file
+    )
+
+
+def factors(found: Mapping) -> dict[str, dict[str, float]]:
+    """The factor table of one world, means over seeds, for `show.factor_table`."""
+    return {
+        name: {f: statistics.fmean(v) for f, v in row.items()}
+        for name, row in found.get("factors", {}).items()
+    }
+
+
+# ---------------------------------------------------------------------------------------------- claims
+
+
+def verdicts(folder: str | Path = FOLDER) -> list[dict]:
+    """All claims that were measured, in the course's order: paper, claim, text, source, effects (per seed),
+    unit, mean, low, high, verdict.
+
+    The verdicts are computed here, from the effects of the seeds: what a file says about them is not
+    believed."""
+    rows = []
+    for name in sorted(claims.papers(), key=_chapter):
+        page = _claims_page(name, folder)
+        if page is None:
+            continue
+        for v in claims.judge(name, {int(seed): runs for seed, runs in page["runs"].items()}):
+            low, high = v.interval
+            rows.append(
+                {
+                    "paper": name,
+                    "claim": v.claim,
+                    "text": v.text,
+                    "source": v.source,
+                    "effects": list(v.effects),
+                    "unit": v.unit,
+                    "mean": v.mean,
+                    "low": low,
+                    "high": high,
+                    "verdict": v.verdict,
+                    "profile": page.get("profile"),
+                    "versions": page.get("versions"),
+                }
+            )
+    return rows
+
+
+def _claims_page(name: str, folder: str | Path) -> dict | None:
+    """The result file of a paper's claims; None where nobody has run them."""
+    file = next(
+        (
+            f
+            for f in (Path(folder) / f"claims-{name}.json", compare.MEASURED / f"claims-{name}.json")
+            if f.exists()
+        ),
+        None,
+    )
+    if file is None:
+        return None
+    page = _opened(file)
+    if page.get("paper") != name or not page.get("runs"):
+        raise CourseError(
+            f"{str(file)!r} holds no claims of {name!r}; delete it, or write it again: sslcourse claims "
+            f"{name}"
+        )
+    return page
+
+
+_ORDER = (
+    "simclr",
+    "bigan",
+    "jigsaw",
+    "clusters",
+    "single_image",
+    "byol",
+    "clip",
+    "video_lstm",
+    "colorization",
+    "dpc",
+    "avts",
+    "xdc",
+)
+
+
+def _chapter(name: str) -> tuple[int, str]:
+    return (_ORDER.index(name) if name in _ORDER else len(_ORDER)), name
+
+
+def counted(rows: list[dict]) -> list[dict]:
+    """One row for each paper: how many of its claims pass, fail, and stay open."""
+    result = []
+    for name in dict.fromkeys(r["paper"] for r in rows):
+        found = [r["verdict"] for r in rows if r["paper"] == name]
+        seeds = min(len(r["effects"]) for r in rows if r["paper"] == name)
+        result.append(
+            {
+                "paper": name,
+                "claims": len(found),
+                **{v: found.count(v) for v in ("pass", "inconclusive", "fail")},
+                "seeds": seeds,
+            }
+        )
+    return result
+
+
+def claim_rows(rows: list[dict]) -> list[dict]:
+    """For `show.table`: the claims as `sslcourse claims` prints them, with their paper."""
+    return [
+        {
+            "paper": r["paper"],
+            **claims.Verdict(r["claim"], r["text"], r["source"], tuple(r["effects"]), r["unit"]).row(),
+        }
+        for r in rows
+    ]
+
+
+def keep(folder: str | Path = FOLDER) -> list[Path]:
+    """Store the results in `folder` as those that come with the course, and return the files: for those who
+    build it.
+    """
+    written = []
+    for world in WORLDS:
+        file = Path(folder) / "wall" / f"{world}.json"
+        if file.exists():
+            written.append(compare.MEASURED / file.name)
+            compare.keep(_opened(file), written[-1])
+    for name in claims.papers():
+        file = Path(folder) / f"claims-{name}.json"
+        if file.exists():
+            page = _opened(file)
+            written.append(compare.MEASURED / file.name)
+            compare.keep({key: page[key] for key in ("paper", "runs", "versions", "profile")}, written[-1])
+    return written
+
+
+# ---------------------------------------------------------------------------------------------- as one page
+
+
+def page(file: str | Path | None = None, folder: str | Path = FOLDER) -> Path:
+    """Write the wall as one HTML page that needs no network: bars of every world, factor tables, all claims.
+    Returns the file.
+    """
+    walls, rows = read(folder), verdicts(folder)
+    parts = ["<h1>The results wall</h1>"]
+    for world, found in walls.items():
+        note = (
+            f"{found['protocol']}; {found['seeds']} seeds, test split; {found['profile']}, torch "
+            f"{found['versions'].get('torch')}"
+        )
+        parts += [
+            f"<h2>{html.escape(question(world))}</h2>",
+            _image(drawn(world, found, "")),
+            f"<p>{html.escape(note)}</p>",
+        ]
+        if found.get("factors"):
+            parts.append(
+                _image(show.factor_table(factors(found), "what each one kept (0 nothing, 1 everything)"))
+            )
+    if rows:
+        parts += [
+            "<h2>What holds of the papers, at this scale</h2>",
+            _image(show.verdicts(rows)),
+            show.table(claim_rows(rows))._repr_html_(),
+        ]
+    style = (
+        "body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 "
+        "1em;background:#fff;color:#1F2328}img{max-width:100%}"
+    )
+    text = (
+        "<!doctype html><html lang='en'><meta charset='utf-8'><title>The results "
+        f"wall</title><style>{style}</style>{''.join(parts)}</html>\n"
+    )
+    file = Path(file) if file else Path(folder) / "wall.html"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with runtime.atomic(file) as temporary:
+        temporary.write_text(text)
+    return file
+
+
+def picture(file: str | Path, folder: str | Path = FOLDER) -> Path:
+    """Write the bars of every world and the verdicts below them as one PNG. Returns the file."""
+    import io
+
+    from PIL import Image
+
+    walls, rows = read(folder), verdicts(folder)
+    figures = [drawn(world, found) for world, found in walls.items()]
+    figures += [show.verdicts(rows, title="Claims of the papers")] if rows else []
+    tiles = [Image.open(io.BytesIO(show.png(figure))).convert("RGB") for figure in figures]
+    sheet = Image.new("RGB", (max(t.width for t in tiles), sum(t.height for t in tiles)), "white")
+    top = 0
+    for tile in tiles:
+        sheet.paste(tile, (0, top))
+        top += tile.height
+    file = Path(file)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with runtime.atomic(file) as temporary:
+        sheet.quantize(64).save(temporary, format="PNG", optimize=True)
+    return file
+
+
+def _image(figure) -> str:
+    return f"<img alt='' src='data:image/png;base64,{base64.b64encode(show.png(figure)).decode()}'>"
+
+
+def _chance(found: Mapping) -> float | None:
+    row = found["rows"].get("chance")
+    return statistics.fmean(row["linear"]) if row else None

@@ -1,0 +1,9 @@
+"""What every other room stands on: errors, seeds, files, the device, several processes, the doctor.
+
+Nothing here knows about learning.
+"""
+
+import lazy_loader
+
+# What can be reached from here stands in __init__.pyi, with its home; each part loads when it is first used.
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

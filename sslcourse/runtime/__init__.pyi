@@ -1,0 +1,38 @@
+from . import (
+    device as device,
+    distributed as distributed,
+    doctor as doctor,
+    errors as errors,
+    files as files,
+    options as options,
+    seeds as seeds,
+    setup as setup,
+)
+from .device import (
+    Profile as Profile,
+    best_device as best_device,
+    free as free,
+    keep_memory as keep_memory,
+    laid_out as laid_out,
+    measure_profile as measure_profile,
+    placed as placed,
+    profile as profile,
+    synchronize as synchronize,
+    use_profile as use_profile,
+)
+from .errors import (
+    CourseError as CourseError,
+)
+from .files import (
+    atomic as atomic,
+    cache_dir as cache_dir,
+    data_dir as data_dir,
+)
+from .options import (
+    override as override,
+)
+from .seeds import (
+    generator as generator,
+    seed_all as seed_all,
+    step_seed as step_seed,
+)

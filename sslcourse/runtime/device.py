@@ -1,0 +1,224 @@
+"""What every other module stands on: where we compute, how randomness is seeded, where files live.
+
+Nothing here knows about learning. Three rules are kept in this one place:
+
+- **Device**: `profile()` measures for about a second what this machine is good at and says so.
+- **Seeds**: `seed_all` for a notebook, `step_seed` for one training step (the same whatever happened before
+  it).
+- **Files**: `atomic` writes beside the target and renames, so nothing half-written is ever taken for whole.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import time
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import Tensor, nn
+
+from sslcourse.runtime.errors import CourseError
+
+# ---------------------------------------------------------------------------------------------- device
+
+
+@dataclass(frozen=True)
+class Profile:
+    """Where and how a training computes. Stored in every checkpoint, because it moves the last digits."""
+
+    device: str = "cpu"  # "cpu", "cuda" or "mps"
+    threads: int = 1  # torch threads on the CPU
+    channels_last: bool = False  # memory format of images and convolutions
+    precision: str = "float32"  # or "bfloat16": autocast around the forward pass
+
+    @property
+    def memory_format(self) -> torch.memory_format:
+        return torch.channels_last if self.channels_last else torch.contiguous_format
+
+    def autocast(self):
+        """The context of a forward pass: bf16 where the profile says so, else nothing."""
+        if self.precision == "bfloat16":
+            return torch.autocast(self.device, dtype=torch.bfloat16)
+        return contextlib.nullcontext()
+
+    def __str__(self):
+        layout = "channels_last" if self.channels_last else "contiguous"
+        threads = f", {self.threads} thread{'s' * (self.threads > 1)}" if self.device == "cpu" else ""
+        return f"{self.device}{threads}, {layout}, {self.precision}"
+
+
+def laid_out(x: torch.Tensor, profile: Profile) -> torch.Tensor:
+    """A batch in the profile's memory format; anything but images (B, C, H, W) stays in the plain one, which
+    convolutions over time like.
+    """
+    return x.contiguous(memory_format=profile.memory_format) if x.ndim == 4 else x.contiguous()
+
+
+def placed(network: nn.Module, profile: Profile) -> nn.Module:
+    """The network on the profile's device, its image convolutions in the profile's memory format."""
+    network = network.to(profile.device)
+    for tensor in [*network.parameters(), *network.buffers()]:
+        tensor.grad = None  # it would keep the old layout
+        tensor.data = laid_out(tensor.data, profile)
+    return network
+
+
+def best_device() -> str:
+    """`SSLCOURSE_DEVICE` if set, else "cuda", "mps" or "cpu", the first that is there."""
+    wanted = os.environ.get("SSLCOURSE_DEVICE")
+    if wanted:
+        if wanted not in ("cpu", "cuda", "mps"):
+            raise CourseError(
+                f"SSLCOURSE_DEVICE={wanted!r} is no device; set it to cpu, cuda or mps, or unset it"
+            )
+        return wanted
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _seconds(network: nn.Module, x: Tensor, profile: Profile, repeats: int = 5) -> float:
+    """Median time of one forward and backward pass of a small convolutional network."""
+    network = placed(network, profile)
+    x = laid_out(x.to(profile.device), profile)
+    times = []
+    for i in range(repeats + 1):
+        start = time.perf_counter()
+        with profile.autocast():
+            out = network(x)
+        out.float().mean().backward()
+        if profile.device == "cuda":
+            torch.cuda.synchronize()
+        if i:  # the first pass warms up
+            times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def measure_profile(device: str | None = None) -> Profile:
+    """Try threads, memory format and precision on a small network for about a second, and keep what is
+    fastest.
+
+    A setting must win by a tenth to replace the plainer one. On a shared machine two threads can be ten times
+    slower than one, so even their number is measured. Environment variables `SSLCOURSE_THREADS` and
+    `SSLCOURSE_PRECISION` fix a choice (`SSLCOURSE_PRECISION=float32` for results that do not depend on the
+    probe)."""
+    device = device or best_device()
+    fixed_precision = os.environ.get("SSLCOURSE_PRECISION")
+    if fixed_precision not in (None, "float32", "bfloat16"):
+        raise CourseError(
+            f"SSLCOURSE_PRECISION={fixed_precision!r}; set it to float32 or bfloat16, or unset it"
+        )
+    network = nn.Sequential(
+        nn.Conv2d(3, 32, 5, 2, 2),
+        nn.BatchNorm2d(32),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, 2, 1),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+        nn.Conv2d(64, 64, 3, 1, 1),
+        nn.BatchNorm2d(64),
+        nn.ReLU(),
+    )
+    x = torch.rand(256 if device == "cuda" else 64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    before = torch.get_num_threads()
+    best = Profile(device, 1 if device == "cpu" else before)
+    try:
+        torch.set_num_threads(best.threads)
+        fastest = _seconds(network, x, best)
+        trials = [dict(channels_last=True), dict(precision="bfloat16")]
+        if device == "cpu":
+            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+            wanted = os.environ.get("SSLCOURSE_THREADS")
+            if wanted is not None:
+                if not wanted.isdigit() or not int(wanted):
+                    raise CourseError(
+                        f"SSLCOURSE_THREADS={wanted!r}; set it to a whole number from 1 to {cores}"
+                    )
+                best = Profile(device, int(wanted))
+            elif cores > 1:  # last, so that the other two are chosen without the noise that threads bring
+                trials.append(dict(threads=min(4, cores)))
+        if device == "mps":
+            trials = trials[:1]  # autocast to bf16 is not worth probing there
+        for trial in trials:
+            if "precision" in trial and fixed_precision:
+                continue
+            candidate = Profile(**{**asdict(best), **trial})
+            torch.set_num_threads(candidate.threads)
+            seconds = _seconds(network, x, candidate)
+            if seconds < 0.9 * fastest:
+                best, fastest = candidate, seconds
+        if fixed_precision:
+            best = Profile(**{**asdict(best), "precision": fixed_precision})
+    finally:
+        torch.set_num_threads(before)
+    return best
+
+
+_profile: Profile | None = None
+
+
+def profile() -> Profile:
+    """The profile of this process, measured at the first call (about a second) and kept."""
+    global _profile
+    if _profile is None:
+        if best_device() == "cpu":
+            keep_memory()
+        use_profile(measure_profile())
+    return _profile
+
+
+def use_profile(new: Profile | None) -> None:
+    """Compute like this from now on; `None` measures anew at the next call of `profile()`."""
+    global _profile
+    _profile = new
+    if new is not None:
+        torch.set_num_threads(new.threads)
+
+
+def keep_memory(keep: bool = True) -> bool:
+    """Ask the C library to keep freed memory for the next step instead of handing it back to the system.
+
+    A training step frees and takes the same few hundred megabytes again and again, and every fresh page costs
+    a fault; `sslcourse bench` prints what that is worth. Only glibc (Linux) has the switch; True if it was
+    set."""
+    import ctypes
+    import platform
+
+    if platform.libc_ver()[0] != "glibc":
+        return False
+    mmap_threshold, trim_threshold = -3, -1  # numbers of <malloc.h>; glibc starts with 128 KiB for both
+    libc = ctypes.CDLL(None)
+    return bool(
+        libc.mallopt(mmap_threshold, 1 << 30 if keep else 1 << 17)
+        and libc.mallopt(trim_threshold, 2**31 - 1 if keep else 1 << 17)
+    )
+
+
+def synchronize(device: str) -> None:
+    """Wait until the device has done all that it was given; a no-op on a CPU. For clocks only."""
+    if device == "cuda":
+        torch.cuda.synchronize()
+    elif device == "mps":
+        torch.mps.synchronize()
+
+
+def free() -> None:
+    """Let go of what the last exception holds on to (its frames keep tensors and unfinished trainings alive)."""
+    import gc
+    import sys
+
+    for name in ("last_value", "last_traceback", "last_type", "last_exc"):
+        if hasattr(sys, name):
+            delattr(sys, name)
+    with contextlib.suppress(ImportError):
+        from IPython import get_ipython
+
+        shell = get_ipython()
+        if shell is not None:
+            shell.InteractiveTB.tb = None
+            shell.last_execution_result = None
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()

@@ -1,0 +1,231 @@
+"""What all pictures share: colours, size, bytes of a PNG, checked input."""
+
+from __future__ import annotations
+
+import functools
+import io
+import sys
+import textwrap
+import threading
+
+import matplotlib
+import numpy as np
+import torch
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from sslcourse.runtime.errors import CourseError
+
+COLOURS = (
+    "#0072B2",
+    "#E69F00",
+    "#009E73",
+    "#CC79A7",
+    "#D55E00",
+    "#56B4E9",
+    "#332288",
+    "#999933",
+    "#882255",
+    "#555555",
+)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*", "<", ">")
+RIGHT, WRONG, INK, SOFT = "#00795A", "#C4441C", "#1F2328", "#6A737D"
+DPI = 90
+WIDTH = 9.0  # inches: 810 pixels, what fits beside JupyterLab's prompt on a small screen
+MOST_BYTES = 30_000  # of a PNG in true colour: a lesson holds a dozen of them, and their sum counts
+
+# The look is set around every drawing call, whatever style the notebook has chosen for its own plots. The
+# lock makes the figures safe to draw from two threads: neither these settings nor matplotlib's font cache
+# are.
+STYLE = {
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": "#8C959F",
+    "axes.titlecolor": INK,
+    "xtick.color": "#57606A",
+    "ytick.color": "#57606A",
+    "xtick.labelcolor": INK,
+    "ytick.labelcolor": INK,
+    "font.family": ["DejaVu Sans"],
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.labelsize": 10,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.fontsize": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "grid.color": "#E4E8EC",
+    "axes.axisbelow": True,
+    "legend.frameon": False,
+    "lines.linewidth": 1.8,
+    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "text.usetex": False,
+    "path.simplify": True,
+    "axes.titlelocation": "left",
+    "image.interpolation": "nearest",
+}
+DRAWING = threading.RLock()
+
+
+class Picture(Figure):
+    """A matplotlib figure that shows itself as a PNG, also where pyplot was never imported."""
+
+    def __init__(self, width: float = WIDTH, height: float = 3.0, *, colours: int | None = 256, **kwargs):
+        super().__init__(figsize=(width, height), dpi=DPI, facecolor="white", **kwargs)
+        FigureCanvasAgg(self)
+        self._colours = colours  # of the PNG's palette; None keeps true colour while the file stays small
+
+    def _repr_png_(self) -> bytes:
+        return png(self)
+
+    def __repr__(self):
+        width, height = self.get_size_inches() * self.dpi
+        return f"<picture of {width:.0f} x {height:.0f} pixels>"
+
+
+def _register() -> None:
+    """Inside IPython: our PNG also after pyplot has claimed all figures, which would crop them and drop their
+    palette.
+    """
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None:
+        shell.display_formatter.formatters["image/png"].for_type(Picture, png)
+
+
+def in_course_style(function):
+    """Every public figure: our look, and one thread at a time."""
+
+    @functools.wraps(function)
+    def drawn(*args, **kwargs):
+        with DRAWING, matplotlib.rc_context(STYLE):
+            return function(*args, **kwargs)
+
+    return drawn
+
+
+def png(figure: Figure) -> bytes:
+    """The figure as the bytes of a PNG file, 256 colours where that is enough or where true colour would be
+    large.
+    """
+    from PIL import Image
+
+    with DRAWING, matplotlib.rc_context(STYLE):
+        canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
+        canvas.draw()
+        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
+    return encode_png(picture, getattr(figure, "_colours", 256))
+
+
+_register()
+
+
+def encode_png(picture, colours: int | None = 256) -> bytes:
+    """A PIL picture as PNG bytes; `colours=None` keeps true colour unless the file would be above 30 KB."""
+    from PIL import Image
+
+    if colours is None:
+        data = png_bytes(picture)
+        if len(data) <= MOST_BYTES:
+            return data
+        # Photographs need a palette made for them, and dithering to hide its steps would cost twice the
+        # bytes.
+        return png_bytes(picture.quantize(256, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE))
+    return png_bytes(picture.quantize(colours, method=Image.Quantize.FASTOCTREE, dither=Image.Dither.NONE))
+
+
+def png_bytes(picture) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, "PNG", compress_level=6)
+    return buffer.getvalue()
+
+
+# ---------------------------------------------------------------------------------------------- what comes in
+
+
+def to_uint8(images) -> np.ndarray:
+    """(N, 3 or 1, H, W), uint8 or float 0..1 (clipped), or one image (3, H, W), to (N, H, W, 3) uint8."""
+    x = images.detach().cpu() if isinstance(images, Tensor) else torch.as_tensor(np.asarray(images))
+    if x.ndim == 3 and x.shape[0] in (1, 3):
+        x = x[None]
+    if x.ndim != 4 or x.shape[1] not in (1, 3):
+        raise CourseError(
+            f"images of shape {tuple(x.shape)}; expected (N, 3, H, W), uint8 (0 to 255) or float (0 to 1)"
+        )
+    if x.shape[1] == 1:
+        x = x.expand(-1, 3, -1, -1)
+    if x.dtype != torch.uint8:
+        if not x.is_floating_point():
+            raise CourseError(f"images of type {x.dtype}; expected uint8 (0 to 255) or float (0 to 1)")
+        x = (x.float().nan_to_num(0).clamp(0, 1) * 255).round().to(torch.uint8)
+    return np.ascontiguousarray(x.permute(0, 2, 3, 1).numpy())
+
+
+def as_array(x, name: str, ndim: int | None = None) -> np.ndarray:
+    x = x.detach().float().cpu().numpy() if isinstance(x, Tensor) else np.asarray(x, dtype=np.float64)
+    if ndim is not None and x.ndim != ndim:
+        raise CourseError(f"{name} has shape {x.shape}; expected {ndim} axes")
+    return x
+
+
+def label_array(labels, n: int) -> np.ndarray:
+    labels = labels.detach().cpu().numpy() if isinstance(labels, Tensor) else np.asarray(labels)
+    if labels.shape != (n,):
+        raise CourseError(f"{n} points but labels of shape {labels.shape}; pass one number per point")
+    return labels.astype(int)
+
+
+def class_names_of(classes, labels: np.ndarray) -> list[str]:
+    count = max(int(labels.max(initial=-1)) + 1, len(classes or ()))
+    names = [str(c) for c in classes or ()]
+    return names + [str(i) for i in range(len(names), count)]
+
+
+def enlarge(tile: np.ndarray, side: int) -> np.ndarray:
+    """(h, w, 3) to about `side` pixels along its longer side: whole multiples, each pixel a square; never
+    blurred.
+    """
+    h, w = tile.shape[:2]
+    if max(h, w) > side:  # too large: every so many-th pixel
+        rows, columns = (np.arange(round(s * side / max(h, w))) * max(h, w) // side for s in (h, w))
+        return tile[np.minimum(rows, h - 1)][:, np.minimum(columns, w - 1)]
+    factor = max(1, side // max(h, w))
+    return tile.repeat(factor, 0).repeat(factor, 1)
+
+
+LETTER_WIDTH = 0.62 * DPI / 72  # width of an average character in pixels per point
+LINE_HEIGHT = 1.25 * DPI / 72  # height of a line
+
+
+def wrapped(text, pixels: float, size: float = 9, most: int = 3) -> str:
+    lines = [
+        w
+        for part in str(text).split("\n")
+        for w in textwrap.wrap(part, max(4, int(pixels / (LETTER_WIDTH * size)))) or [""]
+    ]
+    if len(lines) > most:
+        lines = [*lines[: most - 1], lines[most - 1][:-1] + "\u2026"]
+    return "\n".join(lines)
+
+
+# ---------------------------------------------------------------------------------------------- numbers
+
+
+def series_of(rows, key: str) -> tuple[list[float], list[float]]:
+    x, y = [], []
+    for i, row in enumerate(rows):
+        if key in row:
+            x.append(float(row.get("epoch", i + 1)))
+            y.append(float(row[key]))
+    return x, y
+
+
+def ink_on(colour) -> str:
+    """Black or white, whichever reads better on this colour."""
+    r, g, b = colour[:3]
+    return "white" if 0.299 * r + 0.587 * g + 0.114 * b < 0.55 else INK

@@ -1,0 +1,133 @@
+"""Tables of rows, as text and as HTML."""
+
+from __future__ import annotations
+
+import html
+import math
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from torch import Tensor
+
+from sslcourse.runtime.errors import CourseError
+
+# ---------------------------------------------------------------------------------------------- tables
+
+
+def number_text(value) -> str:
+    """Three figures, or a whole number with its thousands apart."""
+    if isinstance(value, (int, np.integer)):
+        return f"{value:,}"
+    if not math.isfinite(value):
+        return str(value)
+    size = abs(value)
+    if size >= 1000:
+        return f"{value:,.0f}"
+    if size >= 100:
+        return f"{value:.0f}"
+    if size >= 10:
+        return f"{value:.1f}"
+    if 0 < size < 0.001:
+        return f"{value:.1e}"
+    return f"{value:.3f}" if size < 1 else f"{value:.2f}"
+
+
+def _cell(value) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, (bool, np.bool_)):
+        return "yes" if value else "no"
+    if isinstance(value, Tensor):
+        value = value.item() if value.numel() == 1 else tuple(value.tolist())
+    if isinstance(value, (int, float, np.integer, np.floating)):
+        return number_text(value)
+    if (
+        isinstance(value, (tuple, list))
+        and len(value) == 2
+        and all(isinstance(v, (float, np.floating)) for v in value)
+    ):
+        return f"{number_text(value[0])} \u00b1 {number_text(value[1])}"
+    return str(value)
+
+
+class Table:
+    """Rows and columns that show themselves as HTML, as Markdown or as plain text. `table.rows` has the
+    numbers.
+    """
+
+    def __init__(self, rows: list[dict], columns: list[str], caption: str | None):
+        self.rows, self.columns, self.caption = rows, columns, caption
+        self._cells = [[_cell(row.get(c)) for c in columns] for row in rows]
+        self._right = [
+            any(not isinstance(row.get(c), (str, type(None), bool)) for row in rows)
+            and not any(isinstance(row.get(c), str) for row in rows)
+            for c in columns
+        ]
+
+    def __repr__(self):
+        width = [
+            max(len(c), *(len(row[i]) for row in self._cells)) if self._cells else len(c)
+            for i, c in enumerate(self.columns)
+        ]
+
+        def line(cells):
+            return "  ".join(
+                c.rjust(w) if r else c.ljust(w) for c, w, r in zip(cells, width, self._right)
+            ).rstrip()
+
+        head = [self.caption] if self.caption else []
+        return "\n".join(
+            [*head, line(self.columns), line(["-" * w for w in width]), *(line(row) for row in self._cells)]
+        )
+
+    def _repr_markdown_(self):
+        def line(cells):
+            return "| " + " | ".join(c.replace("|", "\\|").replace("\n", " ") for c in cells) + " |"
+
+        head = [f"**{self.caption}**", ""] if self.caption else []
+        rule = "|" + "|".join("---:" if r else ":---" for r in self._right) + "|"
+        return "\n".join([*head, line(self.columns), rule, *(line(row) for row in self._cells)])
+
+    def _repr_html_(self):
+        # Colours are inherited, so that the table reads in a dark notebook as in a light one.
+        def row(cells, tag):
+            rule = "1px solid rgba(128,128,128,.6)" if tag == "th" else "1px solid rgba(128,128,128,.2)"
+            style = (
+                "padding:3px 10px;color:inherit;background:transparent;border-bottom:" + rule + ";text-align:"
+            )
+            return (
+                "<tr style='background:transparent'>"
+                + "".join(
+                    f"<{tag} style='{style}{'right' if right else 'left'}'>{html.escape(c)}</{tag}>"
+                    for c, right in zip(cells, self._right)
+                )
+                + "</tr>"
+            )
+
+        caption = ""
+        if self.caption:
+            style = "text-align:left;caption-side:top;white-space:nowrap;color:inherit;padding:2px 10px"
+            caption = f"<caption style='{style}'>{html.escape(self.caption)}</caption>"
+        body = "".join(row(r, "td") for r in self._cells)
+        return (
+            "<table "
+            f"style='border-collapse:collapse;color:inherit;font-variant-numeric:tabular-nums'>{caption}"
+            f"<thead>{row(self.columns, 'th')}</thead><tbody>{body}</tbody></table>"
+        )
+
+
+def table(rows: Sequence[Mapping], columns: Sequence[str] | None = None, caption: str | None = None) -> Table:
+    """A table of results.
+
+    Args:
+        rows: dicts, one per row. Floats are written with three figures, (mean, std) pairs of floats as mean ±
+            std.
+        columns: which keys to show, in this order; by default all, in order of appearance.
+    """
+    rows = [dict(r) for r in rows]
+    known = list(dict.fromkeys(str(k) for row in rows for k in row))
+    if columns is not None and rows:
+        for c in columns:
+            if c not in known:
+                raise CourseError(f"no row has {c!r}; the rows have {', '.join(known)}")
+    return Table(rows, list(columns) if columns is not None else known, caption)

@@ -1,0 +1,196 @@
+"""From a frozen encoder to a matrix of features, in chunks, in eval mode, without gradients."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from sslcourse import runtime
+from sslcourse.data.datasets import MODALITIES, Samples
+from sslcourse.runtime.errors import CourseError
+from sslcourse.transforms import sounds
+
+Encode = Callable[[dict[str, Tensor]], Tensor]
+
+
+@contextlib.contextmanager
+def frozen(network: nn.Module) -> Iterator[nn.Module]:
+    """The network in eval mode and without gradients, and proof that nothing in it was changed meanwhile.
+
+    Raises:
+        CourseError: when a weight or a buffer (such as a batch statistic) differs afterwards: then the
+            features were not those of the encoder that was to be judged.
+    """
+    before = {k: v.clone() for k, v in network.state_dict().items()}
+    modes = {m: m.training for m in network.modules()}
+    network.eval()
+    try:
+        with torch.no_grad():
+            yield network
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+    # A weight that is not a number has not changed: what a diverged training did is for those to say who read
+    # the features.
+    changed = [
+        k
+        for k, v in network.state_dict().items()
+        if not bool(((v == before[k]) | ((v != v) & (before[k] != before[k]))).all())
+    ]
+    if changed:
+        raise CourseError(
+            f"{changed[0]!r} changed while features were read; the encoder must stay frozen and in eval mode"
+        )
+
+
+def map_batches(
+    method: nn.Module, samples: Samples, encode: Callable[[dict[str, Tensor]], Any], batch_size: int = 512
+) -> list[Any]:
+    """What `encode` gives for each batch, on the method's device: one pass over all samples, in order,
+    frozen, in the profile's precision.
+    """
+    first = next(method.parameters(), None)
+    device = first.device if first is not None else torch.device("cpu")
+    profile = runtime.profile()
+    rows = []
+    with frozen(method):
+        for batch in samples.to(device).batches(batch_size):
+            x = {name: runtime.laid_out(batch[name], profile) for name in MODALITIES if name in batch}
+            with profile.autocast() if profile.device == device.type else contextlib.nullcontext():
+                rows.append(encode(x))
+    return rows
+
+
+def extract(
+    method: nn.Module, samples: Samples, *, encode: Encode | None = None, batch_size: int = 512
+) -> Tensor:
+    """Features (N, D) float32 on the CPU of all samples, in their order.
+
+    Args:
+        method: its `encode` is used (or `encode`, a function of a batch, if given); put into eval mode
+            meanwhile.
+        samples: any split; labels are not read.
+        batch_size: chunk; has no influence on the result.
+    """
+    encode = encode or method.encode
+    features = torch.cat(map_batches(method, samples, lambda batch: encode(batch).float().cpu(), batch_size))
+    if not torch.isfinite(features).all():
+        bad = int((~torch.isfinite(features)).any(1).sum())
+        raise CourseError(
+            f"{bad} of {len(features)} feature vectors hold NaN or infinity; the training has diverged: "
+            "lower lr"
+        )
+    return features
+
+
+def after(encoder: nn.Module, layer: str, size: int = 2) -> Encode:
+    """An `encode` that stops after a named layer and averages its map over size x size places.
+
+    Args:
+        encoder: has `.layers`, an ordered dict of named stages.
+        layer: the name of one of them.
+        size: places along a side that are kept, so that (C, H, W) becomes C * size * size numbers.
+    """
+    if layer not in encoder.layers:
+        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
+
+    def encode(batch: dict[str, Tensor]) -> Tensor:
+        caught: list[Tensor] = []
+        hook = encoder.layers[layer].register_forward_hook(
+            lambda module, inputs, output: caught.append(output)
+        )
+        try:
+            x = batch["image"]
+            encoder(x if x.is_floating_point() else x.float() / 255)
+        finally:
+            hook.remove()
+        return nn.functional.adaptive_avg_pool2d(caught[0].float(), size).flatten(1)
+
+    return encode
+
+
+def pixels(samples: Samples) -> Tensor:
+    """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network. Of videos
+    all frames one after another, each averaged down to 8 x 8 places, (N, 3 T 64): whole ones would be more
+    numbers than a probe can read. Of sounds alone the log-mel
+    spectrogram, (N, M T)."""
+    if samples.kind == "audio":
+        return sounds.log_mel(samples.audio.cpu(), samples.rate).flatten(1)
+    if samples.kind == "image":
+        return samples.image.cpu().float().flatten(1) / 255
+    rows = [batch["video"].cpu().float() / 255 for batch in samples.batches(64)]
+    return torch.cat([nn.functional.adaptive_avg_pool3d(x, (x.shape[2], 8, 8)).flatten(1) for x in rows])
+
+
+# ---------------------------------------------------------------------------------------------- what a unit
+# looks at
+
+
+def receptive_field(encoder: nn.Module, layer: str) -> int:
+    """Side in pixels of what one place after a named layer can see, for stages that follow one another.
+
+    Each convolution or pooling of kernel k adds (k - 1) times the strides before it. Kernels of one pixel
+    (ResNet's shortcuts) add
+    nothing and are left out, their strides too: the path beside them has the same.
+    """
+    if layer not in encoder.layers:
+        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
+    size, jump = 1, 1
+    for name, stage in encoder.layers.items():
+        for module in stage.modules():
+            if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
+                kernel, stride = (
+                    v if isinstance(v, int) else v[0] for v in (module.kernel_size, module.stride)
+                )
+                if kernel > 1:
+                    size, jump = size + (kernel - 1) * jump, jump * stride
+        if name == layer:
+            break
+    return size
+
+
+def excitations(encoder: nn.Module, samples: Samples, layer: str, top: int = 9) -> dict[str, Tensor]:
+    """Which images excite each unit of a layer most, and where (Zeiler and Fergus, Visualizing and
+    understanding CNNs, 2014, section 4).
+
+    Args:
+        encoder: has `.layers`; is read in eval mode and left as it was.
+        samples: labels are not read.
+        layer: the name of one of its layers, whose output is (B, C, h, w).
+        top: images for each unit, the strongest first; of every image only its strongest place counts, so
+            that one does not fill the row.
+
+    Returns: "value" (C, top) activations, "image" (C, top) positions in `samples`, "y" and "x" (C, top) the
+        centre in pixels.
+    """
+    if layer not in encoder.layers:
+        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
+    if not 1 <= top <= len(samples):
+        raise CourseError(f"top={top}; there are {len(samples)} images, ask for 1 to {len(samples)}")
+    device = next(encoder.parameters()).device
+    values, places, caught = [], [], []
+    hook = encoder.layers[layer].register_forward_hook(lambda module, inputs, output: caught.append(output))
+    try:
+        with frozen(encoder):
+            for batch in samples.to(device).batches(512):
+                encoder(batch["image"].float() / 255)
+                maps = caught.pop().float().cpu()  # (B, C, h, w)
+                value, place = maps.flatten(2).max(2)
+                values.append(value)
+                places.append(place)
+    finally:
+        hook.remove()
+    height, width = samples.image.shape[2:]
+    h, w = maps.shape[2:]
+    value, image = torch.cat(values).T.topk(top, dim=1)  # (C, top)
+    place = torch.cat(places).T.gather(1, image)
+    return {
+        "value": value,
+        "image": image,
+        "y": ((place // w) + 0.5) * height / h,
+        "x": ((place % w) + 0.5) * width / w,
+    }

@@ -1,0 +1,99 @@
+"""How a training goes: a frozen recipe, its schedules and optimizers."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+
+import torch
+from torch import nn
+
+from sslcourse.runtime.errors import CourseError
+
+# fused: one pass over all parameters instead of a dozen.
+OPTIMIZERS: dict[str, Callable] = {
+    "adamw": lambda groups, lr, fused: torch.optim.AdamW(groups, lr=lr, betas=(0.9, 0.95), fused=fused),
+    "sgd": lambda groups, lr, fused: torch.optim.SGD(groups, lr=lr, momentum=0.9, nesterov=True, fused=fused),
+}
+
+
+def constant(progress: float) -> float:
+    """The learning rate stays."""
+    return 1.0
+
+
+def cosine(progress: float) -> float:
+    """From 1 to 0 along half a cosine (SGDR without restarts)."""
+    return 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def one_cycle(progress: float) -> float:
+    """Up from a twentieth over the first fifth, then down along a cosine: short trainings like it."""
+    warm = 0.2
+    if progress < warm:
+        return 0.05 + 0.95 * progress / warm
+    return cosine((progress - warm) / (1 - warm))
+
+
+SCHEDULES = {"constant": constant, "cosine": cosine, "one_cycle": one_cycle}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How we train. What a method *is* are arguments of its class; nothing here changes the loss.
+
+    Args:
+        epochs: passes over the data, at least 1.
+        batch_size: samples per step over all processes; the last, incomplete batch of an epoch is left out.
+        lr: highest learning rate.
+        optimizer: "adamw" or "sgd" (momentum 0.9, Nesterov).
+        schedule: "constant", "cosine" or "one_cycle"; how the learning rate goes with progress.
+        weight_decay: on weights only, never on biases or batch normalisation (SimCLR's code does the same).
+        seed: of everything random in the run.
+        max_steps: stop an epoch after so many steps; for tests and quick looks.
+    """
+
+    epochs: int
+    batch_size: int
+    lr: float
+    optimizer: str = "adamw"
+    schedule: str = "one_cycle"
+    weight_decay: float = 1e-4
+    seed: int = 0
+    max_steps: int | None = None
+
+    def __post_init__(self):
+        for name in ("epochs", "batch_size"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise CourseError(f"Recipe({name}={value!r}); use a whole number from 1")
+        if not self.lr > 0:
+            raise CourseError(f"Recipe(lr={self.lr!r}); the learning rate must be above 0")
+        for name, table in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
+            if getattr(self, name) not in table:
+                raise CourseError(f"Recipe({name}={getattr(self, name)!r}); choose one of {', '.join(table)}")
+
+    def but(self, **changes) -> Recipe:
+        """The same recipe with some fields changed: `COURSE.but(epochs=2)`."""
+        return replace(self, **changes)
+
+
+def optimizers_of(method: nn.Module, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
+    """One optimizer per entry of `method.trainable()`; weight decay only where a parameter has two axes or
+    more.
+    """
+    result = {}
+    for name, parameters in method.trainable().items():
+        groups = [
+            {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
+            {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},
+        ]
+        fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in parameters)
+        result[name] = OPTIMIZERS[recipe.optimizer]([g for g in groups if g["params"]], recipe.lr, fused)
+    return result
+
+
+def settings(recipe: Recipe) -> dict:
+    """A recipe as a plain dict, for tables and files."""
+    return asdict(recipe)

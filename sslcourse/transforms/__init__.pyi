@@ -1,0 +1,5 @@
+from . import (
+    augment as augment,
+    colour as colour,
+    sounds as sounds,
+)
