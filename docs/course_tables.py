@@ -149,9 +149,9 @@ def _calibration() -> Table:
     note = (
         f"Rows that name a background: `{stored['command']}`, {stored['what']}, on {stored['device']}. "
         f"All others are those of the wall: `sslcourse evaluate --all toybox`, {found['seeds']} seeds, on "
-        f"{found['profile']}. The calibration trains SimCLR and the supervised network too, on the same worlds "
-        "with the same recipes; it begins from other initial weights and so ends elsewhere: its linear probes "
-        f"were {', '.join(again)}."
+        f"{found['profile']}. The calibration trains SimCLR and the supervised network too, on the same "
+        "worlds with the same recipes; it begins from other initial weights and so ends elsewhere: its "
+        f"linear probes were {', '.join(again)}."
     )
     return Table(rows, note)
 

@@ -107,13 +107,12 @@ def run_of(notebook: nbformat.NotebookNode, states: dict[str, dict], told: str) 
 
 
 def stored(name: str) -> dict:
-    """The stored run of a lesson; of a homework, which is handed out blank, an empty one."""
+    """The stored run of a lesson; where there is none, what its notebook holds: pictures where views were."""
     file = RUNS / f"{name}.json.xz"
-    if not file.exists():
-        raise FileNotFoundError(
-            f"{file.relative_to(ROOT)} is missing; run: python docs/lesson_pages.py {name}"
-        )
-    return json.loads(lzma.decompress(file.read_bytes()))
+    if file.exists():
+        return json.loads(lzma.decompress(file.read_bytes()))
+    kept = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
+    return run_of(kept, {}, digest(kept))
 
 
 def store(name: str, run: dict) -> int:
@@ -202,7 +201,7 @@ ALONE = """<!doctype html>
 
 
 def page_of(source: Path, notebook: nbformat.NotebookNode, states: dict[str, dict]) -> tuple[str, int]:
-    """What a lesson that has run shows, as a page without the theme and its text; and how many views it has."""
+    """What a lesson that has run shows, without theme and text; and how many views are on that page."""
     run = run_of(notebook, states, "")
     body = "\n".join(output_html(items, run["views"]) for items in run["outputs"])
     return ALONE.format(title=stem(source), body=body + scripts(run)), len(run["views"])
