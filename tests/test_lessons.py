@@ -270,7 +270,7 @@ def source_of(site, path):
 
 def page_file(site, path, ran, states: dict, folder) -> tuple[pathlib.Path, int]:
     """A lesson that has run as a page of the site, and how many views are on it."""
-    text, views = site.page_of(source_of(site, path), ran, states, site.build.sources([]))
+    text, views = site.page_of(source_of(site, path), ran, states)
     file = folder / "site" / f"{site.stem(source_of(site, path))}.html"
     file.parent.mkdir()
     file.write_text(text, encoding="utf-8")

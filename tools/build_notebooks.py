@@ -262,7 +262,8 @@ def main() -> int:
         size = write(text_of(notebook), NOTEBOOKS / f"{source.stem}.ipynb")
         for cell in notebook.cells:
             if "readme-picture" in cell.metadata.get("tags", []):  # the README shows what this run made
-                (NOTEBOOKS / "picture.png").write_bytes(base64.b64decode(cell.outputs[-1].data["image/png"]))
+                png = base64.b64decode(cell.outputs[-1].data["image/png"])
+                (ROOT / "docs" / "pictures" / "panel.png").write_bytes(png)
         print(f"{source.stem}: {seconds:.0f} processor seconds, {size:,} bytes", flush=True)
         if seconds > SECONDS:
             print(f"  that is more than the {SECONDS} that a notebook may take", file=sys.stderr)
