@@ -16,7 +16,7 @@ import re
 import lesson_runs
 import nbformat
 import pytest
-from browser import (  # noqa: F401 (fixtures)
+from browser import (
     NOTEBOOK,
     PICTURES,
     keep as keep_picture,
