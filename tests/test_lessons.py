@@ -37,7 +37,7 @@ FOLDER = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
 LESSONS = [*sorted(FOLDER.glob("*.ipynb")), *sorted((FOLDER / "homework").glob("*.ipynb"))]
 # Where `make nbval` keeps lessons as they ran.
 RECORDED = pathlib.Path(os.environ.get("SSLCOURSE_RECORDED") or lesson_runs.RECORDED)
-# Run in JupyterLab in `make test`, and there in the place of nbval: the shortest with pictures, with films, with
+# Run in JupyterLab in `make test`, in the place of nbval: the shortest with pictures, with films, with
 # sound.
 WHOLE = {"02_bigan": "image", "10_dense_predictive_coding": "video", "11_audio_video_sync": "sound"}
 # What a lesson must show, at least: a lesson that loses a view should not pass.
