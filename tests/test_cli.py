@@ -263,7 +263,7 @@ def test_fewer_negatives_are_the_same_loss_in_groups():
 # ---------------------------------------------------------------------------------------------- bench
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bench_measures():
     """Not how fast, which depends on the machine: that the parts add up."""
     rows = bench.step_table(size=512, rounds=3)
@@ -369,6 +369,7 @@ def test_settings_are_changed_by_name_and_wrong_names_are_answered():
         catalogue.build({"method": "simclr", "encoder": "small_cnn"})
 
 
+@pytest.mark.slow
 def test_compare_trains_scores_and_goes_on(tmp_path, capsys, monkeypatch):
     from sslcourse.data import toybox
     from sslcourse.results import compare

@@ -21,7 +21,9 @@ def tracked() -> list[pathlib.Path]:
 
 def test_notebooks_hold_their_sources():
     done = subprocess.run(
-        [sys.executable, str(ROOT / "notebooks" / "build.py"), "--check"], capture_output=True, text=True
+        [sys.executable, str(ROOT / "tools" / "build_notebooks.py"), "--check"],
+        capture_output=True,
+        text=True,
     )
     assert done.returncode == 0, done.stdout + done.stderr
 
