@@ -164,10 +164,7 @@ function initialState(view) {
     closed: false,
     asleep: false,
   });
-  const samples = new Float32Array(2048);
-  Object.assign(view, { samples });
-  // The sound in the time of the picture: shifted sound is drawn where it is heard, the events stay where
-  // they are seen.
+  view.samples = new Float32Array(2048);
   view.still = null; // all but the cursor, which alone moves while the film plays
 }
 
@@ -419,6 +416,8 @@ function show(view, p) {
   });
 }
 
+// The sound in the time of the picture: shifted sound is drawn where it is heard, the events stay where
+// they are seen.
 function drawStill(view) {
   const { audible, root, ink, legendH, soundH, line, L, R } = view;
   view.still = view.still || document.createElement("canvas");

@@ -290,13 +290,24 @@ function buildSide(view) {
 
 // ---- what is drawn
 
-function sortState(view) {
+// What changes while the reader looks on. `order`: the points, group after group from `start[g]` on.
+// `shapes`: the corners of a marker and size.
+function initialState(view) {
   const { n } = view;
   const radius = n > 3000 ? 2.4 : n > 1200 ? 3 : n > 300 ? 3.8 : 4.6;
-  const shapes = new Map(); // marker and size -> corners
-  // `order`: the points, group after group from `start[g]` on.
-  Object.assign(view, { column: null, start: null, order: null, draws: 0 });
-  Object.assign(view, { radius, shapes });
+  Object.assign(view, {
+    radius,
+    shapes: new Map(),
+    column: null,
+    start: null,
+    order: null,
+    draws: 0,
+    scale: null,
+  });
+  Object.assign(view, { tiles: null, closed: false });
+  Object.assign(view, { lasso: null, down: null, preview: new Uint8Array(n) });
+  Object.assign(view, { speaker: null, source: null, turn: 0, waiting: null, asked: -1 });
+  Object.assign(view, { pins: [], number: 0 });
 }
 
 function sort(view) {
@@ -420,10 +431,6 @@ function drawOver(view) {
 }
 
 // ---- pictures
-
-function tileState(view) {
-  Object.assign(view, { tiles: null, closed: false });
-}
 
 const still = ({ pictures }, i) =>
   pictures.frames ? i * pictures.frames + Math.floor(pictures.frames / 2) : i;
@@ -621,13 +628,6 @@ function combined(view, inside, how, into = new Uint8Array(view.n)) {
 // Whether a point is inside is kept up to date edge by edge, so that a long path costs no more than a short
 // one
 
-function lassoState(view) {
-  const { n } = view;
-  Object.assign(view, { lasso: null, down: null });
-  const preview = new Uint8Array(n);
-  Object.assign(view, { preview });
-}
-
 function extend(view, x, y) {
   const { n, X, Y } = view;
   const [ax, ay] = view.lasso.path[view.lasso.path.length - 1];
@@ -673,10 +673,6 @@ function drop(view, keep, e) {
 }
 
 // ---- sound, and the clip that goes with it
-
-function soundState(view) {
-  Object.assign(view, { speaker: null, source: null, turn: 0, waiting: null, asked: -1 });
-}
 
 const decode = (codes) =>
   Float32Array.from(codes, (c) => (Math.sign(c) * Math.expm1((Math.abs(c) / 127) * Math.log(256))) / 255);
@@ -763,10 +759,10 @@ function play(view, i) {
     view.speaker = view.speaker || new AudioContext();
     view.speaker.resume().catch((error) => mute(view, error.message));
   } catch (error) {
-    run(view, i);
+    run(view, i); // the clip goes on alone
     mute(view, error.message);
     return;
-  } // the clip goes on alone
+  }
   if (waves) {
     run(view, i, decode(waves.subarray(i * sound.length, (i + 1) * sound.length)), sound.rate);
     return;
@@ -801,10 +797,6 @@ function answered(view, content, buffers) {
 }
 
 // ---- pins
-
-function pinState(view) {
-  Object.assign(view, { pins: [], number: 0 });
-}
 
 function unpin(view, i) {
   const { root } = view;
@@ -847,10 +839,6 @@ function pin(view, i) {
 }
 
 // ---- the legend: entries to press, a bar, or a ring
-
-function legendState(view) {
-  view.scale = null;
-}
 
 function scaleCanvas(view, w, h) {
   const { legend } = view;
@@ -1136,14 +1124,9 @@ function render({ model, el }) {
   buildBar(view);
   buildMap(view);
   buildSide(view);
-  sortState(view);
-  tileState(view);
+  initialState(view);
   buildTip(view);
   selectionState(view);
-  lassoState(view);
-  soundState(view);
-  pinState(view);
-  legendState(view);
   listenToPointer(view);
   listenToControls(view);
   listenToKeys(view);
