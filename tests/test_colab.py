@@ -97,9 +97,14 @@ def test_pip_would_change_nothing_there(tmp_path):
 
 def test_every_notebook_begins_with_the_same_cell():
     """Sources have a place for it, what is stored has it; the kit's tests say what it does."""
-    for source in [*(ROOT / "notebooks/source").glob("*.py"), *(ROOT / "notebooks/source/homework").glob("*.py")]:
+    for source in [
+        *(ROOT / "notebooks/source").glob("*.py"),
+        *(ROOT / "notebooks/source/homework").glob("*.py"),
+    ]:
         cells = re.findall(r"^# %%\n(.*?)\n\n", source.read_text(encoding="utf-8"), re.M | re.S)
-        assert cells[0] == "# {{first cell}}" and cells.count(cells[0]) == 1, f"{source.name} has no Colab cell"
+        assert cells[0] == "# {{first cell}}" and cells.count(cells[0]) == 1, (
+            f"{source.name} has no Colab cell"
+        )
     stored = [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "notebooks").glob("*/*.ipynb")]
     assert len(stored) > 30
     for file in stored:
@@ -124,7 +129,9 @@ def test_the_first_cell_installs_on_colab_alone(monkeypatch, colab, installed, r
 
 
 def test_the_address_stands_in_one_place():
-    address = re.search(r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M)[1]
+    address = re.search(
+        r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M
+    )[1]
     for file in [*ROOT.glob("notebooks/source/**/*.py"), *ROOT.glob("sslcourse/**/*.py"), ROOT / "README.md"]:
         assert address not in file.read_text(encoding="utf-8"), f"{file.name} repeats the project's address"
 

@@ -91,8 +91,16 @@ def test_all_notebooks_of_a_kit_begin_with_its_cell_and_are_else_as_stored(kit):
     for name, content in stored.items():
         assert first_code(kit / name) == colab.first_cell(colab.address(), kit=True), name
         mine, theirs = json.loads((kit / name).read_bytes()), json.loads(content)
-        differ = [i for i, (a, b) in enumerate(zip(mine["cells"], theirs["cells"])) if {**a, "source": 0} != {**b, "source": 0}]
-        assert not differ and mine["metadata"] == theirs["metadata"] and len(mine["cells"]) == len(theirs["cells"])
+        differ = [
+            i
+            for i, (a, b) in enumerate(zip(mine["cells"], theirs["cells"]))
+            if {**a, "source": 0} != {**b, "source": 0}
+        ]
+        assert (
+            not differ
+            and mine["metadata"] == theirs["metadata"]
+            and len(mine["cells"]) == len(theirs["cells"])
+        )
     assert (kit / NAME).is_file() and NAME in (kit / "README.md").read_text(encoding="utf-8")
 
 
@@ -105,14 +113,18 @@ def test_a_wheel_that_was_uploaded_is_installed(kit, tmp_path):
     there = a_wheel(tmp_path / "content")
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
-    wanted, asked, done = run_cell(first_code(kit / "homework" / "simclr.ipynb"), tmp_path / "content", cwd=elsewhere)
+    wanted, asked, done = run_cell(
+        first_code(kit / "homework" / "simclr.ipynb"), tmp_path / "content", cwd=elsewhere
+    )
     assert wanted == installs(there.as_posix()) and not asked, done.stderr
 
 
 @pytest.mark.parametrize("where", ["", "kit/", "teaching/kit/"])
 def test_a_wheel_in_drive_is_installed_once_drive_is_open(kit, tmp_path, where):
     content = tmp_path / "content"
-    wanted, asked, done = run_cell(first_code(kit / "01_simclr.ipynb"), content, drive=[f"MyDrive/{where}{NAME}"])
+    wanted, asked, done = run_cell(
+        first_code(kit / "01_simclr.ipynb"), content, drive=[f"MyDrive/{where}{NAME}"]
+    )
     assert wanted == installs(f"{content.as_posix()}/drive/MyDrive/{where}{NAME}") and asked, done.stderr
     again, asked, _ = run_cell(first_code(kit / "01_simclr.ipynb"), content)  # it is open now
     assert again == wanted and not asked
@@ -127,11 +139,19 @@ def test_the_newest_of_several_versions_and_no_second_copy_of_a_browser(tmp_path
 
 
 def test_with_nothing_one_sentence_says_what_to_do(kit, tmp_path):
-    wanted, asked, done = run_cell(first_code(kit / "01_simclr.ipynb"), tmp_path / "content", drive=["MyDrive/a/b/c/" + NAME])
+    wanted, asked, done = run_cell(
+        first_code(kit / "01_simclr.ipynb"), tmp_path / "content", drive=["MyDrive/a/b/c/" + NAME]
+    )
     assert wanted is None and asked and done.returncode == 1
-    assert re.fullmatch(r"The course is not here: upload its file sslcourse-\S+\.whl .*again\.\n", done.stderr)
+    assert re.fullmatch(
+        r"The course is not here: upload its file sslcourse-\S+\.whl .*again\.\n", done.stderr
+    )
     wanted, asked, done = run_cell(first_code(kit / "01_simclr.ipynb"), tmp_path / "other", fails=True)
-    assert wanted is None and "Your Drive cannot be read: mount failed" in done.stdout and "Traceback" not in done.stderr
+    assert (
+        wanted is None
+        and "Your Drive cannot be read: mount failed" in done.stdout
+        and "Traceback" not in done.stderr
+    )
 
 
 ADDRESS = "git+https://github.com/someone/course"
@@ -141,13 +161,17 @@ ADDRESS = "git+https://github.com/someone/course"
 def test_an_address_is_used_where_no_wheel_is(tmp_path, kit):
     cell = colab.first_cell(ADDRESS, kit=kit)
     wanted, asked, _ = run_cell(cell, tmp_path / "a")
-    assert wanted == installs(ADDRESS) and asked == kit  # a lesson opened by a badge does not ask for anybody's Drive
+    assert (
+        wanted == installs(ADDRESS) and asked == kit
+    )  # a lesson opened by a badge does not ask for anybody's Drive
     wanted, _, _ = run_cell(cell, tmp_path / "b", fails=True)
     assert wanted == installs(ADDRESS)
     a_wheel(tmp_path / "c")
     assert run_cell(cell, tmp_path / "c")[0] == installs(f"./{NAME}")
     wanted, _, _ = run_cell(cell, tmp_path / "d", drive=[f"MyDrive/kit/{NAME}"])
-    assert wanted == (installs((tmp_path / "d").as_posix() + f"/drive/MyDrive/kit/{NAME}") if kit else installs(ADDRESS))
+    assert wanted == (
+        installs((tmp_path / "d").as_posix() + f"/drive/MyDrive/kit/{NAME}") if kit else installs(ADDRESS)
+    )
 
 
 def test_at_home_it_does_nothing(tmp_path):
@@ -170,9 +194,14 @@ def test_a_stand_in_is_no_address(tmp_path, monkeypatch, url, address):
 
 
 def test_badges_only_where_colab_can_open_the_address():
-    assert colab.badge("01_simclr.ipynb", "") == "" and colab.badge("01_simclr.ipynb", "https://codeberg.org/a/b") == ""
+    assert (
+        colab.badge("01_simclr.ipynb", "") == ""
+        and colab.badge("01_simclr.ipynb", "https://codeberg.org/a/b") == ""
+    )
     badge = colab.badge("01_simclr.ipynb", "https://github.com/a/b.git")
-    assert badge.endswith("(https://colab.research.google.com/github/a/b/blob/main/notebooks/01_simclr.ipynb)")
+    assert badge.endswith(
+        "(https://colab.research.google.com/github/a/b/blob/main/notebooks/01_simclr.ipynb)"
+    )
     if not colab.address():
         assert not any("colab-badge" in content.decode() for content in lessons.notebooks().values())
 
@@ -189,13 +218,20 @@ def test_a_second_kit_changes_nothing_and_a_new_one_takes_the_old_wheel_away(kit
     newer = a_wheel(tmp_path / "made", "sslcourse-0.2.0-py3-none-any.whl")
     capsys.readouterr()
     assert main(["colab", "--out", str(kit), "--wheel", str(newer)]) == 0
-    assert sorted(p.name for p in kit.glob("*.whl")) == [stranger.name, newer.name] and f"removed, of the version before: {NAME}" in capsys.readouterr().out
+    assert (
+        sorted(p.name for p in kit.glob("*.whl")) == [stranger.name, newer.name]
+        and f"removed, of the version before: {NAME}" in capsys.readouterr().out
+    )
     assert (kit / "01_simclr.ipynb").read_bytes() == b"the teacher's"
 
 
 def test_what_is_no_wheel_of_the_course_is_refused(tmp_path, capsys):
     (tmp_path / "broken.whl").write_bytes(b"no")
-    for wrong in (tmp_path / "broken.whl", tmp_path / "absent.whl", a_wheel(tmp_path, "other-1-py3-none-any.whl")):
+    for wrong in (
+        tmp_path / "broken.whl",
+        tmp_path / "absent.whl",
+        a_wheel(tmp_path, "other-1-py3-none-any.whl"),
+    ):
         assert main(["colab", "--out", str(tmp_path / "kit"), "--wheel", str(wrong)]) == 2
         assert wrong.name in capsys.readouterr().err and not (tmp_path / "kit").exists()
     assert main(["colab", "--out", str(lessons.folder()), "--wheel", str(a_wheel(tmp_path))]) == 2
@@ -211,9 +247,15 @@ def installed(folder, files):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        rows.append(f"{name},sha256={colab.base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b'=').decode()},{len(content)}")
+        rows.append(
+            f"{name},sha256={colab.base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b'=').decode()},{len(content)}"
+        )
     info = folder / "sslcourse-9.0.dist-info"
-    rows += ["sslcourse/__pycache__/__init__.cpython-311.pyc,,", f"{info.name}/RECORD,,", "../../bin/sslcourse,sha256=x,3"]
+    rows += [
+        "sslcourse/__pycache__/__init__.cpython-311.pyc,,",
+        f"{info.name}/RECORD,,",
+        "../../bin/sslcourse,sha256=x,3",
+    ]
     (info / "RECORD").write_text("\n".join(rows) + "\n")
     return colab.importlib.metadata.Distribution.at(info)
 

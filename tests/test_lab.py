@@ -25,7 +25,11 @@ NEW = {"01_a.ipynb": b"one\r\nnew\n", "homework/b.ipynb": b"two\n", "02_c.ipynb"
 
 def state(folder):
     """Every file with its bytes and the moment it was written."""
-    return {p.relative_to(folder).as_posix(): (p.read_bytes(), p.stat().st_mtime_ns) for p in folder.rglob("*") if p.is_file()}
+    return {
+        p.relative_to(folder).as_posix(): (p.read_bytes(), p.stat().st_mtime_ns)
+        for p in folder.rglob("*")
+        if p.is_file()
+    }
 
 
 def content(folder):
@@ -50,7 +54,15 @@ def test_untouched_files_are_updated(tmp_path):
     assert content(tmp_path) == NEW
 
 
-@pytest.mark.parametrize("change", [lambda old: old + b"\n", lambda old: old.replace(b"\r\n", b"\n"), lambda old: b"", lambda old: b"mine" + old])
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda old: old + b"\n",
+        lambda old: old.replace(b"\r\n", b"\n"),
+        lambda old: b"",
+        lambda old: b"mine" + old,
+    ],
+)
 def test_a_changed_file_stays_and_the_new_version_is_set_beside_it_once(tmp_path, change):
     lessons.place(OLD, tmp_path)
     mine = change(OLD["01_a.ipynb"])
@@ -77,7 +89,11 @@ def test_what_is_beside_is_guarded_too(tmp_path):
     placed = lessons.place({"01_a.ipynb": b"4"}, tmp_path)
     assert placed.beside == {"01_a.ipynb": "01_a.new-2.ipynb"}
     found = content(tmp_path)
-    assert (found["01_a.ipynb"], found["01_a.new.ipynb"], found["01_a.new-2.ipynb"]) == (b"mine", b"mine too", b"4")
+    assert (found["01_a.ipynb"], found["01_a.new.ipynb"], found["01_a.new-2.ipynb"]) == (
+        b"mine",
+        b"mine too",
+        b"4",
+    )
 
 
 def test_the_student_may_take_the_new_version_or_begin_again(tmp_path):
@@ -101,7 +117,9 @@ def test_files_of_others_are_not_touched(tmp_path):
     for damaged in (b"{", b"[]", b'{"files": {"01_a.ipynb": 3}}', b"\xff\xfe"):
         (tmp_path / lessons.MANIFEST).write_bytes(damaged)
         placed = lessons.place(NEW, tmp_path)
-        assert content(tmp_path)["01_a.ipynb"] == b"a stranger's" and content(tmp_path)["notes.txt"] == b"notes"
+        assert (
+            content(tmp_path)["01_a.ipynb"] == b"a stranger's" and content(tmp_path)["notes.txt"] == b"notes"
+        )
     (tmp_path / "new-folder").mkdir()
     placed = lessons.place({"notes.txt": b"x", "new-folder": b"y"}, tmp_path)
     assert placed.beside["notes.txt"] == "notes.new.txt" and (tmp_path / "new-folder").is_dir()
@@ -118,7 +136,9 @@ def test_a_link_is_not_followed(tmp_path):
     except OSError:
         pytest.skip("this system lets nobody make links")
     assert lessons.place(NEW, tmp_path / "here").beside == {"01_a.ipynb": "01_a.new.ipynb"}
-    assert (tmp_path / "far" / "work.ipynb").read_bytes() == OLD["01_a.ipynb"] and (tmp_path / "here" / "01_a.ipynb").is_symlink()
+    assert (tmp_path / "far" / "work.ipynb").read_bytes() == OLD["01_a.ipynb"] and (
+        tmp_path / "here" / "01_a.ipynb"
+    ).is_symlink()
 
 
 def test_a_run_that_dies_loses_nothing(tmp_path, monkeypatch):
@@ -147,7 +167,12 @@ def test_a_run_that_dies_loses_nothing(tmp_path, monkeypatch):
         monkeypatch.setattr(lessons, "atomic", real)
         lessons.place({**NEW, "03_d.ipynb": b"new"}, folder)
         found = content(folder)
-        assert found == {**NEW, "01_a.ipynb": b"mine", "01_a.new.ipynb": NEW["01_a.ipynb"], "03_d.ipynb": b"new"}, fatal
+        assert found == {
+            **NEW,
+            "01_a.ipynb": b"mine",
+            "01_a.new.ipynb": NEW["01_a.ipynb"],
+            "03_d.ipynb": b"new",
+        }, fatal
         fatal += 1
     assert fatal > 6
 
@@ -164,7 +189,9 @@ def test_a_folder_that_cannot_be_written_is_said(tmp_path, capsys, monkeypatch):
         raise PermissionError(13, "Permission denied", str(path))
 
     monkeypatch.setattr(lessons, "atomic", held)
-    with pytest.raises(CourseError, match=r"01_a.ipynb cannot be written \(Permission denied\); close the program"):
+    with pytest.raises(
+        CourseError, match=r"01_a.ipynb cannot be written \(Permission denied\); close the program"
+    ):
         lessons.place(OLD, tmp_path / "other")
 
 
@@ -186,7 +213,10 @@ def portable(name):
                and part == part.rstrip(". ") and part.isascii() for part in parts) and not pathlib.PureWindowsPath(name).is_absolute()  # fmt: skip
 
 
-@pytest.mark.parametrize("name", ["con.ipynb", "homework/NUL", "aux.new.ipynb", "a:b.ipynb", "what?.ipynb", "end. /a", "lpt1.txt", "C:/x"])
+@pytest.mark.parametrize(
+    "name",
+    ["con.ipynb", "homework/NUL", "aux.new.ipynb", "a:b.ipynb", "what?.ipynb", "end. /a", "lpt1.txt", "C:/x"],
+)
 def test_names_that_windows_refuses_are_noticed(name):
     assert not portable(name)
 
@@ -226,12 +256,19 @@ def test_lab_puts_the_lessons_and_says_it(tmp_path, capsys, monkeypatch):
     before = state(folder)
     assert main(["lab", "--no-open", "--json"]) == 0
     said = json.loads(capsys.readouterr().out)
-    assert said["kept"] == ["01_simclr.ipynb"] and said["folder"] == str(folder) and not said["new"] and state(folder) == before
+    assert (
+        said["kept"] == ["01_simclr.ipynb"]
+        and said["folder"] == str(folder)
+        and not said["new"]
+        and state(folder) == before
+    )
 
 
 def test_without_jupyterlab_it_says_what_to_type(tmp_path, capsys, monkeypatch):
     real = lab.importlib.util.find_spec
-    monkeypatch.setattr(lab.importlib.util, "find_spec", lambda name: None if name == "jupyterlab" else real(name))
+    monkeypatch.setattr(
+        lab.importlib.util, "find_spec", lambda name: None if name == "jupyterlab" else real(name)
+    )
     assert main(["lab", str(tmp_path / "x")]) == 2
     said = capsys.readouterr()
     assert 'pip install "sslcourse[lab]"' in said.err and (tmp_path / "x" / "00_start.ipynb").is_file()
@@ -255,9 +292,14 @@ def test_what_follows_two_dashes_goes_to_jupyterlab(words, folder, more, tmp_pat
     assert main(words) == 0
     ((started, where),) = started
     assert where == tmp_path / folder and started[:3] == [sys.executable, "-m", "jupyterlab"]
-    assert started[3:5] == [f"--ServerApp.root_dir={tmp_path / folder}", "--LabApp.default_url=/lab/tree/00_start.ipynb"]
+    assert started[3:5] == [
+        f"--ServerApp.root_dir={tmp_path / folder}",
+        "--LabApp.default_url=/lab/tree/00_start.ipynb",
+    ]
     assert started[len(started) - len(more) :] == more
-    assert ("--no-browser" in started) == ("--no-browser" in words) and ("--ServerApp.port=9" in started) == ("--port" in words)
+    assert ("--no-browser" in started) == ("--no-browser" in words) and ("--ServerApp.port=9" in started) == (
+        "--port" in words
+    )
 
 
 def test_two_dashes_of_other_commands_are_left_alone():
@@ -269,7 +311,9 @@ def test_interrupts_are_the_programs_affair(tmp_path):
     program = ("import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(7))\nprint('ready', flush=True)\n"
                "for _ in range(600): time.sleep(0.1)")  # fmt: skip
     caller = f"import sys\nfrom sslcourse.commands import lab\nsys.exit(lab.wait_for([sys.executable, '-c', {program!r}], '.'))"
-    process = subprocess.Popen([sys.executable, "-c", caller], stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT)
+    process = subprocess.Popen(
+        [sys.executable, "-c", caller], stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
+    )
     assert process.stdout.readline() == "ready\n"
     os.killpg(process.pid, signal.SIGINT)
     assert process.wait(timeout=60) == 7
@@ -285,12 +329,17 @@ def free_port():
 def test_jupyterlab_serves_the_lessons(tmp_path):
     """The real server, asked as a browser asks it; it ends with us."""
     port = free_port()
-    env = {**os.environ, **{f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "DATA", "RUNTIME")}}
+    env = {
+        **os.environ,
+        **{f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "DATA", "RUNTIME")},
+    }
     words = [sys.executable, "-m", "sslcourse", "lab", str(tmp_path / "my lessons"), "--no-browser", "--port", str(port), "--",
              "--ServerApp.token=secret", "--ServerApp.port_retries=0"]  # fmt: skip
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=log, stderr=log)
-    ask = lambda path: json.load(urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents/{path}?token=secret", timeout=30))
+    ask = lambda path: json.load(
+        urllib.request.urlopen(f"http://127.0.0.1:{port}/api/contents/{path}?token=secret", timeout=30)
+    )
     try:
         for _ in range(600):
             try:
@@ -299,7 +348,9 @@ def test_jupyterlab_serves_the_lessons(tmp_path):
             except OSError:
                 assert process.poll() is None, (tmp_path / "log").read_text()
                 time.sleep(0.2)
-        names = {entry["path"] for entry in found["content"]} | {entry["path"] for entry in ask("homework")["content"]}
+        names = {entry["path"] for entry in found["content"]} | {
+            entry["path"] for entry in ask("homework")["content"]
+        }
         assert names - {"homework"} == set(lessons.notebooks())
         assert ask("01_simclr.ipynb")["content"]["nbformat"] == 4
     finally:

@@ -31,7 +31,7 @@ Type it again after an update: a notebook of the folder that you changed stays, 
 
 # {address} is "" as long as the course has no public address. Short, because every student reads it, and without the course,
 # which it installs. Drive is asked for only where nothing else can help: Colab then shows a question to the student.
-FIRST_CELL = '''\
+FIRST_CELL = """\
 # On Colab this installs the course: from a wheel in /content or in your Drive, else from its address.
 # At home it does nothing.
 import glob, importlib.util, subprocess, sys
@@ -49,7 +49,7 @@ if here("google") and here("google.colab") and not here("sslcourse"):
     if not course:
         sys.exit("The course is not here: upload its file sslcourse-...-py3-none-any.whl with the folder button "
                  "on the left, and run this cell again.")
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", course], check=True)'''
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", course], check=True)"""
 
 HOW = """\
 # The course on Colab
@@ -69,11 +69,15 @@ def project_url() -> str:
     """The public address of the course as pyproject.toml states it, its only place; "" while it is a stand-in (example.org)."""
     root = lessons.checkout()
     if root:
-        found = re.search(r'^Repository = "(.*)"$', (root / "pyproject.toml").read_text(encoding="utf-8"), re.M)
+        found = re.search(
+            r'^Repository = "(.*)"$', (root / "pyproject.toml").read_text(encoding="utf-8"), re.M
+        )
         url = found[1] if found else ""
     else:
         stated = importlib.metadata.metadata("sslcourse").get_all("Project-URL") or []
-        url = next((u for label, _, u in (line.partition(", ") for line in stated) if label == "Repository"), "")
+        url = next(
+            (u for label, _, u in (line.partition(", ") for line in stated) if label == "Repository"), ""
+        )
     host = urlsplit(url).hostname or ""
     return "" if re.search(r"(^|\.)example(\.(com|org|net))?$", host) else url
 
@@ -91,7 +95,9 @@ def first_cell(address: str, kit: bool = False) -> str:
         address: what pip may install the course from, or "".
         kit: the notebook travels with a wheel, so Drive is looked into before the address is used.
     """
-    return FIRST_CELL.format(address=address, enough="wheels()" if kit or not address else "(wheels() or address)")
+    return FIRST_CELL.format(
+        address=address, enough="wheels()" if kit or not address else "(wheels() or address)"
+    )
 
 
 def badge(name: str, url: str | None = None) -> str:
@@ -112,9 +118,15 @@ def badge(name: str, url: str | None = None) -> str:
 def for_colab(notebook: bytes, address: str) -> bytes:
     """A stored notebook with the kit's first cell in the place of the one it has; nothing else is changed."""
     page = json.loads(notebook)
-    cells = [c for c in page["cells"] if c["cell_type"] == "code" and "".join(c["source"]).startswith("# On Colab this installs")]
+    cells = [
+        c
+        for c in page["cells"]
+        if c["cell_type"] == "code" and "".join(c["source"]).startswith("# On Colab this installs")
+    ]
     if len(cells) != 1:
-        raise CourseError(f"a lesson has {len(cells)} cells that begin with '# On Colab this installs'; expected one")
+        raise CourseError(
+            f"a lesson has {len(cells)} cells that begin with '# On Colab this installs'; expected one"
+        )
     cells[0]["source"] = first_cell(address, kit=True).splitlines(keepends=True)
     return (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode()
 
@@ -125,12 +137,25 @@ def for_colab(notebook: bytes, address: str) -> bytes:
 def build_wheel(root: Path) -> tuple[str, bytes]:
     """Let pip build the wheel of a checkout: (file name, content)."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "-q", "--no-deps", "-w", folder, str(root)]
+        words = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "-w",
+            folder,
+            str(root),
+        ]
         done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", errors="replace")
         found = sorted(Path(folder).glob("sslcourse-*.whl"))
         if done.returncode or len(found) != 1:
             reason = done.stderr.strip()[-2000:] or "pip made no wheel"
-            raise CourseError(f"pip could not build the wheel of {root}:\n{reason}\nBuild it where there is a network, and pass it: --wheel FILE")
+            raise CourseError(
+                f"pip could not build the wheel of {root}:\n{reason}\nBuild it where there is a network, and pass it: --wheel FILE"
+            )
         return found[0].name, found[0].read_bytes()
 
 
@@ -152,20 +177,32 @@ def repack(distribution: importlib.metadata.Distribution) -> tuple[str, bytes]:
     of_installer = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
     for name, digest, size in csv.reader(io.StringIO(record)):
         path = PurePosixPath(name.replace("\\", "/"))
-        outside = path.is_absolute() or ".." in path.parts or ":" in path.parts[0]  # the command in bin/, which pip makes
-        if outside or "__pycache__" in path.parts or (path.parent.suffix == ".dist-info" and path.name in of_installer):
+        outside = (
+            path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+        )  # the command in bin/, which pip makes
+        if (
+            outside
+            or "__pycache__" in path.parts
+            or (path.parent.suffix == ".dist-info" and path.name in of_installer)
+        ):
             continue
         try:
             content = Path(str(distribution.locate_file(name))).read_bytes()
         except OSError as error:
             raise CourseError(f"{name} cannot be read ({error.strerror}); {again}") from None
         kind, _, expected = digest.partition("=")
-        found = base64.urlsafe_b64encode(hashlib.new(kind, content).digest()).rstrip(b"=").decode() if kind else ""
+        found = (
+            base64.urlsafe_b64encode(hashlib.new(kind, content).digest()).rstrip(b"=").decode()
+            if kind
+            else ""
+        )
         if not kind or found != expected:
             raise CourseError(f"{name} is not as it was installed; {again}")
         rows.append((path.as_posix(), digest, size))
         data[path.as_posix()] = content
-    (info,) = {PurePosixPath(name).parts[0] for name in data if PurePosixPath(name).parts[0].endswith(".dist-info")}
+    (info,) = {
+        PurePosixPath(name).parts[0] for name in data if PurePosixPath(name).parts[0].endswith(".dist-info")
+    }
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([*sorted(rows), (f"{info}/RECORD", "", "")])
     data[f"{info}/RECORD"] = text.getvalue().encode()
@@ -191,9 +228,16 @@ def wheel_of(file: str | Path) -> tuple[str, bytes]:
         content = path.read_bytes()
         names = zipfile.ZipFile(io.BytesIO(content)).namelist()
     except (OSError, zipfile.BadZipFile) as error:
-        raise CourseError(f"{file} is no wheel that can be read ({error}); pass sslcourse-VERSION-py3-none-any.whl") from None
-    if not re.fullmatch(r"sslcourse-[^-]+-py3-none-any\.whl", path.name) or "sslcourse/__init__.py" not in names:
-        raise CourseError(f"{path.name} is no wheel of the course; pass a file that is called sslcourse-VERSION-py3-none-any.whl")
+        raise CourseError(
+            f"{file} is no wheel that can be read ({error}); pass sslcourse-VERSION-py3-none-any.whl"
+        ) from None
+    if (
+        not re.fullmatch(r"sslcourse-[^-]+-py3-none-any\.whl", path.name)
+        or "sslcourse/__init__.py" not in names
+    ):
+        raise CourseError(
+            f"{path.name} is no wheel of the course; pass a file that is called sslcourse-VERSION-py3-none-any.whl"
+        )
     return path.name, content
 
 
@@ -202,7 +246,11 @@ def wheel_of(file: str | Path) -> tuple[str, bytes]:
 
 def add_options(sub) -> None:
     sub.add_argument("--out", required=True, metavar="FOLDER", help="the folder to write")
-    sub.add_argument("--wheel", metavar="FILE", help="a wheel of the course that you have, instead of one made of this installation")
+    sub.add_argument(
+        "--wheel",
+        metavar="FILE",
+        help="a wheel of the course that you have, instead of one made of this installation",
+    )
 
 
 def colab(options) -> int:
@@ -218,7 +266,17 @@ def colab(options) -> int:
     old = [n for n in lessons.written(out) if re.fullmatch(r"sslcourse-.*\.whl", n) and n != name]
     gone = [n for n in old if lessons.withdraw(n, out)]  # the cell would not know which of two to take
     if options.json:
-        print(json.dumps({"folder": str(out), "wheel": name, "notebooks": sorted(files), "removed": gone, "beside": placed.beside}))
+        print(
+            json.dumps(
+                {
+                    "folder": str(out),
+                    "wheel": name,
+                    "notebooks": sorted(files),
+                    "removed": gone,
+                    "beside": placed.beside,
+                }
+            )
+        )
         return 0
     print(f"{len(files)} notebooks and {name} are in {out}" + (f"\n{placed.text}" if placed.text else ""))
     print("".join(f"  removed, of the version before: {n}\n" for n in gone), end="")

@@ -23,11 +23,19 @@ def text() -> str:
     known = names()
     width = max(map(len, known))
     lines = [f"  sslcourse data {name:<{width}}   {what}" for name, what in known.items()]
-    return "\n".join([*lines, "", "  sslcourse data NAME --help says more of one of them, such as how to use files that you have"])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "  sslcourse data NAME --help says more of one of them, such as how to use files that you have",
+        ]
+    )
 
 
 def add_options(sub) -> None:
-    sub.add_argument("name", nargs="?", metavar="NAME", help=f"{', '.join(names())}; its own options follow it")
+    sub.add_argument(
+        "name", nargs="?", metavar="NAME", help=f"{', '.join(names())}; its own options follow it"
+    )
 
 
 def data(options) -> int:
@@ -37,6 +45,8 @@ def data(options) -> int:
         print(text())
         return 0
     if options.name not in known:
-        raise CourseError(f"there are no data {options.name!r}; type sslcourse data with one of {', '.join(known)}")
+        raise CourseError(
+            f"there are no data {options.name!r}; type sslcourse data with one of {', '.join(known)}"
+        )
     words = [*options.passed_on, *(["--json"] if options.json else [])]
     return importlib.import_module(f"sslcourse.data.sets.{options.name}").main(words)

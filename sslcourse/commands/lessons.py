@@ -53,15 +53,26 @@ class Placed:
     new: list[str] = field(default_factory=list)  # was not there
     updated: list[str] = field(default_factory=list)  # was as we had written it: replaced by the new version
     same: list[str] = field(default_factory=list)  # is what we would write
-    kept: list[str] = field(default_factory=list)  # has the student's changes; nothing newer than what they began with
-    beside: dict[str, str] = field(default_factory=dict)  # has changes and stays; the new version has this other name
+    kept: list[str] = field(
+        default_factory=list
+    )  # has the student's changes; nothing newer than what they began with
+    beside: dict[str, str] = field(
+        default_factory=dict
+    )  # has changes and stays; the new version has this other name
 
     @property
     def text(self) -> str:
         """A line for each thing that the student should know; empty when nothing was done."""
-        lines = [f"  {verb}: {', '.join(names)}" for verb, names in (("new", self.new), ("updated", self.updated)) if names]
+        lines = [
+            f"  {verb}: {', '.join(names)}"
+            for verb, names in (("new", self.new), ("updated", self.updated))
+            if names
+        ]
         lines += [f"  kept with your changes: {', '.join(self.kept)}"] if self.kept else []
-        lines += [f"  {mine} has your changes and stays; the new version is beside it: {other}" for mine, other in self.beside.items()]
+        lines += [
+            f"  {mine} has your changes and stays; the new version is beside it: {other}"
+            for mine, other in self.beside.items()
+        ]
         return "\n".join(lines)
 
 
@@ -99,7 +110,9 @@ def _place(files: Mapping[str, bytes], folder: Path) -> Placed:
 
     def remember(name: str, **digests: str) -> None:
         entry = {**ours.get(name, {}), **digests}
-        if ours.get(name) != entry:  # after each file: a run that is killed leaves a manifest that tells the truth
+        if (
+            ours.get(name) != entry
+        ):  # after each file: a run that is killed leaves a manifest that tells the truth
             ours[name] = entry
             _save(folder, ours)
 
@@ -120,7 +133,11 @@ def _place(files: Mapping[str, bytes], folder: Path) -> Placed:
         elif ours.get(name, {}).get("given") == wanted:
             placed.kept.append(name)
         else:
-            other = next(n for n in _other_names(name) if _digest_of(_path(folder, n)) in (None, wanted) or untouched(n))
+            other = next(
+                n
+                for n in _other_names(name)
+                if _digest_of(_path(folder, n)) in (None, wanted) or untouched(n)
+            )
             write(other, content)
             remember(name, given=wanted)
             placed.beside[name] = other

@@ -20,7 +20,7 @@ def cache_dir(*parts: str) -> Path:
 
 
 def data_dir(*parts: str) -> Path:
-    """Where `data_scripts/` write prepared arrays: `SSLCOURSE_DATA`, else `data` in the cache folder."""
+    """Where `sslcourse data` writes prepared arrays: `SSLCOURSE_DATA`, else `data` in the cache folder."""
     root = os.environ.get("SSLCOURSE_DATA")
     return (Path(root) if root else cache_dir("data")).joinpath(*parts)
 
