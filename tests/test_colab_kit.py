@@ -1,4 +1,4 @@
-"""The kit for Colab: what the first cell of its notebooks does, run as Colab runs it, and the wheel that lies beside them."""
+"""The kit for Colab: what the first cell of its notebooks does, run as Colab runs it, and its wheel."""
 
 import hashlib
 import json
@@ -69,12 +69,17 @@ exec(compile(sys.stdin.read(), "first cell", "exec"), {"__name__": "__main__"})
 
 
 def run_cell(cell, content, colab=True, drive=(), fails=False, cwd=None):
-    """Run a first cell in a process of its own where /content is `content`: (pip's arguments or None, was Drive asked, result)."""
+    """Run a first cell in a process where /content is `content`: (pip's arguments, was Drive asked, result)."""
     content.mkdir(parents=True, exist_ok=True)
     assert "/content" in cell
-    done = subprocess.run([sys.executable, "-c", MACHINE], input=cell.replace("/content", content.as_posix()), text=True,
-                          capture_output=True, cwd=cwd or content,
-                          env={**os.environ, "MACHINE": json.dumps([colab, list(drive), fails])})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", MACHINE],
+        input=cell.replace("/content", content.as_posix()),
+        text=True,
+        capture_output=True,
+        cwd=cwd or content,
+        env={**os.environ, "MACHINE": json.dumps([colab, list(drive), fails])},
+    )
     asked = re.findall(r"^PIP (.*)$", done.stdout, re.M)
     assert len(asked) <= 1
     return (json.loads(asked[0]) if asked else None), "MOUNT" in done.stdout, done
@@ -183,10 +188,15 @@ def test_at_home_it_does_nothing(tmp_path):
 # ---------------------------------------------------------------------------------------------- the address and the badges
 
 
-@pytest.mark.parametrize("url, address", [
-    ("https://example.org/sslcourse", ""), ("https://www.example.com/x", ""), ("https://github.com/a/b", "git+https://github.com/a/b"),
-    ("https://example.org.uk/x", "git+https://example.org.uk/x"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "url, address",
+    [
+        ("https://example.org/sslcourse", ""),
+        ("https://www.example.com/x", ""),
+        ("https://github.com/a/b", "git+https://github.com/a/b"),
+        ("https://example.org.uk/x", "git+https://example.org.uk/x"),
+    ],
+)
 def test_a_stand_in_is_no_address(tmp_path, monkeypatch, url, address):
     (tmp_path / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{url}"\n')
     monkeypatch.setattr(lessons, "checkout", lambda: tmp_path)
@@ -275,8 +285,23 @@ def test_a_wheel_is_put_together_again_from_what_was_installed(tmp_path):
     name, content = colab.repack(distribution)
     assert name == "sslcourse-9.0-py3-none-any.whl" and colab.repack(distribution)[1] == content
     (tmp_path / name).write_bytes(content)
-    done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--disable-pip-version-check",
-                           "--target", str(tmp_path / "again"), str(tmp_path / name)], capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-index",
+            "--disable-pip-version-check",
+            "--target",
+            str(tmp_path / "again"),
+            str(tmp_path / name),
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     for file, data in FILES.items():
         assert (tmp_path / "again" / file).read_bytes() == data or file.endswith("INSTALLER")
@@ -296,8 +321,12 @@ def test_a_changed_or_missing_file_is_not_packed(tmp_path):
 @pytest.mark.slow
 def test_the_kit_of_a_checkout_and_the_kit_of_its_wheel_carry_the_same_files(tmp_path):
     copy = tmp_path / "copy"  # pip may leave folders beside the sources
-    names = subprocess.run(["git", "ls-files", "-z", "--", "sslcourse", "notebooks", "pyproject.toml", "README.md", "LICENSE"], cwd=ROOT,
-                           capture_output=True, text=True).stdout.split("\0")  # fmt: skip
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--", "sslcourse", "notebooks", "pyproject.toml", "README.md", "LICENSE"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
     for name in filter(None, names):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes((ROOT / name).read_bytes())
@@ -309,11 +338,30 @@ def test_the_kit_of_a_checkout_and_the_kit_of_its_wheel_carry_the_same_files(tmp
         raise
     (tmp_path / name).write_bytes(content)
     site = tmp_path / "site"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--disable-pip-version-check", "--target", str(site),
-                    str(tmp_path / name)], check=True)  # fmt: skip
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-index",
+            "--disable-pip-version-check",
+            "--target",
+            str(site),
+            str(tmp_path / name),
+        ],
+        check=True,
+    )
     env = {**os.environ, "PYTHONPATH": str(site)}
-    done = subprocess.run([sys.executable, "-m", "sslcourse", "colab", "--out", "kit", "--json"], cwd=tmp_path, env=env, capture_output=True,
-                          text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "sslcourse", "colab", "--out", "kit", "--json"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["wheel"] == name and set(said["notebooks"]) == set(lessons.notebooks())

@@ -1,4 +1,4 @@
-"""Windows and macOS, as far as they can be had here: their missing functions, their encodings, their way to start a process."""
+"""Windows and macOS, as far as they can be had here: missing functions, encodings, how a process starts."""
 
 import ast
 import os
@@ -14,7 +14,7 @@ SANDBOX = PACKAGE / "check" / "grading"  # what isolates a submission is Linux's
 FILES = [file for file in sorted(PACKAGE.rglob("*.py")) if SANDBOX not in file.parents]
 
 
-# ---------------------------------------------------------------------------------------------- encodings and newlines
+# ------------------------------------------------------------------------------------- encodings and newlines
 
 
 def locale_dependent(text: str) -> list[int]:
@@ -25,8 +25,11 @@ def locale_dependent(text: str) -> list[int]:
             continue
         keywords = {k.arg for k in node.keywords}
         name = node.func.attr if isinstance(node.func, ast.Attribute) else getattr(node.func, "id", "")
-        words = [a.value for a in [*node.args[:2], *(k.value for k in node.keywords if k.arg == "mode")]
-                 if isinstance(a, ast.Constant) and isinstance(a.value, str)]  # fmt: skip
+        words = [
+            a.value
+            for a in [*node.args[:2], *(k.value for k in node.keywords if k.arg == "mode")]
+            if isinstance(a, ast.Constant) and isinstance(a.value, str)
+        ]
         modes = [word for word in words if word and set(word) <= set("rwaxbt+")]
         binary = any("b" in mode for mode in modes)
         writes = any(set(mode) & set("wax") for mode in modes)
@@ -54,28 +57,51 @@ def test_every_text_file_has_an_encoding_and_a_newline():
     assert found == {}
 
 
-@pytest.mark.parametrize("line", ["p.read_text()", "p.write_text(x)", "p.write_text(x, encoding='utf-8')", "open(p, 'w')", "p.open('a')",
-                                  "p.open('a', encoding='utf-8')", "open(p, 'rt')", "os.fdopen(h, 'w')"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "p.read_text()",
+        "p.write_text(x)",
+        "p.write_text(x, encoding='utf-8')",
+        "open(p, 'w')",
+        "p.open('a')",
+        "p.open('a', encoding='utf-8')",
+        "open(p, 'rt')",
+        "os.fdopen(h, 'w')",
+    ],
+)
 def test_a_planted_one_is_found(line):
     assert locale_dependent(f"import os\n{line}\n") == [2]
 
 
-@pytest.mark.parametrize("line", ["p.read_text(encoding='utf-8')", "p.read_bytes()", "open(p, 'rb')", "p.open('r+b', buffering=0)", "Image.open(file)",
-                                  "p.write_text(x, encoding='utf-8', newline='\\n')", "distribution.read_text('RECORD')"])  # fmt: skip
+@pytest.mark.parametrize(
+    "line",
+    [
+        "p.read_text(encoding='utf-8')",
+        "p.read_bytes()",
+        "open(p, 'rb')",
+        "p.open('r+b', buffering=0)",
+        "Image.open(file)",
+        "p.write_text(x, encoding='utf-8', newline='\\n')",
+        "distribution.read_text('RECORD')",
+    ],
+)
 def test_a_good_one_is_not(line):
     assert locale_dependent(line) == []
 
 
-# ---------------------------------------------------------------------------------------------- a machine without POSIX
+# ------------------------------------------------------------------------------------ a machine without POSIX
 
-# Libraries choose by sys.platform, so they are imported before these things go away; the course asks for what is there.
+# Libraries choose by sys.platform, so they are imported before these things go away; the course must ask.
 BARE = """\
 import os, sys, warnings
-import IPython.display, anywidget, ipywidgets, librosa, matplotlib.figure, matplotlib.backends.backend_agg, numpy, PIL.Image, safetensors.torch
+import IPython.display, anywidget, ipywidgets, librosa, matplotlib.figure, matplotlib.backends.backend_agg
+import numpy, PIL.Image, safetensors.torch
 import sklearn.cluster, sklearn.datasets, sklearn.linear_model, torch, torchvision, torchaudio
 import concurrent.futures, multiprocessing, subprocess, tempfile, zipfile
-for name in ("sched_getaffinity", "fork", "forkpty", "getuid", "geteuid", "getgid", "getegid", "killpg", "getpgid", "setsid", "mkfifo", "uname",
-             "O_NOFOLLOW", "O_NONBLOCK", "O_DIRECTORY", "chown", "fchmod", "statvfs", "getloadavg", "sysconf", "nice", "wait4", "pread"):
+for name in ("sched_getaffinity", "fork", "forkpty", "getuid", "geteuid", "getgid", "getegid", "killpg", "getpgid",
+             "setsid", "mkfifo", "uname", "O_NOFOLLOW", "O_NONBLOCK", "O_DIRECTORY", "chown", "fchmod", "statvfs",
+             "getloadavg", "sysconf", "nice", "wait4", "pread"):
     if hasattr(os, name):
         delattr(os, name)
 class Absent:
@@ -90,9 +116,19 @@ warnings.filterwarnings("error", category=EncodingWarning, module=r"sslcourse(\\
 
 
 def bare(code: str, folder: pathlib.Path, **environment: str) -> str:
-    """Run code where POSIX's functions are missing, every text file must name its encoding and the terminal knows ASCII alone."""
-    env = {**os.environ, "PYTHONPATH": str(ROOT), "LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONIOENCODING": "ascii",
-           "PYTHONWARNDEFAULTENCODING": "1", "SSLCOURSE_CACHE": str(folder / "cache"), "OMP_NUM_THREADS": "1", **environment}  # fmt: skip
+    """Run code without POSIX's functions, where text files must name their encoding, in an ASCII terminal."""
+    env = {
+        **os.environ,
+        "PYTHONPATH": str(ROOT),
+        "LC_ALL": "C",
+        "PYTHONUTF8": "0",
+        "PYTHONCOERCECLOCALE": "0",
+        "PYTHONIOENCODING": "ascii",
+        "PYTHONWARNDEFAULTENCODING": "1",
+        "SSLCOURSE_CACHE": str(folder / "cache"),
+        "OMP_NUM_THREADS": "1",
+        **environment,
+    }
     done = subprocess.run(
         [sys.executable, "-c", BARE + code],
         cwd=folder,
@@ -108,7 +144,8 @@ def bare(code: str, folder: pathlib.Path, **environment: str) -> str:
 
 def test_the_students_way_needs_no_posix(tmp_path):
     """From the lessons' folder over a training, its replay and its score to the wall."""
-    out = bare("""\
+    out = bare(
+        """\
 from sslcourse.__main__ import main
 assert main(["lab", "lessons", "--no-open"]) == 0
 assert main(["train", "simclr", "--limit", "512", "--epochs", "1", "--replay"]) == 0
@@ -121,7 +158,10 @@ from sslcourse.methods import simclr
 import sslcourse
 sslcourse.setup(seed=0)
 print("END", len(toybox.images(64, 16, 16).train.image))
-""", tmp_path, SSLCOURSE_DATA=str(tmp_path / "data"))  # fmt: skip
+""",
+        tmp_path,
+        SSLCOURSE_DATA=str(tmp_path / "data"),
+    )
     assert out.rstrip().endswith("END 64") and (tmp_path / "lessons" / "01_simclr.ipynb").is_file()
     assert (tmp_path / "results" / "simclr.safetensors").is_file()
     pages = [file for file in tmp_path.rglob("*.html")]
@@ -135,7 +175,11 @@ def test_this_machine_is_bare_indeed(tmp_path):
         with pytest.raises(AssertionError, match="No module named|has no attribute"):
             bare(line, tmp_path)
     (tmp_path / "sslcourse_like.py").write_text("open('x', 'w')", encoding="utf-8")
-    code = "warnings.filterwarnings('error', category=EncodingWarning, module='sslcourse_like')\nsys.path.insert(0, '.')\nimport sslcourse_like"
+    code = """
+warnings.filterwarnings("error", category=EncodingWarning, module="sslcourse_like")
+sys.path.insert(0, ".")
+import sslcourse_like
+"""
     with pytest.raises(AssertionError, match="EncodingWarning"):
         bare(code, tmp_path)
 
@@ -167,15 +211,22 @@ if __name__ == "__main__":
     with torch.no_grad():
         here = method.encoder(samples.image[:8])
     assert child.exitcode == 0 and torch.allclose(here, there), (here - there).abs().max()
-    loader = torch.utils.data.DataLoader(list(samples.image), batch_size=8, num_workers=2, multiprocessing_context="spawn")
+    pictures = list(samples.image)
+    loader = torch.utils.data.DataLoader(pictures, 8, num_workers=2, multiprocessing_context="spawn")
     assert torch.equal(torch.cat(list(loader)), samples.image)
     print("the same")
 """
 
 
 def test_what_the_course_makes_can_be_sent_to_a_process_that_was_spawned(tmp_path):
-    """As Windows and macOS start processes: nothing is inherited, all is pickled, and the module is imported anew."""
+    """As Windows and macOS start processes: nothing is inherited, all is pickled, modules are imported anew."""
     (tmp_path / "spawned.py").write_text(SPAWNED, encoding="utf-8")
-    done = subprocess.run([sys.executable, "spawned.py"], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
-                          text=True, timeout=300)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "spawned.py"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
     assert done.returncode == 0 and done.stdout == "the same\n", done.stderr[-3000:]

@@ -1,8 +1,9 @@
-"""`sslcourse data`: fetch or prepare real data. Each module of `sslcourse.data.sets` is a command of this name."""
+"""`sslcourse data`: fetch or prepare real data. Each module of `sslcourse.data.sets` is one of its commands."""
 
 from __future__ import annotations
 
 import importlib
+import re
 from pathlib import Path
 
 import sslcourse
@@ -22,7 +23,8 @@ def text() -> str:
     """What `sslcourse data` alone prints."""
     known = names()
     width = max(map(len, known))
-    lines = [f"  sslcourse data {name:<{width}}   {what}" for name, what in known.items()]
+    brief = {name: re.split(r" and write it| that `|, which `", what)[0] for name, what in known.items()}
+    lines = [f"  sslcourse data {name:<{width}}   {what}" for name, what in brief.items()]
     return "\n".join(
         [
             *lines,

@@ -23,8 +23,9 @@ Puts the lessons and the homework into FOLDER and opens JupyterLab there:
   sslcourse lab my-course --port 8890   another folder, another port
   sslcourse lab -- --ServerApp.token=x  what follows -- goes to JupyterLab
 
-Type it again at any time, also after an update of the course. A notebook that you ran, changed or saved is yours: it stays as it
-is, and a new version of it is set beside it, as 01_simclr.new.ipynb. To begin a lesson again, rename or delete your notebook.
+Type it again at any time, also after an update of the course. A notebook that you ran, changed or saved is
+yours: it stays as it is, and a new version of it is set beside it, as 01_simclr.new.ipynb. To begin a lesson
+again, rename or delete your notebook.
 """
 
 
@@ -83,15 +84,13 @@ def command(
         words.append(f"--LabApp.default_url=/lab/tree/{lessons.START}")
     words += [f"--ServerApp.port={port}"] if port is not None else []
     words += [] if browser else ["--no-browser"]
-    if (
-        getattr(os, "geteuid", lambda: 1)() == 0
-    ):  # in a container one is often root, where JupyterLab wants to be told
+    if getattr(os, "geteuid", lambda: 1)() == 0:  # root, as in a container: JupyterLab wants to be told
         words.append("--allow-root")
     return [*words, *more]
 
 
 def wait_for(words: Sequence[str], folder: Path) -> int:
-    """Run a program in a folder until it ends. Ctrl-C is its affair (it asks whether to stop); our own end ends it too."""
+    """Run a program in a folder until it ends. Ctrl-C is its affair (it asks); our own end ends it too."""
     process = subprocess.Popen(words, cwd=folder)
     before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
     try:

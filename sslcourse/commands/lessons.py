@@ -1,4 +1,4 @@
-"""Where the course's notebooks are, and how they are put into a folder of the student's without touching the student's work."""
+"""Where the notebooks are, and how they are put into a student's folder without touching the student's work."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def checkout() -> Path | None:
 
 
 def folder() -> Path:
-    """The folder of the lessons, homework in its subfolder: the repository's, else the one inside the installed package."""
+    """The folder of the lessons: the repository's, else the one inside the package. It holds homework/."""
     root = checkout()
     inside = Path(sslcourse.__file__).resolve().parent / "lessons"
     for candidate in ([root / "notebooks"] if root else []) + [inside]:
@@ -79,9 +79,10 @@ class Placed:
 def place(files: Mapping[str, bytes], folder: str | Path) -> Placed:
     """Write `files` into `folder`, never over anything that somebody else wrote or changed.
 
-    A file is ours to replace as long as its bytes are those that we wrote last (their digests stand in `MANIFEST`). Running or
-    saving a notebook changes its bytes: from then on it is the student's. A new version of such a file is set beside it once,
-    as NAME.new.ipynb. Files are written whole or not at all; the second of two equal calls writes nothing.
+    A file is ours to replace as long as its bytes are those that we wrote last (their digests stand in
+    `MANIFEST`). Running or saving a notebook changes its bytes: from then on it is the student's. A new version
+    of such a file is set beside it once, as NAME.new.ipynb. Files are written whole or not at all; the second
+    of two equal calls writes nothing.
 
     Args:
         files: name relative to the folder, with "/" between parts -> content.
@@ -184,9 +185,9 @@ def _digest_of(path: Path) -> str | None:
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, str]]:
-    """Name -> {"written": digest of what we last wrote there, "given": digest of the newest version that the student was given}.
+    """Name -> {"written": digest of what we wrote there last, "given": of the newest version that was given}.
 
-    A manifest that cannot be understood counts as none: then every file that differs is taken for the student's.
+    A manifest that cannot be understood counts as none: every file that differs is the student's then.
     """
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
@@ -200,7 +201,7 @@ def _manifest(folder: Path) -> dict[str, dict[str, str]]:
 
 def _save(folder: Path, ours: Mapping[str, Mapping[str, str]]) -> None:
     page = {
-        "what": "digests of the files that sslcourse wrote here: it replaces those that are unchanged, and no others",
+        "what": "digests of the files that sslcourse wrote here; it replaces unchanged ones, and no others",
         "version": sslcourse.__version__,
         "files": dict(sorted(ours.items())),
     }

@@ -68,8 +68,8 @@ A hands-on course on self-supervised learning.
   sslcourse exercises                         does every checker name every known mistake?
   sslcourse bench                             how near is a training step to the network alone?
 
-exit codes: 0 done, 1 a claim failed, a mistake has no name, doctor found a problem or data were not had, 2 wrong input (the message says what to
-type), 130 interrupted
+exit codes: 0 done, 1 a claim failed, a mistake has no name, doctor found a problem or data cannot be had,
+2 wrong input (the message says what to type), 130 interrupted
 """
 
 
@@ -292,9 +292,9 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What is typed after `sslcourse`: our words, and those that belong to another program or a command's own command.
+    """What is typed after `sslcourse`: the words that are parsed here, and those that are handed on.
 
-    Of lab, JupyterLab gets what follows the first "--"; of data, the data set's own command what follows its name.
+    Of lab, JupyterLab gets what follows the first "--"; of data, each data set what follows its name.
     """
     words = list(words)
     at = len(words)

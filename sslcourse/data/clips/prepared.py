@@ -392,7 +392,7 @@ class _Workshop:
             file.seek(HEADER + self.at * _bytes(name, self.tracks[name]))
 
     def _note(self, entry: dict) -> None:
-        with self.journal.open("a") as journal:
+        with self.journal.open("a", encoding="utf-8", newline="\n") as journal:
             journal.write(json.dumps(entry) + "\n")
 
     def add(

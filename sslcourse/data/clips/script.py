@@ -32,7 +32,8 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 def command(words: str, folder: str | Path, **options) -> str:
     """What to type to prepare this folder again: the data set's command with what differs from its defaults."""
     home = "" if Path(folder) == runtime.data_dir(words) else f" --to {folder}"
-    return f"sslcourse data {words}{home}" + "".join(f" --{name} {value}" for name, value in options.items())
+    given = "".join(f" --{name} {value}" for name, value in options.items())
+    return f"sslcourse data {words}{home}{given}"
 
 
 def finished(folder: str | Path, size: int | tuple[int, int], fps: float | None) -> dict | None:

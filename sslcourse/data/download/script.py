@@ -21,7 +21,7 @@ def run_script(
     argv: Sequence[str] | None = None,
     options: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> int:
-    """The command of a data set: parse, call `prepare(source, folder, mirrors=, keep=, quiet=)`, print counts.
+    """The command of a data set: parse, call `prepare(source, folder, mirrors=, keep=, quiet=)`, print.
 
     Args:
         name: what is typed after `sslcourse data`.
@@ -80,8 +80,7 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 def run_and_report(
     program: str, folder: str | Path | None, work: Callable[[], dict], as_json: bool = False
 ) -> int:
-    """Do the work of such a command, print what came of it or why nothing did, and return the exit status, see
-    `run_script`.
+    """Do the work of such a command, print what came of it or why nothing did, and return the exit status.
 
     Args:
         folder: where the arrays stand, unless the work says it itself ("folder" in what it returns, beside
