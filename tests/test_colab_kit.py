@@ -1,5 +1,6 @@
 """The kit for Colab: what the first cell of its notebooks does, run as Colab runs it, and its wheel."""
 
+import base64
 import hashlib
 import json
 import os
@@ -69,7 +70,7 @@ exec(compile(sys.stdin.read(), "first cell", "exec"), {"__name__": "__main__"})
 
 
 def run_cell(cell, content, colab=True, drive=(), fails=False, cwd=None):
-    """Run a first cell in a process where /content is `content`: (pip's arguments, was Drive asked, result)."""
+    """Run a first cell where /content is `content`: (pip's arguments or None, was Drive asked, result)."""
     content.mkdir(parents=True, exist_ok=True)
     assert "/content" in cell
     done = subprocess.run(
@@ -185,7 +186,7 @@ def test_at_home_it_does_nothing(tmp_path):
     assert wanted is None and not asked and done.returncode == 0 and done.stdout == ""
 
 
-# ---------------------------------------------------------------------------------------------- the address and the badges
+# --------------------------------------------------------------------------------- the address and the badges
 
 
 @pytest.mark.parametrize(
@@ -216,7 +217,7 @@ def test_badges_only_where_colab_can_open_the_address():
         assert not any("colab-badge" in content.decode() for content in lessons.notebooks().values())
 
 
-# ---------------------------------------------------------------------------------------------- the folder
+# ------------------------------------------------------------------------------------------------- the folder
 
 
 def test_a_second_kit_changes_nothing_and_a_new_one_takes_the_old_wheel_away(kit, tmp_path, capsys):
@@ -247,7 +248,7 @@ def test_what_is_no_wheel_of_the_course_is_refused(tmp_path, capsys):
     assert main(["colab", "--out", str(lessons.folder()), "--wheel", str(a_wheel(tmp_path))]) == 2
 
 
-# ---------------------------------------------------------------------------------------------- the wheel
+# -------------------------------------------------------------------------------------------------- the wheel
 
 
 def installed(folder, files):
@@ -257,9 +258,8 @@ def installed(folder, files):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        rows.append(
-            f"{name},sha256={colab.base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b'=').decode()},{len(content)}"
-        )
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        rows.append(f"{name},sha256={digest},{len(content)}")
     info = folder / "sslcourse-9.0.dist-info"
     rows += [
         "sslcourse/__pycache__/__init__.cpython-311.pyc,,",
@@ -274,7 +274,7 @@ FILES = {
     "sslcourse/__init__.py": b"__version__ = '9.0'\n",
     "sslcourse/lessons/00_start.ipynb": b"{}",
     "sslcourse-9.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: sslcourse\nVersion: 9.0\n",
-    "sslcourse-9.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "sslcourse-9.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     "sslcourse-9.0.dist-info/INSTALLER": b"pip\n",
 }
 

@@ -142,7 +142,7 @@ def test_a_link_is_not_followed(tmp_path):
 
 
 def test_a_run_that_dies_loses_nothing(tmp_path, monkeypatch):
-    """Die at every single writing, in turn; the next run takes no file of the student's and leaves nothing out."""
+    """Die at every writing in turn; the next run takes no file of the student's and leaves nothing out."""
     real, fatal = lessons.atomic, 0
 
     def dying(path):
@@ -202,11 +202,11 @@ def test_only_what_we_wrote_is_withdrawn(tmp_path):
     assert lessons.withdraw("homework/b.ipynb", tmp_path) and content(tmp_path) == {"01_a.ipynb": b"mine"}
 
 
-# ---------------------------------------------------------------------------------------------- names
+# ------------------------------------------------------------------------------------------------------ names
 
 
 def portable(name):
-    """May a file be called so on Windows, macOS and Linux? After Microsoft's "Naming files, paths, and namespaces"."""
+    """May a file be called so everywhere? After Microsoft's "Naming files, paths, and namespaces"."""
     parts = pathlib.PureWindowsPath(name).parts
     reserved = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
     return (
@@ -238,7 +238,7 @@ def test_our_names_are_good_everywhere():
     assert str(path) == r"D:\my lessons\homework\simclr.ipynb"
 
 
-# ---------------------------------------------------------------------------------------------- the command
+# ------------------------------------------------------------------------------------------------ the command
 
 
 def test_the_lessons_are_found_in_the_repository_and_in_an_installed_package(tmp_path, monkeypatch):
@@ -320,10 +320,14 @@ def test_two_dashes_of_other_commands_are_left_alone():
 def test_interrupts_are_the_programs_affair(tmp_path):
     """Ctrl-C reaches both; we wait until the program has ended by itself, and hand on its status."""
     program = (
-        "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(7))\nprint('ready', flush=True)\n"
+        "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(7))\n"
+        "print('ready', flush=True)\n"
         "for _ in range(600): time.sleep(0.1)"
     )
-    caller = f"import sys\nfrom sslcourse.commands import lab\nsys.exit(lab.wait_for([sys.executable, '-c', {program!r}], '.'))"
+    caller = (
+        "import sys\nfrom sslcourse.commands import lab\n"
+        f"sys.exit(lab.wait_for([sys.executable, '-c', {program!r}], '.'))"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", caller], stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
     )

@@ -99,9 +99,9 @@ import IPython.display, anywidget, ipywidgets, librosa, matplotlib.figure, matpl
 import numpy, PIL.Image, safetensors.torch
 import sklearn.cluster, sklearn.datasets, sklearn.linear_model, torch, torchvision, torchaudio
 import concurrent.futures, multiprocessing, subprocess, tempfile, zipfile
-for name in ("sched_getaffinity", "fork", "forkpty", "getuid", "geteuid", "getgid", "getegid", "killpg", "getpgid",
-             "setsid", "mkfifo", "uname", "O_NOFOLLOW", "O_NONBLOCK", "O_DIRECTORY", "chown", "fchmod", "statvfs",
-             "getloadavg", "sysconf", "nice", "wait4", "pread"):
+for name in ("sched_getaffinity", "fork", "forkpty", "getuid", "geteuid", "getgid", "getegid", "killpg",
+             "getpgid", "setsid", "mkfifo", "uname", "O_NOFOLLOW", "O_NONBLOCK", "O_DIRECTORY", "chown",
+             "fchmod", "statvfs", "getloadavg", "sysconf", "nice", "wait4", "pread"):
     if hasattr(os, name):
         delattr(os, name)
 class Absent:
@@ -184,7 +184,7 @@ import sslcourse_like
         bare(code, tmp_path)
 
 
-# ---------------------------------------------------------------------------------------------- processes
+# -------------------------------------------------------------------------------------------------- processes
 
 SPAWNED = """\
 import multiprocessing, sys, torch
@@ -219,7 +219,7 @@ if __name__ == "__main__":
 
 
 def test_what_the_course_makes_can_be_sent_to_a_process_that_was_spawned(tmp_path):
-    """As Windows and macOS start processes: nothing is inherited, all is pickled, modules are imported anew."""
+    """As Windows and macOS start processes: nothing is inherited, all is pickled."""
     (tmp_path / "spawned.py").write_text(SPAWNED, encoding="utf-8")
     done = subprocess.run(
         [sys.executable, "spawned.py"],

@@ -1,4 +1,4 @@
-"""`sslcourse colab`: a folder of notebooks and a wheel for Colab. The course needs no public address for it."""
+"""`sslcourse colab`: a folder of notebooks and a wheel for Colab, which needs no public address."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ on the left. A folder that was shared with you is found once you add a shortcut 
 """
 
 
-# ---------------------------------------------------------------------------------------------- the first cell
+# --------------------------------------------------------------------------------------------- the first cell
 
 
 def project_url() -> str:
@@ -130,7 +130,7 @@ def for_colab(notebook: bytes, address: str) -> bytes:
     return (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-# ---------------------------------------------------------------------------------------------- the wheel
+# -------------------------------------------------------------------------------------------------- the wheel
 
 
 def build_wheel(root: Path) -> tuple[str, bytes]:
@@ -153,7 +153,8 @@ def build_wheel(root: Path) -> tuple[str, bytes]:
         if done.returncode or len(found) != 1:
             reason = done.stderr.strip()[-2000:] or "pip made no wheel"
             raise CourseError(
-                f"pip could not build the wheel of {root}:\n{reason}\nBuild it where there is a network, and pass it: --wheel FILE"
+                f"pip could not build the wheel of {root}:\n{reason}\n"
+                "Build it where there is a network, and pass it: --wheel FILE"
             )
         return found[0].name, found[0].read_bytes()
 
@@ -177,7 +178,7 @@ def repack(distribution: importlib.metadata.Distribution) -> tuple[str, bytes]:
     of_installer = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
     for name, digest, size in csv.reader(io.StringIO(record)):
         path = PurePosixPath(name.replace("\\", "/"))
-        # The command in bin/, the compiled modules and some notes are made by pip: the wheel had none of them.
+        # The command in bin/, compiled modules and some notes are pip's own: the wheel had none of them.
         outside = path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
         note = path.parent.suffix == ".dist-info" and path.name in of_installer
         if outside or note or "__pycache__" in path.parts:
@@ -209,7 +210,7 @@ def _record_digest(kind: str, content: bytes) -> str:
 
 
 def own_wheel() -> tuple[str, bytes]:
-    """The wheel of the course that is running: built from its checkout, or made again from what was installed."""
+    """The wheel of this course: built from its checkout, or made again from what was installed."""
     root = lessons.checkout()
     return build_wheel(root) if root else repack(importlib.metadata.distribution("sslcourse"))
 
@@ -229,12 +230,12 @@ def wheel_of(file: str | Path) -> tuple[str, bytes]:
         or "sslcourse/__init__.py" not in names
     ):
         raise CourseError(
-            f"{path.name} is no wheel of the course; pass a file that is called sslcourse-VERSION-py3-none-any.whl"
+            f"{path.name} is no wheel of the course; pass a file called sslcourse-VERSION-py3-none-any.whl"
         )
     return path.name, content
 
 
-# ---------------------------------------------------------------------------------------------- the command
+# ------------------------------------------------------------------------------------------------ the command
 
 
 def add_options(sub) -> None:

@@ -1,4 +1,4 @@
-"""`sslcourse data`: fetch or prepare real data. Each module of `sslcourse.data.sets` is one of its commands."""
+"""`sslcourse data`: fetch or prepare real data. Each module of `sslcourse.data.sets` is a command."""
 
 from __future__ import annotations
 

@@ -76,7 +76,7 @@ def command(
     folder: Path, port: int | None = None, browser: bool = True, more: Sequence[str] = ()
 ) -> list[str]:
     """What starts JupyterLab with this folder as its root, the first lesson opened."""
-    # Settings of the user's may name another root and another first page; these are the lessons that were asked for.
+    # Settings of the user's may name another root and another first page: these lessons were asked for.
     words = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
     if (
         folder / lessons.START

@@ -1,4 +1,4 @@
-"""Where the notebooks are, and how they are put into a student's folder without touching the student's work."""
+"""Where the notebooks are, and how they are put into a folder without touching the student's work there."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def folder() -> Path:
         if (candidate / START).is_file():
             return candidate
     raise CourseError(
-        f"this installation of sslcourse has no lessons: {inside} is missing; install the course again from its wheel, "
-        "pip install --force-reinstall --no-deps sslcourse-...whl"
+        f"this installation of sslcourse has no lessons: {inside} is missing; install the course again from "
+        "its wheel, pip install --force-reinstall --no-deps sslcourse-...whl"
     )
 
 
@@ -80,9 +80,9 @@ def place(files: Mapping[str, bytes], folder: str | Path) -> Placed:
     """Write `files` into `folder`, never over anything that somebody else wrote or changed.
 
     A file is ours to replace as long as its bytes are those that we wrote last (their digests stand in
-    `MANIFEST`). Running or saving a notebook changes its bytes: from then on it is the student's. A new version
-    of such a file is set beside it once, as NAME.new.ipynb. Files are written whole or not at all; the second
-    of two equal calls writes nothing.
+    `MANIFEST`). Running or saving a notebook changes its bytes: from then on it is the student's. A new
+    version of such a file is set beside it once, as NAME.new.ipynb. Files are written whole or not at all;
+    the second of two equal calls writes nothing.
 
     Args:
         files: name relative to the folder, with "/" between parts -> content.
@@ -96,8 +96,8 @@ def place(files: Mapping[str, bytes], folder: str | Path) -> Placed:
         return _place(files, folder)
     except OSError as error:
         raise CourseError(
-            f"{error.filename or folder} cannot be written ({error.strerror}); close the program that holds it open, or choose "
-            "another folder"
+            f"{error.filename or folder} cannot be written ({error.strerror}); close the program that "
+            "holds it open, or choose another folder"
         ) from None
 
 

@@ -279,6 +279,12 @@ def main(arguments: list[str] | None = None) -> int:
     sub = command("data", data.data, "fetch or prepare real data", data.text())
     data.add_options(sub)
 
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a pipe on Windows knows few letters: a "?" is better than no table
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     words, passed_on = divided(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(words, argparse.Namespace(passed_on=passed_on))
     try:

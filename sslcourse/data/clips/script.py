@@ -30,7 +30,7 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 
 def command(words: str, folder: str | Path, **options) -> str:
-    """What to type to prepare this folder again: the data set's command with what differs from its defaults."""
+    """What to type to prepare this folder again: the command with what differs from its defaults."""
     home = "" if Path(folder) == runtime.data_dir(words) else f" --to {folder}"
     given = "".join(f" --{name} {value}" for name, value in options.items())
     return f"sslcourse data {words}{home}{given}"

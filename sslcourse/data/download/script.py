@@ -10,7 +10,7 @@ from pathlib import Path
 
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- the command line
+# ------------------------------------------------------------------------------------------- the command line
 
 
 def run_script(
