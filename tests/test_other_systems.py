@@ -153,6 +153,8 @@ assert main(["replay", "results/simclr.safetensors"]) == 0
 assert main(["wall", "--json"]) == 0
 assert main(["data"]) == 0
 assert main(["data", "mnist", "--from", "absent"]) == 1
+assert main(["exercises", "simclr.nt_xent"]) == 0
+assert main(["grade", "."]) == 2
 from sslcourse.data import toybox
 from sslcourse.methods import simclr
 import sslcourse

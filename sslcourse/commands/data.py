@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import re
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def data(options) -> int:
     """Hand on to the data set's command; without a name, list them."""
     known = names()
     if options.name is None:
-        print(text())
+        print(json.dumps(known) if options.json else text())
         return 0
     if options.name not in known:
         raise CourseError(
