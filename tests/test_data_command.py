@@ -75,8 +75,8 @@ def test_an_unknown_set_and_a_wrong_option(capsys):
     assert stop.value.code == 2 and "sslcourse data mnist: error" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("words", [["--json"], []])
-def test_what_was_written_is_printed(words, tmp_path, capsys):
+@pytest.mark.parametrize("before, after", [([], ["--json"]), (["--json"], []), ([], [])])
+def test_what_was_written_is_printed(before, after, tmp_path, capsys):
     """One's own videos as folders of pictures: the one set that needs neither a download nor a decoder."""
     from PIL import Image
 
@@ -95,9 +95,9 @@ def test_what_was_written_is_printed(words, tmp_path, capsys):
         "0",
         "--quiet",
     ]
-    assert main(["data", "videos", *given, *words]) == 0
+    assert main(["data", *before, "videos", *given, *after]) == 0
     said = capsys.readouterr().out
-    if words:
+    if before or after:
         found = json.loads(said)
         assert found["folder"] == str(tmp_path / "clips") and found["arrays"]["frames"] == [12, 3, 16, 16]
     else:

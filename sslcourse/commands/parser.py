@@ -303,13 +303,13 @@ def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
     Of lab, JupyterLab gets what follows the first "--"; of data, each data set what follows its name.
     """
     words = list(words)
-    at = len(words)
     if words[:1] == ["lab"] and "--" in words:
         at = words.index("--")
         return words[:at], words[at + 1 :]
-    if words[:1] == ["data"] and len(words) > 1 and not words[1].startswith("-"):
-        at = 2
-    return words[:at], words[at:]
+    if words[:1] == ["data"]:
+        name = next((i for i, word in enumerate(words) if i and not word.startswith("-")), len(words))
+        return words[: name + 1], words[name + 1 :]
+    return words, []
 
 
 def doctor(options) -> int:
