@@ -455,7 +455,7 @@ def decode_count(monkeypatch):
 @pytest.mark.parametrize("stop", [1, 4, 7, 11])
 def test_broken_off_and_gone_on_with(album, store, tmp_path, monkeypatch, stop):
     names = decode_count(monkeypatch)
-    honest = clips.decoded
+    honest = clips.prepared.decoded
 
     def until(video, *rest):
         blocks = honest(video, *rest)

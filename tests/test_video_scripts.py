@@ -842,5 +842,5 @@ def test_ones_own_videos(tmp_path, capsys, monkeypatch):
         own.main([str(tmp_path / "absent"), "--to", str(tmp_path / "clips")]) == 1
         and "there is no folder" in capsys.readouterr().err
     )
-    monkeypatch.setattr(clips.prepared, "prepare", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(clips, "prepare", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     assert own.main(arguments) == 130 and "Type the same again" in capsys.readouterr().err
