@@ -57,7 +57,7 @@ def prepare(
     """Write the arrays into `folder` from `source` (a file, its folder, or None to download) as
     `images.build` does.
     """
-    arrays = {}
+    arrays: dict[str, tuple[int, ...]] = {}
     for part, count in (("train", 5 * expected.per_file), ("test", expected.per_file)):
         arrays |= {f"{part}_image": (count, 32, 32, 3), f"{part}_label": (count,)}
     write = lambda paths, to: convert(paths[0], to, expected.per_file)

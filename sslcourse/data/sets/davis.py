@@ -95,7 +95,8 @@ def prepare(
     root = sequences / "DAVIS"
     for kind in ("JPEGImages", "Annotations"):  # the archive of 2016 has every frame twice
         shutil.rmtree(root / kind / "1080p", ignore_errors=True)
-    arrays, videos = {}, []
+    arrays: dict[str, tuple[int, ...]] = {}
+    videos: list[clips.Video] = []
     for part, split in (("train", "train"), ("val", "test")):
         names = clips.sequences(sequences, part, year=year).names
         arrays |= {

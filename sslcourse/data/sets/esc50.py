@@ -143,7 +143,7 @@ def read_table(place: Path, expected: Expected) -> dict[str, np.ndarray]:
 
 def read_audio(place: Path, names: Sequence[str], expected: Expected, rate: int) -> np.ndarray:
     """(N, seconds * rate) int16, in the order of the names."""
-    out = np.zeros((len(names), expected.seconds * rate), np.int16)
+    out: np.ndarray = np.zeros((len(names), expected.seconds * rate), np.int16)
     row = {name: i for i, name in enumerate(names)}
     for name, data in heard.files_in(place, row.keys()):
         audio, own = heard.decoded(data, name)

@@ -67,13 +67,13 @@ def prepare(
     downloads, unpacked = folder / "download", folder / "unpacked"
     index = clips.finished(folder, size, fps)
     if index is None:
-        place = lists = _local_folder(source)
-        if place is None or (place / VIDEOS).is_file():
+        given = _local_folder(source)
+        if given is None or (given / VIDEOS).is_file():
             download.rar_programs()  # missing? Then say so before two gigabytes are fetched
             urls = lambda name: [m.rstrip("/") + "/" + name for m in mirrors]
             remote = expected.lists
             archive = download.local_or_download(
-                place,
+                given,
                 urls(remote.name),
                 downloads / remote.name,
                 md5=remote.md5,
@@ -82,8 +82,8 @@ def prepare(
             )
             lists = _unpack(archive, unpacked / "lists")
             archive = (
-                place / VIDEOS
-                if place
+                given / VIDEOS
+                if given
                 else download.download_unsigned(
                     urls(VIDEOS), downloads / VIDEOS, download.examine_rar, quiet=quiet
                 )
@@ -91,6 +91,8 @@ def prepare(
             for inner in sorted(_unpack(archive, unpacked / "classes").rglob("*.rar")):
                 _unpack(inner, unpacked / "videos" / inner.stem)
             place = unpacked / "videos"
+        else:
+            place = lists = given
         classes, entries = read_lists(lists, expected)
         paths = clips.by_file_name(
             (p.as_posix() for p in place.rglob("*") if p.is_file()), str(place), entries
@@ -123,9 +125,8 @@ def _local_folder(source: str | Path | None) -> Path | None:
     place = Path(source).expanduser()
     if not place.is_dir():
         raise CourseError(
-            f"{place} is no folder; pass the one that holds {VIDEOS} and test_train_splits.rar, or "
-            "what is "
-            "in them"
+            f"{place} is no folder; pass the one that holds {VIDEOS} and test_train_splits.rar, or what is in "
+            "them"
         )
     return place
 
@@ -142,7 +143,10 @@ def read_lists(folder: Path, expected: Expected) -> tuple[list[str], dict[str, t
     found: dict[str, tuple[str, dict[str, str]]] = {}
     tables: dict[tuple[str, str], list[str]] = {}
     for file in sorted(folder.rglob("*_test_split?.txt")):
-        label, fold = re.fullmatch(r"(.+)_test_split(\d)\.txt", file.name).groups()
+        called = re.fullmatch(r"(.+)_test_split(\d)\.txt", file.name)
+        if called is None:
+            raise CourseError(f"{file} is no list of HMDB51; they are called CLASS_test_split1.txt")
+        label, fold = called.groups()
         for line in file.read_text(encoding="utf-8").splitlines():
             if not line.strip():
                 continue

@@ -98,7 +98,7 @@ def read(place: Path, expected: Expected) -> dict[str, np.ndarray]:
                 f"{name} has {len(sounds[name]):,} samples at {rate:,} Hz; expected some at "
                 f"{expected.rate:,} Hz"
             )
-    found = {}
+    found: dict[str, np.ndarray] = {}
     for prefix, part in (("", lambda take: take >= TESTED), ("test_", lambda take: take < TESTED)):
         names = [name for name, (_, _, take) in wanted.items() if part(take)]
         column = lambda k, names=names: np.array([wanted[name][k] for name in names])

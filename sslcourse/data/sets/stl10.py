@@ -64,7 +64,7 @@ def prepare(
     `images.build` does.
     """
     count = {"train": expected.train, "test": expected.test, "unlabelled": expected.unlabelled}
-    arrays = {}
+    arrays: dict[str, tuple[int, ...]] = {}
     for part, n in count.items():
         arrays[f"{part}_image"] = (n, 96, 96, 3)
         if part != "unlabelled":

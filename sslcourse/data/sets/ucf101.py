@@ -90,31 +90,25 @@ def prepare(
             quiet=quiet,
         )
         classes, entries = read_lists(get(beside, LISTS, expected.lists), expected)
-        rar = None if local is None else local if local.suffix == ".rar" else beside / "UCF101.rar"
-        if rar is not None and rar.is_file():
-            if not unpacked.is_dir():
-                download.unrar(rar, unpacked)
-            beside = unpacked
-        zipped = beside is None or (beside / expected.videos.name).is_file() or local.suffix == ".zip"
-        if zipped:
+        if local is not None and beside is not None:
+            rar = local if local.suffix == ".rar" else beside / "UCF101.rar"
+            if rar.is_file():
+                if not unpacked.is_dir():
+                    download.unrar(rar, unpacked)
+                beside = unpacked
+        zipped = local is None or beside is None or (beside / expected.videos.name).is_file()
+        if zipped or beside is None or (local is not None and local.suffix == ".zip"):
             archive = get(local, VIDEOS, expected.videos)
             with zipfile.ZipFile(archive) as opened:
                 names = opened.namelist()
             where = lambda path: dict(file=archive, member=path)
         else:
-            names, where = (
-                [p.as_posix() for p in beside.rglob("*") if p.is_file()],
-                lambda path: dict(file=Path(path)),
-            )
-        paths = clips.by_file_name(names, str(archive if zipped else beside), entries)
+            archive = beside
+            names = [p.as_posix() for p in beside.rglob("*") if p.is_file()]
+            where = lambda path: dict(file=Path(path))
+        paths = clips.by_file_name(names, str(archive), entries)
         videos = [
-            clips.Video(
-                **where(paths[base]),
-                label=label,
-                split=split,
-                group=re.search(r"_(g\d+)_", base).group(1),
-                name=base,
-            )
+            clips.Video(**where(paths[base]), label=label, split=split, group=_group(base), name=base)
             for base, (label, split) in entries.items()
         ]
         index = clips.prepare(
@@ -131,6 +125,14 @@ def prepare(
         for used in [unpacked, *([] if source else [downloads])]:
             shutil.rmtree(used, ignore_errors=True)
     return clips.summary(index, folder)
+
+
+def _group(name: str) -> str:
+    """Of v_Archery_g01_c02.avi: g01, which names the film that a video was cut from."""
+    found = re.search(r"_(g\d+)_", name)
+    if found is None:
+        raise CourseError(f"{name} is no video of UCF101: its name has no group such as _g01_")
+    return found[1]
 
 
 def read_lists(archive: Path, expected: Expected) -> tuple[list[str], dict[str, tuple[str, dict[str, str]]]]:
@@ -151,9 +153,9 @@ def read_lists(archive: Path, expected: Expected) -> tuple[list[str], dict[str, 
     for name, (fold, part) in wanted.items():
         for path, *_ in texts[name]:
             folder, _, file = path.partition("/")
-            label = spelled.get(folder.lower())
+            label = spelled.get(folder.lower(), "")
             known, split = found.setdefault(file.lower(), (label, {}))
-            if label is None or known != label or fold in split:
+            if not label or known != label or fold in split:
                 raise CourseError(
                     f"{name} in {archive} has {path!r}, which is twice in a fold or of an unknown class; "
                     "fetch it again"
