@@ -4,6 +4,8 @@ console is silent.
 And then, from the same run, as a page of the site: what answers there needs no kernel.
 """
 
+# ruff: noqa: F401, F811 (fixtures are imported, and named as arguments)
+
 import json
 import pathlib
 
@@ -13,8 +15,11 @@ from browser import (
     NOTEBOOK,
     PICTURES,
     keep as keep_picture,
+    lab,
     move_explorer,
     open_and_run,
+    page,
+    site,
     use_page,
     use_theme,
 )

@@ -320,13 +320,13 @@ def test_closed_forms_of_propagation():
 
 
 def test_reference_frames():
-    assert [video.reference_frames(t, 3) for t in (0, 1, 2, 5)] == [[], [0], [0, 1], [2, 3, 4]]
-    assert video.reference_frames(5, 2, keep_first=True) == [0, 3, 4] and video.reference_frames(
+    assert [tracking.reference_frames(t, 3) for t in (0, 1, 2, 5)] == [[], [0], [0, 1], [2, 3, 4]]
+    assert tracking.reference_frames(5, 2, keep_first=True) == [0, 3, 4] and tracking.reference_frames(
         1, 2, keep_first=True
     ) == [0]
     assert (
-        video.reference_frames(4, 0, keep_first=True) == [0]
-        and video.reference_frames(0, 2, keep_first=True) == []
+        tracking.reference_frames(4, 0, keep_first=True) == [0]
+        and tracking.reference_frames(0, 2, keep_first=True) == []
     )
 
 
