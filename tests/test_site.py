@@ -173,6 +173,7 @@ def problems(folder: pathlib.Path) -> list[str]:
                 wrong.append(f"{name}: {address} has no such place")
         code = [e for e in soup.find_all(["style", "script"]) if e.get("type") != "application/json"]
         texts = [e.get_text() for e in code]
+        texts += [json.loads(e.get_text()) for e in soup.select("script[data-script]")]  # of the views
         texts += [e["style"] for e in soup.find_all(style=True)]
         wrong += [f"{name}: asks another host: {found[0]}" for text in texts for found in ASKS.finditer(text)]
     for file in [*folder.rglob("*.css"), *folder.rglob("*.js")]:
@@ -193,6 +194,7 @@ def test_problems_are_found_where_they_were_planted(tmp_path):
         "font": "<style>@font-face { src: url(https://fonts.example.org/a.woff) }</style>",
         "import": '<style>@import "https://example.org/a.css";</style>',
         "fetched": "<script>fetch('https://example.org/a')</script>",
+        "view": """<script type="application/json" data-script="a">"fetch('//example.org')"</script>""",
         "attribute": '<p style="background: url(//example.org/a)">x</p>',
     }
     for name, text in planted.items():
