@@ -145,7 +145,7 @@ def shown(cell) -> str:
             (kind, text) for kind, text in output.get("data", {}).items() if not kind.startswith("image/")
         )
         texts += [output["text"]] if "text" in output else ["".join(text) for _, text in data]
-    return "\n".join(texts)
+    return "".join(texts)
 
 
 @pytest.mark.parametrize("path", LESSONS, ids=lambda p: p.stem)
