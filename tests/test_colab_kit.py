@@ -1,5 +1,6 @@
-"""The kit for Colab: what the first cell of its notebooks does, run as Colab runs it, and the wheel that lies beside them."""
+"""The kit for Colab: what the first cell of its notebooks does, run as Colab runs it, and its wheel."""
 
+import base64
 import hashlib
 import json
 import os
@@ -69,12 +70,17 @@ exec(compile(sys.stdin.read(), "first cell", "exec"), {"__name__": "__main__"})
 
 
 def run_cell(cell, content, colab=True, drive=(), fails=False, cwd=None):
-    """Run a first cell in a process of its own where /content is `content`: (pip's arguments or None, was Drive asked, result)."""
+    """Run a first cell where /content is `content`: (pip's arguments or None, was Drive asked, result)."""
     content.mkdir(parents=True, exist_ok=True)
     assert "/content" in cell
-    done = subprocess.run([sys.executable, "-c", MACHINE], input=cell.replace("/content", content.as_posix()), text=True,
-                          capture_output=True, cwd=cwd or content,
-                          env={**os.environ, "MACHINE": json.dumps([colab, list(drive), fails])})  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", MACHINE],
+        input=cell.replace("/content", content.as_posix()),
+        text=True,
+        capture_output=True,
+        cwd=cwd or content,
+        env={**os.environ, "MACHINE": json.dumps([colab, list(drive), fails])},
+    )
     asked = re.findall(r"^PIP (.*)$", done.stdout, re.M)
     assert len(asked) <= 1
     return (json.loads(asked[0]) if asked else None), "MOUNT" in done.stdout, done
@@ -180,13 +186,18 @@ def test_at_home_it_does_nothing(tmp_path):
     assert wanted is None and not asked and done.returncode == 0 and done.stdout == ""
 
 
-# ---------------------------------------------------------------------------------------------- the address and the badges
+# --------------------------------------------------------------------------------- the address and the badges
 
 
-@pytest.mark.parametrize("url, address", [
-    ("https://example.org/sslcourse", ""), ("https://www.example.com/x", ""), ("https://github.com/a/b", "git+https://github.com/a/b"),
-    ("https://example.org.uk/x", "git+https://example.org.uk/x"),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "url, address",
+    [
+        ("https://example.org/sslcourse", ""),
+        ("https://www.example.com/x", ""),
+        ("https://github.com/a/b", "git+https://github.com/a/b"),
+        ("https://example.org.uk/x", "git+https://example.org.uk/x"),
+    ],
+)
 def test_a_stand_in_is_no_address(tmp_path, monkeypatch, url, address):
     (tmp_path / "pyproject.toml").write_text(f'[project.urls]\nRepository = "{url}"\n')
     monkeypatch.setattr(lessons, "checkout", lambda: tmp_path)
@@ -206,7 +217,7 @@ def test_badges_only_where_colab_can_open_the_address():
         assert not any("colab-badge" in content.decode() for content in lessons.notebooks().values())
 
 
-# ---------------------------------------------------------------------------------------------- the folder
+# ------------------------------------------------------------------------------------------------- the folder
 
 
 def test_a_second_kit_changes_nothing_and_a_new_one_takes_the_old_wheel_away(kit, tmp_path, capsys):
@@ -237,7 +248,7 @@ def test_what_is_no_wheel_of_the_course_is_refused(tmp_path, capsys):
     assert main(["colab", "--out", str(lessons.folder()), "--wheel", str(a_wheel(tmp_path))]) == 2
 
 
-# ---------------------------------------------------------------------------------------------- the wheel
+# -------------------------------------------------------------------------------------------------- the wheel
 
 
 def installed(folder, files):
@@ -247,9 +258,8 @@ def installed(folder, files):
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        rows.append(
-            f"{name},sha256={colab.base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b'=').decode()},{len(content)}"
-        )
+        digest = base64.urlsafe_b64encode(hashlib.sha256(content).digest()).rstrip(b"=").decode()
+        rows.append(f"{name},sha256={digest},{len(content)}")
     info = folder / "sslcourse-9.0.dist-info"
     rows += [
         "sslcourse/__pycache__/__init__.cpython-311.pyc,,",
@@ -264,7 +274,7 @@ FILES = {
     "sslcourse/__init__.py": b"__version__ = '9.0'\n",
     "sslcourse/lessons/00_start.ipynb": b"{}",
     "sslcourse-9.0.dist-info/METADATA": b"Metadata-Version: 2.1\nName: sslcourse\nVersion: 9.0\n",
-    "sslcourse-9.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nGenerator: x\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+    "sslcourse-9.0.dist-info/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
     "sslcourse-9.0.dist-info/INSTALLER": b"pip\n",
 }
 
@@ -275,8 +285,23 @@ def test_a_wheel_is_put_together_again_from_what_was_installed(tmp_path):
     name, content = colab.repack(distribution)
     assert name == "sslcourse-9.0-py3-none-any.whl" and colab.repack(distribution)[1] == content
     (tmp_path / name).write_bytes(content)
-    done = subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--disable-pip-version-check",
-                           "--target", str(tmp_path / "again"), str(tmp_path / name)], capture_output=True, text=True)  # fmt: skip
+    done = subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-index",
+            "--disable-pip-version-check",
+            "--target",
+            str(tmp_path / "again"),
+            str(tmp_path / name),
+        ],
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     for file, data in FILES.items():
         assert (tmp_path / "again" / file).read_bytes() == data or file.endswith("INSTALLER")
@@ -296,8 +321,12 @@ def test_a_changed_or_missing_file_is_not_packed(tmp_path):
 @pytest.mark.slow
 def test_the_kit_of_a_checkout_and_the_kit_of_its_wheel_carry_the_same_files(tmp_path):
     copy = tmp_path / "copy"  # pip may leave folders beside the sources
-    names = subprocess.run(["git", "ls-files", "-z", "--", "sslcourse", "notebooks", "pyproject.toml", "README.md", "LICENSE"], cwd=ROOT,
-                           capture_output=True, text=True).stdout.split("\0")  # fmt: skip
+    names = subprocess.run(
+        ["git", "ls-files", "-z", "--", "sslcourse", "notebooks", "pyproject.toml", "README.md", "LICENSE"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+    ).stdout.split("\0")
     for name in filter(None, names):
         (copy / name).parent.mkdir(parents=True, exist_ok=True)
         (copy / name).write_bytes((ROOT / name).read_bytes())
@@ -309,11 +338,30 @@ def test_the_kit_of_a_checkout_and_the_kit_of_its_wheel_carry_the_same_files(tmp
         raise
     (tmp_path / name).write_bytes(content)
     site = tmp_path / "site"
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--no-index", "--disable-pip-version-check", "--target", str(site),
-                    str(tmp_path / name)], check=True)  # fmt: skip
+    subprocess.run(
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "install",
+            "-q",
+            "--no-deps",
+            "--no-index",
+            "--disable-pip-version-check",
+            "--target",
+            str(site),
+            str(tmp_path / name),
+        ],
+        check=True,
+    )
     env = {**os.environ, "PYTHONPATH": str(site)}
-    done = subprocess.run([sys.executable, "-m", "sslcourse", "colab", "--out", "kit", "--json"], cwd=tmp_path, env=env, capture_output=True,
-                          text=True)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "sslcourse", "colab", "--out", "kit", "--json"],
+        cwd=tmp_path,
+        env=env,
+        capture_output=True,
+        text=True,
+    )
     assert done.returncode == 0, done.stderr
     said = json.loads(done.stdout)
     assert said["wheel"] == name and set(said["notebooks"]) == set(lessons.notebooks())

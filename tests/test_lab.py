@@ -1,4 +1,4 @@
-"""`sslcourse lab`: lessons come into the student's folder, the student's work stays, and JupyterLab shows them."""
+"""`sslcourse lab`: lessons come into a student's folder, the student's work stays, JupyterLab shows them."""
 
 import json
 import os
@@ -142,7 +142,7 @@ def test_a_link_is_not_followed(tmp_path):
 
 
 def test_a_run_that_dies_loses_nothing(tmp_path, monkeypatch):
-    """Die at every single writing, in turn; the next run must neither take the student's file nor leave a lesson out."""
+    """Die at every writing in turn; the next run takes no file of the student's and leaves nothing out."""
     real, fatal = lessons.atomic, 0
 
     def dying(path):
@@ -202,15 +202,23 @@ def test_only_what_we_wrote_is_withdrawn(tmp_path):
     assert lessons.withdraw("homework/b.ipynb", tmp_path) and content(tmp_path) == {"01_a.ipynb": b"mine"}
 
 
-# ---------------------------------------------------------------------------------------------- names
+# ------------------------------------------------------------------------------------------------------ names
 
 
 def portable(name):
-    """May a file be called so on Windows, macOS and Linux? After Microsoft's "Naming files, paths, and namespaces"."""
+    """May a file be called so everywhere? After Microsoft's "Naming files, paths, and namespaces"."""
     parts = pathlib.PureWindowsPath(name).parts
     reserved = {"CON", "PRN", "AUX", "NUL", *(f"{port}{n}" for port in ("COM", "LPT") for n in range(10))}
-    return all(part.split(".")[0].rstrip().upper() not in reserved and not re.search(r'[<>:"|?*\x00-\x1f\\]', part)
-               and part == part.rstrip(". ") and part.isascii() for part in parts) and not pathlib.PureWindowsPath(name).is_absolute()  # fmt: skip
+    return (
+        all(
+            part.split(".")[0].rstrip().upper() not in reserved
+            and not re.search(r'[<>:"|?*\x00-\x1f\\]', part)
+            and part == part.rstrip(". ")
+            and part.isascii()
+            for part in parts
+        )
+        and not pathlib.PureWindowsPath(name).is_absolute()
+    )
 
 
 @pytest.mark.parametrize(
@@ -230,7 +238,7 @@ def test_our_names_are_good_everywhere():
     assert str(path) == r"D:\my lessons\homework\simclr.ipynb"
 
 
-# ---------------------------------------------------------------------------------------------- the command
+# ------------------------------------------------------------------------------------------------ the command
 
 
 def test_the_lessons_are_found_in_the_repository_and_in_an_installed_package(tmp_path, monkeypatch):
@@ -280,11 +288,14 @@ def test_the_repositorys_own_folder_is_opened_as_it_is(monkeypatch):
     assert state(ROOT / "notebooks") == before
 
 
-@pytest.mark.parametrize("words, folder, more", [
-    (["lab", "--", "--ServerApp.token=x", "--debug"], lab.FOLDER, ["--ServerApp.token=x", "--debug"]),
-    (["lab", "a b", "--port", "9", "--", "c"], "a b", ["c"]),
-    (["lab", "--no-browser", "a"], "a", []),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "words, folder, more",
+    [
+        (["lab", "--", "--ServerApp.token=x", "--debug"], lab.FOLDER, ["--ServerApp.token=x", "--debug"]),
+        (["lab", "a b", "--port", "9", "--", "c"], "a b", ["c"]),
+        (["lab", "--no-browser", "a"], "a", []),
+    ],
+)
 def test_what_follows_two_dashes_goes_to_jupyterlab(words, folder, more, tmp_path, monkeypatch):
     started = []
     monkeypatch.chdir(tmp_path)
@@ -308,9 +319,15 @@ def test_two_dashes_of_other_commands_are_left_alone():
 
 def test_interrupts_are_the_programs_affair(tmp_path):
     """Ctrl-C reaches both; we wait until the program has ended by itself, and hand on its status."""
-    program = ("import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(7))\nprint('ready', flush=True)\n"
-               "for _ in range(600): time.sleep(0.1)")  # fmt: skip
-    caller = f"import sys\nfrom sslcourse.commands import lab\nsys.exit(lab.wait_for([sys.executable, '-c', {program!r}], '.'))"
+    program = (
+        "import signal, sys, time\nsignal.signal(signal.SIGINT, lambda *_: sys.exit(7))\n"
+        "print('ready', flush=True)\n"
+        "for _ in range(600): time.sleep(0.1)"
+    )
+    caller = (
+        "import sys\nfrom sslcourse.commands import lab\n"
+        f"sys.exit(lab.wait_for([sys.executable, '-c', {program!r}], '.'))"
+    )
     process = subprocess.Popen(
         [sys.executable, "-c", caller], stdout=subprocess.PIPE, text=True, start_new_session=True, cwd=ROOT
     )
@@ -333,8 +350,19 @@ def test_jupyterlab_serves_the_lessons(tmp_path):
         **os.environ,
         **{f"JUPYTER_{kind}_DIR": str(tmp_path / kind) for kind in ("CONFIG", "DATA", "RUNTIME")},
     }
-    words = [sys.executable, "-m", "sslcourse", "lab", str(tmp_path / "my lessons"), "--no-browser", "--port", str(port), "--",
-             "--ServerApp.token=secret", "--ServerApp.port_retries=0"]  # fmt: skip
+    words = [
+        sys.executable,
+        "-m",
+        "sslcourse",
+        "lab",
+        str(tmp_path / "my lessons"),
+        "--no-browser",
+        "--port",
+        str(port),
+        "--",
+        "--ServerApp.token=secret",
+        "--ServerApp.port_retries=0",
+    ]
     log = (tmp_path / "log").open("wb")
     process = subprocess.Popen(words, cwd=ROOT, env=env, stdout=log, stderr=log)
     ask = lambda path: json.load(

@@ -321,7 +321,7 @@ def test_lesson_in_jupyterlab(path, page, lab, site, tmp_path):
     spent = float(
         in_kernel(page, "sum(__import__('os').times()[:4])")
     )  # itself and its children, as nbval's guard
-    assert spent < lesson_runs.SECONDS * lesson_runs.slowness()
+    assert spent < lesson_runs.allowed()
     use_all(page, there, kernel=True)
     keep(page, path.stem, tmp_path)
     assert page.external == [], page.external

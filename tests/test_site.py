@@ -79,11 +79,22 @@ def test_the_digest_knows_what_changes_a_result(site):
     assert of("import google.colab", "x = 1\ny = 2") == same != of("x = 1\ny = 3")
 
 
-def test_every_lesson_has_its_run(site):
+def test_stored_runs_are_those_of_the_lessons(site):
+    """Each belongs to a lesson whose code is what was run, and has views."""
     names = [site.stem(s) for s in site.build.sources([]) if not site.build.is_homework(s)]
-    assert len(names) == 15 and [text for text in map(site.stale, names) if text] == []
-    views = {name: len(site.stored(name)["views"]) for name in names}
-    assert min(views.values()) >= 1, views
+    kept = sorted(f.name.removesuffix(".json.xz") for f in site.RUNS.glob("*.json.xz"))
+    assert kept and set(kept) <= set(names) and [text for text in map(site.stale, kept) if text] == []
+    for name in kept:
+        run = site.stored(name)
+        shown = {item["view"] for items in run["outputs"] for item in items if "view" in item}
+        assert shown == set(run["views"]) and shown, name
+
+
+def test_a_lesson_without_a_run_shows_the_pictures_of_its_notebook(site, monkeypatch, tmp_path):
+    monkeypatch.setattr(site, "RUNS", tmp_path)
+    run = site.stored("90_bugs_museum")
+    text = "".join(site.output_html(items, run["views"]) for items in run["outputs"])
+    assert run["views"] == {} and text.count("data:image/png;base64,") >= 5 and "data-view" not in text
 
 
 # -------------------------------------------------------------------------------------------- the whole site
@@ -162,6 +173,7 @@ def problems(folder: pathlib.Path) -> list[str]:
                 wrong.append(f"{name}: {address} has no such place")
         code = [e for e in soup.find_all(["style", "script"]) if e.get("type") != "application/json"]
         texts = [e.get_text() for e in code]
+        texts += [json.loads(e.get_text()) for e in soup.select("script[data-script]")]  # of the views
         texts += [e["style"] for e in soup.find_all(style=True)]
         wrong += [f"{name}: asks another host: {found[0]}" for text in texts for found in ASKS.finditer(text)]
     for file in [*folder.rglob("*.css"), *folder.rglob("*.js")]:
@@ -182,6 +194,7 @@ def test_problems_are_found_where_they_were_planted(tmp_path):
         "font": "<style>@font-face { src: url(https://fonts.example.org/a.woff) }</style>",
         "import": '<style>@import "https://example.org/a.css";</style>',
         "fetched": "<script>fetch('https://example.org/a')</script>",
+        "view": """<script type="application/json" data-script="a">"fetch('//example.org')"</script>""",
         "attribute": '<p style="background: url(//example.org/a)">x</p>',
     }
     for name, text in planted.items():
@@ -288,8 +301,8 @@ def test_a_request_to_another_host_is_seen_in_the_browser(tmp_path):
 @pytest.mark.browser
 def test_the_whole_way_from_a_lesson_to_a_page(site, tmp_path):
     """From a run as it is stored, without the theme: the smallest lesson."""
-    run = site.stored("90_bugs_museum")
+    run = site.stored("02_bigan")
     file = tmp_path / "page.html"
     body = "\n".join(site.output_html(items, run["views"]) for items in run["outputs"])
-    file.write_text(site.ALONE.format(title="museum", body=body + site.scripts(run)), encoding="utf-8")
+    file.write_text(site.ALONE.format(title="02_bigan", body=body + site.scripts(run)), encoding="utf-8")
     assert use_page(file, tmp_path) == len(run["views"]) > 0

@@ -17,7 +17,7 @@ from pathlib import Path
 import lesson_runs
 import nbformat
 import pytest
-from lesson_runs import COLLECT, SECONDS
+from lesson_runs import COLLECT
 
 try:
     import fcntl
@@ -25,24 +25,14 @@ except ImportError:  # Windows
     fcntl = None
 
 SPENT = "processor seconds"  # the name under which a cell's report carries them
-_spent: dict[str, float] = {}  # notebook -> what its kernel has spent
-_slow = [1.0]  # how many times longer than on the usual core a step takes here
-
-
-def allowed() -> float:
-    """Processor seconds that a notebook may take on this machine."""
-    return SECONDS * _slow[0]
+ALLOWED = "processor seconds allowed"
+_spent: dict[str, tuple[float, float]] = {}  # notebook -> what its kernel has spent, and might have
 
 
 def pytest_addoption(parser):
     parser.addoption(
         "--record", metavar="FOLDER", help="keep notebooks as they ran, and the states of their views"
     )
-
-
-def pytest_sessionstart(session):
-    if getattr(session.config.option, "nbval_lax", False) and not hasattr(session.config, "workerinput"):
-        _slow[0] = lesson_runs.slowness()
 
 
 def _is_cell(item):
@@ -68,7 +58,10 @@ def pytest_runtest_setup(item):
     """Kernels start one at a time. Each asks for free ports and opens them a moment later: two workers that
     ask at the same moment can be given the same ones, one kernel then dies while it starts, and old clients
     wait for it for ever. One that does not start is an error after three minutes."""
-    if fcntl is None or not _is_cell(item) or getattr(item.parent, "kernel", None) is not None:
+    if not _is_cell(item) or getattr(item.parent, "kernel", None) is not None:
+        return (yield)
+    item.parent.allowed = lesson_runs.allowed()  # before each notebook: others may want the caches by then
+    if fcntl is None:
         return (yield)
     with open(Path(tempfile.gettempdir()) / f"sslcourse-kernels-{os.getuid()}.lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -145,21 +138,23 @@ def pytest_runtest_teardown(item, nextitem):
 
 def pytest_runtest_logreport(report):
     """Reports also come from workers, where notebooks run two at a time."""
-    if report.when == "call" and SPENT in dict(report.user_properties):
+    told = dict(report.user_properties)
+    if report.when == "call" and SPENT in told:
         name = report.nodeid.split("::")[0].rsplit("/", 1)[-1]
-        _spent[name] = max(_spent.get(name, 0.0), dict(report.user_properties)[SPENT])
+        _spent[name] = told[SPENT], told[ALLOWED]
+
+
+def _told(name: str) -> str:
+    return "{:.0f} of at most {:.0f} processor seconds".format(*_spent[name])
 
 
 def pytest_terminal_summary(terminalreporter):
-    for name, seconds in sorted(_spent.items()):
-        terminalreporter.write_line(f"{name}: {seconds:.0f} of at most {allowed():.0f} processor seconds")
+    for name in sorted(_spent):
+        terminalreporter.write_line(f"{name}: {_told(name)}")
 
 
 def pytest_sessionfinish(session, exitstatus):
-    slow = {n: s for n, s in _spent.items() if s > allowed()}
+    slow = [name for name, (spent, allowed) in _spent.items() if spent > allowed]
     if slow and exitstatus == 0:
         session.exitstatus = 1
-        told = ", ".join(
-            f"{n} took {s:.0f} of at most {allowed():.0f} processor seconds" for n, s in slow.items()
-        )
-        print(f"\nFAILED: too slow: {told}")
+        print("\nFAILED: too slow: " + ", ".join(f"{name} took {_told(name)}" for name in slow))

@@ -316,7 +316,7 @@ print("gained most:", ", ".join(gained[-3:]))
 #
 # ## 13. The paper's claims
 #
-# `sslcourse claims simclr --seeds 5` trains nine networks a seed and returns a verdict for each claim; the README holds the table that it
+# `sslcourse claims simclr --seeds 5` trains nine networks a seed and returns a verdict for each claim; the pages of the course hold the table that it
 # printed. Its verdicts rest on functions such as this one, which takes the results of one seed:
 
 # %% tags=["nbval-check-output"]

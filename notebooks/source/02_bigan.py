@@ -296,7 +296,7 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # %% [markdown]
 # ## 13. The paper's claims
 #
-# `sslcourse claims bigan --seeds 5` decides each with networks of its own; the README holds what it printed.
+# `sslcourse claims bigan --seeds 5` decides each with networks of its own; the pages of the course hold what it printed.
 
 # %% tags=["nbval-check-output"]
 from sslcourse import claims

@@ -343,7 +343,7 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # ## 11. The paper's claims
 #
 # `sslcourse claims jigsaw --seeds 5` trains five networks a seed and returns a verdict for each claim; `sslcourse table jigsaw` makes the paper's table of combinations
-# again. The README holds what they printed. The first claim stands by a wide margin. Between the combinations no step of the paper's ladder rises above the spread over seeds here: one
+# again. The pages of the course hold what they printed. The first claim stands by a wide margin. Between the combinations no step of the paper's ladder rises above the spread over seeds here: one
 # reason is in section 7, another that an intact grey jigsaw is already hard enough for this small encoder.
 
 # %% tags=["nbval-check-output"]

@@ -386,7 +386,7 @@ show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}]
 #
 # ## 13. The papers' claims
 #
-# `sslcourse claims clusters --seeds 5` trains five networks a seed and returns a verdict for each claim; the README holds the table that it printed. A positive
+# `sslcourse claims clusters --seeds 5` trains five networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed. A positive
 # effect means that the paper is right here too.
 
 # %% tags=["nbval-check-output"]

@@ -310,7 +310,7 @@ show.factor_table(tables, title="what can be read, factor by factor (validation 
 # ## 12. The paper's claims
 #
 # `sslcourse claims single_image --seeds 5` trains six networks a seed and returns a verdict for each claim; `sslcourse table single_image` makes the whole table, on the
-# toybox or, with `--set data=... --set picture=...`, on your own pictures and photographs. The README holds what they printed.
+# toybox or, with `--set data=... --set picture=...`, on your own pictures and photographs. The pages of the course hold what they printed.
 
 # %% tags=["nbval-check-output"]
 from sslcourse import claims
@@ -328,7 +328,7 @@ show.table([{"claim": c.text, "where": c.source} for c in claims.paper("single_i
 #
 # One photograph with heavy augmentation brings the first layer about as far as all pictures do; but over five seeds random weights do no worse at conv1, so it decides nothing. The last layer
 # stays far behind. Augmentation does the work: without it the task is solved at once, and the deep layers learn less still. Over five seeds, and with more pictures, the
-# first layers of one image stay behind too (see the claims in the README). The test split is opened once, for the final number.
+# first layers of one image stay behind too (see the claims in the pages of the course). The test split is opened once, for the final number.
 
 # %%
 final = evaluate.report({"RotNet, one image": trained["RotNet mono"], "RotNet, all images": trained["RotNet full"]}, data)

@@ -411,7 +411,7 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 #
 # ## 15. The papers' claims
 #
-# `sslcourse claims byol --seeds 5` trains a dozen networks a seed and returns a verdict for each claim; the README holds the table that it printed. A positive
+# `sslcourse claims byol --seeds 5` trains a dozen networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed. A positive
 # effect means that the paper is right here too.
 
 # %% tags=["nbval-check-output"]

@@ -296,7 +296,7 @@ show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}]
 # %% [markdown]
 # ## 11. The paper's claims
 #
-# `sslcourse claims clip --seeds 5` trains four networks a seed and returns a verdict for each claim; the README holds the table that it printed.
+# `sslcourse claims clip --seeds 5` trains four networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed.
 
 # %% tags=["nbval-check-output"]
 show.table([{"claim": c.text, "where": c.source} for c in claimed.CLAIMS], caption="positive effect = the paper is right here too")

@@ -366,7 +366,7 @@ show.curve(counts, few, xlabel="labelled films of each class", ylabel="validatio
 # ## 14. The paper's claims
 #
 # `sslcourse claims video_lstm --seeds 5` trains nine encoders a seed and returns a verdict for each claim; `sslcourse table video_lstm` makes the paper's table of
-# seven models. The README holds what they printed. A positive effect means that the paper is right here too.
+# seven models. The pages of the course hold what they printed. A positive effect means that the paper is right here too.
 
 # %% tags=["nbval-check-output"]
 from sslcourse import claims

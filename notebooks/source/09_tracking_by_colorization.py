@@ -344,7 +344,7 @@ assert at[0.05] > dict(zip(temperatures, sweep["random weights, everywhere"]))[0
 #
 # ## 14. The paper's claims
 #
-# `sslcourse claims colorization --seeds 5` trains three networks a seed and returns a verdict for each claim; the README holds the table that it printed. A positive
+# `sslcourse claims colorization --seeds 5` trains three networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed. A positive
 # effect means that the paper is right here too. `sslcourse table tracking` makes its table, with full supervision; with `--set data=FOLDER` on your own sequences in the layout of DAVIS.
 
 # %% tags=["nbval-check-output"]

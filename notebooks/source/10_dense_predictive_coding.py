@@ -363,7 +363,7 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 #
 # ## 13. The paper's claims
 #
-# `sslcourse claims dpc --seeds 5` trains five networks a seed and returns a verdict for each claim; the README holds the table that it printed. `sslcourse table dpc` takes the method apart,
+# `sslcourse claims dpc --seeds 5` trains five networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed. `sslcourse table dpc` takes the method apart,
 # negative by negative.
 
 # %% tags=["nbval-check-output"]

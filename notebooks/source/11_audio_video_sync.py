@@ -367,7 +367,7 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # %% [markdown]
 # ## 15. The paper's claims
 #
-# `sslcourse claims avts --seeds 5` trains six networks a seed and returns a verdict for each claim; the README holds the table that it printed. In the paper, training on
+# `sslcourse claims avts --seeds 5` trains six networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed. In the paper, training on
 # hard negatives from the start fails. Here it does not: it tells hard pairs apart better than the curriculum. `sslcourse table avts` has its numbers, and the other questions that the reviewers asked: the share of hard negatives, the
 # loss, the data.
 

@@ -1,4 +1,4 @@
-"""`sslcourse colab`: a folder of notebooks and a wheel for Colab, which needs no public address of the course."""
+"""`sslcourse colab`: a folder of notebooks and a wheel for Colab, which needs no public address."""
 
 from __future__ import annotations
 
@@ -20,18 +20,21 @@ from sslcourse.commands import lessons
 from sslcourse.runtime.errors import CourseError
 
 COLAB = """\
-Writes the lessons, the homework and a wheel of the course into FOLDER. Upload the folder to Google Drive (or a notebook and the
-wheel to Colab itself) and open a notebook there: its first cell finds the wheel and installs the course from it.
+Writes the lessons, the homework and a wheel of the course into FOLDER. Upload the folder to Google Drive
+(or a notebook and the wheel to Colab itself) and open a notebook there: its first cell finds the wheel and
+installs the course from it.
 
   sslcourse colab --out kit
   sslcourse colab --out kit --wheel sslcourse-0.1.0-py3-none-any.whl     with a wheel that you have
 
-Type it again after an update: a notebook of the folder that you changed stays, and the new version is set beside it.
+Type it again after an update: a notebook of the folder that you changed stays, and the new version is set
+beside it.
 """
 
-# {address} is "" as long as the course has no public address. Short, because every student reads it, and without the course,
-# which it installs. Drive is asked for only where nothing else can help: Colab then shows a question to the student.
-FIRST_CELL = '''\
+# {address} is "" as long as the course has no public address. Short, because every student reads it, and
+# without the course, which it installs. Drive is asked for only where nothing else can help: Colab then shows
+# a question to the student.
+FIRST_CELL = """\
 # On Colab this installs the course: from a wheel in /content or in your Drive, else from its address.
 # At home it does nothing.
 import glob, importlib.util, subprocess, sys
@@ -47,33 +50,37 @@ if here("google") and here("google.colab") and not here("sslcourse"):
             print(f"Your Drive cannot be read: {{error}}")
     course = [*wheels(), address][0]
     if not course:
-        sys.exit("The course is not here: upload its file sslcourse-...-py3-none-any.whl with the folder button "
-                 "on the left, and run this cell again.")
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", course], check=True)'''
+        sys.exit("The course is not here: upload its file sslcourse-...-py3-none-any.whl with the folder "
+                 "button on the left, and run this cell again.")
+    subprocess.run([sys.executable, "-m", "pip", "install", "-q", course], check=True)"""
 
 HOW = """\
 # The course on Colab
 
-1. Upload this whole folder to Google Drive (drive.google.com, New > Folder upload), into "My Drive" or a folder of it.
-2. There, open a notebook with Google Colaboratory and run its first cell. It asks for your Drive, finds `{wheel}` and installs it.
+1. Upload this whole folder to Google Drive (drive.google.com, New > Folder upload), into "My Drive" or a
+   folder of it.
+2. There, open a notebook with Google Colaboratory and run its first cell. It asks for your Drive, finds
+   `{wheel}` and installs it.
 
-Without Drive: open colab.research.google.com, upload a notebook, then upload `{wheel}` with the folder button on the left.
-A folder that was shared with you is found once you add a shortcut to it to "My Drive".
+Without Drive: open colab.research.google.com, upload a notebook, then upload `{wheel}` with the folder button
+on the left. A folder that was shared with you is found once you add a shortcut to it to "My Drive".
 """
 
 
-# ---------------------------------------------------------------------------------------------- the first cell
+# --------------------------------------------------------------------------------------------- the first cell
 
 
 def project_url() -> str:
-    """The public address of the course as pyproject.toml states it, its only place; "" while it is a stand-in (example.org)."""
+    """The public address of the course, from pyproject.toml, its only place; "" while it is a stand-in."""
     root = lessons.checkout()
     if root:
-        found = re.search(r'^Repository = "(.*)"$', (root / "pyproject.toml").read_text(encoding="utf-8"), re.M)
+        text = (root / "pyproject.toml").read_text(encoding="utf-8")
+        found = re.search(r'^Repository = "(.*)"$', text, re.M)
         url = found[1] if found else ""
-    else:
-        stated = importlib.metadata.metadata("sslcourse").get_all("Project-URL") or []
-        url = next((u for label, _, u in (line.partition(", ") for line in stated) if label == "Repository"), "")
+    else:  # the wheel's metadata repeat it
+        lines = importlib.metadata.metadata("sslcourse").get_all("Project-URL") or []
+        stated = [line.partition(", ") for line in lines]
+        url = next((url for label, _, url in stated if label == "Repository"), "")
     host = urlsplit(url).hostname or ""
     return "" if re.search(r"(^|\.)example(\.(com|org|net))?$", host) else url
 
@@ -91,11 +98,12 @@ def first_cell(address: str, kit: bool = False) -> str:
         address: what pip may install the course from, or "".
         kit: the notebook travels with a wheel, so Drive is looked into before the address is used.
     """
-    return FIRST_CELL.format(address=address, enough="wheels()" if kit or not address else "(wheels() or address)")
+    enough = "wheels()" if kit or not address else "(wheels() or address)"
+    return FIRST_CELL.format(address=address, enough=enough)
 
 
 def badge(name: str, url: str | None = None) -> str:
-    """Markdown that opens a lesson on Colab; "" without a public address on GitHub, the only one that Colab opens by itself.
+    """Markdown that opens a lesson on Colab; "" without an address on GitHub, which Colab can open by itself.
 
     Args:
         name: of a notebook, such as "01_simclr.ipynb".
@@ -106,38 +114,56 @@ def badge(name: str, url: str | None = None) -> str:
     if parts.hostname != "github.com" or owner_and_name.count("/") != 1:
         return ""
     colab = "https://colab.research.google.com"
-    return f"[![Open in Colab]({colab}/assets/colab-badge.svg)]({colab}/github/{owner_and_name}/blob/main/notebooks/{name})"
+    picture, page = f"{colab}/assets/colab-badge.svg", f"{colab}/github/{owner_and_name}"
+    return f"[![Open in Colab]({picture})]({page}/blob/main/notebooks/{name})"
 
 
 def for_colab(notebook: bytes, address: str) -> bytes:
     """A stored notebook with the kit's first cell in the place of the one it has; nothing else is changed."""
     page = json.loads(notebook)
-    cells = [c for c in page["cells"] if c["cell_type"] == "code" and "".join(c["source"]).startswith("# On Colab this installs")]
+    begins = FIRST_CELL.partition(":")[0]
+    code = [cell for cell in page["cells"] if cell["cell_type"] == "code"]
+    cells = [cell for cell in code if "".join(cell["source"]).startswith(begins)]
     if len(cells) != 1:
-        raise CourseError(f"a lesson has {len(cells)} cells that begin with '# On Colab this installs'; expected one")
+        raise CourseError(f"a lesson has {len(cells)} cells that begin with {begins!r}; expected one")
     cells[0]["source"] = first_cell(address, kit=True).splitlines(keepends=True)
     return (json.dumps(page, indent=1, ensure_ascii=False) + "\n").encode()
 
 
-# ---------------------------------------------------------------------------------------------- the wheel
+# -------------------------------------------------------------------------------------------------- the wheel
 
 
 def build_wheel(root: Path) -> tuple[str, bytes]:
     """Let pip build the wheel of a checkout: (file name, content)."""
     with tempfile.TemporaryDirectory() as folder:
-        words = [sys.executable, "-m", "pip", "--disable-pip-version-check", "wheel", "-q", "--no-deps", "-w", folder, str(root)]
+        words = [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "wheel",
+            "-q",
+            "--no-deps",
+            "-w",
+            folder,
+            str(root),
+        ]
         done = subprocess.run(words, capture_output=True, text=True, encoding="utf-8", errors="replace")
         found = sorted(Path(folder).glob("sslcourse-*.whl"))
         if done.returncode or len(found) != 1:
             reason = done.stderr.strip()[-2000:] or "pip made no wheel"
-            raise CourseError(f"pip could not build the wheel of {root}:\n{reason}\nBuild it where there is a network, and pass it: --wheel FILE")
+            raise CourseError(
+                f"pip could not build the wheel of {root}:\n{reason}\n"
+                "Build it where there is a network, and pass it: --wheel FILE"
+            )
         return found[0].name, found[0].read_bytes()
 
 
 def repack(distribution: importlib.metadata.Distribution) -> tuple[str, bytes]:
-    """The wheel that an installed distribution came from, put together again from its RECORD: (file name, content).
+    """The wheel that an installed distribution came from, made again from its RECORD: (file name, content).
 
-    Every file is held to the digest that it was installed with. The files are those of the wheel; the archive has fixed dates.
+    Every file is held to the digest that it was installed with. The files are those of the wheel; the archive
+    has fixed dates.
     Format: packaging.python.org, "Binary distribution format" and "Recording installed projects".
 
     Raises:
@@ -152,20 +178,21 @@ def repack(distribution: importlib.metadata.Distribution) -> tuple[str, bytes]:
     of_installer = {"RECORD", "INSTALLER", "REQUESTED", "direct_url.json"}
     for name, digest, size in csv.reader(io.StringIO(record)):
         path = PurePosixPath(name.replace("\\", "/"))
-        outside = path.is_absolute() or ".." in path.parts or ":" in path.parts[0]  # the command in bin/, which pip makes
-        if outside or "__pycache__" in path.parts or (path.parent.suffix == ".dist-info" and path.name in of_installer):
+        # The command in bin/, compiled modules and some notes are pip's own: the wheel had none of them.
+        outside = path.is_absolute() or ".." in path.parts or ":" in path.parts[0]
+        note = path.parent.suffix == ".dist-info" and path.name in of_installer
+        if outside or note or "__pycache__" in path.parts:
             continue
         try:
             content = Path(str(distribution.locate_file(name))).read_bytes()
         except OSError as error:
             raise CourseError(f"{name} cannot be read ({error.strerror}); {again}") from None
         kind, _, expected = digest.partition("=")
-        found = base64.urlsafe_b64encode(hashlib.new(kind, content).digest()).rstrip(b"=").decode() if kind else ""
-        if not kind or found != expected:
+        if not kind or _record_digest(kind, content) != expected:
             raise CourseError(f"{name} is not as it was installed; {again}")
         rows.append((path.as_posix(), digest, size))
         data[path.as_posix()] = content
-    (info,) = {PurePosixPath(name).parts[0] for name in data if PurePosixPath(name).parts[0].endswith(".dist-info")}
+    (info,) = {top for top in (name.partition("/")[0] for name in data) if top.endswith(".dist-info")}
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([*sorted(rows), (f"{info}/RECORD", "", "")])
     data[f"{info}/RECORD"] = text.getvalue().encode()
@@ -178,8 +205,12 @@ def repack(distribution: importlib.metadata.Distribution) -> tuple[str, bytes]:
     return f"{info.removesuffix('.dist-info')}-{'.'.join(dict.fromkeys(tags))}.whl", buffer.getvalue()
 
 
+def _record_digest(kind: str, content: bytes) -> str:
+    return base64.urlsafe_b64encode(hashlib.new(kind, content).digest()).rstrip(b"=").decode()
+
+
 def own_wheel() -> tuple[str, bytes]:
-    """The wheel of the course that is running: built from its checkout, or put together again from what was installed."""
+    """The wheel of this course: built from its checkout, or made again from what was installed."""
     root = lessons.checkout()
     return build_wheel(root) if root else repack(importlib.metadata.distribution("sslcourse"))
 
@@ -191,18 +222,29 @@ def wheel_of(file: str | Path) -> tuple[str, bytes]:
         content = path.read_bytes()
         names = zipfile.ZipFile(io.BytesIO(content)).namelist()
     except (OSError, zipfile.BadZipFile) as error:
-        raise CourseError(f"{file} is no wheel that can be read ({error}); pass sslcourse-VERSION-py3-none-any.whl") from None
-    if not re.fullmatch(r"sslcourse-[^-]+-py3-none-any\.whl", path.name) or "sslcourse/__init__.py" not in names:
-        raise CourseError(f"{path.name} is no wheel of the course; pass a file that is called sslcourse-VERSION-py3-none-any.whl")
+        raise CourseError(
+            f"{file} is no wheel that can be read ({error}); pass sslcourse-VERSION-py3-none-any.whl"
+        ) from None
+    if (
+        not re.fullmatch(r"sslcourse-[^-]+-py3-none-any\.whl", path.name)
+        or "sslcourse/__init__.py" not in names
+    ):
+        raise CourseError(
+            f"{path.name} is no wheel of the course; pass a file called sslcourse-VERSION-py3-none-any.whl"
+        )
     return path.name, content
 
 
-# ---------------------------------------------------------------------------------------------- the command
+# ------------------------------------------------------------------------------------------------ the command
 
 
 def add_options(sub) -> None:
     sub.add_argument("--out", required=True, metavar="FOLDER", help="the folder to write")
-    sub.add_argument("--wheel", metavar="FILE", help="a wheel of the course that you have, instead of one made of this installation")
+    sub.add_argument(
+        "--wheel",
+        metavar="FILE",
+        help="a wheel of the course that you have, instead of one made of this installation",
+    )
 
 
 def colab(options) -> int:
@@ -218,7 +260,17 @@ def colab(options) -> int:
     old = [n for n in lessons.written(out) if re.fullmatch(r"sslcourse-.*\.whl", n) and n != name]
     gone = [n for n in old if lessons.withdraw(n, out)]  # the cell would not know which of two to take
     if options.json:
-        print(json.dumps({"folder": str(out), "wheel": name, "notebooks": sorted(files), "removed": gone, "beside": placed.beside}))
+        print(
+            json.dumps(
+                {
+                    "folder": str(out),
+                    "wheel": name,
+                    "notebooks": sorted(files),
+                    "removed": gone,
+                    "beside": placed.beside,
+                }
+            )
+        )
         return 0
     print(f"{len(files)} notebooks and {name} are in {out}" + (f"\n{placed.text}" if placed.text else ""))
     print("".join(f"  removed, of the version before: {n}\n" for n in gone), end="")

@@ -1,4 +1,4 @@
-"""Where the course's notebooks are, and how they are put into a folder of the student's without touching the student's work."""
+"""Where the notebooks are, and how they are put into a folder without touching the student's work there."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def checkout() -> Path | None:
 
 
 def folder() -> Path:
-    """The folder of the lessons, homework in its subfolder: the repository's, else the one inside the installed package."""
+    """The folder of the lessons: the repository's, else the one inside the package. It holds homework/."""
     root = checkout()
     inside = Path(sslcourse.__file__).resolve().parent / "lessons"
     for candidate in ([root / "notebooks"] if root else []) + [inside]:
         if (candidate / START).is_file():
             return candidate
     raise CourseError(
-        f"this installation of sslcourse has no lessons: {inside} is missing; install the course again from its wheel, "
-        "pip install --force-reinstall --no-deps sslcourse-...whl"
+        f"this installation of sslcourse has no lessons: {inside} is missing; install the course again from "
+        "its wheel, pip install --force-reinstall --no-deps sslcourse-...whl"
     )
 
 
@@ -53,24 +53,36 @@ class Placed:
     new: list[str] = field(default_factory=list)  # was not there
     updated: list[str] = field(default_factory=list)  # was as we had written it: replaced by the new version
     same: list[str] = field(default_factory=list)  # is what we would write
-    kept: list[str] = field(default_factory=list)  # has the student's changes; nothing newer than what they began with
-    beside: dict[str, str] = field(default_factory=dict)  # has changes and stays; the new version has this other name
+    kept: list[str] = field(
+        default_factory=list
+    )  # has the student's changes; nothing newer than what they began with
+    beside: dict[str, str] = field(
+        default_factory=dict
+    )  # has changes and stays; the new version has this other name
 
     @property
     def text(self) -> str:
         """A line for each thing that the student should know; empty when nothing was done."""
-        lines = [f"  {verb}: {', '.join(names)}" for verb, names in (("new", self.new), ("updated", self.updated)) if names]
+        lines = [
+            f"  {verb}: {', '.join(names)}"
+            for verb, names in (("new", self.new), ("updated", self.updated))
+            if names
+        ]
         lines += [f"  kept with your changes: {', '.join(self.kept)}"] if self.kept else []
-        lines += [f"  {mine} has your changes and stays; the new version is beside it: {other}" for mine, other in self.beside.items()]
+        lines += [
+            f"  {mine} has your changes and stays; the new version is beside it: {other}"
+            for mine, other in self.beside.items()
+        ]
         return "\n".join(lines)
 
 
 def place(files: Mapping[str, bytes], folder: str | Path) -> Placed:
     """Write `files` into `folder`, never over anything that somebody else wrote or changed.
 
-    A file is ours to replace as long as its bytes are those that we wrote last (their digests stand in `MANIFEST`). Running or
-    saving a notebook changes its bytes: from then on it is the student's. A new version of such a file is set beside it once,
-    as NAME.new.ipynb. Files are written whole or not at all; the second of two equal calls writes nothing.
+    A file is ours to replace as long as its bytes are those that we wrote last (their digests stand in
+    `MANIFEST`). Running or saving a notebook changes its bytes: from then on it is the student's. A new
+    version of such a file is set beside it once, as NAME.new.ipynb. Files are written whole or not at all;
+    the second of two equal calls writes nothing.
 
     Args:
         files: name relative to the folder, with "/" between parts -> content.
@@ -84,8 +96,8 @@ def place(files: Mapping[str, bytes], folder: str | Path) -> Placed:
         return _place(files, folder)
     except OSError as error:
         raise CourseError(
-            f"{error.filename or folder} cannot be written ({error.strerror}); close the program that holds it open, or choose "
-            "another folder"
+            f"{error.filename or folder} cannot be written ({error.strerror}); close the program that "
+            "holds it open, or choose another folder"
         ) from None
 
 
@@ -99,7 +111,9 @@ def _place(files: Mapping[str, bytes], folder: Path) -> Placed:
 
     def remember(name: str, **digests: str) -> None:
         entry = {**ours.get(name, {}), **digests}
-        if ours.get(name) != entry:  # after each file: a run that is killed leaves a manifest that tells the truth
+        if (
+            ours.get(name) != entry
+        ):  # after each file: a run that is killed leaves a manifest that tells the truth
             ours[name] = entry
             _save(folder, ours)
 
@@ -120,7 +134,11 @@ def _place(files: Mapping[str, bytes], folder: Path) -> Placed:
         elif ours.get(name, {}).get("given") == wanted:
             placed.kept.append(name)
         else:
-            other = next(n for n in _other_names(name) if _digest_of(_path(folder, n)) in (None, wanted) or untouched(n))
+            other = next(
+                n
+                for n in _other_names(name)
+                if _digest_of(_path(folder, n)) in (None, wanted) or untouched(n)
+            )
             write(other, content)
             remember(name, given=wanted)
             placed.beside[name] = other
@@ -167,9 +185,9 @@ def _digest_of(path: Path) -> str | None:
 
 
 def _manifest(folder: Path) -> dict[str, dict[str, str]]:
-    """Name -> {"written": digest of what we last wrote there, "given": digest of the newest version that the student was given}.
+    """Name -> {"written": digest of what we wrote there last, "given": of the newest version that was given}.
 
-    A manifest that cannot be understood counts as none: then every file that differs is taken for the student's.
+    A manifest that cannot be understood counts as none: every file that differs is the student's then.
     """
     try:
         files = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["files"]
@@ -183,7 +201,7 @@ def _manifest(folder: Path) -> dict[str, dict[str, str]]:
 
 def _save(folder: Path, ours: Mapping[str, Mapping[str, str]]) -> None:
     page = {
-        "what": "digests of the files that sslcourse wrote here: it replaces those that are unchanged, and no others",
+        "what": "digests of the files that sslcourse wrote here; it replaces unchanged ones, and no others",
         "version": sslcourse.__version__,
         "files": dict(sorted(ours.items())),
     }

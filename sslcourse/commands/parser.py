@@ -68,8 +68,8 @@ A hands-on course on self-supervised learning.
   sslcourse exercises                         does every checker name every known mistake?
   sslcourse bench                             how near is a training step to the network alone?
 
-exit codes: 0 done, 1 a claim failed, a mistake has no name, doctor found a problem or data were not had, 2 wrong input (the message says what to
-type), 130 interrupted
+exit codes: 0 done, 1 a claim failed, a mistake has no name, doctor found a problem or data cannot be had,
+2 wrong input (the message says what to type), 130 interrupted
 """
 
 
@@ -279,6 +279,12 @@ def main(arguments: list[str] | None = None) -> int:
     sub = command("data", data.data, "fetch or prepare real data", data.text())
     data.add_options(sub)
 
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a pipe on Windows knows few letters: a "?" is better than no table
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
     words, passed_on = divided(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(words, argparse.Namespace(passed_on=passed_on))
     try:
@@ -292,18 +298,18 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
-    """What is typed after `sslcourse`: our words, and those that belong to another program or a command's own command.
+    """What is typed after `sslcourse`: the words that are parsed here, and those that are handed on.
 
-    Of lab, JupyterLab gets what follows the first "--"; of data, the data set's own command what follows its name.
+    Of lab, JupyterLab gets what follows the first "--"; of data, each data set what follows its name.
     """
     words = list(words)
-    at = len(words)
     if words[:1] == ["lab"] and "--" in words:
         at = words.index("--")
         return words[:at], words[at + 1 :]
-    if words[:1] == ["data"] and len(words) > 1 and not words[1].startswith("-"):
-        at = 2
-    return words[:at], words[at:]
+    if words[:1] == ["data"]:
+        name = next((i for i, word in enumerate(words) if i and not word.startswith("-")), len(words))
+        return words[: name + 1], words[name + 1 :]
+    return words, []
 
 
 def doctor(options) -> int:

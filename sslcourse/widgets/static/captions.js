@@ -164,11 +164,10 @@ function ask(view) {
     return;
   }
   if (unknown.length) {
-    say(
-      view,
-      `No caption of the training holds ${unknown.map((w) => `"${w}"`).join(" or ")}, so there is no vector for it. Known are: ${words.join(", ")}.`,
-      true,
-    );
+    const strange = unknown.map((w) => `"${w}"`).join(" or ");
+    const known = words.join(", ");
+    const reason = "so there is no vector for it";
+    say(view, `No caption of the training holds ${strange}, ${reason}. Known are: ${known}.`, true);
     return;
   }
   view.query = row(view, vectors, at);

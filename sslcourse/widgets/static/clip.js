@@ -65,10 +65,8 @@ function buildScreens(view) {
   const soundH = legendH + (audible ? WAVE_H + MEL_H + 8 : 30) + 30;
   const [line, pen] = sheet(make("div", "sounds", side), "sounds", SOUND_W, soundH);
   line.setAttribute("role", "img");
-  line.setAttribute(
-    "aria-label",
-    `${audible ? "the sound as wave and as bands of pitch over time" : "time"}; marked: ${marked.join(", ") || "nothing"}`,
-  );
+  const what = audible ? "the sound as wave and as bands of pitch over time" : "time";
+  line.setAttribute("aria-label", `${what}; marked: ${marked.join(", ") || "nothing"}`);
   Object.assign(view, { scale, ctx, side, marked, legendH, soundH, line, pen });
 }
 
@@ -84,9 +82,9 @@ function buildShift(view) {
   }
   const says = make("div", "says", side);
   says.setAttribute("aria-live", "polite");
-  make("div", "note", root, {
-    textContent: `Keys: space plays, left and right step by a frame, Home and End jump, l loops${audible ? ", [ and ] shift the sound by a frame, m mutes" : ""}.`,
-  });
+  const more = audible ? ", [ and ] shift the sound by a frame, m mutes" : "";
+  const keys = `space plays, left and right step by a frame, Home and End jump, l loops${more}`;
+  make("div", "note", root, { textContent: `Keys: ${keys}.` });
   Object.assign(view, { says });
 }
 
@@ -166,10 +164,7 @@ function initialState(view) {
     closed: false,
     asleep: false,
   });
-  const samples = new Float32Array(2048);
-  Object.assign(view, { samples });
-  // The sound in the time of the picture: shifted sound is drawn where it is heard, the events stay where
-  // they are seen.
+  view.samples = new Float32Array(2048);
   view.still = null; // all but the cursor, which alone moves while the film plays
 }
 
@@ -421,6 +416,8 @@ function show(view, p) {
   });
 }
 
+// The sound in the time of the picture: shifted sound is drawn where it is heard, the events stay where
+// they are seen.
 function drawStill(view) {
   const { audible, root, ink, legendH, soundH, line, L, R } = view;
   view.still = view.still || document.createElement("canvas");
@@ -639,7 +636,8 @@ function actionOf(view, key) {
   return Object.hasOwn(actions, key) ? actions[key] : undefined;
 }
 
-const CONTROL_KEYS = /^(Arrow(Left|Right|Up|Down)|Home|End|PageUp|PageDown| |Enter)$/; // of sliders, choices and buttons
+// The keys of sliders, choices and buttons.
+const CONTROL_KEYS = /^(Arrow(Left|Right|Up|Down)|Home|End|PageUp|PageDown| |Enter)$/;
 
 function listenToKeys(view) {
   const { root, listen } = view;

@@ -229,7 +229,8 @@ function look(view, c, g) {
   const { scales, colours } = view;
   if (!c || g >= (c.kind === "category" ? c.names.length : steps(view, c))) return [NOBODY, "circle"];
   if (c.kind !== "category") return [scales[c.kind][g], "circle"];
-  return [c.colours[g] || colours[g % colours.length], c.marks[g] || MARKS[(g + Math.floor(g / 10)) % 10]]; // ten times ten that differ
+  // Ten colours times ten markers differ.
+  return [c.colours[g] || colours[g % colours.length], c.marks[g] || MARKS[(g + Math.floor(g / 10)) % 10]];
 }
 
 function wordOf(c, i) {
@@ -289,12 +290,24 @@ function buildSide(view) {
 
 // ---- what is drawn
 
-function sortState(view) {
+// What changes while the reader looks on. `order`: the points, group after group from `start[g]` on.
+// `shapes`: the corners of a marker and size.
+function initialState(view) {
   const { n } = view;
   const radius = n > 3000 ? 2.4 : n > 1200 ? 3 : n > 300 ? 3.8 : 4.6;
-  const shapes = new Map(); // marker and size -> corners
-  Object.assign(view, { column: null, start: null, order: null, draws: 0 }); // `order`: the points, group after group from `start[g]` on
-  Object.assign(view, { radius, shapes });
+  Object.assign(view, {
+    radius,
+    shapes: new Map(),
+    column: null,
+    start: null,
+    order: null,
+    draws: 0,
+    scale: null,
+  });
+  Object.assign(view, { tiles: null, closed: false });
+  Object.assign(view, { lasso: null, down: null, preview: new Uint8Array(n) });
+  Object.assign(view, { speaker: null, source: null, turn: 0, waiting: null, asked: -1 });
+  Object.assign(view, { pins: [], number: 0 });
 }
 
 function sort(view) {
@@ -419,10 +432,6 @@ function drawOver(view) {
 
 // ---- pictures
 
-function tileState(view) {
-  Object.assign(view, { tiles: null, closed: false });
-}
-
 const still = ({ pictures }, i) =>
   pictures.frames ? i * pictures.frames + Math.floor(pictures.frames / 2) : i;
 
@@ -533,11 +542,12 @@ function selectionState(view) {
 
 function tell(view, mask, k) {
   const { n, sound, root, told } = view;
+  const hear = sound ? " and hear it" : "";
   root.dataset.selected = k;
   told.textContent =
     k || view.lasso
       ? composition(view.column, mask, k, n)
-      : `${many(n)} points. Point at one to see it, click to pin it${sound ? " and hear it" : ""}, drag around some to select them.`;
+      : `${many(n)} points. Point at one to see it, click to pin it${hear}, drag around some to select them.`;
 }
 
 function counts(view, mask) {
@@ -579,7 +589,8 @@ function encoded(view) {
   const { n, chosen } = view;
   const data = new DataView(new ArrayBuffer(4 * view.count));
   for (let i = 0, k = 0; i < n; i++) if (chosen[i]) data.setUint32(4 * k++, i, true);
-  return new Uint8Array(data.buffer); // and not the DataView: old versions of underscore take all of those for equal, and send nothing
+  // Not the DataView: old versions of underscore take all of those for equal, and send nothing.
+  return new Uint8Array(data.buffer);
 }
 
 function select(view, mask) {
@@ -616,13 +627,6 @@ function combined(view, inside, how, into = new Uint8Array(view.n)) {
 // ---- the lasso
 // Whether a point is inside is kept up to date edge by edge, so that a long path costs no more than a short
 // one
-
-function lassoState(view) {
-  const { n } = view;
-  Object.assign(view, { lasso: null, down: null });
-  const preview = new Uint8Array(n);
-  Object.assign(view, { preview });
-}
 
 function extend(view, x, y) {
   const { n, X, Y } = view;
@@ -669,10 +673,6 @@ function drop(view, keep, e) {
 }
 
 // ---- sound, and the clip that goes with it
-
-function soundState(view) {
-  Object.assign(view, { speaker: null, source: null, turn: 0, waiting: null, asked: -1 });
-}
 
 const decode = (codes) =>
   Float32Array.from(codes, (c) => (Math.sign(c) * Math.expm1((Math.abs(c) / 127) * Math.log(256))) / 255);
@@ -755,13 +755,14 @@ function play(view, i) {
     return;
   }
   try {
-    view.speaker = view.speaker || new AudioContext(); // here, in a click's handler: without one a browser stays silent
+    // Here, in a click's handler: without one a browser stays silent.
+    view.speaker = view.speaker || new AudioContext();
     view.speaker.resume().catch((error) => mute(view, error.message));
   } catch (error) {
-    run(view, i);
+    run(view, i); // the clip goes on alone
     mute(view, error.message);
     return;
-  } // the clip goes on alone
+  }
   if (waves) {
     run(view, i, decode(waves.subarray(i * sound.length, (i + 1) * sound.length)), sound.rate);
     return;
@@ -774,19 +775,13 @@ function play(view, i) {
   view.asked = i;
   say(view, `asking Python for the sound of point ${i} \u2026`, "asked");
   model.send({ sound: i });
-  view.waiting = setTimeout(
-    () =>
-      say(
-        view,
-        "No kernel has answered. The sounds come from Python: run the cell again, or wait until no other cell runs.",
-        "unanswered",
-      ),
-    PATIENCE_MS,
-  );
+  const help = "The sounds come from Python: run the cell again, or wait until no other cell runs.";
+  view.waiting = setTimeout(() => say(view, `No kernel has answered. ${help}`, "unanswered"), PATIENCE_MS);
 }
 
 function answered(view, content, buffers) {
-  if (!content || content.sound === undefined || content.sound !== view.asked) return; // meanwhile another point was clicked
+  // Meanwhile another point was clicked.
+  if (!content || content.sound === undefined || content.sound !== view.asked) return;
   clearTimeout(view.waiting);
   if (content.failed) {
     say(view, `The sound of point ${content.sound} failed. ${content.failed}`, "failed");
@@ -803,14 +798,11 @@ function answered(view, content, buffers) {
 
 // ---- pins
 
-function pinState(view) {
-  Object.assign(view, { pins: [], number: 0 });
-}
-
 function unpin(view, i) {
   const { root } = view;
   const p = view.pins.find((q) => q.i === i);
-  if (p.node.contains(root.getRootNode().activeElement)) root.focus({ preventScroll: true }); // where else would the keys go?
+  // Where else would the keys go?
+  if (p.node.contains(root.getRootNode().activeElement)) root.focus({ preventScroll: true });
   p.node.remove();
   view.pins = view.pins.filter((q) => q !== p);
   root.dataset.pins = view.pins.map((q) => q.i).join();
@@ -847,10 +839,6 @@ function pin(view, i) {
 }
 
 // ---- the legend: entries to press, a bar, or a ring
-
-function legendState(view) {
-  view.scale = null;
-}
 
 function scaleCanvas(view, w, h) {
   const { legend } = view;
@@ -1048,7 +1036,8 @@ function listenToControls(view) {
       how = wish(view, e),
       inside = new Uint8Array(n);
     for (let j = view.start[g]; j < view.start[g + 1]; j++) inside[view.order[j]] = 1;
-    if (how === "selects" && entry.getAttribute("aria-pressed") === "true") inside.fill(0); // pressed again: let go
+    // Pressed again: let go.
+    if (how === "selects" && entry.getAttribute("aria-pressed") === "true") inside.fill(0);
     select(
       view,
       combined(view, (i) => inside[i], how),
@@ -1135,14 +1124,9 @@ function render({ model, el }) {
   buildBar(view);
   buildMap(view);
   buildSide(view);
-  sortState(view);
-  tileState(view);
+  initialState(view);
   buildTip(view);
   selectionState(view);
-  lassoState(view);
-  soundState(view);
-  pinState(view);
-  legendState(view);
   listenToPointer(view);
   listenToControls(view);
   listenToKeys(view);

@@ -161,6 +161,10 @@ const drawFrame = (ctx, image, cut, f, width, height, w, h) => {
   ctx.drawImage(image, x, y, width, height, 0, 0, w, h);
 };
 
+// `view` goes from function to function of a script: what `open` gives, the model and its data, what stands
+// in the page, and what changes while the reader plays. Each function names in its first line what it takes
+// out of it; what may change meanwhile is read as `view.name`.
+//
 // The root of a view and its housekeeping: every listener and timer is kept, so that the clean-up takes away
 // exactly what was added (a re-run cell makes a new view; what stays behind of the old one would go on
 // working for nobody).

@@ -221,7 +221,8 @@ function draw(view) {
     }
   }
   drawWhole(view);
-  heading.textContent = `unit ${view.unit} of ${l.name} sees ${Math.min(l.field, side)} x ${Math.min(l.field, side)} pixels`;
+  const field = Math.min(l.field, side);
+  heading.textContent = `unit ${view.unit} of ${l.name} sees ${field} x ${field} pixels`;
   slider.style.visibility = first && epochs.length > 1 ? "visible" : "hidden";
   label.textContent =
     first && epochs.length > 1

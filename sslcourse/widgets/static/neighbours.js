@@ -105,10 +105,11 @@ function buildBlocks(view) {
       head = make("div", "head", block);
     make("b", "", head, { textContent: encoder });
     const hits = make("span", "hits", head);
-    if (about.precision[e] !== null && about.precision[e] !== undefined)
-      make("span", "mean", head, {
-        textContent: `over all images: precision@${k} ${about.precision[e].toFixed(2)}, by chance ${about.chance.toFixed(2)}`,
-      });
+    const precision = about.precision[e];
+    if (precision !== null && precision !== undefined) {
+      const words = `precision@${k} ${precision.toFixed(2)}, by chance ${about.chance.toFixed(2)}`;
+      make("span", "mean", head, { textContent: `over all images: ${words}` });
+    }
     const row = make("div", "row", block);
     row.style.setProperty("--columns", columns);
     row.style.setProperty("--narrow", Math.min(columns, 4));

@@ -328,7 +328,8 @@ function buildReferences(view) {
   const none = make("div", "none", refsBox);
   const key = make("div", "note", refsBox, {
     textContent:
-      "Brighter cells hold more of the attention. Ring: the peak of a frame, with a cross that of all. Dashed: the window.",
+      "Brighter cells hold more of the attention. Ring: the peak of a frame, with a cross that of all. " +
+      "Dashed: the window.",
   });
   const chart = given ? sheet(right, "chart", CHART_W, CHART_H) : null;
   chart?.[0].setAttribute("role", "img");
@@ -395,8 +396,9 @@ function buildTools(view) {
   if (useGiven) useGiven.dataset.name = "given";
   make("div", "note", root, {
     textContent:
-      "Keys: space plays, comma and full stop step. On the picture: arrows move the pixel (with shift by a cell), 1 to " +
-      `${objects} draw on frame 1, 0 erases, space draws there, [ and ] change the brush.`,
+      "Keys: space plays, comma and full stop step. On the picture: arrows move the pixel " +
+      `(with shift by a cell), 1 to ${objects} draw on frame 1, 0 erases, space draws there, ` +
+      "[ and ] change the brush.",
   });
   Object.assign(view, { point, swatches, erase, brush, clear, useGiven });
 }
@@ -946,7 +948,8 @@ function toggle(view) {
   }
   if (view.frame === count - 1) view.frame = 0;
   view.timer = setInterval(() => {
-    if (view.frame && view.labels.length <= view.frame && view.drawn.some((v) => v)) return; // the labels of this frame are still being computed
+    // The labels of this frame are still being computed.
+    if (view.frame && view.labels.length <= view.frame && view.drawn.some((v) => v)) return;
     if (view.frame + 1 >= count - 1) stop(view);
     go(view, view.frame + 1, !view.timer);
   }, STEP_MS);
@@ -1111,7 +1114,8 @@ function listenToTiles(view) {
 }
 
 const ARROWS = { ArrowRight: [1, 0], ArrowLeft: [-1, 0], ArrowDown: [0, 1], ArrowUp: [0, -1] };
-const CONTROL_KEYS = ["Home", "End", " ", "Enter", "PageUp", "PageDown"]; // of sliders and buttons, and the arrows
+// The keys of sliders and buttons, besides the arrows.
+const CONTROL_KEYS = ["Home", "End", " ", "Enter", "PageUp", "PageDown"];
 
 // What a key does; undefined for a key that is not ours. `on`: the picture has the focus.
 function actionOf(view, key, on, big) {

@@ -68,7 +68,8 @@ function buildBoards(view) {
   said.setAttribute("aria-live", "polite");
   make("div", "note", root, {
     textContent:
-      "Drag a piece onto another to swap them; or click both; or move with the arrow keys and press Enter on both.",
+      "Drag a piece onto another to swap them; or click both; " +
+      "or move with the arrow keys and press Enter on both.",
   });
   Object.assign(view, { yours, theirs, network, truth, was, said });
 }
@@ -150,11 +151,10 @@ function draw(view) {
     one.tile.classList.toggle("picked", j === view.picked);
     const good = view.checked ? order[view.at][k] === j : null;
     sign(one, good);
-    one.tile.setAttribute(
-      "aria-label",
-      `${placeName(view, j)}: ${gone ? "the missing piece" : `piece ${k + 1}`}${j === view.picked ? ", picked up" : ""}` +
-        (good === null ? "" : good ? ", in its place" : ", not in its place"),
-    );
+    const piece = gone ? "the missing piece" : `piece ${k + 1}`;
+    const held = j === view.picked ? ", picked up" : "";
+    const verdict = good === null ? "" : good ? ", in its place" : ", not in its place";
+    one.tile.setAttribute("aria-label", `${placeName(view, j)}: ${piece}${held}${verdict}`);
   });
   theirs.style.display = truth.style.display = view.shown ? "" : "none";
   if (view.shown) {
@@ -261,8 +261,18 @@ function listenToBoard(view) {
   });
 }
 
+function solvedWords(view) {
+  const { about, pieces } = view;
+  const when = view.tries === 1 ? "at the first check" : `after ${view.tries} checks`;
+  const orders = about.choices.toLocaleString("en-US");
+  return (
+    `All ${pieces} in place, ${when}. ` +
+    `The network had ${orders} orders to choose from, and has ${networkHits(view)} in place.`
+  );
+}
+
 function listenToBar(view) {
-  const { model, about, count, pieces, listen, before, after, check, again, reveal, said } = view;
+  const { model, count, pieces, listen, before, after, check, again, reveal, said } = view;
   listen(check, "click", () => {
     view.checked = true;
     view.tries += 1;
@@ -275,11 +285,7 @@ function listenToBar(view) {
         model.save_changes();
       }
     }
-    said.textContent =
-      right === pieces
-        ? `All ${pieces} in place, ${view.tries === 1 ? "at the first check" : `after ${view.tries} checks`}.` +
-          ` The network had ${about.choices.toLocaleString("en-US")} orders to choose from, and has ${networkHits(view)} in place.`
-        : `${right} of ${pieces} pieces are in place.`;
+    said.textContent = right === pieces ? solvedWords(view) : `${right} of ${pieces} pieces are in place.`;
     draw(view);
   });
   listen(again, "click", () => begin(view, view.at));

@@ -547,8 +547,7 @@ function buildLegend(view) {
   const narrow = several ? null : make("div", "legend");
   if (narrow) panels[0].legendPlace.prepend(narrow);
   const legend = wideLegend || narrow;
-  Object.assign(view, { marks: [], shownKinds: "" });
-  Object.assign(view, { legend });
+  Object.assign(view, { marks: [], shownKinds: "", legend });
 }
 
 function drawLegend(view) {
