@@ -770,6 +770,7 @@ def test_the_effects_of_the_claims_are_positive_where_the_paper_is_right():
     assert effects["margin"](results("cross-entropy", easy=0.7)) == pytest.approx(-0.1)
 
 
+@pytest.mark.slow
 def test_the_runs_train_what_the_claims_compare(scenes):
     test = scenes.take(slice(16, 32))
     test.split, test.openings = "test", []

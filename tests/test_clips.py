@@ -184,7 +184,7 @@ def test_sequences_name_what_is_wrong(tmp_path, monkeypatch):
     with pytest.raises(CourseError, match="00004.png is 9 x 9 pixels, the first frame 44 x 24"):
         films["cow"]
     monkeypatch.setenv("SSLCOURSE_DATA", str(tmp_path / "data"))
-    with pytest.raises(CourseError, match=r"type: python data_scripts/davis.py --year 2016$"):
+    with pytest.raises(CourseError, match=r"type: sslcourse data davis --year 2016$"):
         clips.davis(2016)
 
 
@@ -455,7 +455,7 @@ def decode_count(monkeypatch):
 @pytest.mark.parametrize("stop", [1, 4, 7, 11])
 def test_broken_off_and_gone_on_with(album, store, tmp_path, monkeypatch, stop):
     names = decode_count(monkeypatch)
-    honest = clips.decoded
+    honest = clips.prepared.decoded
 
     def until(video, *rest):
         blocks = honest(video, *rest)

@@ -61,6 +61,7 @@ def child(file, epochs=200, **environment):
     )
 
 
+@pytest.mark.slow
 def test_killed_in_the_middle_and_resumed_to_identical_numbers(toys, tmp_path):
     file, length = tmp_path / "run.safetensors", 16
     process = child(file, length)

@@ -3,9 +3,7 @@ verdicts are computed here.
 """
 
 import json
-import re
 import statistics
-from pathlib import Path
 
 import pytest
 import torch
@@ -135,28 +133,6 @@ def test_counts_and_rows_agree():
             and line["verdict"] == row["verdict"]
             and line["effect"].startswith(f"{row['mean']:+.3f}")
         )
-
-
-def test_the_readme_prints_what_was_measured():
-    """Every claim's effect, interval and verdict, and every row of the wall and of its factor table, as the
-    result files have them.
-    """
-    text = (Path(__file__).resolve().parents[1] / "README.md").read_text()
-    lines = [re.sub(r"\*\*", "", line) for line in text.splitlines() if line.startswith("|")]
-    rows = [[c.strip() for c in line.strip("| ").split(" | ")] for line in lines]
-    for claim in wall.claim_rows(wall.verdicts(folder="/nowhere")):
-        own = [
-            r[-3:] for r in rows if re.fullmatch(re.escape(claim["claim"]) + r"( \([^|]*\))?", r[0])
-        ]  # in brackets: a unit
-        assert [claim["effect"], claim["95 % interval"], claim["verdict"]] in own, (claim, own)
-    walls = wall.read(folder="/nowhere")
-    for world in ("seen", "heard"):
-        for row in compare.table(walls[world]):
-            assert [
-                row[k] for k in ("features", "kNN", "linear probe", "few labels", "seconds of training")
-            ] in rows, (world, row)
-    for row in compare.factor_rows(walls["toybox"]):
-        assert list(row.values()) in rows, row
 
 
 def test_the_page_needs_no_network(tmp_path):

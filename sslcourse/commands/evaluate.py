@@ -160,7 +160,7 @@ def compare(options) -> int:
 ESC = """\
 Every fold tests once; chance, the log-mel spectrogram and an ear that was never trained stand beside the ears of the checkpoints.
 
-  python data_scripts/esc50.py
+  sslcourse data esc50
   sslcourse esc results/xdc.safetensors --supervised
   sslcourse esc --data spokendigits --folds speaker         other speakers in the test than in the training
 """

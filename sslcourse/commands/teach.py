@@ -21,6 +21,13 @@ crashes, never ends or is no notebook costs one row.
 
 
 def grade(options) -> int:
+    try:
+        import resource  # noqa: F401 (limits of memory and time: Windows has none that a process keeps)
+    except ModuleNotFoundError:
+        raise CourseError(
+            "submissions run within limits that this system has not; grade on Linux or macOS, on Windows "
+            "in its Linux (type wsl --install, then the same there)"
+        ) from None
     from sslcourse.check import assignment
     from sslcourse.check.grading import grade, wire
 

@@ -14,7 +14,7 @@ from sslcourse.runtime.errors import CourseError
 TRAIN = """\
 Trains in half a minute on the toybox. With real data and a GPU:
 
-  python data_scripts/cifar10.py
+  sslcourse data cifar10
   sslcourse train simclr --data cifar10 --recipe gpu
 
 Interrupt it with Ctrl-C whenever you like: the same command goes on where it stopped, to the very numbers of a run that was not

@@ -1,10 +1,10 @@
-"""Recordings as `Data`: what `data_scripts/` prepared, your own, and audio-visual digits made of two of them.
+"""Recordings as `Data`: what `sslcourse data` prepared, your own, and audio-visual digits made of two of them.
 
-    after a data script     esc50(), spoken_digits()
+    after `sslcourse data`  esc50(), spoken_digits()
     your own                npz(path)
     constructed pairs       av_digits(pictures, sounds)
 
-All three read one kind of file, a `.npz` that `np.savez` writes and `npz` describes; the data scripts write
+All three read one kind of file, a `.npz` that `np.savez` writes and `npz` describes; their commands write
 it with `store`. Sounds are
 int16, one channel, of one length: shorter ones lie in the middle of silence, of longer ones the loudest
 stretch is kept."""
@@ -403,8 +403,8 @@ def spoken_digits(
     """Free Spoken Digit Dataset: ten digits, six speakers, fifty recordings of each; the first five of the
     fifty test, as its authors say.
 
-    Factors: `speaker`, `take` (0 to 49). For other speakers in the test than in the training, `evaluate.esc50.esc`
-        with folds="speaker".
+    Factors: `speaker`, `take` (0 to 49). For other speakers in the test than in the training,
+        `evaluate.esc50.esc` with folds="speaker".
 
     Args:
         seconds: of every recording, see `fitted`; nearly all are shorter than one.
@@ -426,7 +426,7 @@ def _prepared(name: str, path: str | Path | None) -> Path:
     file = Path(path).expanduser() if path else runtime.data_dir(name, f"{name}.npz")
     if not file.is_file():
         raise CourseError(
-            f"no {name} in {file.parent}; type: python data_scripts/{name}.py"
+            f"no {name} in {file.parent}; type: sslcourse data {name}"
             + (f" --to {file.parent}" if path else "")
         )
     return file

@@ -1,8 +1,8 @@
-"""Real images as `Data` or `Samples`: what scikit-learn brings along, what `data_scripts/` prepared, and your
+"""Real images as `Data` or `Samples`: what scikit-learn brings along, what `sslcourse data` prepared, and your
 own.
 
     offline, at once            digits(), photographs()
-    after a data script         cifar10(), stl10(), mnist()
+    after `sslcourse data`      cifar10(), stl10(), mnist()
     your own                    folder(path), arrays(image, label), npz(path)
 
 The second half of the file writes and reads prepared arrays: `NAME.npy` beside a `meta.json` that is written
@@ -511,7 +511,7 @@ def _open(name: str, path: str | Path | None) -> tuple[dict, Callable[[str], np.
     where = Path(path).expanduser() if path else runtime.data_dir(name)
     meta = prepared(where)
     if meta is None:
-        command = f"python data_scripts/{name}.py" + (f" --to {where}" if path else "")
+        command = f"sslcourse data {name}" + (f" --to {where}" if path else "")
         raise CourseError(f"no complete {name} arrays in {where}; type: {command}")
     return meta, lambda array: np.load(where / f"{array}.npy", mmap_mode="r", allow_pickle=False)
 
@@ -526,7 +526,7 @@ def prepared(folder: str | Path, checksums: dict[str, str] | None = None) -> dic
     """
     folder = Path(folder)
     try:
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         for name, shape in meta["arrays"].items():
             # Opening maps the whole file, so this also fails for one that is too short.
             array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -593,7 +593,7 @@ def build(
     keep: bool = False,
     quiet: bool = False,
 ) -> dict:
-    """What every data script does: get the files, convert them, note what was done. A no-op when it is done
+    """What every set of images does: get the files, convert them, note what was done. A no-op when it is done
     already.
 
     Interrupt it anywhere and call it again: downloads go on, arrays are written anew, `meta.json` comes last.
@@ -642,7 +642,7 @@ def build(
         download.sweep(folder / "meta.json")
         meta = dict(name=name, source=list(mirrors), checksums=checksums, arrays=shapes, classes=classes)
         with runtime.atomic(folder / "meta.json") as temporary:
-            temporary.write_text(json.dumps(meta, indent=1))
+            temporary.write_text(json.dumps(meta, indent=1), encoding="utf-8", newline="\n")
         if prepared(folder, checksums) is None:
             (folder / "meta.json").unlink()
             raise CourseError(

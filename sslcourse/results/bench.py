@@ -9,7 +9,7 @@ anything.
 
 from __future__ import annotations
 
-import resource
+import math
 import statistics
 import sys
 import time
@@ -168,11 +168,14 @@ def step_table(
 
 
 def _peak_megabytes(device: str) -> float:
+    """The most memory that was taken; not a number where the system does not say it."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(
-        resource.RUSAGE_SELF
-    ).ru_maxrss  # of the whole process; kilobytes on Linux, bytes on macOS
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows counts it elsewhere
+        return math.nan
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of the process; kilobytes, bytes on macOS
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 

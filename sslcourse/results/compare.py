@@ -169,7 +169,9 @@ def keep(found: dict, file: str | Path = STORED) -> None:
         return [rounded(v) for v in value] if isinstance(value, list) else value
 
     with runtime.atomic(file) as temporary:
-        temporary.write_text(json.dumps(rounded(found), indent=1, ensure_ascii=False) + "\n")
+        temporary.write_text(
+            json.dumps(rounded(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
+        )
 
 
 def stored() -> dict:
@@ -180,7 +182,7 @@ def stored() -> dict:
             "(about twenty minutes), "
             "then sslcourse wall --keep"
         )
-    return json.loads(STORED.read_text())
+    return json.loads(STORED.read_text(encoding="utf-8"))
 
 
 def wall(mine: Mapping[str, float] | None = None, leave_out: Iterable[str] = ()) -> dict[str, float]:

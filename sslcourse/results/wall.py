@@ -83,7 +83,7 @@ def _file(folder: str | Path, world: str) -> Path:
 
 def _opened(file: Path) -> dict:
     try:
-        found = json.loads(file.read_text())
+        found = json.loads(file.read_text(encoding="utf-8"))
         if not isinstance(found, dict):
             raise ValueError("it holds no results")
     except (ValueError, OSError) as error:
@@ -397,7 +397,7 @@ def page(file: str | Path | None = None, folder: str | Path = FOLDER) -> Path:
     file = Path(file) if file else Path(folder) / "wall.html"
     file.parent.mkdir(parents=True, exist_ok=True)
     with runtime.atomic(file) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8", newline="\n")
     return file
 
 

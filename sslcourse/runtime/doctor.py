@@ -27,7 +27,9 @@ NEEDED = (
 )
 FOR_CLASS = ("jupyterlab", "ipykernel")
 FOR_TESTS = ("pytest", "nbval", "jupytext", "playwright")
-# torchvision and torchaudio are compiled against one torch each; from 2.0 on the numbers run in step.
+# torchvision is compiled against one torch each; torchaudio, whose numbers run in step with torch's, was so
+# up to 2.10. From 2.11 on it takes every later torch: "torch 2.11 or newer, including all future releases".
+_ANY_LATER_TORCH = (2, 11)
 _TORCH_OF_VISION = {
     "0.21": "2.6",
     "0.22": "2.7",
@@ -43,6 +45,12 @@ def version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def release_of(text: str) -> tuple[int, int]:
+    """Major and minor number of a version such as 2.11.0+cu128."""
+    major, minor = text.split("+")[0].split(".")[:2]
+    return int(major), int(minor)
 
 
 def build_of(text: str) -> str | None:
@@ -66,19 +74,14 @@ def conflicts(versions: dict[str, str | None]) -> list[str]:
                 f"Type: pip install --force-reinstall 'torch=={wanted}.*' "
                 f"'torchvision=={vision.split('+')[0]}'"
             )
-    if torch and audio and audio.split("+")[0].split(".")[:2] != torch.split("+")[0].split(".")[:2]:
-        short = ".".join(torch.split("+")[0].split(".")[:2])
-        found.append(
-            (
-                f"torchaudio {audio} was built for another torch than {torch}. Type: pip install "
-                f"'torchaudio=={short}.*'"
+    if torch and audio:
+        have, need = release_of(audio), release_of(torch)
+        if have != need and not _ANY_LATER_TORCH <= have <= need:
+            later = need > _ANY_LATER_TORCH
+            wanted = "-U 'torchaudio>=2.11'" if later else f"'torchaudio=={need[0]}.{need[1]}.*'"
+            found.append(
+                f"torchaudio {audio} was built for another torch than {torch}. Type: pip install {wanted}"
             )
-            + (
-                " (torchaudio ends at 2.11: with a newer torch, go back to torch 2.11)"
-                if float(short.split(".")[1]) > 11
-                else ""
-            )
-        )
     builds = {
         p: b
         for p, v in (("torch", torch), ("torchvision", vision), ("torchaudio", audio))

@@ -13,12 +13,13 @@ def cache_dir(*parts: str) -> Path:
     """Where drawn worlds and trained networks are kept: `SSLCOURSE_CACHE`, else the user's cache folder."""
     root = os.environ.get("SSLCOURSE_CACHE")
     if root is None:
-        root = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "sslcourse")
+        home = os.environ.get("XDG_CACHE_HOME")
+        root = (Path(home) if home else Path("~", ".cache").expanduser()) / "sslcourse"
     return Path(root).joinpath(*parts)
 
 
 def data_dir(*parts: str) -> Path:
-    """Where `data_scripts/` write prepared arrays: `SSLCOURSE_DATA`, else `data` in the cache folder."""
+    """Where `sslcourse data` writes prepared arrays: `SSLCOURSE_DATA`, else `data` in the cache folder."""
     root = os.environ.get("SSLCOURSE_DATA")
     return (Path(root) if root else cache_dir("data")).joinpath(*parts)
 

@@ -124,7 +124,7 @@ def prepare(
         index["checksum"] = _digest(index)
         download.sweep(out / "index.json")
         with runtime.atomic(out / "index.json") as temporary:
-            temporary.write_text(json.dumps(index))
+            temporary.write_text(json.dumps(index), encoding="utf-8", newline="\n")
         (out / "prepare.jsonl").unlink()
     open_archive.cache_clear()
     return index
@@ -216,7 +216,7 @@ def _digest(index: dict) -> str:
 def read_index(folder: str | Path) -> dict | None:
     """The index of a folder of prepared clips; None where there is none, or a damaged one."""
     try:
-        index = json.loads((Path(folder) / "index.json").read_text())
+        index = json.loads((Path(folder) / "index.json").read_text(encoding="utf-8"))
         return index if index["format"] == FORMAT and index["checksum"] == _digest(index) else None
     except (OSError, ValueError, KeyError, TypeError):
         return None
@@ -323,7 +323,7 @@ class _Workshop:
             self.shards = {int(k): entry for k, entry in index["shards"].items()}
         elif self.journal.is_file():
             with contextlib.suppress(ValueError):  # a kill may tear the last line
-                for line in self.journal.read_text().splitlines():
+                for line in self.journal.read_text(encoding="utf-8").splitlines():
                     entry = json.loads(line)
                     if "settings" in entry:
                         settings = entry["settings"]
@@ -405,7 +405,9 @@ class _Workshop:
                 *self.records.values(),
                 *(dict(file=k, **entry) for k, entry in self.shards.items()),
             ]
-            temporary.write_text("".join(json.dumps(line) + "\n" for line in lines))
+            temporary.write_text(
+                "".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8", newline="\n"
+            )
         if self.number >= 0:
             self.files = {
                 name: self._part(self.number, name).open("r+b", buffering=0) for name in self.tracks
@@ -419,7 +421,7 @@ class _Workshop:
             file.seek(HEADER + self.at * _bytes(name, self.tracks[name]))
 
     def _note(self, entry: dict) -> None:
-        with self.journal.open("a") as journal:
+        with self.journal.open("a", encoding="utf-8", newline="\n") as journal:
             journal.write(json.dumps(entry) + "\n")
 
     def add(

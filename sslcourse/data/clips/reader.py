@@ -3,8 +3,9 @@
 prepare(source, out)          videos, or folders of frames -> a folder of prepared clips; sound=True keeps
                               their sound too (see `sslcourse.data.clips.prepared`)
 open(folder)                  -> `Data` of `Clips`: windows of a few frames, read while the training runs
-ucf101(), hmdb51()            the same after `data_scripts/ucf101.py` and `data_scripts/hmdb51.py`
-sequences(folder), davis()    frames with masks in the layout of DAVIS"""
+ucf101(), hmdb51()            the same after `sslcourse data ucf101` and `sslcourse data hmdb51`
+sequences(folder), davis()    frames with masks in the layout of DAVIS
+"""
 
 from __future__ import annotations
 
@@ -144,7 +145,7 @@ def sequences(
 
 
 def davis(year: int = 2017, part: str | Sequence[str] | None = "val", **options) -> Sequences:
-    """The sequences that `data_scripts/davis.py` fetched.
+    """The sequences that `sslcourse data davis` fetched.
 
     Args:
         year: 2017 (60 to train with, 30 to validate; several objects) or 2016 (30 and 20; one object).
@@ -155,7 +156,7 @@ def davis(year: int = 2017, part: str | Sequence[str] | None = "val", **options)
     folder = runtime.data_dir(f"davis{year}", "sequences")
     if not folder.is_dir():
         raise CourseError(
-            f"no DAVIS {year} in {folder}; type: python data_scripts/davis.py"
+            f"no DAVIS {year} in {folder}; type: sslcourse data davis"
             + (" --year 2016" if year == 2016 else "")
         )
     return sequences(folder, part, **{"year": year, "one_object": year == 2016, **options})
@@ -170,7 +171,9 @@ def _official_names(root: Path, part: str, year: int, resolution: str) -> list[s
         root / "ImageSets" / resolution / f"{part}.txt",
     ):
         if file.is_file():
-            first = [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
+            first = [
+                line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
+            ]
             return list(dict.fromkeys(word.split("/")[-2] if "/" in word else word for word in first))
     lists = (
         sorted(str(p.relative_to(root)) for p in (root / "ImageSets").rglob("*.txt"))
@@ -694,5 +697,5 @@ def hmdb51(fold: int = 1, **options) -> Data:
 def _after_script(name: str, **options) -> Data:
     folder = runtime.data_dir(name)
     if read_index(folder) is None:
-        raise CourseError(f"no complete {name} in {folder}; type: python data_scripts/{name}.py")
+        raise CourseError(f"no complete {name} in {folder}; type: sslcourse data {name}")
     return open(folder, **options)

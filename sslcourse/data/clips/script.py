@@ -16,7 +16,7 @@ from sslcourse.runtime.errors import CourseError
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a script that prepares videos."""
+    """The arguments of a command that prepares videos."""
     parser.add_argument(
         "--size",
         type=int,
@@ -28,14 +28,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def command(script: str, folder: str | Path, **options) -> str:
-    """What to type to prepare this folder again: the script with what differs from its defaults."""
-    home = "" if Path(folder) == runtime.data_dir(script.removesuffix(".py")) else f" --to {folder}"
-    return (
-        f"python data_scripts/{script}"
-        + home
-        + "".join(f" --{name} {value}" for name, value in options.items())
-    )
+def command(words: str, folder: str | Path, **options) -> str:
+    """What to type to prepare this folder again: the command with what differs from its defaults."""
+    home = "" if Path(folder) == runtime.data_dir(words) else f" --to {folder}"
+    given = "".join(f" --{name} {value}" for name, value in options.items())
+    return f"sslcourse data {words}{home}{given}"
 
 
 def finished(folder: str | Path, size: int | tuple[int, int], fps: float | None) -> dict | None:
@@ -47,7 +44,7 @@ def finished(folder: str | Path, size: int | tuple[int, int], fps: float | None)
 
 
 def summary(index: dict, folder: str | Path) -> dict:
-    """What a data script prints: counts of videos and frames, and of every split of every fold."""
+    """What the command prints: counts of videos and frames, and of every split of every fold."""
     videos = index["videos"]
     arrays: dict = {
         "videos": (len(videos["name"]),),

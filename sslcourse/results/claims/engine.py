@@ -148,7 +148,7 @@ def run(
     page = {"paper": name, "runs": {}}
     if file and Path(file).exists():
         try:
-            page = json.loads(Path(file).read_text())
+            page = json.loads(Path(file).read_text(encoding="utf-8"))
             page["runs"]
         except (ValueError, KeyError, TypeError) as error:
             raise CourseError(
@@ -170,5 +170,5 @@ def run(
             )
             if file:
                 with runtime.atomic(file) as temporary:
-                    temporary.write_text(json.dumps(page, indent=1) + "\n")
+                    temporary.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8", newline="\n")
         yield judge(name, {s: results[s] for s in range(seed + 1)})
