@@ -259,9 +259,8 @@ def with_captions(data: Data, draws: int = DRAWS, leave_out: Sequence[str] = (),
 def _described(samples: Samples, draws: int, leave_out: Sequence[str], seed: int) -> Samples:
     if not {"shape", "hue", "size", "pattern", "x", "y"} <= set(samples.factors):
         raise CourseError(
-            f"{samples.name!r} ({samples.split}) has no known factors to describe; captions are made of "
-            "the toybox: "
-            "with_captions(toybox.images()), before unlabelled()"
+            f"{samples.name!r} ({samples.split}) has no known factors to describe; captions are made of the "
+            "toybox: with_captions(toybox.images()), before unlabelled()"
         )
     new = samples.take(slice(None))
     new.extra = {
@@ -276,16 +275,15 @@ def captions_of(batch: Mapping[str, Tensor]) -> Tensor:
     if "caption" not in batch:
         raise CourseError(
             'this batch has no "caption": CLIP learns from pictures with captions. Train on the toybox, '
-            "which has them "
-            "(sslcourse train clip --data toybox), or bring your own: words = captions.vocabulary(texts); "
+            "which has them (sslcourse train clip --data toybox), or bring your own: words = "
+            "captions.vocabulary(texts); "
             'Samples(images, extra={"caption": words.encode(texts)}); CLIP(encoder, words)'
         )
     tokens = batch["caption"]
     if tokens.ndim not in (2, 3) or tokens.is_floating_point() or len(tokens) != len(batch["image"]):
         raise CourseError(
             f'batch["caption"] is {tokens.dtype} of shape {tuple(tokens.shape)} for {len(batch["image"])} '
-            "images; expected "
-            "whole numbers (B, L), or (B, K, L) with K captions for each image"
+            "images; expected whole numbers (B, L), or (B, K, L) with K captions for each image"
         )
     return tokens if tokens.ndim == 3 else tokens[:, None]
 

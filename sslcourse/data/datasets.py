@@ -340,11 +340,9 @@ def open_labels(samples: Samples, reader: str) -> tuple[Tensor, dict[str, Tensor
     if samples.split == "test":
         if _training:
             raise SealedLabels(
-                f"{reader} wants the test labels of {samples.name!r} while a training is under way: that "
-                "is how test "
-                "scores get selected on. Use the validation split inside the loop, or finish the training "
-                "first "
-                "(after an error in a loop: sslcourse.free() lets go of it)."
+                f"{reader} wants the test labels of {samples.name!r} while a training is under way: that is "
+                "how test scores get selected on. Use the validation split inside the loop, or finish the "
+                "training first (after an error in a loop: sslcourse.free() lets go of it)."
             )
         samples.openings.append(reader)
     return samples._label, samples._factors

@@ -29,8 +29,7 @@ from sslcourse.runtime.errors import CourseError
 
 FOLDS = 5  # of ESC-50
 
-# ---------------------------------------------------------------------------------------------- sound as
-# numbers
+# -------------------------------------------------------------------------------------- sound as numbers
 
 
 def resampled(audio: Tensor | np.ndarray, old: int, new: int, *, block: int = 256) -> Tensor:
@@ -103,8 +102,7 @@ def fitted(audio: np.ndarray, length: np.ndarray, samples: int) -> np.ndarray:
     return out
 
 
-# ---------------------------------------------------------------------------------------------- files of
-# recordings
+# ----------------------------------------------------------------------------------- files of recordings
 
 
 def store(path: str | Path, **arrays) -> None:
@@ -432,8 +430,7 @@ def _prepared(name: str, path: str | Path | None) -> Path:
     return file
 
 
-# ---------------------------------------------------------------------------------------------- constructed
-# pairs
+# ------------------------------------------------------------------------------------- constructed pairs
 
 
 def av_digits(

@@ -31,8 +31,7 @@ MAX_PIXELS = 64 * 10**6  # of one picture; a small file can claim billions and f
 MAX_CLASSES = 100_000
 
 
-# ---------------------------------------------------------------------------------------------- offline, at
-# once
+# -------------------------------------------------------------------------------------- offline, at once
 
 
 def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Data:
@@ -98,8 +97,7 @@ def photographs(size: int = 32, *, count: int | None = None, seed: int = 0) -> S
     )
 
 
-# ---------------------------------------------------------------------------------------------- after a data
-# script
+# ----------------------------------------------------------------------------------- after a data script
 
 
 def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
@@ -400,8 +398,7 @@ def folder(
         one = next(iter(by_class))
         raise CourseError(
             f"the subfolders of {path} ({', '.join(by_class)}) are splits and no classes; the course makes "
-            "its own "
-            f"splits, so pass one of them: folder({str(path / one)!r})"
+            f"its own splits, so pass one of them: folder({str(path / one)!r})"
         )
     classes = list(by_class)
     files = [(file, c) for c, name in enumerate(classes) for file in by_class[name]] or [
@@ -500,8 +497,7 @@ def to_rgb(image):
     return image.convert("RGB")
 
 
-# ---------------------------------------------------------------------------------------------- prepared
-# arrays
+# --------------------------------------------------------------------------------------- prepared arrays
 
 
 def _open(name: str, path: str | Path | None) -> tuple[dict, Callable[[str], np.ndarray]]:

@@ -79,9 +79,8 @@ class Distortion:
             raise CourseError(f"area={tuple(self.area)}; give two shares of the window, such as (0.01, 1.0)")
         if not 0 < self.aspect[0] <= self.aspect[1]:
             raise CourseError(
-                f"aspect={tuple(self.aspect)}; give the smallest and the greatest width over height, "
-                "such "
-                "as (0.75, 1.33)"
+                f"aspect={tuple(self.aspect)}; give the smallest and the greatest width over height, such as "
+                "(0.75, 1.33)"
             )
         for name in ("rotation", "shear"):
             if not 0 <= getattr(self, name) <= 45:

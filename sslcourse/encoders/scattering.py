@@ -118,8 +118,7 @@ class Scattering(nn.Module):
         size, least = 2**self.octaves, 2 * math.ceil(3.5 * SIGMA * 2.0 ** (self.octaves - 1))
         if image.shape[-1] % size or image.shape[-2] % size or min(image.shape[-2:]) < least:
             raise CourseError(
-                f"images of {image.shape[-1]} x {image.shape[-2]} pixels; each side must be a multiple "
-                "of "
+                f"images of {image.shape[-1]} x {image.shape[-2]} pixels; each side must be a multiple of "
                 f"{size}, at least {least}"
             )
         with torch.autocast(image.device.type, enabled=False):

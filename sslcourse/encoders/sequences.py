@@ -79,8 +79,7 @@ class ConvGRU(nn.Module):
         return h
 
 
-# ---------------------------------------------------------------------------------------------- frame by
-# frame
+# ---------------------------------------------------------------------------------------- frame by frame
 
 
 class Pixels(nn.Module):
@@ -141,8 +140,7 @@ class Patches(nn.Module):
         s = self.side
         if height % s or width % s:
             raise CourseError(
-                f"frames of {height} x {width} pixels cannot be cut into patches of {s} x {s}; take a "
-                "side "
+                f"frames of {height} x {width} pixels cannot be cut into patches of {s} x {s}; take a side "
                 "that divides them"
             )
         if self.training:

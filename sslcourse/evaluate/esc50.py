@@ -80,8 +80,7 @@ def _features(
     if own > rate:
         raise CourseError(
             f"this ear hears {own:,} samples a second, the recordings have {rate:,}: what lies above "
-            f"{rate // 2:,} Hz is not in them. "
-            f"Train an ear for rate={rate}"
+            f"{rate // 2:,} Hz is not in them. Train an ear for rate={rate}"
         )
     rows = []
     for part in audio.split(block):
@@ -89,8 +88,7 @@ def _features(
         x = spectrum(part, own) if ear is None else features.extract(ear, Samples(audio=part, rate=own))
         if x.ndim != 2:
             raise CourseError(
-                f"this ear gives features of shape {tuple(x.shape)}; a linear machine reads one vector "
-                "per "
+                f"this ear gives features of shape {tuple(x.shape)}; a linear machine reads one vector per "
                 "sound, (B, D)"
             )
         rows.append(x)

@@ -44,8 +44,8 @@ def score(
     if train_x.ndim != 2:
         raise CourseError(
             f"features of shape {tuple(train_x.shape)}; a probe reads one vector per sample, and these are "
-            "dense: average them over "
-            "their places (on the command line: --no-probe), or judge them by tracking: sslcourse.tracking"
+            "dense: average them over their places (on the command line: --no-probe), or judge them by "
+            "tracking: sslcourse.tracking"
         )
     if len(train_x) != len(train_y) or len(x) != len(y):
         raise CourseError(

@@ -309,8 +309,7 @@ class Energy:
         return 1 - (v * a).sum(1)
 
 
-# ---------------------------------------------------------------------------------------------- where the
-# sound comes from
+# ---------------------------------------------------------------------------- where the sound comes from
 
 
 def only(video: Tensor, y: int, x: int, cells: int = 4, beyond: float = 0.25) -> Tensor:

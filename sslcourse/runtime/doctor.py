@@ -70,8 +70,7 @@ def conflicts(versions: dict[str, str | None]) -> list[str]:
         if wanted and ".".join(torch.split("+")[0].split(".")[:2]) != wanted:
             found.append(
                 f"torchvision {vision} was built for torch {wanted}, but torch is {torch}: importing it "
-                "fails. "
-                f"Type: pip install --force-reinstall 'torch=={wanted}.*' "
+                f"fails. Type: pip install --force-reinstall 'torch=={wanted}.*' "
                 f"'torchvision=={vision.split('+')[0]}'"
             )
     if torch and audio:
@@ -91,9 +90,8 @@ def conflicts(versions: dict[str, str | None]) -> list[str]:
         text = ", ".join(f"{p} for {b}" for p, b in builds.items())
         found.append(
             f"builds for different CUDA versions are mixed ({text}); torchaudio then fails at import. "
-            "Install all three "
-            "from one place: pip install --force-reinstall torch torchvision torchaudio, with the index "
-            "that pytorch.org names"
+            "Install all three from one place: pip install --force-reinstall torch torchvision torchaudio, "
+            "with the index that pytorch.org names"
         )
     ipython, ipykernel = versions.get("ipython"), versions.get("ipykernel")
     if ipython and ipykernel and ipykernel.startswith("7.") and int(ipython.split(".")[0]) < 7:

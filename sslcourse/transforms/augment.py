@@ -39,8 +39,7 @@ def as_float(image: Tensor) -> Tensor:
     raise CourseError(f"images of type {image.dtype}; expected uint8 (0 to 255) or float (0 to 1)")
 
 
-# ---------------------------------------------------------------------------------- operations, told what to
-# do
+# --------------------------------------------------------------------------- operations, told what to do
 
 
 def crop(image: Tensor, box: Tensor, size: int | None = None, flip: Tensor | None = None) -> Tensor:
@@ -353,9 +352,8 @@ def film_view(
             raise CourseError(f"{name}={value}; use a probability, from 0 to 1")
     if strength < 0 or not 0 <= hue_by <= 0.5:
         raise CourseError(
-            f"strength={strength}, hue_by={hue_by}; a strength from 0 on, and a hue shift of at most "
-            "half "
-            "a turn (0.5)"
+            f"strength={strength}, hue_by={hue_by}; a strength from 0 on, and a hue shift of at most half a "
+            "turn (0.5)"
         )
 
     def some(films: Tensor) -> Tensor:

@@ -40,8 +40,7 @@ __all__ = [
     "videos_in",
 ]
 
-# ---------------------------------------------------------------------------------------------- sequences
-# with masks
+# ---------------------------------------------------------------------------------- sequences with masks
 
 UNKNOWN = 255  # in a mask: nobody has annotated this frame
 
@@ -589,8 +588,7 @@ def open(
             f'clips.prepare("FOLDER OF VIDEOS", "{folder}", size={tuple(index["size"])}, fps={index["fps"]})'
         )
         raise CourseError(
-            f"{folder} is damaged ({'; '.join(f'{k}: {v}' for k, v in wrong.items())}); only that part "
-            "is "
+            f"{folder} is damaged ({'; '.join(f'{k}: {v}' for k, v in wrong.items())}); only that part is "
             f"made again. Type: {again}"
         )
     folds = list(index["videos"]["split"])
@@ -626,8 +624,7 @@ def open(
         rows = np.flatnonzero(part == which)
         if not len(rows):
             raise CourseError(
-                f"{index['name']} has no video left for {which}; prepare more videos, or set aside "
-                "smaller "
+                f"{index['name']} has no video left for {which}; prepare more videos, or set aside smaller "
                 "shares"
             )
         splits.append(
