@@ -1,4 +1,4 @@
-"""Recordings as `Data`: what `sslcourse data` prepared, your own, and audio-visual digits made of two of them.
+"""Recordings as `Data`: what `sslcourse data` prepared, your own, and audio-visual digits made of two.
 
     after `sslcourse data`  esc50(), spoken_digits()
     your own                npz(path)
@@ -359,8 +359,8 @@ def esc50(fold: int = 1, *, rate: int | None = None, path: str | Path | None = N
 
     One fold tests, the next one validates, three train; clips from one source always share a fold. The factor
     `fold` stays with every recording, and `evaluate.esc50.esc` goes through all five. The author warns that
-    some sources were filtered beforehand in a way that may depend on their class; nobody has mended that, so that
-    results stay comparable.
+    some sources were filtered beforehand in a way that may depend on their class; nobody has mended that, so
+    that results stay comparable.
 
     Args:
         fold: 1 to 5, which of them tests.

@@ -1,5 +1,4 @@
-"""Real images as `Data` or `Samples`: what scikit-learn brings along, what `sslcourse data` prepared, and your
-own.
+"""Real images as `Data` or `Samples`: what scikit-learn has, what `sslcourse data` prepared, and your own.
 
     offline, at once            digits(), photographs()
     after `sslcourse data`      cifar10(), stl10(), mnist()

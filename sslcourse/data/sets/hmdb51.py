@@ -125,7 +125,7 @@ def _local_folder(source: str | Path | None) -> Path | None:
     place = Path(source).expanduser()
     if not place.is_dir():
         raise CourseError(
-            f"{place} is no folder; pass the one that holds {VIDEOS} and test_train_splits.rar, or what is in "
+            f"{place} is no folder; pass the one that holds {VIDEOS} and test_train_splits.rar, or what is "
             "them"
         )
     return place
