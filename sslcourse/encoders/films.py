@@ -173,6 +173,11 @@ def small_clip(dim: int = 64) -> ClipEncoder:
     return ClipEncoder(stages, dim)
 
 
+def _stages_of(net: nn.Module) -> dict[str, nn.Module]:
+    """The convolutional stages of torchvision's networks for films."""
+    return {name: net.get_submodule(name) for name in ("stem", "layer1", "layer2", "layer3", "layer4")}
+
+
 def r2plus1d_18() -> ClipEncoder:
     """torchvision's R(2+1)D-18 (Tran et al., 2018), whose every 3-D convolution is one over places and then
     one over time; dim 512, for a GPU.
@@ -181,17 +186,7 @@ def r2plus1d_18() -> ClipEncoder:
     each convolution by itself, and its batch normalisation has eps 1e-3 and PyTorch momentum 0.9."""
     from torchvision.models.video import r2plus1d_18 as build
 
-    net = build(weights=None)
-    return ClipEncoder(
-        {
-            "stem": net.stem,
-            "layer1": net.layer1,
-            "layer2": net.layer2,
-            "layer3": net.layer3,
-            "layer4": net.layer4,
-        },
-        512,
-    )
+    return ClipEncoder(_stages_of(build(weights=None)), 512)
 
 
 # ----------------------------------------------------------------------------- films whose time is kept
@@ -246,14 +241,4 @@ def mc3_18() -> FilmEncoder:
     """
     from torchvision.models.video import mc3_18 as build
 
-    net = build(weights=None)
-    return FilmEncoder(
-        {
-            "stem": net.stem,
-            "layer1": net.layer1,
-            "layer2": net.layer2,
-            "layer3": net.layer3,
-            "layer4": net.layer4,
-        },
-        512,
-    )
+    return FilmEncoder(_stages_of(build(weights=None)), 512)

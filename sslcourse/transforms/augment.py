@@ -23,7 +23,7 @@ from sslcourse.runtime.errors import CourseError
 
 View = Callable[[Tensor], Tensor]
 
-_GREY = (0.2989, 0.587, 0.114)  # ITU-R 601, the weights that torchvision and PIL use
+_GREY = (0.2989, 0.587, 0.114)  # as torchvision rounds them; `colour.grey` has those of the standard
 
 
 def as_float(image: Tensor) -> Tensor:
