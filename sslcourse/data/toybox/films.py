@@ -476,7 +476,7 @@ def videos(
     parts = []
     for split, n in (("train", train), ("validation", validation), ("test", test)):
         scenes = _motions(n, seed, split, drift)
-        film, mask = _kept(
+        film, mask = _cached(
             f"motions-{split}-{n}-{frames}x{size}-bg{background:g}-drift{drift:g}-noise{noise:g}-seed{seed}",
             n,
             frames,
@@ -550,7 +550,7 @@ def tracks(
             f"{solids}of{radius[0]:g}-{radius[1]:g}-speed{speed[0]:g}-{speed[1]:g}-spin{spin:g}"
             f"-scale{scale:g}-gain{gain:g}-blur{blur}"
         )
-        film, mask = _kept(
+        film, mask = _cached(
             f"tracks-{split}-{n}-{frames}x{size}-{knobs}-bg{background:g}-drift{drift:g}-noise{noise:g}"
             f"-{'alike-' * alike}seed{seed}",
             n,
@@ -662,7 +662,7 @@ def _check_tracks(count, speed, radius, size, spin, scale, gain, blur) -> None:
         raise CourseError(f"radius={radius}; a solid needs a radius of at least 2 pixels")
 
 
-def _kept(
+def _cached(
     name: str, n: int, frames: int, size: int, cache: bool, drawn: Callable[[], tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
     """The films from the disk, or drawn and put there."""

@@ -462,7 +462,7 @@ def events(
         if n < 1:
             raise CourseError(f"{split}={n}; ask for at least one film")
         knobs = {"seconds": seconds, "size": size, **shares, "new": new and split == "test", "stereo": stereo}
-        found = _kept(split, n, seed, cache, knobs)
+        found = _cached(split, n, seed, cache, knobs)
         columns = {k[7:]: v for k, v in found.items() if k.startswith("factor_")}
         kinds = {
             "material": _MATERIALS,
@@ -759,7 +759,7 @@ def _drawn(
 # ---------------------------------------------------------------------------------------------- kept on disk
 
 
-def _kept(split: str, n: int, seed: int, cache: bool, knobs: dict) -> dict[str, Tensor]:
+def _cached(split: str, n: int, seed: int, cache: bool, knobs: dict) -> dict[str, Tensor]:
     name = "-".join(f"{k}{v:g}" for k, v in knobs.items())
     path = disk_cache.place("sounding", f"{split}-{n}-{name}-seed{seed}")
     frames, size = round(knobs["seconds"] * FPS), knobs["size"]
