@@ -201,16 +201,16 @@ if __name__ == "__main__":
     from sslcourse import encoders
     from sslcourse.data import toybox
     samples = toybox.images(32, 16, 16).train
-    encoder = encoders.small_cnn()
+    encoder, batch = encoders.small_cnn(), samples.image[:8].float() / 255
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    child = context.Process(target=work, args=(encoder, samples.image[:8], queue))
+    child = context.Process(target=work, args=(encoder, batch, queue))
     child.start()
     there = torch.tensor(queue.get(timeout=120))
     child.join()
     encoder.eval()
     with torch.no_grad():
-        here = encoder(samples.image[:8])
+        here = encoder(batch)
     assert child.exitcode == 0 and torch.allclose(here, there), (here - there).abs().max()
     pictures = list(samples.image)
     loader = torch.utils.data.DataLoader(pictures, 8, num_workers=2, multiprocessing_context="spawn")
