@@ -20,7 +20,7 @@ from sslcourse.runtime.errors import CourseError
 @pytest.fixture(scope="module")
 def motions():
     """Enough films to count in; small, because only their factors are looked at."""
-    return toybox.videos(1200, 1, 1, size=16)
+    return toybox.videos(1200, 1, 1, size=8)
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +127,7 @@ def many():
 @pytest.mark.nightly
 @pytest.mark.parametrize("what", ["one frame", "first frame", "average", "average difference"])
 def test_no_still_picture_tells_the_class(what, many):
-    """A linear probe and a small CNN: on the class, on each of its two senses, on whether they agree."""
+    """A linear probe and a small CNN, on the class, on each of its two senses and on whether they agree."""
     data = many
     train, test = still_pictures(data.train)[what], still_pictures(data.test)[what]
     label, truth = data.train.label, data.test._label

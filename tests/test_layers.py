@@ -1,4 +1,4 @@
-"""Arrows point down only, inside a room too, and importing the course costs little more than importing torch."""
+"""Arrows point down only, inside a room too, and importing the course costs little more than torch."""
 
 import ast
 import pathlib
@@ -144,7 +144,7 @@ def processor_seconds(statement: str) -> float:
 
 
 def test_import_costs_little_more_than_torch():
-    """In turns, and the best of each: what they need when nothing is in the way. Two turns do, if they show it."""
+    """In turns, and the best of each: what they need when nothing is in the way. Two turns may show it."""
     ours, theirs = [], []
     while len(ours) < 2 or (len(ours) < 4 and min(ours) > 1.3 * min(theirs)):
         theirs.append(processor_seconds("import torch"))
@@ -163,7 +163,8 @@ from sslcourse import augment, train, evaluate, health, data, encoders
 augment.simclr_view, train.fit, evaluate.report, health.diagnose, encoders.small_cnn
 from sslcourse.data import toybox
 from sslcourse.methods import simclr
-bad = {"umap", "librosa", "sklearn", "matplotlib", "torchvision", "scipy", "PIL", "av", "cv2", "skimage"} & set(sys.modules)
+heavy = {"umap", "librosa", "sklearn", "matplotlib", "torchvision", "scipy", "PIL", "av", "cv2", "skimage"}
+bad = heavy & set(sys.modules)
 sys.exit(str(bad) if bad else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -5,7 +5,7 @@ pictures.
     sslcourse evaluate --all                 every method by its COURSE recipe on the data it is for, three seeds, with the factor table
 
 `wall()` gives what was last measured on the toybox, to which each notebook adds its own bar; the whole wall
-is `sslcourse.wall`."""
+is `sslcourse.results.wall`."""
 
 from __future__ import annotations
 
