@@ -202,7 +202,7 @@ if __name__ == "__main__":
     from sslcourse.data import toybox
     from sslcourse.methods import simclr
     samples = toybox.images(32, 16, 16).train
-    method = simclr.build(encoders.small_cnn(), simclr.settings("course", True, 8))
+    method = simclr.SPEC.build(encoders.small_cnn(), simclr.SPEC.settings("course", True, 8))
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
     child = context.Process(target=work, args=(method, samples.image[:8], queue))

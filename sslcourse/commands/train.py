@@ -35,7 +35,8 @@ def train(options) -> int:
     rank, world = distributed.start()
     try:
         profile = runtime.profile()
-        options.data = options.data or catalogue.home(options.method)
+        spec = catalogue.spec(options.method)
+        options.data = options.data or spec.data
         kind = options.recipe or (
             "gpu" if profile.device == "cuda" and not options.data.startswith(("toy", "moving")) else "course"
         )
@@ -44,7 +45,7 @@ def train(options) -> int:
             for k, v in (("epochs", options.epochs), ("batch_size", options.batch_size), ("lr", options.lr))
             if v is not None
         }
-        recipe = getattr(catalogue.module(options.method), kind.upper()).but(seed=options.seed, **changes)
+        recipe = spec.recipe(kind).but(seed=options.seed, **changes)
         if rank == 0:
             data = load(options.data)  # the first process fills the cache, the others read it
         distributed.barrier()

@@ -42,6 +42,7 @@ from sslcourse.methods.base import (
     video_floats_of,
     videos_of,
 )
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -59,8 +60,6 @@ COURSE = Recipe(
     epochs=20, batch_size=12, lr=2e-3
 )  # a laptop CPU, scenes of the toybox: many small steps, of 24 windows each
 GPU = Recipe(epochs=90, batch_size=64, lr=1e-3, schedule="cosine")  # one GPU, films of 112 pixels with sound
-DATA = "toyscenes"
-ENCODERS = {"course": "small_mc3", "gpu": "mc3_18"}
 EARS = {"small_mel": encoders.small_mel, "resnet18_mel": encoders.resnet18_mel}
 
 LENGTHS = {"halved": 0.5, "unit": 1.0, "free": None}  # of embeddings
@@ -391,7 +390,7 @@ class AVTS(Method):
         self.share = float(state[0])
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     rest = {
         "frames": 16,
@@ -414,7 +413,21 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     }
 
 
-def build(encoder: nn.Module, settings: dict) -> AVTS:
+def from_settings(encoder: nn.Module, settings: dict) -> AVTS:
     """The method that `settings` describe."""
     rest = {name: value for name, value in settings.items() if name != "ear"}
     return AVTS(encoder, EARS[settings["ear"]](), **rest)
+
+
+SPEC = Spec(
+    name="avts",
+    lesson="11_audio_video_sync",
+    title="AVTS",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+    data="toyscenes",
+    encoders={"course": "small_mc3", "gpu": "mc3_18"},
+    hears=True,
+)

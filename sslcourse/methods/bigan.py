@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from sslcourse.methods.base import Method, at_least_float32, descend, floats, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
@@ -512,11 +513,22 @@ class Autoencoder(Coder):
         return (difference.abs() if self.power == 1 else difference.square()).mean(), {}
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe; plain values, for files."""
     return dict(size=32, latent=64, width=32) if recipe == "course" else dict(size=32, latent=100, width=64)
 
 
-def build(encoder: nn.Module, settings: dict) -> BiGAN:
+def from_settings(encoder: nn.Module, settings: dict) -> BiGAN:
     """The method that `settings` describe."""
     return BiGAN(encoder, **settings)
+
+
+SPEC = Spec(
+    name="bigan",
+    lesson="02_bigan",
+    title="BiGAN",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

@@ -30,6 +30,7 @@ from torch import Tensor, nn
 
 from sslcourse.encoders.images import StandardisedLinear, group_norm
 from sslcourse.methods.base import Method, at_least_float32, descend, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
@@ -244,7 +245,7 @@ class BYOL(Method):
         self.steps, self.all_steps = int(state[0]), float(state[1])
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
     values, for files.
     """
@@ -265,6 +266,17 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     }
 
 
-def build(encoder: nn.Module, settings: dict) -> BYOL:
+def from_settings(encoder: nn.Module, settings: dict) -> BYOL:
     """The method that `settings` describe."""
     return BYOL(encoder, **{**settings, "view": simclr_view(**settings["view"])})
+
+
+SPEC = Spec(
+    name="byol",
+    lesson="06_byol",
+    title="BYOL",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

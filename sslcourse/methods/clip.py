@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from sslcourse.data import captions
 from sslcourse.methods.base import Method, at_least_float32, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.distributed import gather
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import features
@@ -49,9 +50,6 @@ PAPER = dict(
     augmentation="random square crop",
 )
 
-TITLE = (
-    "CLIP (captions)"  # in tables: its captions name the shapes, so it is told more than the other methods
-)
 COURSE = Recipe(
     epochs=10, batch_size=128, lr=2.5e-3, weight_decay=0.1
 )  # a laptop CPU, the toybox, the small encoder
@@ -346,7 +344,7 @@ def zero_shot_words(
     return (scores @ (counts / counts.sum(1, keepdim=True)).T).argmax(1)
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe; plain values, for files. Its words are
     those of the toybox.
     """
@@ -358,6 +356,17 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     return {**sizes, "view": dict(COURSE_VIEW)}
 
 
-def build(encoder: nn.Module, settings: dict) -> CLIP:
+def from_settings(encoder: nn.Module, settings: dict) -> CLIP:
     """The method that `settings` describe."""
     return CLIP(encoder, **{**settings, "view": simclr_view(**settings["view"])})
+
+
+SPEC = Spec(
+    name="clip",
+    lesson="07_clip",
+    title="CLIP (captions)",  # its captions name the shapes: it is told more than the other methods
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.methods.base import Method, at_least_float32, floats, video_floats_of, videos_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import clustering
 from sslcourse.train.recipe import Recipe
@@ -33,8 +34,6 @@ from sslcourse.transforms.colour import from_lab, lab
 # What can be verified of the authors' report; shown beside our recipes, never executed.
 PAPER = dict(data="Kinetics", encoder="ResNet-18", cells="stride 8", references=3, colours=16)
 
-DATA = "toytracks"
-ENCODERS = {"course": "dense_cnn", "gpu": "dense_resnet18"}
 COURSE = Recipe(epochs=8, batch_size=8, lr=3e-3)  # a laptop CPU, toytracks
 GPU = Recipe(epochs=100, batch_size=32, lr=1e-3)  # one GPU, a folder of films
 
@@ -365,11 +364,24 @@ class CopiedMasks(Colorization):
         return (nll * weight).sum() / weight.sum(), {"mask found": (y.argmax(1) == truth).float().mean()}
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     return {"colours": 16, "references": 3, "temperature": 0.1, "unit": True, "shown": "grey"}
 
 
-def build(encoder: nn.Module, settings: dict) -> Colorization:
+def from_settings(encoder: nn.Module, settings: dict) -> Colorization:
     """The method that `settings` describe."""
     return Colorization(encoder, **settings)
+
+
+SPEC = Spec(
+    name="colorization",
+    lesson="09_tracking_by_colorization",
+    title="Colorization",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+    data="toytracks",
+    encoders={"course": "dense_cnn", "gpu": "dense_resnet18"},
+)

@@ -29,6 +29,7 @@ from torch import Tensor, nn
 
 from sslcourse.encoders.sequences import ConvGRU
 from sslcourse.methods.base import Method, at_least_float32, floats, video_floats_of, videos_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, film_view
@@ -54,8 +55,6 @@ COURSE = Recipe(
 GPU = Recipe(
     epochs=100, batch_size=64, lr=1e-3, schedule="cosine", weight_decay=1e-5
 )  # one GPU, UCF101 at 128 pixels
-DATA = "toyvideos"
-ENCODERS = {"course": "small_3d", "gpu": "resnet18_2d3d"}
 
 KINDS = (
     "positive",
@@ -369,7 +368,7 @@ class MotionClassifier(Method):
         return self.features(blocks_of(video_floats_of(batch), self.frames))
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     if recipe == "course":
         return {
@@ -388,6 +387,19 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     }
 
 
-def build(encoder: nn.Module, settings: dict) -> DPC:
+def from_settings(encoder: nn.Module, settings: dict) -> DPC:
     """The method that `settings` describe."""
     return DPC(encoder, **{**settings, "view": film_view(**settings["view"])})
+
+
+SPEC = Spec(
+    name="dpc",
+    lesson="10_dense_predictive_coding",
+    title="DPC",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+    data="toyvideos",
+    encoders={"course": "small_3d", "gpu": "resnet18_2d3d"},
+)

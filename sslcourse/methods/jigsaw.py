@@ -38,6 +38,7 @@ from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor, nn
 
 from sslcourse.methods.base import Method, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, as_float, crop_and_flip, grey
@@ -543,7 +544,7 @@ class Jigsaw(Method):
 # ---------------------------------------------------------------------------------------------- by name
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
     values, for files.
     """
@@ -566,8 +567,19 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     }
 
 
-def build(encoder: nn.Module, settings: dict) -> Jigsaw:
+def from_settings(encoder: nn.Module, settings: dict) -> Jigsaw:
     """The method that `settings` describe."""
     return Jigsaw(
         encoder, **{k: v for k, v in settings.items() if k != "area"}, view=crop_and_flip(settings["area"])
     )
+
+
+SPEC = Spec(
+    name="jigsaw",
+    lesson="03_damaged_jigsaw",
+    title="Jigsaw",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

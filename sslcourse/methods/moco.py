@@ -24,6 +24,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sslcourse.methods.base import Method, at_least_float32, descend, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
@@ -261,7 +262,7 @@ def key_found(
         return ((q @ keys.T).amax(1) <= (q * k).sum(1) + 1e-6).float().mean()
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
     values, for files.
     """
@@ -274,6 +275,17 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     return {**sizes, "head": head, "groups": 1, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}
 
 
-def build(encoder: nn.Module, settings: dict) -> MoCo:
+def from_settings(encoder: nn.Module, settings: dict) -> MoCo:
     """The method that `settings` describe."""
     return MoCo(encoder, **{**settings, "view": simclr_view(**settings["view"])})
+
+
+SPEC = Spec(
+    name="moco",
+    lesson="06_byol",
+    title="MoCo",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

@@ -6,6 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from sslcourse.methods.base import Method, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
@@ -48,11 +49,22 @@ class Supervised(Method):
         return self.f(floats_of(batch))
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     return {"classes": classes, "area": [0.5, 1.0]}
 
 
-def build(encoder: nn.Module, settings: dict) -> Supervised:
+def from_settings(encoder: nn.Module, settings: dict) -> Supervised:
     """The method that `settings` describe."""
     return Supervised(encoder, settings["classes"], crop_and_flip(settings["area"]))
+
+
+SPEC = Spec(
+    name="supervised",
+    lesson="",
+    title="Supervised",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

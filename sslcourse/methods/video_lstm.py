@@ -31,11 +31,9 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.encoders.sequences import FrameLSTM
 from sslcourse.methods.base import Method, at_least_float32, video_floats_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
-
-DATA = "toyvideos"
-ENCODERS = {"course": "pixel_lstm", "gpu": "patch_lstm"}
 
 # What the authors' configuration for moving digits says; shown beside our recipes, never executed. Its step
 # is for a loss that is summed over the batch, the frames and the pixels, and its clamp acts on the update, so
@@ -458,7 +456,7 @@ def fine_tuned(encoder: FrameLSTM, samples, classes: int, recipe: Recipe, seed: 
     return method
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     return dict(
         reconstruct=True,
@@ -469,6 +467,19 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     )
 
 
-def build(encoder: nn.Module, settings: dict) -> VideoLSTM:
+def from_settings(encoder: nn.Module, settings: dict) -> VideoLSTM:
     """The method that `settings` describe."""
     return VideoLSTM(encoder, **settings)
+
+
+SPEC = Spec(
+    name="video_lstm",
+    lesson="08_video_lstm",
+    title="VideoLSTM",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+    data="toyvideos",
+    encoders={"course": "pixel_lstm", "gpu": "patch_lstm"},
+)

@@ -110,7 +110,8 @@ def step_table(
     kind = "gpu" if profile.device == "cuda" else "course"
     rows = []
     for name in names or catalogue.NAMES:
-        home, recipe = catalogue.home(name), getattr(catalogue.module(name), kind.upper())
+        spec = catalogue.spec(name)
+        home, recipe = spec.data, spec.recipe(kind)
         train = (load(home).train if home != "toybox" else toybox.images(size, 64, 64).train).to(
             profile.device
         )
@@ -153,7 +154,7 @@ def step_table(
         )
         rows.append(
             {
-                "method": getattr(catalogue.module(name), "TITLE", type(method).__name__),
+                "method": spec.title,
                 "bound": times["network"] / times["step"],
                 "samples/s": recipe.batch_size / times["step"],
                 "step ms": 1e3 * times["step"],

@@ -64,8 +64,7 @@ def run(
     seed]}}}."""
     if seeds < 1:
         raise CourseError(f"seeds={seeds}; use at least 1")
-    for name in names:
-        catalogue.module(name)
+    specs = [catalogue.spec(name) for name in names]
     changes = {k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}
     rows: dict[str, dict] = {}
     kept: dict[str, dict[str, list[float]]] = {}
@@ -73,28 +72,27 @@ def run(
     for seed in range(seeds):
         sets = load(data, seed)
         methods: dict[str, torch.nn.Module] = {}
-        for name in names:
-            recipe = catalogue.module(name).COURSE.but(seed=seed, **changes)
+        for spec in specs:
+            recipe = spec.course.but(seed=seed, **changes)
             torch.manual_seed(runtime.step_seed(seed, 0xC09))
-            home = catalogue.home(name) if data == "toyevents" else data
-            about = catalogue.describe(name, home, len(sets.classes), encoder=encoder)
+            home = spec.data if data == "toyevents" else data
+            about = catalogue.describe(spec.name, home, len(sets.classes), encoder=encoder)
             method = catalogue.build(about)
             used.setdefault(about["encoder"])
             file = (
                 Path(folder)
-                / f"{Path(data).stem}-{name}-{about['encoder']}-{recipe.epochs}x{recipe.batch_size}-{seed}.safetensors"
+                / f"{Path(data).stem}-{spec.name}-{about['encoder']}-{recipe.epochs}x{recipe.batch_size}-{seed}.safetensors"
             )
             start = time.perf_counter()
             history = fit(method, (sets if home == data else load(home, seed)).train, recipe, checkpoint=file)
             seconds = sum(row["seconds"] for row in history)
             say(
-                f"  seed {seed}  {name:<14} {recipe.epochs} epochs in {seconds:.0f} s "
+                f"  seed {seed}  {spec.name:<14} {recipe.epochs} epochs in {seconds:.0f} s "
                 f"({time.perf_counter() - start:.0f} s in this call)"
             )
-            title = getattr(catalogue.module(name), "TITLE", type(method).__name__)
-            methods[title] = method.ear if hear else method
+            methods[spec.title] = method.ear if hear else method
             row = rows.setdefault(
-                title, {"seconds": [], "epochs": recipe.epochs, "batch_size": recipe.batch_size}
+                spec.title, {"seconds": [], "epochs": recipe.epochs, "batch_size": recipe.batch_size}
             )
             row["seconds"].append(seconds)
         judged = sets.heard() if hear else sets
