@@ -26,8 +26,8 @@ NEEDED = (
 )
 FOR_CLASS = ("jupyterlab", "ipykernel")
 FOR_TESTS = ("pytest", "nbval", "jupytext", "playwright")
-# torchvision is compiled against one torch each; torchaudio, whose numbers run in step with torch's, was so up to 2.10.
-# torchaudio 2.11 takes every later torch: its description says "torch 2.11 or newer, including all future releases".
+# torchvision is compiled against one torch each; torchaudio, whose numbers run in step with torch's, was so
+# up to 2.10. From 2.11 on it takes every later torch: "torch 2.11 or newer, including all future releases".
 _ANY_LATER_TORCH = (2, 11)
 _TORCH_OF_VISION = {
     "0.21": "2.6",
