@@ -1,4 +1,4 @@
-"""sslcourse train and sslcourse replay: train a method, keep its checkpoint, look at the training afterwards."""
+"""sslcourse train and sslcourse replay: train a method, keep its checkpoint, look at it afterwards."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ Trains in half a minute on the toybox. With real data and a GPU:
   sslcourse data cifar10
   sslcourse train simclr --data cifar10 --recipe gpu
 
-Interrupt it with Ctrl-C whenever you like: the same command goes on where it stopped, to the very numbers of a run that was not
-interrupted. With several GPUs or processes, each sees its part of every batch and all negatives:
+Interrupt it with Ctrl-C whenever you like: the same command goes on where it stopped, to the very numbers of
+a run that was not interrupted. With several GPUs or processes, each sees its part of every batch and all
+negatives:
 
   torchrun --nproc-per-node 2 -m sslcourse train simclr --data cifar10
 """

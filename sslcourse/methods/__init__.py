@@ -1,4 +1,4 @@
-"""One file for each paper's method, with its SPEC; `base` says what a method is, `catalogue` has them by name.
+"""One file for each paper's method, with its SPEC; `base` says what a method is, `catalogue` has all by name.
 
 A module loads when it is first used: `from sslcourse.methods import simclr`, or `methods.simclr`."""
 

@@ -1,8 +1,9 @@
 """AVTS: a film and its sound belong together only at the right moment; who can tell when they are out of step
 has learned to see and to hear.
 
-Korbar, Tran and Torresani. Cooperative Learning of Audio and Video Models from Self-Supervised Synchronization.
-NeurIPS 2018. arXiv:1807.00230.                                              Notebook: 11_audio_video_sync
+Korbar, Tran and Torresani. Cooperative Learning of Audio and Video Models from Self-Supervised
+Synchronization. NeurIPS 2018. arXiv:1807.00230.
+Notebook: 11_audio_video_sync
 
 The paper                                       here
     video network f_v (MC3, 3-D then 2-D)       AVTS.f and its head AVTS.g_seen
@@ -349,7 +350,7 @@ class AVTS(Method):
         return self._embedded(self.g_heard(moments.flatten(1) if self.keep_time else moments.mean(2)))
 
     def distance(self, v: Float[Tensor, "n d"], a: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """How far from being in sync each pair is; of the classifier, by how much it prefers "out of sync"."""
+        """How far each pair is from being in sync; of the classifier, how much it prefers "out of sync"."""
         if self.judge is None:
             return torch.linalg.vector_norm(v - a, dim=1)
         logits = self.judge(torch.cat([v, a], 1)).float()

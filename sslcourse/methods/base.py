@@ -1,7 +1,7 @@
 """What a method is: an `nn.Module` that shows views, computes a loss and, in the end, encodes.
 
     views(batch)    what the network is shown; notebooks display it
-    loss(batch)     -> a scalar and a dict of metrics; never reads batch["label"] (a test replaces the labels by -1)
+    loss(batch)     -> a scalar and a dict of metrics; never reads batch["label"] (a test replaces all by -1)
     encode(batch)   what we keep: (B, D), or (B, D, H, W) where it is dense
 
 and only where a paper needs it:

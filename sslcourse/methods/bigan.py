@@ -1,7 +1,8 @@
 """BiGAN: a game between a generator and a discriminator of *pairs* makes an encoder that undoes the
 generator.
 
-Donahue, Krähenbühl and Darrell. Adversarial Feature Learning. ICLR 2017. arXiv:1605.09782.          Notebook: 02_bigan
+Donahue, Krähenbühl and Darrell. Adversarial Feature Learning. ICLR 2017. arXiv:1605.09782.
+Notebook: 02_bigan
 Goodfellow et al. Generative Adversarial Nets. NeurIPS 2014. arXiv:1406.2661.
 
 In the paper                                              here
@@ -13,9 +14,9 @@ In the paper                                              here
     min over E and G, by the opposite labels              generator_encoder_loss
     keep the layer before E's output                      BiGAN.encode
 and what the paper compares with:
-    the features of D of a plain GAN                      GAN
-    latent regressor, joint latent regressor              LatentRegressor(joint=0), LatentRegressor(joint=0.25)
-    autoencoders with l2 and l1                           Autoencoder(power=2), Autoencoder(power=1)
+    the features of D of a plain GAN                 GAN
+    latent regressor, joint latent regressor         LatentRegressor(joint=0), LatentRegressor(joint=0.25)
+    autoencoders with l2 and l1                      Autoencoder(power=2), Autoencoder(power=1)
 """
 
 from __future__ import annotations

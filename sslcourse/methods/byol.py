@@ -1,7 +1,7 @@
 """BYOL: predict what a slow copy of yourself makes of another view, and no negatives are needed.
 
-Grill, Strub, Altché, Tallec, Richemond and others. Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning.
-NeurIPS 2020. arXiv:2006.07733.         Notebook: 06_byol
+Grill, Strub, Altché, Tallec, Richemond and others. Bootstrap Your Own Latent: A New Approach to
+Self-Supervised Learning. NeurIPS 2020. arXiv:2006.07733.         Notebook: 06_byol
 
 Section 3.1 of the paper                               here
     online network:  y = f(v), z = g(y), q(z)          BYOL.f, BYOL.g, BYOL.q
@@ -71,7 +71,7 @@ def regression_loss(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Fl
 
 
 def distance(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """The same number with gradients to both sides: what is left of eq. 2 when the gradient is not stopped."""
+    """The same number with gradients to both sides: what is left of eq. 2 where the gradient goes on."""
     if p.shape != target.shape or p.ndim != 2:
         raise CourseError(
             f"the prediction is {tuple(p.shape)} and its target {tuple(target.shape)}; both must be (n, "

@@ -1,8 +1,9 @@
 """CLIP: a picture and the words that somebody wrote under it are two views of one thing, and words can then
 name new classes.
 
-Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Krueger and Sutskever. Learning Transferable Visual
-Models From Natural Language Supervision. ICML 2021. arXiv:2103.00020.         Notebook: 07_clip
+Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Krueger and Sutskever. Learning
+Transferable Visual Models From Natural Language Supervision. ICML 2021. arXiv:2103.00020.
+Notebook: 07_clip
 
 figure 3 of the paper                             here
     I_f = image_encoder(I)                        CLIP.f, h

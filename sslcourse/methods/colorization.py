@@ -93,7 +93,7 @@ class Palette(nn.Module):
     def paint(
         self, share: Float[Tensor, "b i j c"], light: Float[Tensor, "b h w"]
     ) -> Float[Tensor, "b 3 h w"]:
-        """A picture with this light (L, 0 to 100) and, in each cell, the mean of the colours by their shares."""
+        """A picture with this light (L, 0 to 100) and, in each cell, the mean colour by the shares."""
         ab = (share @ self.centre).permute(0, 3, 1, 2)
         ab = F.interpolate(ab, size=light.shape[1:], mode="bilinear", align_corners=False)
         return from_lab(torch.cat([light[:, None], ab], 1))

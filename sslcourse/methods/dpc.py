@@ -2,7 +2,8 @@
 from all other features.
 
 Han, Xie and Zisserman. Video Representation Learning by Dense Predictive Coding.
-ICCV workshop on Large Scale Holistic Video Understanding, 2019. arXiv:1909.04656.     Notebook: 10_dense_predictive_coding
+ICCV workshop on Large Scale Holistic Video Understanding, 2019. arXiv:1909.04656.
+Notebook: 10_dense_predictive_coding
 
 The paper                                       here
     blocks x_1 .. x_N of a film                 blocks_of, DPC.views

@@ -237,7 +237,7 @@ def lens(
 
 
 def order_term(logits: Float[Tensor, "b p"], permutation: Int[Tensor, " b"]) -> Float[Tensor, ""]:
-    """Cross-entropy of the arrangement over log P: 1 for a network that knows nothing, 0 for one that knows."""
+    """Cross-entropy of the arrangement over log P: 1 for a network that knows nothing, 0 where it knows."""
     return F.cross_entropy(logits, permutation) / math.log(logits.shape[1])
 
 

@@ -1,4 +1,6 @@
-"""The yardstick: the same encoder trained with every label. No paper's claim, but every table needs the row.   Notebook: 00_start"""
+"""The yardstick: the same encoder trained with every label. No paper's claim, but every table needs the row.
+
+Notebook: 00_start"""
 
 from __future__ import annotations
 

@@ -385,7 +385,7 @@ class VideoLSTM(Method):
 
     @torch.no_grad()
     def predict(self, batch, steps: int | None = None) -> Float[Tensor, "b p t d"]:
-        """The next frames, `future` of them or any number, with no truth to look at. Values 0..1 for pixels."""
+        """The next frames, `future` of them or any number, with no truth to look at; 0..1 for pixels."""
         if self.forward_decoder is None:
             raise CourseError("this model predicts nothing; make it with predict=True")
         return self._run(self.forward_decoder, batch, steps or self.future)

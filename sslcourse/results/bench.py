@@ -3,8 +3,8 @@
 Everything is a ratio of times measured in turns within one run, because on a shared machine only ratios mean
 anything.
 
-    bound    time of the method's forward and backward pass on views that lie ready / time of a real step, which adds fetching the
-             batch, drawing its views and the optimizer. 1 is perfect.
+    bound    time of the method's forward and backward pass on views that lie ready / time of a real step,
+             which adds fetching the batch, drawing its views and the optimizer. 1 is perfect.
 """
 
 from __future__ import annotations

@@ -2,7 +2,8 @@
 pictures.
 
     sslcourse compare simclr byol rotnet --data cifar10 --epochs 10 --batch-size 256
-    sslcourse evaluate --all                 every method by its COURSE recipe on the data it is for, three seeds, with the factor table
+    sslcourse evaluate --all                 every method by its COURSE recipe on the data it is for, three
+                                             seeds, with the factor table
 
 `wall()` gives what was last measured on the toybox, to which each notebook adds its own bar; the whole wall
 is `sslcourse.wall`."""
@@ -79,9 +80,9 @@ def run(
             about = catalogue.describe(spec.name, home, len(sets.classes), encoder=encoder)
             method = catalogue.build(about)
             used.setdefault(about["encoder"])
-            file = (
-                Path(folder)
-                / f"{Path(data).stem}-{spec.name}-{about['encoder']}-{recipe.epochs}x{recipe.batch_size}-{seed}.safetensors"
+            budget = f"{recipe.epochs}x{recipe.batch_size}"
+            file = Path(folder) / (
+                f"{Path(data).stem}-{spec.name}-{about['encoder']}-{budget}-{seed}.safetensors"
             )
             start = time.perf_counter()
             history = fit(method, (sets if home == data else load(home, seed)).train, recipe, checkpoint=file)
@@ -202,7 +203,7 @@ def wall(mine: Mapping[str, float] | None = None, leave_out: Iterable[str] = ())
 
 
 def wall_factors(mine: Mapping[str, Mapping[str, float]] | None = None) -> dict[str, dict[str, float]]:
-    """The factor table of every chapter so far (means over seeds), for `show.factor_table`, and yours below."""
+    """The factor table of every chapter so far (means over seeds) for `show.factor_table`; yours below."""
     known = {
         name: {f: statistics.fmean(v) for f, v in row.items()} for name, row in stored()["factors"].items()
     }

@@ -146,7 +146,7 @@ def drawn(world: str, found: Mapping, title: str | None = None) -> show.Picture:
 
 
 def table(world: str, found: Mapping) -> list[dict]:
-    """One world of `read` as rows for `show.table`, in per cent, mean and standard deviation over the seeds."""
+    """One world of `read` as rows for `show.table`, in per cent: mean and standard deviation over seeds."""
     if world == TRACKS:
         return [
             {"features": name, **{title: cell(row[key]) for key, title in _TRACK_KEYS.items()}}

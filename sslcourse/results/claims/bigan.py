@@ -31,7 +31,7 @@ BASELINES = ("D", "latent regressor", "joint latent regressor", "autoencoder, l2
 
 
 def reconstruction_distances(method, images: torch.Tensor) -> tuple[float, float]:
-    """Mean distance of G(E(x)) from x, and from another picture: (own, other), in units of a pixel's range."""
+    """Mean distance of G(E(x)) from x, and from another picture: (own, other), 1 is a pixel's range."""
     x = images.float() / 255
     with torch.no_grad():
         y = method.eval().reconstruct(x)
@@ -39,7 +39,7 @@ def reconstruction_distances(method, images: torch.Tensor) -> tuple[float, float
 
 
 def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print) -> Runs:
-    """Train BiGAN and the paper's five baselines, with one encoder, on the same pictures for as many passes."""
+    """Train BiGAN and the paper's five baselines, with one encoder, on the same pictures as often."""
     data = data or toybox.images()
     part = data.train.take(slice(0, min(PICTURES, len(data.train)))).unlabelled()
     variants = {
