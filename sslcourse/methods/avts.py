@@ -38,6 +38,7 @@ from sslcourse.methods.base import (
     Ear,
     Method,
     at_least_float32,
+    dim_of,
     floats,
     sounds_of,
     video_floats_of,
@@ -279,8 +280,8 @@ class AVTS(Method):
             self._moments(encoder, torch.zeros(1, 3, frames, 32, 32), 2),
             self._moments(hears, self._silence(), 2),
         )
-        self.g_seen = head(encoder.dim * (moments[0] if keep_time else 1), hidden, dim, normalised)
-        self.g_heard = head(hears.dim * (moments[1] if keep_time else 1), hidden, dim, normalised)
+        self.g_seen = head(dim_of(encoder) * (moments[0] if keep_time else 1), hidden, dim, normalised)
+        self.g_heard = head(dim_of(hears) * (moments[1] if keep_time else 1), hidden, dim, normalised)
         self.judge = head(2 * dim, hidden, 2, False) if objective == "cross-entropy" else None
         self.share = float(self.hard[0])  # of hard negatives now; the training sets it
 

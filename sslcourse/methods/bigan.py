@@ -27,7 +27,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sslcourse.methods.base import Method, at_least_float32, descend, floats, floats_of, images_of
+from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, floats, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
@@ -275,7 +275,7 @@ class Judge(nn.Module):
 
     def __init__(self, body: nn.Module):
         super().__init__()
-        self.body, self.last = body, _small_weights(nn.Linear(body.dim, 1))
+        self.body, self.last = body, _small_weights(nn.Linear(dim_of(body), 1))
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
         return self.last(self.body(x))[:, 0]
@@ -342,7 +342,7 @@ class BiGAN(Coder):
         eg_loss=generator_encoder_loss,
     ):
         super().__init__()
-        self.f, self.head = encoder, nn.Linear(encoder.dim, latent)
+        self.f, self.head = encoder, nn.Linear(dim_of(encoder), latent)
         self.g = generator or Generator(size, latent, width)
         self.d = discriminator or Discriminator(size, latent, width)
         self.latent, self.view, self.d_loss, self.eg_loss = latent, view, d_loss, eg_loss
@@ -451,7 +451,7 @@ class LatentRegressor(Coder):
             raise CourseError(
                 f"joint={joint}; it weighs the regression in the generator's loss: 0, or the paper's 0.25"
             )
-        self.f, self.head = encoder, nn.Linear(encoder.dim, latent)
+        self.f, self.head = encoder, nn.Linear(dim_of(encoder), latent)
         self.g, self.d = (
             generator or Generator(size, latent, width),
             discriminator or Discriminator(size, 0, width),
@@ -505,7 +505,7 @@ class Autoencoder(Coder):
         super().__init__()
         if power not in (1, 2):
             raise CourseError(f"power={power}; use 1 (absolute differences) or 2 (squared ones)")
-        self.f, self.head = encoder, nn.Linear(encoder.dim, latent)
+        self.f, self.head = encoder, nn.Linear(dim_of(encoder), latent)
         self.g, self.latent, self.power = generator or Generator(size, latent, width), latent, power
 
     def loss(self, batch):

@@ -29,7 +29,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sslcourse.encoders.images import StandardisedLinear, group_norm
-from sslcourse.methods.base import Method, at_least_float32, descend, floats_of, images_of
+from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
@@ -88,7 +88,8 @@ def update_target(online: nn.Module, target: nn.Module, tau: float) -> None:
 
     Buffers (running statistics of batch normalisation) are left alone, as in the authors' code: the target
     has its own, from its own batches."""
-    ours, theirs = list(target.parameters()), list(online.parameters())
+    ours: list[Tensor] = list(target.parameters())
+    theirs: list[Tensor] = list(online.parameters())
     torch._foreach_mul_(ours, tau)
     torch._foreach_add_(ours, theirs, alpha=1 - tau)
 
@@ -114,10 +115,14 @@ def head(inside: int, hidden: int, outside: int, norm: str = "batch") -> nn.Sequ
     if norm not in NORMS:
         raise CourseError(f"norm={norm!r}; choose one of {', '.join(map(repr, NORMS))}")
     linear = StandardisedLinear if norm == "group+ws" else nn.Linear
-    normalise = {"batch": nn.BatchNorm1d, "group+ws": group_norm, "none": lambda _: nn.Identity()}[norm]
+    layers: dict[str, Callable[[int], nn.Module]] = {
+        "batch": nn.BatchNorm1d,
+        "group+ws": group_norm,
+        "none": lambda _: nn.Identity(),
+    }
     return nn.Sequential(
         linear(inside, hidden),
-        normalise(hidden),
+        layers[norm](hidden),
         nn.ReLU(inplace=True),
         nn.Linear(hidden, outside, bias=False),
     )
@@ -172,7 +177,7 @@ class BYOL(Method):
         if not 0 <= momentum <= 1:
             raise CourseError(f"momentum={momentum}; tau is a share of the old target, from 0 to 1")
         self.f = encoder
-        self.g = head(encoder.dim, hidden, dim, norm)
+        self.g = head(dim_of(encoder), hidden, dim, norm)
         if normalise_z:
             self.g.append(nn.BatchNorm1d(dim, affine=False))
         self.q = head(dim, hidden, dim, norm) if predictor else nn.Identity()

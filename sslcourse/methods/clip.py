@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -27,7 +28,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse.data import captions
-from sslcourse.methods.base import Method, at_least_float32, floats_of, images_of
+from sslcourse.methods.base import Method, at_least_float32, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.distributed import gather
 from sslcourse.runtime.errors import CourseError
@@ -156,7 +157,7 @@ class TextEncoder(nn.Module):
 # ---------------------------------------------------------------------------------------------- the method
 
 # The paper crops at random and does nothing else. A mirrored picture would turn "left" into a lie.
-COURSE_VIEW = dict(area=(0.7, 1.0), strength=0.0, flip=0.0, greyscale=0.0)
+COURSE_VIEW: dict[str, Any] = dict(area=(0.7, 1.0), strength=0.0, flip=0.0, greyscale=0.0)
 
 
 class CLIP(Method):
@@ -187,7 +188,7 @@ class CLIP(Method):
         self.g = TextEncoder(len(words), words.length, width, layers, heads)
         # One linear projection on each side, and no hidden layer: section 2.3.
         self.project_image, self.project_text = (
-            nn.Linear(encoder.dim, dim, bias=False),
+            nn.Linear(dim_of(encoder), dim, bias=False),
             nn.Linear(width, dim, bias=False),
         )
         self.log_scale = nn.Parameter(torch.tensor(FIRST_SCALE))
@@ -235,7 +236,7 @@ class WordPrediction(Method):
     ):
         super().__init__()
         self.f, self.vocabulary = encoder, words
-        self.head = nn.Linear(encoder.dim, len(words))
+        self.head = nn.Linear(dim_of(encoder), len(words))
         self.view = view or simclr_view(**COURSE_VIEW)
 
     def views(self, batch):

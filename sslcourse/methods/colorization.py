@@ -24,7 +24,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import runtime
-from sslcourse.methods.base import Method, at_least_float32, floats, video_floats_of, videos_of
+from sslcourse.methods.base import Method, at_least_float32, dim_of, floats, video_floats_of, videos_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import clustering
@@ -53,6 +53,9 @@ class Palette(nn.Module):
     """The colours that can be copied: centres of k-means on a and b of Lab. It is found once, before the
     first step of a training.
     """
+
+    centre: Tensor  # (colours, 2): a and b of each
+    found: Tensor  # whether k-means has run
 
     def __init__(self, colours: int = 16):
         super().__init__()
@@ -306,7 +309,10 @@ class SingleImage(Dense):
 
     def __init__(self, encoder: nn.Module, colours: int = 16):
         super().__init__(encoder)
-        self.palette, self.g = Palette(colours), nn.Sequential(nn.ReLU(), nn.Conv2d(encoder.dim, colours, 1))
+        self.palette, self.g = (
+            Palette(colours),
+            nn.Sequential(nn.ReLU(), nn.Conv2d(dim_of(encoder), colours, 1)),
+        )
 
     def before_epoch(self, progress, dataset, optimizers):
         if not self.palette.found:

@@ -24,7 +24,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse.methods.base import Method, floats_of, images_of
+from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
@@ -148,7 +148,7 @@ class DeepCluster(Method):
         for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
             if not isinstance(value, int) or value < 1:
                 raise CourseError(f"DeepCluster({name}={value!r}); use a whole number from 1")
-        self.f, self.g = encoder, nn.Linear(encoder.dim, clusters)
+        self.f, self.g = encoder, nn.Linear(dim_of(encoder), clusters)
         self.clusters, self.every, self.balanced, self.fresh_head = clusters, every, balanced, fresh_head
         self.edges, self.view = edges, view or crop_and_flip(AREA)
         self.partition = partition or by_kmeans()

@@ -29,7 +29,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse.encoders.sequences import ConvGRU
-from sslcourse.methods.base import Method, at_least_float32, floats, video_floats_of, videos_of
+from sslcourse.methods.base import Method, at_least_float32, dim_of, floats, video_floats_of, videos_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
@@ -93,7 +93,7 @@ def roll_out(
             too.
         ahead: how many blocks.
     """
-    predicted = []
+    predicted: list[Tensor] = []
     for k in range(ahead):
         if k:
             context = step(F.relu(predicted[-1]), context)
@@ -230,8 +230,8 @@ class DPC(Method):
             raise CourseError(f"order={order!r}; choose 'kept', 'shuffled' or 'reversed'")
         if not temperature > 0:
             raise CourseError(f"temperature={temperature}; it divides the scores and must be above 0")
-        self.f, self.g = encoder, ConvGRU(encoder.dim, encoder.dim, kernel=1, dropout=dropout)
-        predictors = [predictor(encoder.dim) for _ in range(1 if sequential else last)]
+        self.f, self.g = encoder, ConvGRU(dim_of(encoder), dim_of(encoder), kernel=1, dropout=dropout)
+        predictors = [predictor(dim_of(encoder)) for _ in range(1 if sequential else last)]
         self.phi = predictors[0] if sequential else nn.ModuleList(predictors)
         self.frames, self.horizon, self.temperature, self.sequential, self.order = (
             frames,
@@ -263,7 +263,7 @@ class DPC(Method):
         context = self.g(F.relu(z))
         if self.sequential:
             return self.roll(context, self.phi, self.g.step, ahead)
-        return torch.stack([phi(context) for phi in self.phi[:ahead]], 1)
+        return torch.stack([phi(context) for phi in list(self.phi)[:ahead]], 1)
 
     def guessed(
         self, blocks: Float[Tensor, "b n 3 k h w"], ahead: int | None = None
@@ -342,8 +342,8 @@ class MotionClassifier(Method):
 
     def __init__(self, encoder: nn.Module, classes: int, frames: int = 4, view: View | None = None):
         super().__init__()
-        self.f, self.g = encoder, ConvGRU(encoder.dim, encoder.dim)
-        self.head = nn.Linear(encoder.dim, classes)
+        self.f, self.g = encoder, ConvGRU(dim_of(encoder), dim_of(encoder))
+        self.head = nn.Linear(dim_of(encoder), classes)
         self.frames, self.view = frames, view or film_view(strength=0, hue_by=0, jitter=0, copied=0)
 
     def views(self, batch):

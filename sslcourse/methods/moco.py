@@ -23,7 +23,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse.methods.base import Method, at_least_float32, descend, floats_of, images_of
+from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
@@ -108,9 +108,10 @@ def follow(query: nn.Module, key: nn.Module, momentum: float) -> None:
     """Eq. 2: theta_k <- m theta_k + (1 - m) theta_q, in place; buffers are left alone, as in the authors'
     code.
     """
-    ours = list(key.parameters())
+    ours: list[Tensor] = list(key.parameters())
     torch._foreach_mul_(ours, momentum)
-    torch._foreach_add_(ours, list(query.parameters()), alpha=1 - momentum)
+    theirs: list[Tensor] = list(query.parameters())
+    torch._foreach_add_(ours, theirs, alpha=1 - momentum)
 
 
 def shuffled(
@@ -188,7 +189,7 @@ class MoCo(Method):
         if not 0 <= momentum <= 1:
             raise CourseError(f"momentum={momentum}; m is a share of the old key encoder, from 0 to 1")
         self.f = encoder
-        self.g = projector(encoder.dim, hidden, dim, head)
+        self.g = projector(dim_of(encoder), hidden, dim, head)
         self.key = nn.Sequential(copy.deepcopy(self.f), copy.deepcopy(self.g)).requires_grad_(False)
         self.register_buffer("queue", torch.zeros(queue, dim))
         self.seen = 0  # keys that were ever written

@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse.methods.base import Method, floats_of, images_of
+from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
@@ -99,7 +99,7 @@ class RotNet(Method):
     ):
         super().__init__()
         turn(torch.zeros(1, 3, 2, 2), turns)  # refuses wrong turns now and not in the middle of a training
-        self.f, self.g = encoder, nn.Linear(encoder.dim, len(turns))
+        self.f, self.g = encoder, nn.Linear(dim_of(encoder), len(turns))
         self.turns, self.turn = tuple(turns), turn
         self.view = view or crop_and_flip()
 

@@ -17,7 +17,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse.methods.base import Method, at_least_float32, floats_of, images_of
+from sslcourse.methods.base import Method, at_least_float32, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.distributed import gather
 from sslcourse.runtime.errors import CourseError
@@ -121,7 +121,7 @@ class SimCLR(Method):
     ):
         super().__init__()
         self.f = encoder
-        self.g = projector(encoder.dim, hidden, dim, head)
+        self.g = projector(dim_of(encoder), hidden, dim, head)
         self.temperature, self.contrast = temperature, loss
         self.view = view or simclr_view(**COURSE_VIEW)
 

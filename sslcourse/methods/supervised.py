@@ -7,7 +7,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse.methods.base import Method, floats_of, images_of
+from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
@@ -28,7 +28,7 @@ class Supervised(Method):
 
     def __init__(self, encoder: nn.Module, classes: int, view: View | None = None):
         super().__init__()
-        self.f, self.head = encoder, nn.Linear(encoder.dim, classes)
+        self.f, self.head = encoder, nn.Linear(dim_of(encoder), classes)
         self.view = view or crop_and_flip()
 
     def views(self, batch):

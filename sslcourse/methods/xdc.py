@@ -28,7 +28,15 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import encoders
-from sslcourse.methods.base import Ear, Method, at_least_float32, sounds_of, video_floats_of, videos_of
+from sslcourse.methods.base import (
+    Ear,
+    Method,
+    at_least_float32,
+    dim_of,
+    sounds_of,
+    video_floats_of,
+    videos_of,
+)
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
@@ -54,7 +62,7 @@ GPU = Recipe(
 
 # Whose clusters does each network predict? One head for each; "eye + ear" are the clusters of both features
 # side by side.
-WHOSE = {
+WHOSE: dict[str, dict[str, tuple[str, ...]]] = {
     "sdc": {"eye": ("eye",), "ear": ("ear",)},
     "mdc": {"eye": ("eye", "ear"), "ear": ("ear", "eye")},
     "cdc": {"eye": ("eye + ear",), "ear": ("eye + ear",)},
@@ -356,8 +364,9 @@ def _stranger(network: nn.Module) -> nn.Module:
     """A network of the same kind with weights of its own."""
     other = copy.deepcopy(network)
     for module in other.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None:
+            reset()
     return other
 
 
@@ -388,7 +397,7 @@ class Pupil(Method):
                 f"labels of shape {tuple(label.shape)}; pass one class number from 0 for each training clip"
             )
         self.f, self.hears, self.rate, self.shift = encoder, hears, rate, shift
-        self.head = nn.Linear(encoder.dim, int(label.max()) + 1)
+        self.head = nn.Linear(dim_of(encoder), int(label.max()) + 1)
         self.view = view or film_view((0.7, 1.0), strength=0, hue_by=0, jitter=0, copied=0)
         self.register_buffer("label", label.clone())
         self.register_buffer("size", torch.bincount(label))
