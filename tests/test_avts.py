@@ -431,8 +431,8 @@ def test_your_loss_and_your_windows_are_the_ones_that_train(scenes):
 
 def test_settings_build_what_they_describe():
     for recipe in ("course", "gpu"):
-        described = avts.settings(recipe, True, 6)
-        method = avts.build(encoders.small_mc3(16), described)
+        described = avts.SPEC.settings(recipe, True, 6)
+        method = avts.SPEC.build(encoders.small_mc3(16), described)
         assert method.hard == tuple(described["hard"]) and method.margin == described["margin"]
     twin = copy.deepcopy(method)
     assert twin.share == method.share and twin.g_seen is not method.g_seen

@@ -346,11 +346,11 @@ def test_the_command_line_knows_every_method_of_the_catalogue():
     assert line.METHODS == catalogue.NAMES and line.ENCODERS == catalogue.ENCODERS
     for name in catalogue.NAMES:
         for recipe, data in (("course", "toybox"), ("gpu", "cifar10")):
-            small = getattr(catalogue.module(name), "ENCODERS", {"course": "small_cnn"})["course"]
+            small = catalogue.spec(name).encoders["course"]
             about = catalogue.describe(name, data, 10, recipe, encoder=small)
             again = catalogue.build(json.loads(json.dumps(about)))  # plain values: they survive a checkpoint
             assert again.about == about and again.f.dim == getattr(encoders, small)().dim
-        assert catalogue.module(name).COURSE.epochs < catalogue.module(name).GPU.epochs
+        assert catalogue.spec(name).course.epochs < catalogue.spec(name).gpu.epochs
 
 
 def test_settings_are_changed_by_name_and_wrong_names_are_answered():

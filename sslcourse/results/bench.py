@@ -3,8 +3,8 @@
 Everything is a ratio of times measured in turns within one run, because on a shared machine only ratios mean
 anything.
 
-    bound    time of the method's forward and backward pass on views that lie ready / time of a real step, which adds fetching the
-             batch, drawing its views and the optimizer. 1 is perfect.
+    bound    time of the method's forward and backward pass on views that lie ready / time of a real step,
+             which adds fetching the batch, drawing its views and the optimizer. 1 is perfect.
 """
 
 from __future__ import annotations
@@ -110,7 +110,8 @@ def step_table(
     kind = "gpu" if profile.device == "cuda" else "course"
     rows = []
     for name in names or catalogue.NAMES:
-        home, recipe = catalogue.home(name), getattr(catalogue.module(name), kind.upper())
+        spec = catalogue.spec(name)
+        home, recipe = spec.data, spec.recipe(kind)
         train = (load(home).train if home != "toybox" else toybox.images(size, 64, 64).train).to(
             profile.device
         )
@@ -153,7 +154,7 @@ def step_table(
         )
         rows.append(
             {
-                "method": getattr(catalogue.module(name), "TITLE", type(method).__name__),
+                "method": spec.title,
                 "bound": times["network"] / times["step"],
                 "samples/s": recipe.batch_size / times["step"],
                 "step ms": 1e3 * times["step"],

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -292,8 +293,8 @@ def simclr_view(
 # smallest crop: .08 of 32 pixels is 9 pixels wide. On the toybox smaller crops often miss the solid, and hue
 # is shifted further than the paper's 0.1 (0.2 s at s = 0.5), by a fifth of the wheel, because colours fill
 # the whole wheel there.
-CIFAR_VIEW = dict(area=(0.2, 1.0), strength=0.5)
-COURSE_VIEW = dict(area=(0.3, 1.0), strength=0.5, hue_by=0.2)
+CIFAR_VIEW: dict[str, Any] = dict(area=(0.2, 1.0), strength=0.5)
+COURSE_VIEW: dict[str, Any] = dict(area=(0.3, 1.0), strength=0.5, hue_by=0.2)
 
 
 def crop_and_flip(area: Sequence[float] = (0.5, 1.0)) -> View:
