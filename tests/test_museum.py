@@ -1182,7 +1182,7 @@ def test_what_moves_each_target():
 
 
 @pytest.mark.parametrize(
-    "kind, collapses", [(museum.target._Learner, False), (museum.target._GradientFlows, True)]
+    "kind, collapses", [(museum.target.Learner, False), (museum.target._GradientFlows, True)]
 )
 def test_a_target_that_learns_collapses(kind, collapses):
     torch.manual_seed(0)

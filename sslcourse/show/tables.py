@@ -124,10 +124,10 @@ def table(rows: Sequence[Mapping], columns: Sequence[str] | None = None, caption
             std.
         columns: which keys to show, in this order; by default all, in order of appearance.
     """
-    rows = [dict(r) for r in rows]
-    known = list(dict.fromkeys(str(k) for row in rows for k in row))
-    if columns is not None and rows:
+    entries = [dict(r) for r in rows]
+    known = list(dict.fromkeys(str(k) for row in entries for k in row))
+    if columns is not None and entries:
         for c in columns:
             if c not in known:
                 raise CourseError(f"no row has {c!r}; the rows have {', '.join(known)}")
-    return Table(rows, list(columns) if columns is not None else known, caption)
+    return Table(entries, list(columns) if columns is not None else known, caption)
