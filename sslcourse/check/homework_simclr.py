@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -312,7 +313,7 @@ def _distance(a: Sequence[Mapping], b: Sequence[Mapping]) -> float:
 
 
 def _comparison(
-    f: Callable, seed: int, inspect: Callable[[object, Sequence[float]], None]
+    f: Callable, seed: int, inspect: Callable[[Any, Sequence[float]], None]
 ) -> dict[str, tuple[str, str, str, bool]]:
     """Traits of a fair comparison: what is looked at, what to expect, what came, and whether that is fair."""
     data, recipe = _two_colours(seed), _recipe(seed)

@@ -66,8 +66,8 @@ def _film(frames) -> np.ndarray:
     film = show.to_uint8(x.transpose(0, 1) if x.shape[0] == 3 else x)
     if max(film.shape[1:3]) > LARGEST:
         raise CourseError(
-            f"frames of {film.shape[1]} x {film.shape[2]} pixels; reduce them to at most {LARGEST} along a side, "
-            "for example with torch.nn.functional.interpolate(frames, size=(128, 128), mode='area')"
+            f"frames of {film.shape[1]} x {film.shape[2]} pixels; reduce them to at most {LARGEST} along a "
+            "side, for example with torch.nn.functional.interpolate(frames, size=(128, 128), mode='area')"
         )
     return film
 
