@@ -1,68 +1,7 @@
-"""Prepare your own videos, or folders of frames, as clips to train on.
+"""The same as `sslcourse data videos`, for those who work in the repository."""
 
-    python data_scripts/videos.py VIDEOS --to CLIPS          decode, scale, cut
-    sslcourse train dpc --data CLIPS                          any method that learns from videos
-
-VIDEOS is a folder with one subfolder per class, or with videos alone, which then have no classes; with the
-subfolders train, validation and test it brings its own splits, else they are made. A folder of numbered
-pictures counts as a video. It can be stopped
-at any moment and typed again, also after videos were added or replaced: only what is new, changed or damaged
-is decoded. A video that cannot be read is named and left out. It needs PyAV (pip install av); at 64 pixels
-and 8 frames a second, an hour is 350 MB."""
-
-from __future__ import annotations
-
-import argparse
 import sys
-from collections.abc import Sequence
 
-from sslcourse.data import clips, download
+from sslcourse.commands.parser import main
 
-
-def shape(text: str) -> int | tuple[int, int]:
-    """64, or 64x112 for 64 pixels high and 112 wide."""
-    numbers = [int(word) for word in text.lower().split("x")]
-    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
-
-
-def written(size: int | tuple[int, int]) -> str:
-    return str(size) if isinstance(size, int) else f"{size[0]}x{size[1]}"
-
-
-def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("source", metavar="VIDEOS", help="the folder of videos")
-    parser.add_argument("--to", metavar="CLIPS", required=True, help="the folder to write")
-    parser.add_argument(
-        "--size",
-        type=shape,
-        metavar="PIXELS",
-        default=64,
-        help="side of the square that is cut from the centre, or HEIGHTxWIDTH (default: 64)",
-    )
-    parser.add_argument(
-        "--fps",
-        type=float,
-        metavar="N",
-        default=8.0,
-        help="frames that are kept of each second, 0 for all (default: 8)",
-    )
-    parser.add_argument("--quiet", action="store_true", help="no progress")
-    given = parser.parse_args(argv)
-    again = clips.command(f"videos.py {given.source}", given.to, size=written(given.size), fps=given.fps)
-    return download.run_and_report(
-        parser.prog,
-        given.to,
-        lambda: clips.summary(
-            clips.prepare(
-                given.source, given.to, size=given.size, fps=given.fps or None, quiet=given.quiet, again=again
-            ),
-            given.to,
-        ),
-    )
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+sys.exit(main(["data", "videos", *sys.argv[1:]]))

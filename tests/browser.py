@@ -358,15 +358,12 @@ def keep(page, path: pathlib.Path, **kwargs) -> None:
 
 @pytest.fixture(scope="session")
 def site():
-    """The module that writes the site; `site` is also a module of Python's own, so it is loaded by its path."""
-    import importlib.util
-
-    folder = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
+    """The module that makes lessons into pages."""
+    folder = pathlib.Path(__file__).resolve().parents[1] / "docs"
     sys.path.insert(0, str(folder))
-    spec = importlib.util.spec_from_file_location("course_site", folder / "site.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    yield module
+    import lesson_pages
+
+    yield lesson_pages
     sys.path.remove(str(folder))
 
 
@@ -382,21 +379,37 @@ def move_explorer(page, explorer) -> None:
         last.select_option(index=last.locator("option").count() - 1)
 
 
-def use_page(file: pathlib.Path, folder: pathlib.Path, beside=None) -> int:
+def _change_theme(page) -> None:
+    """From light to dark or back: by the page's own button, where it has one, else as that button does it."""
+    button, theme = page.locator(".theme-toggle:visible").first, "() => document.body.dataset.theme"
+    before = page.evaluate(theme)
+    if button.count():
+        button.click()
+    else:
+        page.evaluate("() => { document.body.dataset.theme = 'dark' }")
+    assert page.evaluate(theme) != before
+
+
+def use_page(
+    file: pathlib.Path, folder: pathlib.Path, beside=None, root: pathlib.Path | None = None, drive=None
+) -> int:
     """Open a page of the site from disk and over http: views answer, both themes, nothing from outside, no
     error. Returns how many views.
 
     Args:
         folder: where a picture of the page is kept.
         beside: a page that is open already; its browser is used.
+        root: the site's folder; by default the page's own.
+        drive: called with the page that came over http, before it is judged: what else its views should do.
     """
-    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(file.parent))
+    root = root or file.parent
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=str(root))
     handler.log_message = lambda *a: None
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         served = f"http://127.0.0.1:{server.server_port}"
-        for address in (file.as_uri(), f"{served}/{file.name}"):
-            with browser_page((file.parent.as_uri(), served), beside) as page:
+        for address in (file.as_uri(), f"{served}/{file.relative_to(root).as_posix()}"):
+            with browser_page((root.as_uri(), served), beside) as page:
                 page.goto(address)
                 count = page.locator("[data-view]").count()
                 if count:
@@ -419,9 +432,9 @@ def use_page(file: pathlib.Path, folder: pathlib.Path, beside=None) -> int:
                     before = int(explorer.get_attribute("data-draws"))
                     move_explorer(page, explorer)
                     assert int(explorer.get_attribute("data-draws")) > before
-                theme = page.evaluate("() => document.documentElement.dataset.theme")
-                page.locator("#theme").click()
-                assert page.evaluate("() => document.documentElement.dataset.theme") != theme
+                if drive and address.startswith("http"):
+                    drive(page)
+                _change_theme(page)
                 if address.startswith("file"):
                     keep(page, folder / f"site-{file.stem}.png", full_page=True)
                 assert page.external == [], page.external

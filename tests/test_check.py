@@ -26,13 +26,12 @@ from sslcourse.transforms import augment
 TRAINS = "simclr.compare_temperatures"
 
 
-def cases(rows):
+def cases(rows, mark=pytest.mark.slow):
     """Rows as parameters, by the name of an exercise that stands first; those that train are for `make test`
-    only.
+    only, or for another mark.
     """
     return [
-        pytest.param(*row, id=": ".join(map(str, row)), marks=[pytest.mark.slow] * (row[0] == TRAINS))
-        for row in rows
+        pytest.param(*row, id=": ".join(map(str, row)), marks=[mark] * (row[0] == TRAINS)) for row in rows
     ]
 
 
@@ -71,11 +70,11 @@ def test_each_mistake_is_named(name, mistake):
         )
 
 
-@pytest.mark.parametrize("name, mistake, k", cases(OTHERS))
-def test_each_mistake_is_named_however_it_is_written(name, mistake, k):
-    for seed in (7,) if name in (TRAINS, "simclr.frozen_probe") else (0, 7):  # these two take long
-        result = check.examine(name, WRITTEN_OTHERWISE[name][mistake][k], seed)
-        assert (result.verdict, result.mistake) == ("not yet", mistake), result
+@pytest.mark.parametrize("seed", [7, pytest.param(0, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("name, mistake, k", cases(OTHERS, pytest.mark.nightly))
+def test_each_mistake_is_named_however_it_is_written(name, mistake, k, seed):
+    result = check.examine(name, WRITTEN_OTHERWISE[name][mistake][k], seed)
+    assert (result.verdict, result.mistake) == ("not yet", mistake), result
 
 
 @pytest.mark.parametrize("name", WRITTEN_OTHERWISE)

@@ -92,6 +92,7 @@ GOOD = {"torch": "2.11.0+cu128", "torchvision": "0.26.0+cu128", "torchaudio": "2
 def test_doctor_accepts_matching_versions():
     assert doctor.conflicts(GOOD) == []
     assert doctor.conflicts({"torch": "2.6.0", "torchvision": "0.21.0", "torchaudio": "2.6.0"}) == []
+    assert doctor.conflicts({"torch": "2.14.1", "torchvision": "0.29.1", "torchaudio": "2.11.1"}) == []
 
 
 @pytest.mark.parametrize(
@@ -100,6 +101,11 @@ def test_doctor_accepts_matching_versions():
         ({"torchaudio": "2.11.0+cu126"}, "different CUDA versions"),
         ({"torch": "2.13.0"}, "torchvision 0.26.0.* was built for torch 2.11"),
         ({"torchaudio": "2.10.0+cu128"}, "torchaudio=="),
+        ({"torch": "2.10.0", "torchvision": "0.25.0"}, r"torchaudio==2\.10\.\*"),
+        (
+            {"torch": "2.14.1", "torchvision": "0.29.1", "torchaudio": "2.9.1"},
+            "-U 'torchaudio>=2.11'",
+        ),
         ({"ipykernel": "7.1.0", "ipython": "6.5"}, "pip install -U ipython"),
     ],
 )
@@ -257,7 +263,7 @@ def test_fewer_negatives_are_the_same_loss_in_groups():
 # ---------------------------------------------------------------------------------------------- bench
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_bench_measures():
     """Not how fast, which depends on the machine: that the parts add up."""
     rows = bench.step_table(size=512, rounds=3)
@@ -340,11 +346,11 @@ def test_the_command_line_knows_every_method_of_the_catalogue():
     assert line.METHODS == catalogue.NAMES and line.ENCODERS == catalogue.ENCODERS
     for name in catalogue.NAMES:
         for recipe, data in (("course", "toybox"), ("gpu", "cifar10")):
-            small = getattr(catalogue.module(name), "ENCODERS", {"course": "small_cnn"})["course"]
+            small = catalogue.spec(name).encoders["course"]
             about = catalogue.describe(name, data, 10, recipe, encoder=small)
             again = catalogue.build(json.loads(json.dumps(about)))  # plain values: they survive a checkpoint
             assert again.about == about and again.f.dim == getattr(encoders, small)().dim
-        assert catalogue.module(name).COURSE.epochs < catalogue.module(name).GPU.epochs
+        assert catalogue.spec(name).course.epochs < catalogue.spec(name).gpu.epochs
 
 
 def test_settings_are_changed_by_name_and_wrong_names_are_answered():
@@ -363,6 +369,7 @@ def test_settings_are_changed_by_name_and_wrong_names_are_answered():
         catalogue.build({"method": "simclr", "encoder": "small_cnn"})
 
 
+@pytest.mark.slow
 def test_compare_trains_scores_and_goes_on(tmp_path, capsys, monkeypatch):
     from sslcourse.data import toybox
     from sslcourse.results import compare

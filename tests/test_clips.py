@@ -184,7 +184,7 @@ def test_sequences_name_what_is_wrong(tmp_path, monkeypatch):
     with pytest.raises(CourseError, match="00004.png is 9 x 9 pixels, the first frame 44 x 24"):
         films["cow"]
     monkeypatch.setenv("SSLCOURSE_DATA", str(tmp_path / "data"))
-    with pytest.raises(CourseError, match=r"type: python data_scripts/davis.py --year 2016$"):
+    with pytest.raises(CourseError, match=r"type: sslcourse data davis --year 2016$"):
         clips.davis(2016)
 
 
@@ -425,7 +425,7 @@ def test_unreadable_videos_are_named_and_left_out(album, tmp_path, capsys):
         "run/9.avi is left out: unreadable" in error and "run/7.mkv is left out: it has no picture" in error
     )
     assert "run/99.avi is left out: it ends after" in error and "of 120 frames" in error
-    assert "11 videos are prepared, 4 left out" in error and "of 15 videos" in error
+    assert "11 videos are prepared, 4 left out" in error and "15/15" in error
     assert [name for name, *_ in index["left_out"]] == ["run/7.mkv", "run/9.avi", "run/99.avi", "swim/99.avi"]
     assert not clips.damaged(tmp_path / "out", index, thorough=True)
     for name in index["videos"]["name"]:
@@ -455,7 +455,7 @@ def decode_count(monkeypatch):
 @pytest.mark.parametrize("stop", [1, 4, 7, 11])
 def test_broken_off_and_gone_on_with(album, store, tmp_path, monkeypatch, stop):
     names = decode_count(monkeypatch)
-    honest = clips.decoded
+    honest = clips.prepared.decoded
 
     def until(video, *rest):
         blocks = honest(video, *rest)
@@ -932,9 +932,9 @@ def test_interrupted_in_mid_epoch_and_resumed(store, tmp_path, workers, monkeypa
 KILLED = """
 import sys, time, torch
 sys.path.insert(0, {tests!r})
-from sslcourse import common
+from sslcourse import runtime
 import test_clips
-common.use_profile(common.Profile("cpu", 1, False, "float32"))
+runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
 steps = 0
 
 def step(self, batch, optimizers):

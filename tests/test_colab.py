@@ -1,14 +1,18 @@
 """Colab: installing the course there changes none of its packages, and the first cell is a no-op at home."""
 
 import json
+import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import venv
 
 import pytest
 from packaging.requirements import Requirement
+
+from sslcourse.commands.colab import address, first_cell
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "colab"))
@@ -53,7 +57,7 @@ def test_the_optional_parts_stay_optional():
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_pip_would_change_nothing_there(tmp_path):
     """Every package of Colab's list as a stub in an empty environment; then pip's own plan. Stubs carry no
     requirements, so this
@@ -93,23 +97,21 @@ def test_pip_would_change_nothing_there(tmp_path):
     assert planned <= NEW and "jaxtyping" in planned, planned
 
 
-def first_cell() -> str:
-    source = (ROOT / "notebooks" / "source" / "01_simclr.py").read_text()
-    return re.search(r"# %%\n(# On Colab.*?)\n\n# %%", source, re.S)[1].replace(
-        "{{repository}}", "git+ADDRESS"
-    )
-
-
 def test_every_notebook_begins_with_the_same_cell():
-    cells = set()
+    """Sources have a place for it, what is stored has it; the kit's tests say what it does."""
     for source in [
         *(ROOT / "notebooks/source").glob("*.py"),
         *(ROOT / "notebooks/source/homework").glob("*.py"),
     ]:
-        cell = re.search(r"# %%\n(# On Colab.*?)\n\n# %%", source.read_text(), re.S)
-        assert cell, f"{source.name} has no Colab cell"
-        cells.add(cell[1])
-    assert len(cells) == 1
+        cells = re.findall(r"^# %%\n(.*?)\n\n", source.read_text(encoding="utf-8"), re.M | re.S)
+        assert cells[0] == "# {{first cell}}" and cells.count(cells[0]) == 1, (
+            f"{source.name} has no Colab cell"
+        )
+    stored = [*(ROOT / "notebooks").glob("*.ipynb"), *(ROOT / "notebooks").glob("*/*.ipynb")]
+    assert len(stored) > 30
+    for file in stored:
+        code = [c for c in json.loads(file.read_bytes())["cells"] if c["cell_type"] == "code"]
+        assert "".join(code[0]["source"]) == first_cell(address()) and not code[0]["outputs"], file.name
 
 
 @pytest.mark.parametrize(
@@ -122,18 +124,18 @@ def test_the_first_cell_installs_on_colab_alone(monkeypatch, colab, installed, r
     there = {"google": colab, "google.colab": colab, "sslcourse": installed}
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: there[name] or None)
     monkeypatch.setattr(subprocess, "run", lambda command, check: called.append((command, check)))
-    exec(compile(first_cell(), "cell", "exec"), {})
+    exec(compile(first_cell("git+ADDRESS"), "cell", "exec"), {})
     assert len(called) == runs
     if runs:
         assert called[0][1] is True and called[0][0][1:] == ["-m", "pip", "install", "-q", "git+ADDRESS"]
 
 
 def test_the_address_stands_in_one_place():
-    address = re.search(r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text(), re.M)[1]
+    address = re.search(
+        r'^Repository = "(.+)"$', (ROOT / "pyproject.toml").read_text(encoding="utf-8"), re.M
+    )[1]
     for file in [*ROOT.glob("notebooks/source/**/*.py"), *ROOT.glob("sslcourse/**/*.py"), ROOT / "README.md"]:
-        assert address not in file.read_text(), f"{file.name} repeats the project's address"
-    for file in ROOT.glob("notebooks/0*.ipynb"):
-        assert f"git+{address}" in file.read_text()
+        assert address not in file.read_text(encoding="utf-8"), f"{file.name} repeats the project's address"
 
 
 def test_without_a_gpu_colab_says_so_at_once(monkeypatch, capsys):
@@ -148,10 +150,20 @@ def test_without_a_gpu_colab_says_so_at_once(monkeypatch, capsys):
     assert "No GPU is attached" in capsys.readouterr().out
 
 
-def test_the_lessons_that_ci_runs_under_colabs_versions_have_every_view():
-    from test_lessons import VIEWS
-
-    chosen = re.findall(r"notebooks/([\w/]+)\.ipynb", (ROOT / ".ci" / "run").read_text())
-    assert len(chosen) > 3 and all((ROOT / "notebooks" / f"{name}.ipynb").exists() for name in chosen)
-    seen = set().union(*(VIEWS[name] for name in chosen if name in VIEWS))
-    assert seen == set().union(*VIEWS.values()), "add a lesson with the missing view to .ci/run"
+def test_every_lesson_runs_under_colabs_versions_each_night():
+    """As make itself says what it would do."""
+    if not shutil.which("make"):
+        pytest.skip("make is not installed")
+    command = ["make", "--dry-run", "--always-make", "nightly"]
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, env={**os.environ, "MAKEFLAGS": ""}
+    )
+    assert done.returncode == 0, done.stderr
+    (line,) = [
+        line
+        for line in done.stdout.splitlines()
+        if ".venv-colab/bin/python" in line and "--nbval-lax" in line
+    ]
+    chosen = set(re.findall(r"notebooks/[\w/]+\.ipynb", line))
+    there = [*ROOT.glob("notebooks/*.ipynb"), *ROOT.glob("notebooks/homework/*.ipynb")]
+    assert chosen == {path.relative_to(ROOT).as_posix() for path in there} and len(chosen) > 15

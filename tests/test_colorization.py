@@ -339,8 +339,9 @@ def test_the_yardstick_reads_masks_and_only_it_does(films):
 
 
 def test_settings_build_the_method():
-    method = colorization.build(
-        encoders.dense_cnn(8, 8), {**colorization.settings("course", True, 0), "references": 2, "unit": False}
+    method = colorization.SPEC.build(
+        encoders.dense_cnn(8, 8),
+        {**colorization.SPEC.settings("course", True, 0), "references": 2, "unit": False},
     )
     assert method.references == 2 and not method.unit and len(method.palette.centre) == 16
     for wrong in (dict(references=0), dict(temperature=0.0), dict(colours=1)):

@@ -250,16 +250,16 @@ def test_errors(toys):
         evaluate.tsne(torch.rand(20, 4))
 
 
-@pytest.mark.slow  # umap takes ten seconds to import
-def test_maps_put_neighbours_together():
+# umap takes ten seconds to import
+@pytest.mark.parametrize("make", ["tsne", pytest.param("umap", marks=pytest.mark.nightly)])
+def test_maps_put_neighbours_together(make):
     from sklearn.manifold import trustworthiness
 
     x = torch.randn(5, 12)[torch.arange(200) % 5] * 3 + torch.randn(200, 12)
     z = torch.nn.functional.normalize(x, dim=1).numpy()
-    for make in (evaluate.tsne, evaluate.umap):
-        first = make(x)
-        assert first.shape == (200, 2) and trustworthiness(z, first.numpy(), n_neighbors=8) > 0.8
-        assert torch.equal(first, make(x))
+    first = getattr(evaluate, make)(x)
+    assert first.shape == (200, 2) and trustworthiness(z, first.numpy(), n_neighbors=8) > 0.8
+    assert torch.equal(first, getattr(evaluate, make)(x))
 
 
 def test_living_map_keeps_neighbours_and_goes_on():
@@ -337,3 +337,10 @@ def test_dense_features_are_not_probed():
     x, y = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 0, 1])
     with pytest.raises(CourseError, match="average them over their places"):
         evaluate.score(x, y, x, y, classes=2)
+
+
+def test_the_factor_table_knows_one_representation_by_name(toys):
+    with pytest.raises(
+        CourseError, match="'raw' is 'colours'; the only representation with a name is 'pixels'"
+    ):
+        evaluate.factor_table({"raw": "colours"}, toys)

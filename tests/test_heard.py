@@ -230,7 +230,7 @@ def pitch_of(audio, rate):
 
 
 def test_esc50_from_a_server_that_breaks_off(esc_files, server, tmp_path, capsys):  # noqa: F811
-    with pytest.raises(CourseError, match="no esc50 in .*; type: python data_scripts/esc50.py$"):
+    with pytest.raises(CourseError, match="no esc50 in .*; type: sslcourse data esc50$"):
         load("esc50")
     body = esc_zip(*esc_files)
     server.files["master.zip"], server.breaks["master.zip"] = body, [len(body) // 3, 1000]
@@ -371,9 +371,7 @@ def spoken():
 
 
 def test_spoken_digits(spoken, server, tmp_path):  # noqa: F811
-    with pytest.raises(
-        CourseError, match="no spoken_digits in .*; type: python data_scripts/spoken_digits.py$"
-    ):
+    with pytest.raises(CourseError, match="no spoken_digits in .*; type: sslcourse data spoken_digits$"):
         load("spokendigits")
     body = zip_bytes({"fsdd-1/README.md": b"x", **spoken})
     server.files["v1.0.10.zip"], server.breaks["v1.0.10.zip"] = body, [len(body) // 2]
@@ -783,4 +781,4 @@ def test_the_command(tmp_path, capsys, monkeypatch):
         and "no factor 'fold'" in capsys.readouterr().err
     )
     monkeypatch.setenv("SSLCOURSE_DATA", str(tmp_path / "none"))
-    assert main(["esc"]) == 2 and "type: python data_scripts/esc50.py" in capsys.readouterr().err
+    assert main(["esc"]) == 2 and "type: sslcourse data esc50" in capsys.readouterr().err

@@ -4,7 +4,7 @@ images.
 
 import gzip
 import hashlib
-import importlib.util
+import importlib
 import io
 import json
 import struct
@@ -30,10 +30,7 @@ SCRIPTS = Path(__file__).resolve().parent.parent / "data_scripts"
 
 
 def script(name):
-    spec = importlib.util.spec_from_file_location(f"data_script_{name}", SCRIPTS / f"{name}.py")
-    module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module(f"sslcourse.data.sets.{name}")
 
 
 CIFAR, STL, MNIST = script("cifar10"), script("stl10"), script("mnist")
@@ -243,7 +240,7 @@ def test_scripts_refuse_a_wrong_archive(cifar, tmp_path, data, capsys):
     for match, (path, per_file) in wrong.items():
         with pytest.raises(CourseError, match=match):
             CIFAR.prepare(path, expected=CIFAR.Expected(remote(path), per_file))
-        with pytest.raises(CourseError, match=r"type: python data_scripts/cifar10.py$"):
+        with pytest.raises(CourseError, match=r"type: sslcourse data cifar10$"):
             images.cifar10()
 
 
@@ -309,7 +306,7 @@ def test_damaged_arrays_are_made_again(cifar, data):
     CIFAR.prepare(archive, expected=expected)
     path = data / "cifar10" / "train_image.npy"
     path.write_bytes(path.read_bytes()[:-1])
-    with pytest.raises(CourseError, match="type: python data_scripts/cifar10.py"):
+    with pytest.raises(CourseError, match="type: sslcourse data cifar10"):
         images.cifar10()
     CIFAR.prepare(archive, expected=expected)
     assert np.array_equal(np.load(path), train)
@@ -347,9 +344,9 @@ def test_save_array_takes_only_what_was_promised(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("name", ["cifar10", "stl10", "mnist"])
 def test_absent_arrays_name_the_command(data, name):
-    with pytest.raises(CourseError, match=rf"type: python data_scripts/{name}\.py$"):
+    with pytest.raises(CourseError, match=rf"type: sslcourse data {name}$"):
         getattr(images, name)()
-    with pytest.raises(CourseError, match=rf"data_scripts/{name}\.py --to .*there$"):
+    with pytest.raises(CourseError, match=rf"sslcourse data {name} --to .*there$"):
         getattr(images, name)(path=data / "there")
 
 

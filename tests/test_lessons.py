@@ -1,14 +1,19 @@
-"""Every lesson in a real JupyterLab: it runs to its end, every view answers, nothing leaves the machine, the
-console is silent.
+# ruff: noqa: F811 (pytest hands fixtures over by the names that were imported)
+"""Lessons in a browser: every view answers, nothing leaves the machine, the console is silent.
 
-And then, from the same run, as a page of the site: what answers there needs no kernel.
+No lesson is run for this alone. `make nbval` has run them all and kept the states of their views, and here
+each becomes a page of the site, where every view answers without a kernel. With a kernel, in a real
+JupyterLab, one lesson of each modality is run as well: WHOLE. The others are run there by `make nightly`.
 """
 
 # ruff: noqa: F401, F811 (fixtures are imported, and named as arguments)
 
 import json
+import os
 import pathlib
+import re
 
+import lesson_runs
 import nbformat
 import pytest
 from browser import (
@@ -17,17 +22,24 @@ from browser import (
     keep as keep_picture,
     lab,
     move_explorer,
+    need,
     open_and_run,
     page,
     site,
     use_page,
     use_theme,
 )
+from test_guard import COMPARED, shown
 
 pytestmark = pytest.mark.browser
 
 FOLDER = pathlib.Path(__file__).resolve().parents[1] / "notebooks"
 LESSONS = [*sorted(FOLDER.glob("*.ipynb")), *sorted((FOLDER / "homework").glob("*.ipynb"))]
+# Where `make nbval` keeps lessons as they ran.
+RECORDED = pathlib.Path(os.environ.get("SSLCOURSE_RECORDED") or lesson_runs.RECORDED)
+# Run in JupyterLab in `make test`, in the place of nbval: the shortest with pictures, with films, with
+# sound.
+WHOLE = {"02_bigan": "image", "10_dense_predictive_coding": "video", "11_audio_video_sync": "sound"}
 # What a lesson must show, at least: a lesson that loses a view should not pass.
 VIEWS = {
     "00_start": {"replay", "explorer", "clusters", "neighbours", "filters", "pointer", "clip"},
@@ -73,7 +85,7 @@ def use_replay(page) -> None:
 
 
 def use_explorer(page) -> None:
-    """A slider moves (or, where there is none, another choice is made), and the kernel draws another picture."""
+    """A slider moves (where there is none, another choice is made), and the kernel draws another picture."""
     explorer = first(page, "explorer")
     before = data(explorer, "draws")
     sliders = explorer.locator("input[type=range]")
@@ -86,7 +98,7 @@ def use_explorer(page) -> None:
     until(page, explorer, "+d.draws > +old && +d.ms > 0", before)
 
 
-def use_clusters(page) -> None:
+def use_clusters(page, kernel: bool = True) -> None:
     """Hover, pin, a lasso round everything, and its indices in Python."""
     clusters = first(page, "clusters")
     until(page, clusters, "d.pictures === 'ready'")
@@ -106,6 +118,8 @@ def use_clusters(page) -> None:
         page.mouse.move(box["x"] + box["width"] * x, box["y"] + box["height"] * y, steps=8)
     page.mouse.up()
     until(page, clusters, "+d.selected > 0.9 * +d.points")
+    if not kernel:
+        return
     for _ in range(20):  # the message to the kernel may still be under way, on a busy machine behind others
         count = in_kernel(page, "len(explorer.selected)")
         if count == data(clusters, "selected"):
@@ -171,13 +185,16 @@ def use_films(page) -> None:
     until(page, view, "d.playing === '0'")
 
 
-def use_captions(page) -> None:
-    """A typed caption is answered by the kernel, and a picture by the captions nearest to it."""
+def use_captions(page, kernel: bool = True) -> None:
+    """A typed caption is answered, by a kernel where there is one, and a picture by its nearest captions."""
     view = first(page, "captions")
     until(page, view, "d.pictures === 'ready'")
     before, chosen = data(view, "answers"), data(view, "picture")
     view.locator("input[type=text]").fill("a large blue torus with stripes at the left")
-    until(page, view, "+d.answers > +old && d.source === 'kernel'", before)
+    if kernel:
+        until(page, view, "+d.answers > +old && d.source === 'kernel'", before)
+    else:
+        until(page, view, "d.text === 'a large blue torus with stripes at the left' && d.source === 'here'")
     view.locator(".tiles button[aria-pressed=false]").first.click()
     until(page, view, "d.picture !== old && d.caption !== ''", chosen)
 
@@ -201,7 +218,8 @@ def in_kernel(page, expression: str, first: str = "pass") -> str:
     return page.evaluate(
         """async ([notebook, first, expression]) => {
             const future = eval(notebook).sessionContext.session.kernel.requestExecute(
-                { code: first, user_expressions: { value: expression }, silent: false, store_history: false });
+                { code: first, user_expressions: { value: expression },
+                  silent: false, store_history: false });
             const reply = await future.done;
             return reply.content.user_expressions.value.data['text/plain'];
         }""",
@@ -224,22 +242,87 @@ def keep(page, lesson: str, folder: pathlib.Path) -> None:
             keep_picture(page, folder / f"{lesson}-{'dark' if dark else 'light'}.png")
 
 
+def use_all(page, there, kernel: bool) -> None:
+    for view in USES:  # in this order
+        if view in there:
+            USES[view](page, kernel) if view in ("clusters", "captions") else USES[view](page)
+
+
+def test_every_view_of_the_course_is_in_a_lesson_and_known_here():
+    assert set().union(*VIEWS.values()) == set(USES)
+    assert set(VIEWS) == {path.stem for path in LESSONS if path.parent == FOLDER} > set(WHOLE)
+
+
+def test_each_lesson_is_run_once_by_make_test():
+    """By nbval or in JupyterLab: the Makefile leaves to one what the other does not do."""
+    line = re.search(r"^WHOLE := .*$", (FOLDER.parent / "Makefile").read_text(encoding="utf-8"), re.M)[0]
+    assert re.findall(r"(\w+)\.ipynb", line) == list(WHOLE)
+
+
+def source_of(site, path):
+    (source,) = [
+        s
+        for s in site.build.sources([])
+        if (s.stem, site.build.is_homework(s)) == (path.stem, path.parent.name == "homework")
+    ]
+    return source
+
+
+def page_file(site, path, ran, states: dict, folder) -> tuple[pathlib.Path, int]:
+    """A lesson that has run as a page of the site, and how many views are on it."""
+    text, views = site.page_of(source_of(site, path), ran, states)
+    file = folder / "site" / f"{site.stem(source_of(site, path))}.html"
+    file.parent.mkdir()
+    file.write_text(text, encoding="utf-8")
+    return file, views
+
+
 @pytest.mark.parametrize(
-    "path", LESSONS, ids=lambda p: f"homework-{p.stem}" if p.parent.name == "homework" else p.stem
+    "path", [p for p in LESSONS if p.parent == FOLDER and p.stem not in WHOLE], ids=lambda p: p.stem
 )
-def test_lesson(path, page, lab, site, tmp_path):
+def test_views_without_a_kernel(path, site, tmp_path):
+    """From the states of the lesson's last run by nbval."""
+    kept, states = RECORDED / path.name, RECORDED / f"{path.stem}.views.json"
+    if not kept.exists() or not states.exists():
+        need(f"{path.stem} has not been run by `make nbval`, which keeps it in {RECORDED}")
+    ran = nbformat.read(kept, as_version=4)
+    if [c.source for c in ran.cells] != [c.source for c in nbformat.read(path, as_version=4).cells]:
+        need(f"{path.stem} has changed since `make nbval` ran it")
+    file, views = page_file(site, path, ran, json.loads(states.read_text(encoding="utf-8")), tmp_path)
+    seen = []
+
+    def drive(opened) -> None:
+        there = {view for view in USES if opened.locator(f".ssl-{view}").count()}
+        seen.append(there)
+        use_all(
+            opened, there - {"explorer"}, kernel=False
+        )  # explorers are moved by use_page, which knows what they can do alone
+
+    assert use_page(file, tmp_path, drive=drive) == views
+    assert seen and VIEWS[path.stem] <= seen[0], f"missing: {VIEWS[path.stem] - seen[0]}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [pytest.param(p, marks=[] if p.stem in WHOLE else pytest.mark.nightly) for p in LESSONS],
+    ids=[f"homework-{p.stem}" if p.parent.name == "homework" else p.stem for p in LESSONS],
+)
+def test_lesson_in_jupyterlab(path, page, lab, site, tmp_path):
     open_and_run(page, lab, path, timeout_s=400)
     there = {view for view in USES if page.locator(f".ssl-{view}").count()}
     wanted = VIEWS.get(path.stem, set())
     assert wanted <= there, f"missing: {wanted - there}"
     pictures = page.evaluate(f"""() => {{ const cells = {NOTEBOOK}.content.model.cells; let pictures = 0;
         for (let i = 0; i < cells.length; i++) {{ const c = cells.get(i); if (c.type !== 'code') continue;
-            for (let j = 0; j < c.outputs.length; j++) pictures += 'image/png' in (c.outputs.get(j).data || {{}}); }}
+            for (let j = 0; j < c.outputs.length; j++)
+                pictures += 'image/png' in (c.outputs.get(j).data || {{}}); }}
         return pictures; }}""")
     assert pictures >= (1 if path.parent.name == "homework" else 5), pictures
-    for view in USES:  # in this order
-        if view in there:
-            USES[view](page)
+    spent = float(
+        in_kernel(page, "sum(__import__('os').times()[:4])")
+    )  # itself and its children, as nbval's guard
+    assert spent < lesson_runs.allowed()
+    use_all(page, there, kernel=True)
     keep(page, path.stem, tmp_path)
     assert page.external == [], page.external
     assert page.errors == [], page.errors
@@ -248,14 +331,8 @@ def test_lesson(path, page, lab, site, tmp_path):
     # Widgets of others (a progress bar, say) are no part of a page, and an input's prompt has no meaning
     # there.
     ran = nbformat.from_dict(page.evaluate(f"() => {NOTEBOOK}.content.model.toJSON()"))
-    sources = site.build.sources([])
-    (source,) = [
-        s
-        for s in sources
-        if (s.stem, site.build.is_homework(s)) == (path.stem, path.parent.name == "homework")
-    ]
-    text, views = site.page_of(source, ran, json.loads(states.read_text()), sources)
-    file = tmp_path / "site" / f"{site.stem(source)}.html"
-    file.parent.mkdir()
-    file.write_text(text)
+    file, views = page_file(site, path, ran, json.loads(states.read_text()), tmp_path)
     assert views >= len(wanted) and use_page(file, tmp_path, beside=page) == views
+    for here, stored in zip(ran.cells, nbformat.read(path, as_version=4).cells):
+        if COMPARED in stored.metadata.get("tags", []):
+            assert shown(here) == shown(stored), stored.source

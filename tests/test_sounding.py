@@ -3,6 +3,7 @@ log-mel picture.
 """
 
 import math
+import pathlib
 
 import numpy as np
 import pytest
@@ -175,13 +176,19 @@ def test_what_rolls_stays_on_the_floor(made):
 # ---------------------------------------------------------------------------------------------- factors
 
 
-def test_factors_are_independent():
+@pytest.fixture(scope="module")
+def many():
+    """Enough scenes, in small pictures, to see how factors go together."""
+    return sounding.make(1200, "train", size=16)
+
+
+def test_factors_are_independent(many):
     """Chi-square of every pair of categories that have nothing to do with each other; the p-values are
     Bonferroni-corrected.
     """
     from scipy.stats import chi2_contingency
 
-    columns = sounding.make(1200, "train", size=16)
+    columns = many
     event = columns["label"].numpy()
     shared = {
         "material": 4,
@@ -204,9 +211,8 @@ def test_factors_are_independent():
         assert chi2_contingency(table).pvalue > 0.01 / len(pairs), (a, b)
 
 
-def test_material_is_seen_nine_times_out_of_ten():
-    columns = sounding.make(1200, "train", size=16)
-    right = (columns["factor_material"] < 2) == (columns["factor_shiny"] == 1)
+def test_material_is_seen_nine_times_out_of_ten(many):
+    right = (many["factor_material"] < 2) == (many["factor_shiny"] == 1)
     assert 0.87 < right.float().mean() < 0.93
 
 
@@ -377,7 +383,7 @@ def _windows(made, seed: int):
 
 @pytest.mark.slow
 def test_neither_sound_nor_picture_alone_tells_whether_they_are_in_step():
-    """Networks that see one of the two stay at chance on held-out scenes; with a planted mark they find it."""
+    """Networks that see one of the two stay at chance on held-out scenes; a planted mark they find."""
     many, more = (
         sounding.make(n, split, seconds=3.0, size=16) for n, split in ((500, "train"), (400, "test"))
     )
@@ -405,7 +411,7 @@ def test_neither_sound_nor_picture_alone_tells_whether_they_are_in_step():
 
 @pytest.mark.slow
 def test_both_senses_can_tell_the_event():
-    """Supervised networks find it by ear and by eye, far above chance: there is something to learn in both."""
+    """Supervised networks find it by ear and by eye, far above chance: both have something to teach."""
     many, more = sounding.make(900, "train"), sounding.make(300, "test")
     torch.manual_seed(0)
     ear = nn.Sequential(*list(_small(1))[:-1], nn.LazyLinear(6))
@@ -454,7 +460,7 @@ def test_samples_carry_sound():
         and alone.pictures.shape == (4, 3, 32, 32)
     )
     assert torch.equal(alone.label, samples.label) and "sounds" in repr(alone)
-    assert Samples(audio=audio, rate=8000).seen.dtype == torch.int16
+    assert Samples(audio=audio, rate=8000).inputs.dtype == torch.int16
 
 
 def test_pictures_and_silent_films_say_what_they_are():
@@ -484,6 +490,7 @@ def test_wrong_sounds_say_what_to_type(wrong, words):
         Samples(**wrong)
 
 
+@pytest.mark.slow
 def test_load_and_film():
     data = load("toyscenes")
     assert (
@@ -508,23 +515,36 @@ def test_load_and_film():
 # ---------------------------------------------------------------------------------------------- log-mel
 
 
+LOG_MEL = pathlib.Path(__file__).parent / "reference" / "log_mel.npz"
+
+
+def librosas_log_mel(wave: np.ndarray) -> np.ndarray:
+    """librosa's log-mel of sounds (n, samples) at 8,000 Hz: (n, 32, columns)."""
+    import librosa
+
+    how = dict(sr=8000, n_fft=256, hop_length=160, center=False, n_mels=32, fmin=60.0, fmax=3900.0, power=2.0)
+    power = np.stack([librosa.feature.melspectrogram(y=row, **how) for row in wave])
+    return np.log(power + 1e-6)
+
+
 def test_log_mel_is_librosas():
-    librosa = pytest.importorskip("librosa")
-    wave = (sounding.make(3, "train")["audio"].float() / 32767).numpy()
-    ours = sounds.log_mel(torch.from_numpy(wave), 8000)[:, 0]
-    for row, mel in zip(wave, ours):
-        power = librosa.feature.melspectrogram(
-            y=row,
-            sr=8000,
-            n_fft=256,
-            hop_length=160,
-            center=False,
-            n_mels=32,
-            fmin=60.0,
-            fmax=3900.0,
-            power=2.0,
-        )
-        torch.testing.assert_close(mel, torch.from_numpy(np.log(power + 1e-6)).float(), atol=2e-3, rtol=1e-3)
+    """As librosa gave it once: importing it costs more than all that is compared here."""
+    stored = np.load(LOG_MEL)
+    ours = sounds.log_mel(torch.from_numpy(stored["wave"].astype(np.float32) / 32767), 8000)[:, 0]
+    assert ours.shape == (3, 32, 49) and np.ptp(stored["log_mel"]) > 5
+    torch.testing.assert_close(ours, torch.from_numpy(stored["log_mel"]).float(), atol=2e-3, rtol=1e-3)
+
+
+@pytest.mark.nightly
+def test_the_stored_log_mel_is_librosas():
+    """`python tests/test_sounding.py` writes it anew."""
+    pytest.importorskip("librosa")
+    stored = np.load(LOG_MEL)
+    wave = stored["wave"].astype(np.float32) / 32767
+    np.testing.assert_allclose(stored["log_mel"], librosas_log_mel(wave), atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(
+        torch.from_numpy(stored["wave"]), sounding.make(3, "train")["audio"], atol=1, rtol=0
+    )
 
 
 def test_log_mel_of_a_tone_peaks_in_its_band():
@@ -587,3 +607,10 @@ def test_an_ear_reads_the_sound_and_nothing_else():
     ):
         with pytest.raises(CourseError, match=words):
             ear.encode(wrong)
+
+
+if __name__ == "__main__":
+    made = sounding.make(3, "train")["audio"].numpy()
+    LOG_MEL.parent.mkdir(exist_ok=True)
+    np.savez_compressed(LOG_MEL, wave=made, log_mel=librosas_log_mel(made.astype(np.float32) / 32767))
+    print(f"{LOG_MEL.name}: {LOG_MEL.stat().st_size:,} bytes")

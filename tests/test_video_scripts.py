@@ -427,7 +427,7 @@ def test_ucf101_from_the_network(server, ucf, tmp_path):
     file = data / "frames-0000.npy"
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(
-        CourseError, match=r"frames-0000.npy.*Type: python data_scripts/ucf101.py --size 16 --fps 8.0$"
+        CourseError, match=r"frames-0000.npy.*Type: sslcourse data ucf101 --size 16 --fps 8.0$"
     ):
         clips.ucf101()
     assert (
@@ -490,7 +490,7 @@ def test_ucf101_that_is_not_the_published_one(ucf, tmp_path):
         match="there is no file .*UCF101TrainTestSplits.*fetch .* from https://www.crcv.ucf.edu/data/UCF101/",
     ):
         UCF.prepare(tmp_path, tmp_path / "to", expected, **SMALL)
-    with pytest.raises(CourseError, match=r"type: python data_scripts/ucf101.py$"):
+    with pytest.raises(CourseError, match=r"type: sslcourse data ucf101$"):
         clips.ucf101()
 
 
@@ -835,12 +835,21 @@ def test_ones_own_videos(tmp_path, capsys, monkeypatch):
     file = clips.shard_file(tmp_path / "clips", 0)
     file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(
-        CourseError, match=r"Type: python data_scripts/videos.py .*mine --to .*clips --size 24x32 --fps 0.0$"
+        CourseError, match=r"Type: sslcourse data videos .*mine --to .*clips --size 24x32 --fps 0.0$"
     ):
         clips.open(tmp_path / "clips")
     assert (
         own.main([str(tmp_path / "absent"), "--to", str(tmp_path / "clips")]) == 1
         and "there is no folder" in capsys.readouterr().err
     )
-    monkeypatch.setattr(clips.prepared, "prepare", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(clips, "prepare", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     assert own.main(arguments) == 130 and "Type the same again" in capsys.readouterr().err
+
+
+def test_a_list_or_a_video_of_a_strange_name_is_named(tmp_path):
+    (tmp_path / "run_test_splitX.txt").write_text("a.avi 1\n", encoding="utf-8")
+    with pytest.raises(CourseError, match="run_test_splitX.txt is no list of HMDB51"):
+        HMDB.read_lists(tmp_path, HMDB.Expected())
+    assert UCF._group("v_Archery_g01_c02.avi") == "g01"
+    with pytest.raises(CourseError, match="v_archery.avi is no video of UCF101"):
+        UCF._group("v_archery.avi")

@@ -859,6 +859,10 @@ def test_a_page_without_a_kernel_gets_every_picture_drawn():
         np.array_equal(decoded(small.drawn[start:end]).shape, decoded(small.frame(anchor=3)).shape)
         and "softmax" in text
     )
+
+
+@pytest.mark.slow
+def test_a_page_without_a_kernel_gets_one_control_after_another_where_all_would_be_too_many():
     large = explorers()["toybox"]
     large.set(hue=0.9)
     large.for_page()

@@ -12,11 +12,7 @@
 # **Time**: about half an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -39,7 +35,7 @@ profile = sslcourse.setup(seed=0)
 # where the light comes from, its surface and the background. Nothing is downloaded; the pictures are computed the first time (a few seconds)
 # and kept on disk.
 
-# %%
+# %% tags=["nbval-check-output"]
 data = toybox.images()
 data
 
@@ -54,7 +50,7 @@ show.grid(data.train.image[first], titles=data.classes, columns=5, scale=3)
 # %%
 widgets.toybox()
 
-# %%
+# %% tags=["nbval-check-output"]
 for i in range(4):
     print(toybox.caption(data.train.factors, i))
 
@@ -206,7 +202,7 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 #
 # So far everything was read on the **validation** split. The labels of the test split are sealed: try it.
 
-# %%
+# %% tags=["nbval-check-output"]
 try:
     data.test.label
 except sslcourse.CourseError as error:

@@ -14,11 +14,7 @@
 # **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -83,7 +79,7 @@ my_prediction = {"finds partners best": None, "best features": None}
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("simclr.nt_xent", 1)` helps, `solution("simclr.nt_xent")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_nt_xent(z1, z2, temperature):
     """z1, z2: (n, d), row i of both is the same image. Returns one number."""
     # BEGIN SOLUTION
@@ -102,7 +98,7 @@ loss = check("simclr.nt_xent", my_nt_xent)
 #
 # A batch of images goes in, two batches of random views come out. `augment.simclr_view(...)` draws *one* random view, with parameters of its own for every image.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_two_views(image):
     """image: (B, 3, H, W). Returns first, second: both (B, 3, H, W), 0 to 1."""
     # BEGIN SOLUTION
@@ -122,7 +118,7 @@ two_views = check("simclr.two_views", my_two_views)
 for part in (simclr.SimCLR.views, simclr.SimCLR.loss, simclr.SimCLR.encode):
     print(inspect.getsource(part))
 
-# %%
+# %% tags=["nbval-check-output"]
 class MySimCLR(simclr.SimCLR):
     def views(self, batch):
         first, second = two_views(batch["image"])
@@ -320,10 +316,10 @@ print("gained most:", ", ".join(gained[-3:]))
 #
 # ## 13. The paper's claims
 #
-# `sslcourse claims simclr --seeds 5` trains nine networks a seed and returns a verdict for each claim; the README holds the table that it
+# `sslcourse claims simclr --seeds 5` trains nine networks a seed and returns a verdict for each claim; the pages of the course hold the table that it
 # printed. Its verdicts rest on functions such as this one, which takes the results of one seed:
 
-# %%
+# %% tags=["nbval-check-output"]
 from sslcourse import claims
 show.table([{"claim": c.text, "where": c.source} for c in claims.paper("simclr").CLAIMS],
            caption="positive effect = the paper is right here too")

@@ -15,11 +15,7 @@
 # **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -82,7 +78,7 @@ my_prediction = {"G(E(x)) resembles x": None, "D's loss when it knows nothing": 
 #
 # From logits, in whichever way you like. `hint("bigan.discriminator_loss", 1)` helps, `solution("bigan.discriminator_loss")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_discriminator_loss(real, generated):
     """real, generated: (n,) logits of D. Returns one number: the mean of both halves' cross-entropies."""
     # BEGIN SOLUTION
@@ -92,7 +88,7 @@ def my_discriminator_loss(real, generated):
 
 d_loss = check("bigan.discriminator_loss", my_discriminator_loss)
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_generator_encoder_loss(real, generated):
     """The same logits; E and G want the opposite labels."""
     # BEGIN SOLUTION
@@ -107,7 +103,7 @@ eg_loss = check("bigan.generator_encoder_loss", my_generator_encoder_loss)
 #
 # `encoder`, `generator` and `discriminator` are functions. Return both losses; $D$'s must not move $E$ or $G$.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_updates(x, z, encoder, generator, discriminator):
     """Returns D's loss, and the loss that E and G share."""
     # BEGIN SOLUTION
@@ -125,7 +121,7 @@ updates = check("bigan.updates", my_updates)
 # A world of three pictures and three codes. There are 27 encoders and 27 generators; for each pair of them the best possible $D$ is known, $p / (p + q)$. Where can even
 # that $D$ do no better than a coin?
 
-# %%
+# %% tags=["nbval-check-output"]
 def best_d_loss(e, g):
     p, q = torch.zeros(3, 3), torch.zeros(3, 3)
     for i in range(3):
@@ -300,9 +296,9 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # %% [markdown]
 # ## 13. The paper's claims
 #
-# `sslcourse claims bigan --seeds 5` decides each with networks of its own; the README holds what it printed.
+# `sslcourse claims bigan --seeds 5` decides each with networks of its own; the pages of the course hold what it printed.
 
-# %%
+# %% tags=["nbval-check-output"]
 from sslcourse import claims
 show.table([{"claim": c.text, "where": c.source} for c in claims.paper("bigan").CLAIMS], caption="positive effect = the paper is right here too")
 

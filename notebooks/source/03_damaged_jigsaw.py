@@ -15,11 +15,7 @@
 # **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -80,7 +76,7 @@ my_prediction = {"best features": None, "widest door": None}
 # **Exercise** (about 10 minutes): begin with the first candidate. Then always add the one whose *nearest* chosen order is farthest; among equals the one with
 # the greatest sum of distances. `hint("jigsaw.permutation_set", 1)` helps, `solution("jigsaw.permutation_set")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_permutation_set(candidates, count):
     """candidates: (m, n), an order of n pieces in each row. Returns (count, n)."""
     # BEGIN SOLUTION
@@ -112,7 +108,7 @@ show.table([{"24 orders": name, "smallest distance": int(d.min()), "mean distanc
 # **Exercise** (about 10 minutes). Cut every picture into 3 x 3 cells. From each cell take one piece, `gap` pixels smaller, from a random place, drawn for every piece
 # of every picture. Place $k$ of the puzzle shows the piece that belongs at place `order[k]`. Last, every piece gets mean 0 and standard deviation 1, by itself.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_puzzle(image, order, gap):
     """image: (B, 3, H, H), 0 to 1; order: (B, 9). Returns (B, 9, 3, t, t) with t = H // 3 - gap."""
     # BEGIN SOLUTION
@@ -150,7 +146,7 @@ show.grid(torch.cat([F.interpolate(r, size=(60, 60)) for r in rows]), names, col
 #
 # **Exercise** (about 10 minutes): write this loss.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_damaged_loss(orders, permutation, colours, bins, missing, faded, weights):
     """orders: (B, P) scores, permutation: (B,) the right one;
     colours: (B, n, Q, s, s) scores, bins: (B, n, s, s) the right ones; missing: (B,) the place of the missing piece;
@@ -172,7 +168,7 @@ loss = check("jigsaw.damaged_loss", my_damaged_loss)
 for part in (jigsaw.Jigsaw.pose, jigsaw.Jigsaw.answers, jigsaw.Jigsaw.encode):
     print(inspect.getsource(part))
 
-# %%
+# %% tags=["nbval-check-output"]
 recipe, part = jigsaw.COURSE.but(epochs=4), data.train.take(slice(0, 3000)).unlabelled()
 ours = {"data": "toybox", "encoder": "five convolutions", "side": untrained.side, "cell": untrained.side // 3,
         "tile": untrained.size, "permutations": len(orders), "batch_size": recipe.batch_size,
@@ -347,10 +343,10 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # ## 11. The paper's claims
 #
 # `sslcourse claims jigsaw --seeds 5` trains five networks a seed and returns a verdict for each claim; `sslcourse table jigsaw` makes the paper's table of combinations
-# again. The README holds what they printed. The first claim stands by a wide margin. Between the combinations no step of the paper's ladder rises above the spread over seeds here: one
+# again. The pages of the course hold what they printed. The first claim stands by a wide margin. Between the combinations no step of the paper's ladder rises above the spread over seeds here: one
 # reason is in section 7, another that an intact grey jigsaw is already hard enough for this small encoder.
 
-# %%
+# %% tags=["nbval-check-output"]
 from sslcourse import claims
 show.table([{"claim": c.text, "where": c.source} for c in claims.paper("jigsaw").CLAIMS],
            caption="positive effect = the paper is right here too")

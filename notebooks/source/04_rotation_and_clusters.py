@@ -15,11 +15,7 @@
 # **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -76,7 +72,7 @@ my_prediction = {"shapes": None, "roll": None, "first clusters follow": None}
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("clusters.rotations", 1)` helps, `solution("clusters.rotations")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_rotations(image):
     """image: (B, 3, H, H). Returns (4 B, 3, H, H) and labels (4 B,): label k was turned by k quarter turns, counter-clockwise."""
     # BEGIN SOLUTION
@@ -93,7 +89,7 @@ rotations = check("clusters.rotations", my_rotations)
 for source in (rotnet.RotNet.views, rotnet.RotNet.loss):
     print(inspect.getsource(source))
 
-# %%
+# %% tags=["nbval-check-output"]
 def new_rotnet(turn=rotnet.rotations, **arguments):
     torch.manual_seed(0)
     return rotnet.RotNet(encoders.small_cnn(), turn=turn, **arguments)
@@ -153,7 +149,7 @@ show.bars({"pictures with an up": known["turn found"], "without": lost["turn fou
 #
 # ## 7. Exercise: one step of k-means (about 10 minutes)
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_kmeans_step(x, centre):
     """x: (n, d), centre: (k, d). Returns the number of each point's nearest centre (n,), and the moved centres (k, d);
     a centre without points stays where it is."""
@@ -205,7 +201,7 @@ show.grid(torch.cat(rows), columns=8, title="untrained networks: above, a cluste
 #
 # $$\text{NMI}(A; B) = \frac{I(A; B)}{\sqrt{H(A)\, H(B)}}$$
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_nmi(a, b):
     """a, b: (n,) cluster numbers from 0. Returns one number: 1 for the same partition, 0 for unrelated ones."""
     # BEGIN SOLUTION
@@ -240,7 +236,7 @@ show.table([{"factor": name, **values} for name, values in agreement.items()], c
 for source in (deepcluster.DeepCluster.before_epoch, deepcluster.DeepCluster.loss):
     print(inspect.getsource(source))
 
-# %%
+# %% tags=["nbval-check-output"]
 cluster_recipe = deepcluster.COURSE.but(epochs=5)
 ours = {"data": "toybox", "encoder": "five convolutions", "epochs": cluster_recipe.epochs, "batch_size": cluster_recipe.batch_size,
         "clusters": 100, "pca": 32, "input": "Sobel edges"}
@@ -390,10 +386,10 @@ show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}]
 #
 # ## 13. The papers' claims
 #
-# `sslcourse claims clusters --seeds 5` trains five networks a seed and returns a verdict for each claim; the README holds the table that it printed. A positive
+# `sslcourse claims clusters --seeds 5` trains five networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed. A positive
 # effect means that the paper is right here too.
 
-# %%
+# %% tags=["nbval-check-output"]
 from sslcourse import claims
 show.table([{"claim": c.text, "where": c.source} for c in claims.paper("clusters").CLAIMS],
            caption="positive effect = the paper is right here too")

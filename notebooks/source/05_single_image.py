@@ -14,11 +14,7 @@
 # **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -84,7 +80,7 @@ my_prediction = {"one is enough up to": None,               # "conv1" to "conv5"
 #
 # and is then shrunk to `size` x `size`. Everything is drawn anew for *every* crop.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_crops(picture, n, size, area):
     """picture: (3, H, W), 0 to 1. Returns (n, 3, size, size), 0 to 1: squares of the picture, each with its own place and scale."""
     # BEGIN SOLUTION
@@ -140,7 +136,7 @@ panel.replay
 # Ten and a thousand toybox pictures get the same heavy augmentation as the photograph; "full" is as many different pictures, as they are. Here is what is drawn for
 # each crop (the paper's numbers, as far as small crops allow):
 
-# %%
+# %% tags=["nbval-check-output"]
 print(single_image.HEAVY)
 sets = single_image.conditions(data.train, my_picture or "china", N)
 show.table([{"set": name, "samples": len(s), "made from": s.name} for name, s in sets.items()])
@@ -272,7 +268,7 @@ show.bars(kept, chance=1 / len(data.classes), title="first two layers frozen, th
 #
 # $$G_{ij} = \frac{1}{HW} \sum_p f_{ip} f_{jp}$$
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_gram(maps):
     """maps: (b, c, h, w). Returns (b, c, c), a matrix for each picture."""
     # BEGIN SOLUTION
@@ -314,9 +310,9 @@ show.factor_table(tables, title="what can be read, factor by factor (validation 
 # ## 12. The paper's claims
 #
 # `sslcourse claims single_image --seeds 5` trains six networks a seed and returns a verdict for each claim; `sslcourse table single_image` makes the whole table, on the
-# toybox or, with `--set data=... --set picture=...`, on your own pictures and photographs. The README holds what they printed.
+# toybox or, with `--set data=... --set picture=...`, on your own pictures and photographs. The pages of the course hold what they printed.
 
-# %%
+# %% tags=["nbval-check-output"]
 from sslcourse import claims
 show.table([{"claim": c.text, "where": c.source} for c in claims.paper("single_image").CLAIMS],
            caption="positive effect = the paper is right here too")
@@ -332,7 +328,7 @@ show.table([{"claim": c.text, "where": c.source} for c in claims.paper("single_i
 #
 # One photograph with heavy augmentation brings the first layer about as far as all pictures do; but over five seeds random weights do no worse at conv1, so it decides nothing. The last layer
 # stays far behind. Augmentation does the work: without it the task is solved at once, and the deep layers learn less still. Over five seeds, and with more pictures, the
-# first layers of one image stay behind too (see the claims in the README). The test split is opened once, for the final number.
+# first layers of one image stay behind too (see the claims in the pages of the course). The test split is opened once, for the final number.
 
 # %%
 final = evaluate.report({"RotNet, one image": trained["RotNet mono"], "RotNet, all images": trained["RotNet full"]}, data)

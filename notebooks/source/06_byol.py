@@ -15,11 +15,7 @@
 # **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -91,7 +87,7 @@ my_prediction = {"no predictor": None, "target = online": None, "no stop-gradien
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("byol.regression_loss", 1)` helps, `solution("byol.regression_loss")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_regression_loss(p, target):
     """p, target: (n, d), row i of both is the same image. Returns one number; no gradient reaches the target."""
     # BEGIN SOLUTION
@@ -106,7 +102,7 @@ loss = check("byol.regression_loss", my_regression_loss)
 #
 # Two networks of the same shape, and $\tau$. Change the target's parameters *in place*, and nothing else.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_update_target(online, target, tau):
     """xi <- tau xi + (1 - tau) theta for every parameter of the target."""
     # BEGIN SOLUTION
@@ -135,7 +131,7 @@ show.curve(steps, left, xlabel="steps", ylabel="share of the old target", log=Tr
 for part in (byol.BYOL.loss, byol.BYOL.step, byol.momentum_at):
     print(inspect.getsource(part))
 
-# %%
+# %% tags=["nbval-check-output"]
 recipe = byol.COURSE.but(epochs=4)
 ours = {"data": "toybox", "encoder": "five convolutions", "epochs": recipe.epochs, "batch_size": recipe.batch_size,
         "optimizer": recipe.optimizer, "momentum": new_method().momentum,
@@ -283,7 +279,7 @@ show.table([{"": name, "change of the loss, %": gap} for name, gap in gaps.items
 #
 # **Exercise** (about 5 minutes): write keys into the queue. `seen` counts all keys that were ever written; the oldest row is the next to go.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_enqueue(queue, keys, seen):
     """queue: (m, d), changed in place; keys: (n, d), any n. Returns how many keys were written in the end."""
     # BEGIN SOLUTION
@@ -300,7 +296,7 @@ enqueue = check("moco.enqueue", my_enqueue)
 # %% [markdown]
 # In pictures: a queue of eight, filled by batches of three. The number in each place is the step at which its key was written.
 
-# %%
+# %% tags=["nbval-check-output"]
 ages, seen, history = torch.full((8, 1), float("nan")), 0, []
 for step in range(1, 7):
     seen = enqueue(ages, torch.full((3, 1), float(step)), seen)
@@ -415,10 +411,10 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 #
 # ## 15. The papers' claims
 #
-# `sslcourse claims byol --seeds 5` trains a dozen networks a seed and returns a verdict for each claim; the README holds the table that it printed. A positive
+# `sslcourse claims byol --seeds 5` trains a dozen networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed. A positive
 # effect means that the paper is right here too.
 
-# %%
+# %% tags=["nbval-check-output"]
 from sslcourse import claims
 show.table([{"claim": c.text, "where": c.source} for c in claims.paper("byol").CLAIMS],
            caption="positive effect = the paper is right here too")

@@ -14,11 +14,7 @@
 # **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -52,7 +48,7 @@ show.grid(pictures[:8], said, columns=4, scale=4)
 # The words are supervision: they name the shape, which is the class of our probes. That is why CLIP's row of the results wall will say
 # "captions". They are not labels, though: many captions leave the shape out, and all of them speak of other things too.
 
-# %%
+# %% tags=["nbval-check-output"]
 show.table([{"caption": t} for t in words.decode(data.train.extra["caption"][3])], caption="all captions of one picture")
 
 # %% [markdown]
@@ -82,7 +78,7 @@ my_prediction = {"colour without colour words": None, "pairs never seen": None}
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("clip.symmetric_loss", 1)` helps.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_symmetric_loss(image, text, log_scale):
     """image, text: (n, d), row i of both is a pair; log_scale: one number, a tensor. Returns one number."""
     # BEGIN SOLUTION
@@ -103,7 +99,7 @@ loss = check("clip.symmetric_loss", my_symmetric_loss)
 for part in (clip.CLIP.views, clip.CLIP.loss, clip.CLIP.step):
     print(inspect.getsource(part))
 
-# %%
+# %% tags=["nbval-check-output"]
 def new_method(**arguments):
     torch.manual_seed(0)
     return clip.CLIP(encoders.small_cnn(), **arguments)
@@ -188,7 +184,7 @@ widgets.text_box(method, held, "a red cube")
 # The rows of a linear classifier are one vector for each class. Here they come from prompts, several for each class: each prompt's vector is
 # scaled to length 1, a class's are averaged, and the mean is scaled to length 1 again. A picture's class is the one with the largest cosine.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_classify(image, prompts):
     """image: (n, d), prompts: (c, k, d), k prompts for each of c classes. Returns the class of each picture, (n,)."""
     # BEGIN SOLUTION
@@ -300,9 +296,9 @@ show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}]
 # %% [markdown]
 # ## 11. The paper's claims
 #
-# `sslcourse claims clip --seeds 5` trains four networks a seed and returns a verdict for each claim; the README holds the table that it printed.
+# `sslcourse claims clip --seeds 5` trains four networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed.
 
-# %%
+# %% tags=["nbval-check-output"]
 show.table([{"claim": c.text, "where": c.source} for c in claimed.CLAIMS], caption="positive effect = the paper is right here too")
 
 # %% [markdown]

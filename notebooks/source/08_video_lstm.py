@@ -14,11 +14,7 @@
 # **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -87,7 +83,7 @@ my_prediction = {"foretells best": None,                        # "future predic
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("video_lstm.lstm_cell", 1)` helps, `solution("video_lstm.lstm_cell")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_lstm_cell(x, h, c, w_x, w_h, bias):
     """x: (b, d); h, c: (b, n). w_x: (4n, d), w_h: (4n, n), bias: (4n,): the rows of i, f, a, o, in this order.
 
@@ -120,7 +116,7 @@ print(f"after eight frames, the largest difference of any unit: {apart:.1e}")
 #
 # One decoder tells the past **in reverse order**: the state has just read the last frame, so that one is nearest. The other one tells the future in its own order.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_targets(x, past):
     """x: (films, frames, pixels). Returns the first `past` frames in reverse, and the frames after them in their own order."""
     # BEGIN SOLUTION
@@ -144,7 +140,7 @@ show.grid(frames.of(torch.cat([backwards, ahead], 1)[:, None])[0].transpose(0, 1
 #
 # and the loss is the mean over all frames and films. The composite model adds both decoders' losses as they are: there is no weight to tune.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_nats_per_frame(logits, target):
     """logits, target: (films, frames, pixels), target from 0 to 1. Returns one number; logits may be very large."""
     # BEGIN SOLUTION
@@ -170,7 +166,7 @@ show.bars({"floor": floor, **simple}, unit="", title="nats per frame of the futu
 for part in (video_lstm.VideoLSTM.state, video_lstm.VideoLSTM.loss, video_lstm.Decoder.forward, video_lstm.Decoder.run):
     print(inspect.getsource(part))
 
-# %%
+# %% tags=["nbval-check-output"]
 recipe = video_lstm.COURSE.but(epochs=11)
 ours = {"data": "moving digits", "frame": "16 x 16, grey", "past": 8, "future": 8, "hidden": 256, "peepholes": False,
         "optimizer": recipe.optimizer, "batch_size": recipe.batch_size}
@@ -370,9 +366,9 @@ show.curve(counts, few, xlabel="labelled films of each class", ylabel="validatio
 # ## 14. The paper's claims
 #
 # `sslcourse claims video_lstm --seeds 5` trains nine encoders a seed and returns a verdict for each claim; `sslcourse table video_lstm` makes the paper's table of
-# seven models. The README holds what they printed. A positive effect means that the paper is right here too.
+# seven models. The pages of the course hold what they printed. A positive effect means that the paper is right here too.
 
-# %%
+# %% tags=["nbval-check-output"]
 from sslcourse import claims
 show.table([{"claim": c.text, "where": c.source} for c in claims.paper("video_lstm").CLAIMS],
            caption="positive effect = the paper is right here too")

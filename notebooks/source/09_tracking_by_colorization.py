@@ -14,11 +14,7 @@
 # **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -87,7 +83,7 @@ show.grid(torch.cat([cells[:, :, 0], repainted]), titles=["true"] * 4 + ["16 col
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("colorization.pointer", 1)` helps, `solution("colorization.pointer")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_pointer(references, targets, colours, temperature):
     """references: (n, d), targets: (m, d), colours: (n, c) one-hot. Returns y: (m, c), what each target copies."""
     # BEGIN SOLUTION
@@ -102,7 +98,7 @@ pointer = check("colorization.pointer", my_pointer)
 #
 # `y` holds probabilities already: what would a loss "with logits" do to them?
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_copy_loss(y, colour):
     """y: (m, c) shares that add up to 1, colour: (m,) the true colour of each cell. Returns one number."""
     # BEGIN SOLUTION
@@ -123,7 +119,7 @@ show.bars({name: round(float(cost), 3) + 0.0 for name, cost in costs.items()}, t
 #
 # How well does a mask fit? The DAVIS benchmark counts the pixels that both masks have, against those that either has. What if both are empty?
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_region(predicted, given):
     """Two masks (H, W) of booleans. Returns a number from 0 to 1."""
     # BEGIN SOLUTION
@@ -140,7 +136,7 @@ region = check("tracking.region", my_region)
 for part in (colorization.Colorization.views, colorization.Colorization.copied, colorization.Colorization.loss):
     print(inspect.getsource(part))
 
-# %%
+# %% tags=["nbval-check-output"]
 recipe = colorization.COURSE.but(epochs=5)
 ours = {"data": "toybox tracks, 300 films", "encoder": "four convolutions", "cells": "stride 2",
         "references": method.references, "colours": len(method.palette.centre)}
@@ -348,10 +344,10 @@ assert at[0.05] > dict(zip(temperatures, sweep["random weights, everywhere"]))[0
 #
 # ## 14. The paper's claims
 #
-# `sslcourse claims colorization --seeds 5` trains three networks a seed and returns a verdict for each claim; the README holds the table that it printed. A positive
+# `sslcourse claims colorization --seeds 5` trains three networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed. A positive
 # effect means that the paper is right here too. `sslcourse table tracking` makes its table, with full supervision; with `--set data=FOLDER` on your own sequences in the layout of DAVIS.
 
-# %%
+# %% tags=["nbval-check-output"]
 from sslcourse import claims
 show.table([{"claim": c.text, "where": c.source} for c in claims.paper("colorization").CLAIMS],
            caption="positive effect = the paper is right here too")

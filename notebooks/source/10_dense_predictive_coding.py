@@ -14,11 +14,7 @@
 # **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -82,7 +78,7 @@ my_prediction = {"random encoder": None, "SimCLR on frames": None, "DPC": None, 
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("dpc.kinds", 1)` helps, `solution("dpc.kinds")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_kinds(films, blocks, places):
     """Returns (n, n) whole numbers from 0 to 3, n = films * blocks * places."""
     # BEGIN SOLUTION
@@ -99,7 +95,7 @@ kinds = check("dpc.kinds", my_kinds)
 # %% [markdown]
 # Two blocks are predicted, at four times four places. How many candidates of each kind does one prediction meet, with as many films in a batch as we shall train with?
 
-# %%
+# %% tags=["nbval-check-output"]
 names = ("the positive", "other time", "other place", "other film")
 counts = torch.bincount(kinds(16, 2, 16)[0], minlength=4)
 show.table([{"kind": name, "candidates": int(c)} for name, c in zip(names, counts)], caption="for each predicted feature, in a batch of sixteen films")
@@ -109,7 +105,7 @@ show.table([{"kind": name, "candidates": int(c)} for name, c in zip(names, count
 #
 # It is one classification for all predicted features at once. Plain dot products, as in the paper; gradients flow into both sides.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_dense_nce(prediction, target, temperature):
     """Both (films, blocks, channels, height, width). Returns one number."""
     # BEGIN SOLUTION
@@ -125,7 +121,7 @@ dense_nce = check("dpc.dense_nce", my_dense_nce)
 #
 # `phi(context)` predicts a map, `step(map, context)` gives the next context. The GRU only ever reads rectified maps.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_roll_out(context, phi, step, ahead):
     """Returns the predictions of the next `ahead` blocks, (films, ahead, channels, height, width)."""
     # BEGIN SOLUTION
@@ -147,7 +143,7 @@ roll_out = check("dpc.roll_out", my_roll_out)
 for part in (dpc.DPC.guessed, dpc.DPC.loss, dpc.DPC.encode):
     print(inspect.getsource(part))
 
-# %%
+# %% tags=["nbval-check-output"]
 horizon = (1, 2)                       # a switch: first and last number of blocks to predict. (2, 2): no curriculum
 view = augment.film_view(area=(0.7, 1.0))
 
@@ -367,10 +363,10 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 #
 # ## 13. The paper's claims
 #
-# `sslcourse claims dpc --seeds 5` trains five networks a seed and returns a verdict for each claim; the README holds the table that it printed. `sslcourse table dpc` takes the method apart,
+# `sslcourse claims dpc --seeds 5` trains five networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed. `sslcourse table dpc` takes the method apart,
 # negative by negative.
 
-# %%
+# %% tags=["nbval-check-output"]
 from sslcourse import claims
 show.table([{"claim": c.text, "where": c.source} for c in claims.paper("dpc").CLAIMS], caption="positive effect = the paper is right here too")
 

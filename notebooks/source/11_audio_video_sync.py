@@ -14,11 +14,7 @@
 # **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop with loudspeakers, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -88,7 +84,7 @@ my_prediction = {"curriculum": None, "correspondence, stopped early": None}     
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("avts.cut", 1)` helps, `solution("avts.cut")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_cut(video, audio, seen, heard, frames):
     """video (B, 3, T, H, W), audio (B, L), seen and heard (B,). Returns (B, 3, frames, H, W) and (B, frames * L / T)."""
     # BEGIN SOLUTION
@@ -116,7 +112,7 @@ clip(pictures[0], sound[0], held.fps, held.rate, title=f"the sound of {late} fra
 #
 # One number from all pairs. Mind its gradient, too: it should be a number even where both vectors are the same.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_contrastive(v, a, together, margin):
     """v, a: (n, d), row n of both is a pair; together: (n,) true where in sync. Returns one number."""
     # BEGIN SOLUTION
@@ -138,10 +134,10 @@ show.curve(d.tolist(), {"in sync": near, "out of sync": far, "half of each": [(x
 # %% [markdown]
 # ## 6. Exercise: judge with a threshold that has not seen them (about 5 minutes)
 #
-# In step or not? That needs a threshold, and whoever chooses it on the pairs that are judged flatters the network. `sync.threshold(distance, together)` finds the best one,
-# `sync.balanced(distance, together, threshold)` is the mean of both kinds' shares that are right. Each half is judged with the threshold of the *other*; return the mean.
+# In step or not? That needs a threshold, and whoever chooses it on the pairs that are judged flatters the network. `synchrony.threshold(distance, together)` finds the best one,
+# `synchrony.balanced(distance, together, threshold)` is the mean of both kinds' shares that are right. Each half is judged with the threshold of the *other*; return the mean.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_judged(distance, together, half):
     """distance (n,), together (n,) bool, half (n,) bool: which half a pair belongs to. Returns one number."""
     # BEGIN SOLUTION
@@ -176,7 +172,7 @@ leak = {kind: synchrony.leaks(data.train, held, synchrony.pairs(data.train, kind
 assert all(abs(score - 0.5) < 0.05 for scores in leak.values() for score in scores.values()), "one half of a pair should say nothing"
 show.table([{"negatives": kind, **scores} for kind, scores in leak.items()], caption="right answers from one half of each pair; chance is one half")
 
-# %%
+# %% tags=["nbval-check-output"]
 curriculum = (0.0, 0.25)               # a switch: share of hard negatives, before and after. (1.0, 1.0): hard ones from the start
 
 def new_method(**arguments):
@@ -371,11 +367,11 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # %% [markdown]
 # ## 15. The paper's claims
 #
-# `sslcourse claims avts --seeds 5` trains six networks a seed and returns a verdict for each claim; the README holds the table that it printed. In the paper, training on
+# `sslcourse claims avts --seeds 5` trains six networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed. In the paper, training on
 # hard negatives from the start fails. Here it does not: it tells hard pairs apart better than the curriculum. `sslcourse table avts` has its numbers, and the other questions that the reviewers asked: the share of hard negatives, the
 # loss, the data.
 
-# %%
+# %% tags=["nbval-check-output"]
 from sslcourse import claims
 show.table([{"claim": c.text, "where": c.source} for c in claims.paper("avts").CLAIMS], caption="positive effect = the paper is right here too")
 

@@ -14,11 +14,7 @@
 # **Time**: about an hour in class; the machine works for a good minute. **Needs**: a laptop with sound, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -103,7 +99,7 @@ my_prediction = {"random": None, "SDC": None, "MDC": None, "CDC": None, "XDC": N
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("xdc.whose", 1)` helps, `solution("xdc.whose")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_whose(variant):
     """variant: "sdc", "mdc", "cdc" or "xdc". Returns {"eye": (...), "ear": (...)}."""
     # BEGIN SOLUTION
@@ -122,7 +118,7 @@ whose = check("xdc.whose", my_whose)
 #
 # CDC clusters both features at once. If one of them has larger numbers, it decides every distance: what has to be done first?
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_joint(*h):
     """h: features (n, d) of one or more networks, of the same clips. Returns them side by side, ready for k-means."""
     # BEGIN SOLUTION
@@ -145,7 +141,7 @@ show.table([{"": part, "largest": int(size[0]), "median": int(size.median()), "s
 # Weight each clip by the size of its cluster to the power `-balance`, and scale so that the *mean weight over all clips of the training set* is 1. The loss is the mean of weight times
 # cross-entropy over the batch. With `balance` 0 all clips count alike, with 1 all clusters; we shall train with a half.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_cluster_loss(logits, label, size, balance):
     """logits: (B, k); label: (B,) cluster numbers; size: (k,) clips of each cluster in the whole set, 0 for an empty one.
     Returns one number."""
@@ -167,7 +163,7 @@ cluster_loss = check("xdc.cluster_loss", my_cluster_loss)
 for part in (xdc.XDC.cluster, xdc.XDC.loss):
     print(inspect.getsource(part))
 
-# %%
+# %% tags=["nbval-check-output"]
 mine = dict(whose=lambda variant: whose(variant), joint=lambda *h: joint(*h),
             loss=lambda logits, label, size, balance: cluster_loss(logits.float(), label, size, balance))
 recipe = xdc.COURSE.but(epochs=12)
@@ -418,7 +414,7 @@ show.table([{"XDC minus random": part, **values} for part, values in change.item
 # `sslcourse claims xdc --seeds 5` trains XDC, its rivals, a pair of networks of the *same* modality, a larger network on the pseudo-labels, and the worlds with less nuisance and with one venue.
 # `sslcourse table xdc` makes the paper's table, with AVTS and fine-tuning beside it, and `sslcourse table xdc_nuisance` turns the nuisance from nothing to all.
 
-# %%
+# %% tags=["nbval-check-output"]
 from sslcourse import claims
 print("\n".join(f"- {c.text}" for c in claims.paper("xdc").CLAIMS))
 

@@ -12,11 +12,7 @@
 # **Time**: about an hour in class; the machine works for less than a minute. **Needs**: a laptop, no network, no GPU.
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -45,7 +41,7 @@ rows = walls["toybox"]["rows"]
 # The methods of the image chapters were all trained on the same pictures, with the same small encoder, by their own recipes. Then the encoder was frozen, and a linear probe was asked for the
 # *shape* of the solid. Write down your order, best first.
 
-# %%
+# %% tags=["nbval-check-output"]
 learners = sorted(name for name, row in rows.items() if row.get("seconds") and name != "Supervised")
 print(", ".join(learners))
 
@@ -77,7 +73,7 @@ show.table([{"": key, "value": str(about[key])} for key in ("data", "encoder", "
 # %% [markdown]
 # The three readings do not agree. Whose *neighbours* are good, although its linear probe is not the best? Who needs *many* labels?
 
-# %%
+# %% tags=["nbval-check-output"]
 readings = ("linear", "kNN", "few labels")
 ranks = {key: sorted(learners, key=lambda n: -statistics.fmean(rows[n][key])) for key in readings}
 assert len({tuple(r) for r in ranks.values()}) > 1, "the readings should disagree on the order"
@@ -98,7 +94,7 @@ show.table([{"place": i + 1, **{key: ranks[key][i] for key in readings}} for i i
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("wall.difference", 1)` helps, `solution("wall.difference")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_difference(mine, theirs):
     """Two lists of n numbers, entry i of the same seed. Returns (low, high), the 95 % interval of the mean difference."""
     # BEGIN SOLUTION
@@ -204,13 +200,13 @@ show.factor_table(wall.factors(walls["heard"]), title="what the ears kept of the
 verdicts = wall.verdicts()
 show.verdicts(verdicts)
 
-# %%
+# %% tags=["nbval-check-output"]
 show.table(wall.counted(verdicts), caption="at the scale of a laptop; a claim that fails here may hold with more data, and the other way round")
 
 # %% [markdown]
 # Judge them with *your* interval: an effect against 0, seed by seed. Do your verdicts agree with the course's?
 
-# %%
+# %% tags=["nbval-check-output"]
 def judged(effects):
     low, high = difference(effects, [0.0] * len(effects))
     return "pass" if low > 0 else "fail" if high < 0 else "inconclusive"

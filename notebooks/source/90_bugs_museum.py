@@ -16,11 +16,7 @@
 # **Needs**: a laptop, no network, no GPU; [01_simclr](01_simclr.ipynb).
 
 # %%
-# On Colab this installs the course; at home it does nothing.
-import importlib.util, subprocess, sys
-here = importlib.util.find_spec
-if here("google") and here("google.colab") and not here("sslcourse"):
-    subprocess.run([sys.executable, "-m", "pip", "install", "-q", "{{repository}}"], check=True)
+# {{first cell}}
 
 # %%
 import time
@@ -112,7 +108,7 @@ assert set(my_prediction) == {exhibit.title for exhibit in museum.EXHIBITS.value
 #
 # `museum.catches(test, implementation)` runs a test on an implementation.
 
-# %%
+# %% tags=["nbval-check-output"]
 def test_scale(similarity):
     a, b = torch.randn(5, 3), torch.randn(5, 3)
     assert torch.allclose(similarity(7 * a, b), similarity(a, b), atol=1e-5), "a longer vector is more similar"
@@ -166,7 +162,7 @@ show.bars({"right": b["linear"], "paired with itself": a["linear"]}, title="line
 # in their candidates. Test that everybody's partner is the other view: not by a value, but by inputs for which you *know* whether the loss is
 # small or large. `hint("museum.partner", 1)` helps, `solution("museum.partner")` shows ours.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_test_partner(loss):
     """Raise AssertionError unless the partner of every view is the other view of its image."""
     # BEGIN SOLUTION
@@ -228,7 +224,7 @@ show.curve(processes, {"right": [1.0] * 4, "own rows put back": ratio}, xlabel="
 #
 # **Exercise (10 minutes).** Test `gather(parts, rank)`: the rows of all, in order, and the **whole** gradient back to each of them, whoever asks.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_test_gather(gather):
     """Raise AssertionError unless every process sees the rows of all, and sends the whole gradient back to each."""
     # BEGIN SOLUTION
@@ -295,7 +291,7 @@ show.bars(scores, title='"linear probe", validation split', chance=0.1)
 # **Exercise (10 minutes).** `probe(encoder, x, y)` trains some probe and returns an accuracy. Build an encoder of your own and test that the probe
 # leaves it alone. What can change in a network, besides its weights?
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_test_frozen(probe):
     """Raise AssertionError unless probe(encoder, x, y) leaves the encoder as it was, and sees it in eval mode."""
     # BEGIN SOLUTION
@@ -369,7 +365,7 @@ show.curve(tries, curves, xlabel="probes tried", ylabel="accuracy", log=True,
 # **Exercise (10 minutes).** `report(validation, test)` gets the accuracy of each epoch on both splits and returns `(epoch, score)`. Right ones
 # choose in different ways (the best, the last of several equal ones, with patience, smoothed, not at all). Test the one thing that they share.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_test_selection(report):
     """Raise AssertionError unless the choice never depends on the test split, and the score is that of the chosen epoch."""
     # BEGIN SOLUTION
@@ -423,7 +419,7 @@ show.curve(sizes, {name: [v / values[0] for v in values] for name, values in nor
 #
 # **Exercise (10 minutes).** `loss(p, z)` compares rows of two matrices (n, d). Test that it is a mean over the samples, whatever it averages.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_test_mean(loss):
     """Raise AssertionError unless the loss of a batch is the mean of the losses of its samples, and zeros change nothing."""
     # BEGIN SOLUTION
@@ -496,7 +492,7 @@ show.bars(recognised, title="how often a query picks the key from its own compan
 # **Exercise (15 minutes).** `encode(network, queries, keys)` runs a network on both, in groups of eight, and returns `(q, k)`. You choose the network:
 # take one that betrays who was in the batch.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_test_statistics(encode):
     """Raise AssertionError unless no key was computed among the same samples as its query, and both come back in order."""
     # BEGIN SOLUTION
@@ -592,7 +588,7 @@ show.curve(range(steps), curves, xlabel=f"step (the run is killed after {killed}
 # **Exercise (10 minutes).** You get the queue of a running training, and `fresh()`, which makes an empty one of the same kind. A queue has `push(keys)`
 # and `negatives()`, both (n, 4). Test that a checkpoint keeps all of it, and let the running training notice nothing.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_test_queue(queue, fresh):
     """Raise AssertionError unless a fresh queue that loads the state_dict of this one goes on exactly as it does."""
     # BEGIN SOLUTION
@@ -671,7 +667,7 @@ show.table([{"": name, **{key: rows[-1][key] for key in numbers}} for name, rows
 # **Exercise (15 minutes).** `view(image)` draws views of a batch of floats (B, 3, H, W). Right ones may draw little: one of them only mirrors, so two images of a
 # batch *often* get the same view. What must never happen?
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_test_views(view):
     """Raise AssertionError if two images of a batch always share what is drawn."""
     # BEGIN SOLUTION
@@ -750,7 +746,7 @@ show.curve(range(5, 51, 5), lines, xlabel="step", ylabel="loss; spread of the ta
 #
 # **Exercise (15 minutes).** `learner` has `online`, `target`, `loss(first, second)` for inputs (n, 6), and `update(momentum)`. Test who moves whom, and how far.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_test_target(learner):
     """Raise AssertionError unless the optimizer never moves the target, and update(m) moves it by 1 - m of the way."""
     # BEGIN SOLUTION
@@ -827,7 +823,7 @@ show.curve(rounds, in_use, xlabel="round of k-means", ylabel="clusters in use, o
 #
 # **Exercise (10 minutes).** `kmeans(x, start)` returns centres (k, d) and labels (n,). Test that no cluster is left empty, however badly it starts.
 
-# %%
+# %% tags=["nbval-check-output"]
 def my_test_clusters(kmeans):
     """Raise AssertionError unless every centre is finite and has a member, wherever the centres start."""
     # BEGIN SOLUTION
@@ -856,7 +852,7 @@ tests = {"museum.partner": test_partner, "museum.gather": test_gather, "museum.f
          "museum.queue": test_queue, "museum.views": test_views, "museum.target": test_target, "museum.clusters": test_clusters}
 museum.matrix(tests)
 
-# %%
+# %% tags=["nbval-check-output"]
 table = museum.caught(tests)
 assert all(all(row.values()) for row in table.values()), "every planted bug should be caught, and nothing right rejected"
 planted = sum(len(row) - 1 for row in table.values())

@@ -539,7 +539,7 @@ JUDGED = Exercise(
             "plain accuracy",
             "It counts all pairs alike. Where two thirds are out of sync, whoever always says so would "
             "have two thirds right: "
-            "average the two kinds (sync.balanced).",
+            "average the two kinds (synchrony.balanced).",
             _judging(score=_plain),
         ),
         Mistake(
@@ -555,7 +555,7 @@ JUDGED = Exercise(
         ),
         Mistake(
             "the threshold is the mean distance",
-            "The mean of the distances is not the best threshold: sync.threshold finds that.",
+            "The mean of the distances is not the best threshold: synchrony.threshold finds that.",
             _judging(find=lambda d, together: float(d.mean())),
             (_judging(find=lambda d, together: float(d.median())),),
         ),
@@ -578,11 +578,12 @@ JUDGED = Exercise(
     (
         "Whoever chooses a threshold on some pairs may not be judged on the same pairs.",
         (
-            "at = sync.threshold(distance[half], together[half]) is the threshold of the first half. Which "
+            "at = synchrony.threshold(distance[half], together[half]) is the threshold of the first half. Which "
             "pairs does it judge?"
         ),
         (
-            "(sync.balanced(distance[~half], together[~half], at_of_half) + sync.balanced(distance[half], "
+            "(synchrony.balanced(distance[~half], together[~half], at_of_half) "
+            "+ synchrony.balanced(distance[half], "
             "together[half], at_of_the_other)) / 2"
         ),
     ),

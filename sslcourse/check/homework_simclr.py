@@ -218,13 +218,8 @@ CONTRASTIVE_ACCURACY = Exercise(
 @contextlib.contextmanager
 def _plain() -> Iterator[None]:
     """Trainings inside compute on one CPU thread in float32, where equal runs give equal numbers."""
-    before, threads = runtime.device._profile, torch.get_num_threads()
-    runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
-    try:
+    with runtime.computing_on(runtime.Profile("cpu", 1, False, "float32")):
         yield
-    finally:
-        runtime.use_profile(before)
-        torch.set_num_threads(threads)
 
 
 def compare_temperatures(data: Data, temperatures: Sequence[float], recipe: Recipe) -> list[dict]:

@@ -1,5 +1,9 @@
 from . import (
+    colab as colab,
+    data as data,
     evaluate as evaluate,
+    lab as lab,
+    lessons as lessons,
     options as options,
     parser as parser,
     results as results,

@@ -1,4 +1,4 @@
-"""sslcourse evaluate, compare, esc and table: scores with their baselines, and the papers' tables made again."""
+"""sslcourse evaluate, compare, esc and table: scores with their baselines, and the papers' tables."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from sslcourse.runtime.errors import CourseError
 # ---------------------------------------------------------------------------------------------- evaluate
 
 EVALUATE = """\
-Reads the test labels once for all files given, and prints chance, raw pixels and a random encoder beside them. The data set is the
-one that the checkpoint was trained on, unless --data names another.
+Reads the test labels once for all files given, and prints chance, raw pixels and a random encoder beside
+them. The data set is the one that the checkpoint was trained on, unless --data names another.
 
   sslcourse evaluate results/simclr.safetensors --factors
   sslcourse evaluate --calibration         the toybox's table: pixels, random, supervised, SimCLR
-  sslcourse evaluate --all                 every method of the course, for the results wall: writes results/wall/*.json
+  sslcourse evaluate --all                 every method of the course, for the wall: writes
+                                           results/wall/*.json
 """
 
 
@@ -119,8 +120,9 @@ def _calibration(options) -> int:
 # ---------------------------------------------------------------------------------------------- compare
 
 COMPARE = """\
-Every method from scratch with the same encoder, the same data and, where --epochs and --batch-size are given, the same budget; all are
-scored in one opening of the test labels for each seed. A run that was broken off goes on where it stopped.
+Every method from scratch with the same encoder, the same data and, where --epochs and --batch-size are
+given, the same budget; all are scored in one opening of the test labels for each seed. A run that was broken
+off goes on where it stopped.
 
   sslcourse compare simclr byol supervised --data cifar10 --epochs 10 --batch-size 256
   sslcourse evaluate --all                 every method by its own recipe: the results wall of the course
@@ -158,9 +160,10 @@ def compare(options) -> int:
 # ---------------------------------------------------------------------------------------------- esc
 
 ESC = """\
-Every fold tests once; chance, the log-mel spectrogram and an ear that was never trained stand beside the ears of the checkpoints.
+Every fold tests once; chance, the log-mel spectrogram and an ear that was never trained stand beside the
+ears of the checkpoints.
 
-  python data_scripts/esc50.py
+  sslcourse data esc50
   sslcourse esc results/xdc.safetensors --supervised
   sslcourse esc --data spokendigits --folds speaker         other speakers in the test than in the training
 """
@@ -216,7 +219,8 @@ def esc(options) -> int:
 # ---------------------------------------------------------------------------------------------- table
 
 TABLE = """\
-Without a name: which tables there are. Each is trained from scratch; a table says in its heading what it measured, and on what.
+Without a name: which tables there are. Each is trained from scratch; a table says in its heading what it
+measured, and on what.
 """
 
 

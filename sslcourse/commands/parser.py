@@ -6,49 +6,25 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 
+from sslcourse.commands import colab, data, lab
 from sslcourse.commands.evaluate import COMPARE, ESC, EVALUATE, TABLE, compare, esc, evaluate, table
 from sslcourse.commands.options import add_data_option, print_result
 from sslcourse.commands.results import BENCH, CLAIMS, WALL, bench, claims, wall
 from sslcourse.commands.teach import EXERCISES, GRADE, exercises, grade
 from sslcourse.commands.train import REPLAY, TRAIN, replay, train
+from sslcourse.methods import spec
 from sslcourse.runtime.errors import CourseError
 
-# Written out, so that --help need not wait for torch; a test compares them with `methods.catalogue`.
-METHODS = (
-    "simclr",
-    "bigan",
-    "jigsaw",
-    "byol",
-    "moco",
-    "rotnet",
-    "deepcluster",
-    "clip",
-    "video_lstm",
-    "colorization",
-    "dpc",
-    "avts",
-    "xdc",
-    "supervised",
-)
-ENCODERS = (
-    "small_cnn",
-    "resnet18",
-    "dense_cnn",
-    "dense_resnet18",
-    "small_3d",
-    "resnet18_2d3d",
-    "small_clip",
-    "r2plus1d_18",
-    "small_mc3",
-    "mc3_18",
-    "pixel_lstm",
-    "patch_lstm",
-)
+# Read from the methods' files, so that --help need not wait for torch.
+METHODS = tuple(spec.stated())
+ENCODERS = spec.encoders()
 
 TOP = """\
 A hands-on course on self-supervised learning.
 
+  sslcourse lab                               put the lessons into a folder and open JupyterLab there
   sslcourse doctor                            is everything installed? what does this machine compute on?
   sslcourse train simclr                      train on the toybox, about half a minute on a laptop
   sslcourse evaluate results/simclr.safetensors
@@ -59,12 +35,14 @@ A hands-on course on self-supervised learning.
   sslcourse table bigan --seeds 5             a paper's table, made again
   sslcourse claims simclr --seeds 5           does what the paper claims hold here?
   sslcourse wall                              every method and every claim, as one page
+  sslcourse data cifar10                      fetch or prepare real data; sslcourse data lists them all
+  sslcourse colab --out kit                   the lessons for Colab, with a wheel of the course beside them
   sslcourse grade FOLDER                      check a folder of submitted homework, into a CSV file
   sslcourse exercises                         does every checker name every known mistake?
   sslcourse bench                             how near is a training step to the network alone?
 
-exit codes: 0 done, 1 a claim failed, a mistake has no name or doctor found a problem, 2 wrong input (the message says what to
-type), 130 interrupted
+exit codes: 0 done, 1 a claim failed, a mistake has no name, doctor found a problem or data cannot be had,
+2 wrong input (the message says what to type), 130 interrupted
 """
 
 
@@ -266,7 +244,22 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("--encoder", choices=ENCODERS, help="default: small_cnn on a CPU, resnet18 on a GPU")
 
     command("doctor", doctor, "say what is installed, what is wrong, and what to type")
-    options = parser.parse_args(arguments)
+
+    sub = command("lab", lab.lab, "put the lessons into a folder and open JupyterLab there", lab.LAB)
+    lab.add_options(sub)
+    sub = command("colab", colab.colab, "write a folder of notebooks and a wheel for Colab", colab.COLAB)
+    colab.add_options(sub)
+    sub = command("data", data.data, "fetch or prepare real data", data.text())
+    data.add_options(sub)
+
+    for stream in (
+        sys.stdout,
+        sys.stderr,
+    ):  # a pipe on Windows knows few letters: a "?" is better than no table
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")
+    words, passed_on = divided(sys.argv[1:] if arguments is None else arguments)
+    options = parser.parse_args(words, argparse.Namespace(passed_on=passed_on))
     try:
         return options.does(options)
     except CourseError as error:
@@ -275,6 +268,21 @@ def main(arguments: list[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("sslcourse: interrupted", file=sys.stderr)
         return 130
+
+
+def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
+    """What is typed after `sslcourse`: the words that are parsed here, and those that are handed on.
+
+    Of lab, JupyterLab gets what follows the first "--"; of data, each data set what follows its name.
+    """
+    words = list(words)
+    if words[:1] == ["lab"] and "--" in words:
+        at = words.index("--")
+        return words[:at], words[at + 1 :]
+    if words[:1] == ["data"]:
+        name = next((i for i, word in enumerate(words) if i and not word.startswith("-")), len(words))
+        return words[: name + 1], words[name + 1 :]
+    return words, []
 
 
 def doctor(options) -> int:

@@ -1,8 +1,7 @@
-"""Real images as `Data` or `Samples`: what scikit-learn brings along, what `data_scripts/` prepared, and your
-own.
+"""Real images as `Data` or `Samples`: what scikit-learn has, what `sslcourse data` prepared, and your own.
 
     offline, at once            digits(), photographs()
-    after a data script         cifar10(), stl10(), mnist()
+    after `sslcourse data`      cifar10(), stl10(), mnist()
     your own                    folder(path), arrays(image, label), npz(path)
 
 The second half of the file writes and reads prepared arrays: `NAME.npy` beside a `meta.json` that is written
@@ -31,8 +30,7 @@ MAX_PIXELS = 64 * 10**6  # of one picture; a small file can claim billions and f
 MAX_CLASSES = 100_000
 
 
-# ---------------------------------------------------------------------------------------------- offline, at
-# once
+# -------------------------------------------------------------------------------------- offline, at once
 
 
 def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Data:
@@ -98,8 +96,7 @@ def photographs(size: int = 32, *, count: int | None = None, seed: int = 0) -> S
     )
 
 
-# ---------------------------------------------------------------------------------------------- after a data
-# script
+# ----------------------------------------------------------------------------------- after a data script
 
 
 def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
@@ -296,8 +293,8 @@ def arrays(
     if whole.image.shape[1:] != tested.image.shape[1:]:
         one, other = tuple(whole.image.shape[1:]), tuple(tested.image.shape[1:])
         raise CourseError(f"images of {one} but test images of {other}; resize one of them")
-    train, held_out = carve(np.zeros(len(whole), int) if label is None else label, validation, seed)
-    held_out = whole.take(held_out)
+    train, rest = carve(np.zeros(len(whole), int) if label is None else label, validation, seed)
+    held_out = whole.take(rest)
     held_out.split = "validation"
     return Data(whole.take(train), held_out, tested)
 
@@ -400,8 +397,7 @@ def folder(
         one = next(iter(by_class))
         raise CourseError(
             f"the subfolders of {path} ({', '.join(by_class)}) are splits and no classes; the course makes "
-            "its own "
-            f"splits, so pass one of them: folder({str(path / one)!r})"
+            f"its own splits, so pass one of them: folder({str(path / one)!r})"
         )
     classes = list(by_class)
     files = [(file, c) for c, name in enumerate(classes) for file in by_class[name]] or [
@@ -500,8 +496,7 @@ def to_rgb(image):
     return image.convert("RGB")
 
 
-# ---------------------------------------------------------------------------------------------- prepared
-# arrays
+# --------------------------------------------------------------------------------------- prepared arrays
 
 
 def _open(name: str, path: str | Path | None) -> tuple[dict, Callable[[str], np.ndarray]]:
@@ -511,7 +506,7 @@ def _open(name: str, path: str | Path | None) -> tuple[dict, Callable[[str], np.
     where = Path(path).expanduser() if path else runtime.data_dir(name)
     meta = prepared(where)
     if meta is None:
-        command = f"python data_scripts/{name}.py" + (f" --to {where}" if path else "")
+        command = f"sslcourse data {name}" + (f" --to {where}" if path else "")
         raise CourseError(f"no complete {name} arrays in {where}; type: {command}")
     return meta, lambda array: np.load(where / f"{array}.npy", mmap_mode="r", allow_pickle=False)
 
@@ -526,7 +521,7 @@ def prepared(folder: str | Path, checksums: dict[str, str] | None = None) -> dic
     """
     folder = Path(folder)
     try:
-        meta = json.loads((folder / "meta.json").read_text())
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         for name, shape in meta["arrays"].items():
             # Opening maps the whole file, so this also fails for one that is too short.
             array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -593,7 +588,7 @@ def build(
     keep: bool = False,
     quiet: bool = False,
 ) -> dict:
-    """What every data script does: get the files, convert them, note what was done. A no-op when it is done
+    """What every set of images does: get the files, convert them, note what was done. A no-op when it is done
     already.
 
     Interrupt it anywhere and call it again: downloads go on, arrays are written anew, `meta.json` comes last.
@@ -612,7 +607,7 @@ def build(
         The content of meta.json: name, source, checksums, arrays (name -> shape), classes.
 
     Raises:
-        CourseError: as `fetch.local_or_download`; the files are not the published ones; or the disk is full.
+        CourseError: as `download.local_or_download`; the files are not the published ones; the disk is full.
     """
     folder = Path(folder).expanduser()
     checksums = {file.name: file.checksum for file in files}
@@ -642,7 +637,7 @@ def build(
         download.sweep(folder / "meta.json")
         meta = dict(name=name, source=list(mirrors), checksums=checksums, arrays=shapes, classes=classes)
         with runtime.atomic(folder / "meta.json") as temporary:
-            temporary.write_text(json.dumps(meta, indent=1))
+            temporary.write_text(json.dumps(meta, indent=1), encoding="utf-8", newline="\n")
         if prepared(folder, checksums) is None:
             (folder / "meta.json").unlink()
             raise CourseError(

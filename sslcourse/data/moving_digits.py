@@ -6,8 +6,8 @@ borders, and the brighter of two digits where they overlap. `videos(rule="mnist"
 authors' code does; `rule="own"` lets them move by fractions of a pixel, each at a speed of its own, and turns
 them round where their ink, and not their box, meets the border.
 
-Without a download the handwriting is scikit-learn's (8 x 8, interpolated). With MNIST prepared (`python
-data_scripts/mnist.py`) pass `source=images.mnist()`, with `size=64` for the authors' own proportions."""
+Without a download the handwriting is scikit-learn's (8 x 8, interpolated). With MNIST prepared (`sslcourse
+data mnist`) pass `source=images.mnist()`, with `size=64` for the authors' own proportions."""
 
 from __future__ import annotations
 

@@ -31,11 +31,9 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.encoders.sequences import FrameLSTM
 from sslcourse.methods.base import Method, at_least_float32, video_floats_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
-
-DATA = "toyvideos"
-ENCODERS = {"course": "pixel_lstm", "gpu": "patch_lstm"}
 
 # What the authors' configuration for moving digits says; shown beside our recipes, never executed. Its step
 # is for a loss that is summed over the batch, the frames and the pixels, and its clamp acts on the update, so
@@ -387,7 +385,7 @@ class VideoLSTM(Method):
 
     @torch.no_grad()
     def predict(self, batch, steps: int | None = None) -> Float[Tensor, "b p t d"]:
-        """The next frames, `future` of them or any number, with no truth to look at. Values 0..1 for pixels."""
+        """The next frames, `future` of them or any number, with no truth to look at; 0..1 for pixels."""
         if self.forward_decoder is None:
             raise CourseError("this model predicts nothing; make it with predict=True")
         return self._run(self.forward_decoder, batch, steps or self.future)
@@ -458,7 +456,7 @@ def fine_tuned(encoder: FrameLSTM, samples, classes: int, recipe: Recipe, seed: 
     return method
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     return dict(
         reconstruct=True,
@@ -469,6 +467,19 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     )
 
 
-def build(encoder: nn.Module, settings: dict) -> VideoLSTM:
+def from_settings(encoder: nn.Module, settings: dict) -> VideoLSTM:
     """The method that `settings` describe."""
     return VideoLSTM(encoder, **settings)
+
+
+SPEC = Spec(
+    name="video_lstm",
+    lesson="08_video_lstm",
+    title="VideoLSTM",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+    data="toyvideos",
+    encoders={"course": "pixel_lstm", "gpu": "patch_lstm"},
+)

@@ -3,13 +3,13 @@
 Everything is a ratio of times measured in turns within one run, because on a shared machine only ratios mean
 anything.
 
-    bound    time of the method's forward and backward pass on views that lie ready / time of a real step, which adds fetching the
-             batch, drawing its views and the optimizer. 1 is perfect.
+    bound    time of the method's forward and backward pass on views that lie ready / time of a real step,
+             which adds fetching the batch, drawing its views and the optimizer. 1 is perfect.
 """
 
 from __future__ import annotations
 
-import resource
+import math
 import statistics
 import sys
 import time
@@ -110,7 +110,8 @@ def step_table(
     kind = "gpu" if profile.device == "cuda" else "course"
     rows = []
     for name in names or catalogue.NAMES:
-        home, recipe = catalogue.home(name), getattr(catalogue.module(name), kind.upper())
+        spec = catalogue.spec(name)
+        home, recipe = spec.data, spec.recipe(kind)
         train = (load(home).train if home != "toybox" else toybox.images(size, 64, 64).train).to(
             profile.device
         )
@@ -153,7 +154,7 @@ def step_table(
         )
         rows.append(
             {
-                "method": getattr(catalogue.module(name), "TITLE", type(method).__name__),
+                "method": spec.title,
                 "bound": times["network"] / times["step"],
                 "samples/s": recipe.batch_size / times["step"],
                 "step ms": 1e3 * times["step"],
@@ -168,11 +169,14 @@ def step_table(
 
 
 def _peak_megabytes(device: str) -> float:
+    """The most memory that was taken; not a number where the system does not say it."""
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    peak = resource.getrusage(
-        resource.RUSAGE_SELF
-    ).ru_maxrss  # of the whole process; kilobytes on Linux, bytes on macOS
+    try:
+        import resource
+    except ModuleNotFoundError:  # Windows counts it elsewhere
+        return math.nan
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # of the process; kilobytes, bytes on macOS
     return peak / (2**20 if sys.platform == "darwin" else 2**10)
 
 
@@ -256,7 +260,7 @@ def films_per_second(n: int = 128, rounds: int = 3) -> float:
 
 
 def memory_gain(rounds: int = 9) -> float:
-    """How much faster the small network's step is when freed memory is kept (`common.keep_memory`); 1 where
+    """How much faster the small network's step is when freed memory is kept (`runtime.keep_memory`); 1 where
     it cannot be.
     """
     profile = runtime.profile()

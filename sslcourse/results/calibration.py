@@ -1,6 +1,6 @@
 """The yardsticks of the toybox, measured: what makes it a world worth learning in.
 
-`sslcourse evaluate --calibration` prints the table that stands in the README and in `data/toybox/sets.py`.
+`sslcourse evaluate --calibration` prints the table that is kept in `measured/calibration.json`.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 NEEDED = (
     "torch",
@@ -26,7 +27,9 @@ NEEDED = (
 )
 FOR_CLASS = ("jupyterlab", "ipykernel")
 FOR_TESTS = ("pytest", "nbval", "jupytext", "playwright")
-# torchvision and torchaudio are compiled against one torch each; from 2.0 on the numbers run in step.
+# torchvision is compiled against one torch each; torchaudio, whose numbers run in step with torch's, was so
+# up to 2.10. From 2.11 on it takes every later torch: "torch 2.11 or newer, including all future releases".
+_ANY_LATER_TORCH = (2, 11)
 _TORCH_OF_VISION = {
     "0.21": "2.6",
     "0.22": "2.7",
@@ -42,6 +45,12 @@ def version(package: str) -> str | None:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
         return None
+
+
+def release_of(text: str) -> tuple[int, int]:
+    """Major and minor number of a version such as 2.11.0+cu128."""
+    major, minor = text.split("+")[0].split(".")[:2]
+    return int(major), int(minor)
 
 
 def build_of(text: str) -> str | None:
@@ -61,23 +70,17 @@ def conflicts(versions: dict[str, str | None]) -> list[str]:
         if wanted and ".".join(torch.split("+")[0].split(".")[:2]) != wanted:
             found.append(
                 f"torchvision {vision} was built for torch {wanted}, but torch is {torch}: importing it "
-                "fails. "
-                f"Type: pip install --force-reinstall 'torch=={wanted}.*' "
+                f"fails. Type: pip install --force-reinstall 'torch=={wanted}.*' "
                 f"'torchvision=={vision.split('+')[0]}'"
             )
-    if torch and audio and audio.split("+")[0].split(".")[:2] != torch.split("+")[0].split(".")[:2]:
-        short = ".".join(torch.split("+")[0].split(".")[:2])
-        found.append(
-            (
-                f"torchaudio {audio} was built for another torch than {torch}. Type: pip install "
-                f"'torchaudio=={short}.*'"
+    if torch and audio:
+        have, need = release_of(audio), release_of(torch)
+        if have != need and not _ANY_LATER_TORCH <= have <= need:
+            later = need > _ANY_LATER_TORCH
+            wanted = "-U 'torchaudio>=2.11'" if later else f"'torchaudio=={need[0]}.{need[1]}.*'"
+            found.append(
+                f"torchaudio {audio} was built for another torch than {torch}. Type: pip install {wanted}"
             )
-            + (
-                " (torchaudio ends at 2.11: with a newer torch, go back to torch 2.11)"
-                if float(short.split(".")[1]) > 11
-                else ""
-            )
-        )
     builds = {
         p: b
         for p, v in (("torch", torch), ("torchvision", vision), ("torchaudio", audio))
@@ -87,9 +90,8 @@ def conflicts(versions: dict[str, str | None]) -> list[str]:
         text = ", ".join(f"{p} for {b}" for p, b in builds.items())
         found.append(
             f"builds for different CUDA versions are mixed ({text}); torchaudio then fails at import. "
-            "Install all three "
-            "from one place: pip install --force-reinstall torch torchvision torchaudio, with the index "
-            "that pytorch.org names"
+            "Install all three from one place: pip install --force-reinstall torch torchvision torchaudio, "
+            "with the index that pytorch.org names"
         )
     ipython, ipykernel = versions.get("ipython"), versions.get("ipykernel")
     if ipython and ipykernel and ipykernel.startswith("7.") and int(ipython.split(".")[0]) < 7:
@@ -112,7 +114,7 @@ def broken_imports(packages=("torch", "torchvision", "torchaudio")) -> dict[str,
     return broken
 
 
-def examine() -> dict:
+def examine() -> dict[str, Any]:
     """Everything doctor knows, as a dict: versions, device, cache, problems (what is wrong and what to type),
     hints.
     """
@@ -129,7 +131,12 @@ def examine() -> dict:
     absent = [p for p in FOR_TESTS if versions[p] is None]
     if absent:
         hints.append(f"for the tests: pip install {' '.join(absent)}")
-    result = {"python": sys.version.split()[0], "versions": versions, "problems": problems, "hints": hints}
+    result: dict[str, Any] = {
+        "python": sys.version.split()[0],
+        "versions": versions,
+        "problems": problems,
+        "hints": hints,
+    }
     if "torch" not in broken and versions["torch"]:
         import torch
 

@@ -8,25 +8,24 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# ---------------------------------------------------------------------------------------------- files
-
 
 def cache_dir(*parts: str) -> Path:
-    """Where rendered worlds and trained networks are kept: `SSLCOURSE_CACHE`, else the user's cache folder."""
+    """Where drawn worlds and trained networks are kept: `SSLCOURSE_CACHE`, else the user's cache folder."""
     root = os.environ.get("SSLCOURSE_CACHE")
     if root is None:
-        root = os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "sslcourse")
+        home = os.environ.get("XDG_CACHE_HOME")
+        root = (Path(home) if home else Path("~", ".cache").expanduser()) / "sslcourse"
     return Path(root).joinpath(*parts)
 
 
 def data_dir(*parts: str) -> Path:
-    """Where `data_scripts/` write prepared arrays: `SSLCOURSE_DATA`, else `data` in the cache folder."""
+    """Where `sslcourse data` writes prepared arrays: `SSLCOURSE_DATA`, else `data` in the cache folder."""
     root = os.environ.get("SSLCOURSE_DATA")
     return (Path(root) if root else cache_dir("data")).joinpath(*parts)
 
 
 @contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it into place, else remove
     it.
 

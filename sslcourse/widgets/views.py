@@ -295,7 +295,7 @@ def write_page(view: View, path, title: str = "") -> pathlib.Path:
         title=html.escape(title or repr(view).strip("<>")), body=body, scripts=scripts({"view": state(view)})
     )
     with runtime.atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8")
+        temporary.write_text(text, encoding="utf-8", newline="\n")
     return path
 
 
@@ -305,5 +305,5 @@ def collect(path) -> int:
     """
     found = {view.model_id: state(view) for view in alive()}
     with runtime.atomic(path) as temporary:
-        temporary.write_text(json.dumps(found), encoding="utf-8")
+        temporary.write_text(json.dumps(found), encoding="utf-8", newline="\n")
     return len(found)

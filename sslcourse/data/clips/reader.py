@@ -1,9 +1,9 @@
 """Videos as `Data` whose frames stay on disk, and sequences with masks.
 
-prepare(source, out)          videos, or folders of frames -> a folder of prepared clips, with sound=True sound too (see
-                              `sslcourse.data.prepared`)
+prepare(source, out)          videos, or folders of frames -> a folder of prepared clips; sound=True keeps
+                              their sound too (see `sslcourse.data.clips.prepared`)
 open(folder)                  -> `Data` of `Clips`: windows of a few frames, read while the training runs
-ucf101(), hmdb51()            the same after `data_scripts/ucf101.py` and `data_scripts/hmdb51.py`
+ucf101(), hmdb51()            the same after `sslcourse data ucf101` and `sslcourse data hmdb51`
 sequences(folder), davis()    frames with masks in the layout of DAVIS
 """
 
@@ -40,8 +40,7 @@ __all__ = [
     "videos_in",
 ]
 
-# ---------------------------------------------------------------------------------------------- sequences
-# with masks
+# ---------------------------------------------------------------------------------- sequences with masks
 
 UNKNOWN = 255  # in a mask: nobody has annotated this frame
 
@@ -145,7 +144,7 @@ def sequences(
 
 
 def davis(year: int = 2017, part: str | Sequence[str] | None = "val", **options) -> Sequences:
-    """The sequences that `data_scripts/davis.py` fetched.
+    """The sequences that `sslcourse data davis` fetched.
 
     Args:
         year: 2017 (60 to train with, 30 to validate; several objects) or 2016 (30 and 20; one object).
@@ -156,7 +155,7 @@ def davis(year: int = 2017, part: str | Sequence[str] | None = "val", **options)
     folder = runtime.data_dir(f"davis{year}", "sequences")
     if not folder.is_dir():
         raise CourseError(
-            f"no DAVIS {year} in {folder}; type: python data_scripts/davis.py"
+            f"no DAVIS {year} in {folder}; type: sslcourse data davis"
             + (" --year 2016" if year == 2016 else "")
         )
     return sequences(folder, part, **{"year": year, "one_object": year == 2016, **options})
@@ -171,7 +170,9 @@ def _official_names(root: Path, part: str, year: int, resolution: str) -> list[s
         root / "ImageSets" / resolution / f"{part}.txt",
     ):
         if file.is_file():
-            first = [line.split()[0] for line in file.read_text().splitlines() if line.strip()]
+            first = [
+                line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()
+            ]
             return list(dict.fromkeys(word.split("/")[-2] if "/" in word else word for word in first))
     lists = (
         sorted(str(p.relative_to(root)) for p in (root / "ImageSets").rglob("*.txt"))
@@ -229,14 +230,13 @@ def _scaled(height: int, width: int, size, name: str) -> tuple[int, int]:
             raise CourseError(f"size={size}; the shorter side has at least 4 pixels")
         scale = size / min(height, width)
         return round(height * scale), round(width * scale)
-    wanted = tuple(int(s) for s in size)
-    if abs(wanted[1] / wanted[0] * height / width - 1) > 0.05:
+    tall, wide = (int(s) for s in size)
+    if abs(wide / tall * height / width - 1) > 0.05:
         raise CourseError(
             f"size={size} would squeeze {name}, which is {height} x {width}; pass a number for its "
-            "shorter "
-            "side"
+            "shorter side"
         )
-    return wanted
+    return tall, wide
 
 
 def _object_ids(image, shape: tuple[int, int]) -> np.ndarray:
@@ -275,7 +275,7 @@ class _Store:
         }
         self.arrays = mapped("frames")
         self.fps, self.rate = index["fps"], index.get("rate")  # the latter only with sound
-        self.sounds = mapped("sound") if self.rate else None
+        self.sounds = mapped("sound") if self.rate else {}
         columns = index["videos"]
         self.names = columns["name"]
         self.shard, self.start, self.count = (
@@ -383,21 +383,20 @@ class Clips(Samples):
         return torch.from_numpy(self.store.count)[self._rows]
 
     @property
-    def video(self) -> Tensor:
+    def video(self) -> Tensor:  # type: ignore[override]  # read from disk whenever it is asked for
         """(N, 3, T, H, W) uint8: the middle windows of all clips, read into memory: for a few,
         `data.train.take(slice(0, 8)).video`.
         """
         size = len(self) * 3 * self.frames * self.store.size[0] * self.store.size[1]
         if size > IN_MEMORY:
             raise CourseError(
-                f"{len(self):,} clips are {size / 1e9:.1f} GB in memory; look at a few, .take(slice(0, "
-                "8)).video, or go "
-                "through .batches(...)"
+                f"{len(self):,} clips are {size / 1e9:.1f} GB in memory; look at a few, "
+                ".take(slice(0, 8)).video, or go through .batches(...)"
             )
         return self._read(torch.arange(len(self)), self._starts()).to(self.device)
 
     @property
-    def audio(self) -> Tensor | None:
+    def audio(self) -> Tensor | None:  # type: ignore[override]
         """(N, L) int16: the sound of the middle windows of all clips; None where the clips have none."""
         if self.rate is None:
             return None
@@ -440,8 +439,8 @@ class Clips(Samples):
 
     def spread(self, windows: int) -> Clips:
         """Every clip `windows` times, at places that are evenly spaced from its beginning to its end: (N
-        windows) clips, those of one video
-        together. To evaluate, average over them: `features.view(N, windows, -1).mean(1)`."""
+        windows) clips, those of one video together. To evaluate, average over them:
+        `features.view(N, windows, -1).mean(1)`."""
         if not isinstance(windows, int) or windows < 1:
             raise CourseError(f"windows={windows!r}; pass a whole number from 1")
         new = self._copy(lambda t: t.repeat_interleave(windows, 0))
@@ -589,8 +588,7 @@ def open(
             f'clips.prepare("FOLDER OF VIDEOS", "{folder}", size={tuple(index["size"])}, fps={index["fps"]})'
         )
         raise CourseError(
-            f"{folder} is damaged ({'; '.join(f'{k}: {v}' for k, v in wrong.items())}); only that part "
-            "is "
+            f"{folder} is damaged ({'; '.join(f'{k}: {v}' for k, v in wrong.items())}); only that part is "
             f"made again. Type: {again}"
         )
     folds = list(index["videos"]["split"])
@@ -626,8 +624,7 @@ def open(
         rows = np.flatnonzero(part == which)
         if not len(rows):
             raise CourseError(
-                f"{index['name']} has no video left for {which}; prepare more videos, or set aside "
-                "smaller "
+                f"{index['name']} has no video left for {which}; prepare more videos, or set aside smaller "
                 "shares"
             )
         splits.append(
@@ -653,7 +650,7 @@ def _set_aside(label: np.ndarray, group: Sequence[str], share: float, what: str,
     for value in np.unique(label):
         members = np.flatnonzero(label == value)
         groups: dict[str, list[int]] = {}
-        for i in members:
+        for i in members.tolist():
             groups.setdefault(group[i] or f"{i}", []).append(i)
         taken, wanted = 0, share * len(members)
         for key in rng.permutation(list(groups)):
@@ -661,14 +658,9 @@ def _set_aside(label: np.ndarray, group: Sequence[str], share: float, what: str,
                 held[groups[key]] = True
                 taken += len(groups[key])
     if not held.any() and len(label) > 1:
-        i = rng.integers(len(label))
-        held[
-            [
-                j
-                for j in range(len(label))
-                if j == i or (group[i] and group[j] == group[i] and label[j] == label[i])
-            ]
-        ] = True
+        i = int(rng.integers(len(label)))
+        same = [group[i] and group[j] == group[i] and label[j] == label[i] for j in range(len(label))]
+        held[[j for j in range(len(label)) if j == i or same[j]]] = True
     return np.flatnonzero(held)
 
 
@@ -702,5 +694,5 @@ def hmdb51(fold: int = 1, **options) -> Data:
 def _after_script(name: str, **options) -> Data:
     folder = runtime.data_dir(name)
     if read_index(folder) is None:
-        raise CourseError(f"no complete {name} in {folder}; type: python data_scripts/{name}.py")
+        raise CourseError(f"no complete {name} in {folder}; type: sslcourse data {name}")
     return open(folder, **options)

@@ -12,12 +12,11 @@ from sslcourse.data.clips.source import SUFFIXES
 from sslcourse.data.datasets import SPLITS
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- what data
-# scripts share
+# ------------------------------------------------------------------------------ what data scripts share
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """The arguments of a script that prepares videos."""
+    """The arguments of a command that prepares videos."""
     parser.add_argument(
         "--size",
         type=int,
@@ -29,25 +28,23 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def command(script: str, folder: str | Path, **options) -> str:
-    """What to type to prepare this folder again: the script with what differs from its defaults."""
-    home = "" if Path(folder) == runtime.data_dir(script.removesuffix(".py")) else f" --to {folder}"
-    return (
-        f"python data_scripts/{script}"
-        + home
-        + "".join(f" --{name} {value}" for name, value in options.items())
-    )
+def command(words: str, folder: str | Path, **options) -> str:
+    """What to type to prepare this folder again: the command with what differs from its defaults."""
+    home = "" if Path(folder) == runtime.data_dir(words) else f" --to {folder}"
+    given = "".join(f" --{name} {value}" for name, value in options.items())
+    return f"sslcourse data {words}{home}{given}"
 
 
 def finished(folder: str | Path, size: int | tuple[int, int], fps: float | None) -> dict | None:
     """The index of a folder that is complete, of these settings, and whose checksums are right; else None."""
-    index, size = read_index(folder), [size, size] if isinstance(size, int) else list(size)
-    same = index is not None and (index["size"], index["fps"]) == (size, fps)
-    return index if same and not damaged(folder, index, thorough=True) else None
+    index, sides = read_index(folder), [size, size] if isinstance(size, int) else list(size)
+    if index is None or (index["size"], index["fps"]) != (sides, fps):
+        return None
+    return None if damaged(folder, index, thorough=True) else index
 
 
 def summary(index: dict, folder: str | Path) -> dict:
-    """What a data script prints: counts of videos and frames, and of every split of every fold."""
+    """What the command prints: counts of videos and frames, and of every split of every fold."""
     videos = index["videos"]
     arrays: dict = {
         "videos": (len(videos["name"]),),
@@ -80,7 +77,6 @@ def by_file_name(names: Iterable[str], where: str, wanted: Collection[str]) -> d
     if missing := [base for base in wanted if base not in found]:
         raise CourseError(
             f"{len(missing):,} of the {len(wanted):,} videos are missing, such as {missing[0]}; is "
-            f"{where} "
-            "whole?"
+            f"{where} whole?"
         )
     return found

@@ -32,6 +32,7 @@ from .rar import (
     unrar as unrar,
 )
 from .script import (
+    add_json as add_json,
     run_and_report as run_and_report,
     run_script as run_script,
 )

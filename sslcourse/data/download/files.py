@@ -7,7 +7,7 @@ folder.
     unpack              a whole archive into a new folder
     unrar               the same for a .rar archive, by a program that is installed
     download_unsigned   for the rare file that nobody publishes a checksum of: resumed, examined, and noted
-    run_script          the command line that all of `data_scripts/` share
+    run_script          the command line that all of `sslcourse data` share
 
 While a download is under way `NAME.part` holds its bytes and `NAME.part.json` the server's version of the
 file. Both survive a crash, and the next call goes on from there. `NAME` itself exists only when its checksum
@@ -173,7 +173,7 @@ def download(
         f"could not download {path.name}:\n"
         + "\n".join(reasons)
         + f"\n{again} Or fetch {path.name} with a browser "
-        "and pass it as the local file (--from FILE for a data script)"
+        "and pass it as the local file (--from FILE for sslcourse data)"
     )
 
 
@@ -211,7 +211,7 @@ class _Part:
         self.path = target.with_name(target.name + ".part")
         self.note_path = target.with_name(target.name + ".part.json")
         try:
-            self.note = json.loads(self.note_path.read_text())
+            self.note = json.loads(self.note_path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             self.note = {}
         if not isinstance(self.note, dict):
@@ -232,7 +232,7 @@ class _Part:
     def describe(self, url: str, validator: str | None, total: int | None) -> None:
         self.note, self.total = {"url": url, "validator": validator, "total": total}, self.size or total
         with runtime.atomic(self.note_path) as temporary:
-            temporary.write_text(json.dumps(self.note))
+            temporary.write_text(json.dumps(self.note), encoding="utf-8", newline="\n")
 
     def finish(self) -> None:
         with open(self.path, "rb+") as file:
@@ -536,20 +536,20 @@ def download_unsigned(
                 note="nobody publishes a checksum of this file: this is what arrived",
             )
             with runtime.atomic(note) as temporary:
-                temporary.write_text(json.dumps(found, indent=1))
+                temporary.write_text(json.dumps(found, indent=1), encoding="utf-8", newline="\n")
             part.finish()
             return path
     raise CourseError(
         f"could not download {path.name}:\n"
         + "\n".join(reasons)
         + f"\nDo the same again to go on, or fetch {path.name} with a "
-        "browser and pass it as the local file (--from FILE for a data script)"
+        "browser and pass it as the local file (--from FILE for sslcourse data)"
     )
 
 
 def _differs_from_note(path: Path, note: Path) -> str | None:
     try:
-        noted = json.loads(note.read_text())
+        noted = json.loads(note.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return None
     return None if noted.get("sha256") in (None, checksum(path)) else "it is no longer what was downloaded"

@@ -1,34 +1,40 @@
-"""What all data scripts share: options, errors and the lines that they print."""
+"""What all commands of `sslcourse data` share: options, errors and the lines that they print."""
 
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- data scripts
+# ------------------------------------------------------------------------------------------- the command line
 
 
 def run_script(
+    name: str,
     prepare: Callable[..., dict],
-    doc: str,
-    folder: Path,
+    doc: str | None,
+    folder: Path | None,
     argv: Sequence[str] | None = None,
     options: Callable[[argparse.ArgumentParser], None] | None = None,
 ) -> int:
-    """The command line of a data script: parse, call `prepare(source, folder, mirrors=, keep=, quiet=)`,
-    print counts.
+    """The command of a data set: parse, call `prepare(source, folder, mirrors=, keep=, quiet=)`, print.
 
     Args:
+        name: what is typed after `sslcourse data`.
+        doc: what --help says.
+        folder: where the arrays stand by default.
         options: adds further arguments to the parser; `prepare` gets them by name.
 
     Returns:
         The exit status: 0, 1 for a mistake that is explained in words, 130 for Ctrl-C.
     """
-    parser = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        f"sslcourse data {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--from",
         dest="source",
@@ -55,16 +61,26 @@ def run_script(
         "--keep", action="store_true", help="keep the downloaded files when the arrays are written"
     )
     parser.add_argument("--quiet", action="store_true", help="no progress line")
+    add_json(parser)
     if options:
         options(parser)
-    options = vars(parser.parse_args(argv))
-    options = {name: value for name, value in options.items() if value is not None}
-    return run_and_report(parser.prog, options.get("folder"), lambda: prepare(**options))
+    given = vars(parser.parse_args(argv))
+    as_json = given.pop("json")
+    given = {name: value for name, value in given.items() if value is not None}
+    return run_and_report(parser.prog, given.get("folder"), lambda: prepare(**given), as_json)
 
 
-def run_and_report(program: str, folder: str | Path | None, work: Callable[[], dict]) -> int:
-    """Do the work of a data script, print what came of it or why nothing did, and return the exit status, see
-    `run_script`.
+def add_json(parser: argparse.ArgumentParser) -> None:
+    """The option that every command of the course has."""
+    parser.add_argument(
+        "--json", action="store_true", help="print the result as one JSON object on standard output"
+    )
+
+
+def run_and_report(
+    program: str, folder: str | Path | None, work: Callable[[], dict], as_json: bool = False
+) -> int:
+    """Do the work of such a command, print what came of it or why nothing did, and return the exit status.
 
     Args:
         folder: where the arrays stand, unless the work says it itself ("folder" in what it returns, beside
@@ -78,7 +94,11 @@ def run_and_report(program: str, folder: str | Path | None, work: Callable[[], d
     except KeyboardInterrupt:
         print(f"\n{program}: stopped. Type the same again to go on.", file=sys.stderr)
         return 130
-    print(f"{meta['name']} in {meta.get('folder', folder)}")
+    where = str(meta.get("folder", folder))
+    if as_json:
+        print(json.dumps({"name": meta["name"], "folder": where, "arrays": meta["arrays"]}))
+        return 0
+    print(f"{meta['name']} in {where}")
     for name, shape in meta["arrays"].items():
         print(
             f"  {name:<17} {shape[0]:>7,}"

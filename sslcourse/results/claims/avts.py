@@ -21,6 +21,8 @@ from sslcourse.results.claims.engine import Claim, Runs
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
+LESSON = "11_audio_video_sync"
+
 RECIPE = avts.COURSE.but(epochs=7)
 CURRICULUM = (0.0, 0.25)
 VARIANTS = {

@@ -20,6 +20,8 @@ from sslcourse.train import features
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
+LESSON = "06_byol"
+
 LONG = byol.COURSE.but(
     epochs=4
 )  # for what is stated in accuracy: the first epoch of BYOL's learning lies behind it by then

@@ -17,6 +17,8 @@ from sslcourse.train import features
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
+LESSON = "04_rotation_and_clusters"
+
 FEW = 10  # clusters: as many as there are shapes
 
 

@@ -21,6 +21,8 @@ from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import film_view
 
+LESSON = "10_dense_predictive_coding"
+
 RECIPE = dpc.COURSE.but(epochs=4)
 AREA = (0.7, 1.0)
 VARIANTS = {

@@ -1,8 +1,8 @@
 """From the effects of a paper's claims, one per seed, to verdicts; and the runs that several papers' claims
 need.
 
-Each module beside this one holds one paper: `runs(seed)` trains what the claims compare, `CLAIMS` says what
-is claimed."""
+Each module beside this one holds one paper: `LESSON` is the notebook that treats it, `runs(seed)` trains
+what the claims compare, `CLAIMS` says what is claimed."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ def papers() -> tuple[str, ...]:
 
 
 def paper(name: str):
-    """The module of a paper, with `runs(seed, ...)` and `CLAIMS`."""
+    """The module of a paper, with `LESSON`, `runs(seed, ...)` and `CLAIMS`."""
     if name not in papers():
         raise CourseError(f"no claims of {name!r} are written down; there are those of {', '.join(papers())}")
     return importlib.import_module(f"sslcourse.results.claims.{name}")
@@ -148,7 +148,7 @@ def run(
     page = {"paper": name, "runs": {}}
     if file and Path(file).exists():
         try:
-            page = json.loads(Path(file).read_text())
+            page = json.loads(Path(file).read_text(encoding="utf-8"))
             page["runs"]
         except (ValueError, KeyError, TypeError) as error:
             raise CourseError(
@@ -170,5 +170,5 @@ def run(
             )
             if file:
                 with runtime.atomic(file) as temporary:
-                    temporary.write_text(json.dumps(page, indent=1) + "\n")
+                    temporary.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8", newline="\n")
         yield judge(name, {s: results[s] for s in range(seed + 1)})

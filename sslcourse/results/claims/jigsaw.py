@@ -19,6 +19,8 @@ from sslcourse.results.claims.engine import Claim, Runs, gain, scored
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
+LESSON = "03_damaged_jigsaw"
+
 PICTURES = 3000  # to train on, and whose labels fit the probes
 RECIPE = jigsaw.COURSE.but(epochs=4)  # four passes over them: four in five intact puzzles are solved by then
 COMPARED = ("Jig", "Jig + Inp", "Jig + Col", "Jig + Inp + Col, simple", "CDJP")

@@ -27,6 +27,8 @@ from sslcourse.results.claims.engine import Claim, Runs
 from sslcourse.train import features
 from sslcourse.train.loop import fit
 
+LESSON = "05_single_image"
+
 PICTURES, LABELLED = 2000, 2000  # to learn from without labels, and to fit the probes on
 KINDS = {"BiGAN": bigan, "RotNet": rotnet, "DeepCluster": deepcluster}
 # With so few pictures: a hundred to a cluster, and a new clustering every third epoch only, because the fresh
@@ -53,11 +55,11 @@ def untrained(kind: str, classes: int, pictures: int, seed: int) -> Method:
     """A method of `KINDS` around the course's encoder; with one seed the encoder's first weights are the same
     for every training set.
     """
-    settings = KINDS[kind].settings("course", True, classes)
+    settings = KINDS[kind].SPEC.settings("course", True, classes)
     if kind == "DeepCluster":
         settings |= {"clusters": max(2, pictures // 100), "every": 3, "capacity": pictures}
     torch.manual_seed(runtime.step_seed(seed, 0x51))
-    return KINDS[kind].build(encoders.small_cnn(), settings)
+    return KINDS[kind].SPEC.build(encoders.small_cnn(), settings)
 
 
 def layer_by_layer(methods: Mapping[str, Method], layers: tuple[str, ...] | None = None) -> dict[str, tuple]:

@@ -22,6 +22,8 @@ from sslcourse.train import features
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
+LESSON = "08_video_lstm"
+
 PRETRAIN = video_lstm.COURSE.but(epochs=5)  # on films of the toybox
 PREDICT = video_lstm.COURSE.but(epochs=8)  # on moving digits
 FINE_TUNE = Recipe(epochs=20, batch_size=32, lr=3e-3)

@@ -25,6 +25,8 @@ from sslcourse.train import clustering, features
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
+LESSON = "12_cross_modal_clustering"
+
 RECIPE = xdc.COURSE.but(epochs=9)  # three clusterings
 CLIPS = (800, 100, 600)
 VARIANTS = {"XDC": "xdc", "CDC": "cdc", "MDC": "mdc", "SDC": "sdc"}

@@ -6,8 +6,9 @@ each convolution, and the accuracy of a network whose first two layers are kept 
 with labels. Beside them random weights, the scattering transform and full supervision. Every training without
 labels has equally many pictures, whatever they were cut from.
 
-    sslcourse table single_image                                                          the toybox and scikit-learn's photograph
-    sslcourse table single_image --set data=cifar10.npz --set picture=a.jpg,b.jpg         real pictures, two photographs
+    sslcourse table single_image                 the toybox and scikit-learn's photograph
+    sslcourse table single_image --set data=cifar10.npz --set picture=a.jpg,b.jpg
+                                                 real pictures, two photographs
 
 Departures: five small convolutions and pictures of 32 pixels; "full" is as many pictures as there are crops,
 not a million; the paper takes its 10 and 1,000 source pictures at their full size, here they have the 32
@@ -60,7 +61,7 @@ def table(
     Args:
         data: the name of a data set, as for `load`: where the labels come from, and the pictures of all rows
             but "1".
-        picture: photographs for the rows "1", separated by commas, each as for `single.photograph`.
+        picture: photographs for the rows "1", separated by commas, each as for `data.single_image.photograph`.
         pictures: that each training without labels has.
         labelled: to fit the probes on, and to train with where labels are used.
         effort: all epochs times this.

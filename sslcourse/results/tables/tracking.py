@@ -2,7 +2,8 @@
 film, and how well.
 
     sslcourse table tracking                                  films of the toybox, key-points too
-    sslcourse table tracking --seeds 1 --set data=FOLDER      your own sequences in the layout of DAVIS: JPEGImages/480p/NAME/*.jpg and
+    sslcourse table tracking --seeds 1 --set data=FOLDER      your own sequences in the layout of DAVIS:
+                                                              JPEGImages/480p/NAME/*.jpg and
                                                               Annotations/480p/NAME/*.png; another name than
                                                               480p by --set resolution=...
 

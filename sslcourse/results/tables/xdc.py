@@ -48,7 +48,7 @@ COLUMNS = tuple(f"{part} {how}" for part in ("eye", "ear") for how in ("kNN", "l
 
 
 def tuned(encoder: nn.Module, data: Data, hears: bool, recipe: Recipe, seed: int) -> xdc.Pupil:
-    """A copy of an encoder and a new linear layer, all of it trained with the labels of the training split."""
+    """A copy of an encoder and a new linear layer, all trained with the labels of the training split."""
     torch.manual_seed(runtime.step_seed(seed, 0xF1E))
     pupil = xdc.Pupil(copy.deepcopy(encoder), data.train.label, hears)
     fit(pupil, data.train, recipe.but(seed=seed))

@@ -1,8 +1,11 @@
-// Short silent films in rows, in step: every frame was sent on one picture and is cut from it here, so no kernel is needed.
-// data-* on the root are there for tests: frame, frames, playing, loaded, draws, marked (how many films are outlined now).
+// Short silent films in rows, in step: every frame was sent on one picture and is cut from it here, so no
+// kernel is needed.
+// data-* on the root are there for tests: frame, frames, playing, loaded, draws, marked (how many films are
+// outlined now).
 
 const LOOK = `
-.ssl-films .films { display: grid; gap: 6px 8px; align-items: center; justify-content: start; overflow-x: auto; padding: 1px; }
+.ssl-films .films { display: grid; gap: 6px 8px; align-items: center; justify-content: start;
+  overflow-x: auto; padding: 1px; }
 .ssl-films .name { max-width: 120px; text-align: right; overflow-wrap: break-word; }
 .ssl-films .head { font-size: 12px; text-align: center; align-self: end; overflow-wrap: anywhere; }
 .ssl-films .films canvas { image-rendering: pixelated; border: 3px solid transparent; border-radius: 2px; }
@@ -10,16 +13,22 @@ const LOOK = `
 .ssl-films .bar output { min-width: 110px; }
 `;
 
-function render({ model, el }) {
-  const { cut, count, fps, scale, rows, titles, title, note } = model.get("about");
-  const view = open({ model, el }, "ssl-films", "Films in step: " + rows.map((r) => r[0]).join(", "), LOOK), { root, ink, listen } = view;
-  if (title) make("div", "title", root, { textContent: title });
-  const bar = make("div", "bar", root), play = make("button", "play", bar, { type: "button" });
+function buildBar(view) {
+  const { count, root } = view;
+  const bar = make("div", "bar", root),
+    play = make("button", "play", bar, { type: "button" });
   const slider = make("input", "frame", bar, { type: "range", min: 0, max: count - 1, step: 1 });
   slider.setAttribute("aria-label", "frame");
   const label = make("output", "", bar);
-  const columns = Math.max(...rows.map((r) => r[1])), grid = make("div", "films", root);
-  const w = cut.width * scale, h = cut.height * scale;
+  Object.assign(view, { play, slider, label });
+}
+
+function buildFilms(view) {
+  const { cut, scale, rows, titles, note, root } = view;
+  const columns = Math.max(...rows.map((r) => r[1])),
+    grid = make("div", "films", root);
+  const w = cut.width * scale,
+    h = cut.height * scale;
   grid.style.gridTemplateColumns = `max-content repeat(${columns}, ${w + 6}px)`;
   if (titles.length) {
     make("div", "", grid);
@@ -30,67 +39,150 @@ function render({ model, el }) {
     make("div", "name", grid, { textContent: name }).style.gridColumn = 1;
     for (let i = 0; i < n; i++) {
       const canvas = make("canvas", "", grid, { width: cut.width, height: cut.height });
-      canvas.style.width = w + "px"; canvas.style.height = h + "px";
+      canvas.style.width = `${w}px`;
+      canvas.style.height = `${h}px`;
       canvas.setAttribute("role", "img");
-      canvas.setAttribute("aria-label", `${name}, film ${i + 1} of ${n}${titles[i] ? ": " + titles[i] : ""}`);
+      canvas.setAttribute("aria-label", `${name}, film ${i + 1} of ${n}${titles[i] ? `: ${titles[i]}` : ""}`);
       films.push({ canvas, ctx: canvas.getContext("2d"), number: films.length, marked: new Set(marked) });
     }
   }
   if (note) make("div", "note", root, { textContent: note });
+  Object.assign(view, { films });
+}
 
-  let bitmap = null, closed = false, frame = 0, playing = false, tick = null, began = 0, from = 0, draws = 0;
-  const bounded = (f) => Math.max(0, Math.min(count - 1, Math.round(f)));
-  const draw = () => {
-    let outlined = 0;
-    for (const film of films) {
-      if (bitmap) {
-        const k = film.number * count + frame;
-        film.ctx.clearRect(0, 0, cut.width, cut.height);
-        film.ctx.drawImage(bitmap, (k % cut.across) * cut.wide, Math.floor(k / cut.across) * cut.high, cut.width, cut.height, 0, 0, cut.width, cut.height);
-      }
-      outlined += film.canvas.classList.toggle("marked", film.marked.has(frame));
-    }
-    slider.value = frame;
-    label.textContent = `frame ${frame + 1} of ${count}`;
-    play.textContent = playing ? "\u23F8 pause" : "\u25B6 play";
-    Object.assign(root.dataset, { frame, frames: count, playing: playing ? 1 : 0, draws: ++draws, marked: outlined });
-  };
-  const run = (now) => { // the clock of the page says which frame it is, so a slow page leaves frames out and does not fall behind
-    const next = (from + Math.floor(Math.max(0, now - began) / 1000 * fps)) % count;
-    if (next !== frame) { frame = next; draw(); }
-    tick = requestAnimationFrame(run);
-  };
-  const tell = () => { model.set("frame", frame); model.save_changes(); };
-  const pause = () => {
-    if (!playing) return;
-    playing = false;
-    cancelAnimationFrame(tick);
-    draw();
-    tell();
-  };
-  const start = () => {
-    playing = true; began = performance.now(); from = frame;
-    draw();
-    tick = requestAnimationFrame(run);
-  };
-  const toggle = () => (playing ? pause() : start());
-  const go = (f) => { pause(); frame = bounded(f); draw(); tell(); };
-
-  listen(play, "click", toggle);
-  listen(slider, "input", () => go(+slider.value));
-  listen(root, "keydown", (e) => {
-    if (e.ctrlKey || e.metaKey || e.altKey || (e.target !== root && e.target.matches("input, button"))) return; // the control's own keys
-    if (e.key === " ") toggle();
-    else if (e.key === "ArrowLeft" || e.key === "ArrowRight") go(frame + (e.key === "ArrowRight" ? 1 : -1));
-    else if (e.key === "Home" || e.key === "End") go(e.key === "Home" ? 0 : count - 1);
-    else return;
-    e.preventDefault(); e.stopPropagation();
+function state(view) {
+  Object.assign(view, {
+    bitmap: null,
+    closed: false,
+    frame: 0,
+    playing: false,
+    tick: null,
+    began: 0,
+    from: 0,
+    draws: 0,
   });
-  view.follow("frame", () => { if (model.get("frame") !== frame) { frame = bounded(model.get("frame")); began = performance.now(); from = frame; draw(); } });
-  view.later(() => { closed = true; cancelAnimationFrame(tick); if (bitmap) bitmap.close(); });
-  frame = bounded(model.get("frame") || 0);
-  view.themed(() => { root.style.setProperty("--mark", bright("#D55E00", ink())); draw(); });
-  picture(model.get("sheet"), cut.type).then((made) => { if (closed) made.close(); else { bitmap = made; root.dataset.loaded = 1; draw(); } });
+}
+
+const bounded = ({ count }, f) => Math.max(0, Math.min(count - 1, Math.round(f)));
+
+function draw(view) {
+  const { cut, count, root, play, slider, label, films } = view;
+  let outlined = 0;
+  for (const film of films) {
+    if (view.bitmap) {
+      const k = film.number * count + view.frame;
+      film.ctx.clearRect(0, 0, cut.width, cut.height);
+      drawFrame(film.ctx, view.bitmap, cut, k, cut.width, cut.height, cut.width, cut.height);
+    }
+    outlined += film.canvas.classList.toggle("marked", film.marked.has(view.frame));
+  }
+  slider.value = view.frame;
+  label.textContent = `frame ${view.frame + 1} of ${count}`;
+  play.textContent = view.playing ? "\u23F8 pause" : "\u25B6 play";
+  Object.assign(root.dataset, {
+    frame: view.frame,
+    frames: count,
+    playing: view.playing ? 1 : 0,
+    draws: ++view.draws,
+    marked: outlined,
+  });
+}
+
+function run(view, now) {
+  const { count, fps } = view;
+  // the clock of the page says which frame it is, so a slow page leaves frames out and does not fall behind
+  const next = (view.from + Math.floor((Math.max(0, now - view.began) / 1000) * fps)) % count;
+  if (next !== view.frame) {
+    view.frame = next;
+    draw(view);
+  }
+  view.tick = requestAnimationFrame((now) => run(view, now));
+}
+
+function tell(view) {
+  const { model } = view;
+  model.set("frame", view.frame);
+  model.save_changes();
+}
+
+function pause(view) {
+  if (!view.playing) return;
+  view.playing = false;
+  cancelAnimationFrame(view.tick);
+  draw(view);
+  tell(view);
+}
+
+function start(view) {
+  view.playing = true;
+  view.began = performance.now();
+  view.from = view.frame;
+  draw(view);
+  view.tick = requestAnimationFrame((now) => run(view, now));
+}
+
+const toggle = (view) => (view.playing ? pause(view) : start(view));
+
+function go(view, f) {
+  pause(view);
+  view.frame = bounded(view, f);
+  draw(view);
+  tell(view);
+}
+
+function listenToReader(view) {
+  const { model, count, root, listen, play, slider } = view;
+  listen(play, "click", () => toggle(view));
+  listen(slider, "input", () => go(view, +slider.value));
+  listen(root, "keydown", (e) => {
+    if (e.ctrlKey || e.metaKey || e.altKey || (e.target !== root && e.target.matches("input, button")))
+      return; // the control's own keys
+    if (e.key === " ") toggle(view);
+    else if (e.key === "ArrowLeft" || e.key === "ArrowRight")
+      go(view, view.frame + (e.key === "ArrowRight" ? 1 : -1));
+    else if (e.key === "Home" || e.key === "End") go(view, e.key === "Home" ? 0 : count - 1);
+    else return;
+    e.preventDefault();
+    e.stopPropagation();
+  });
+  view.follow("frame", () => {
+    if (model.get("frame") !== view.frame) {
+      view.frame = bounded(view, model.get("frame"));
+      view.began = performance.now();
+      view.from = view.frame;
+      draw(view);
+    }
+  });
+}
+
+function render({ model, el }) {
+  const { cut, count, fps, scale, rows, titles, title, note } = model.get("about");
+  const view = open({ model, el }, "ssl-films", `Films in step: ${rows.map((r) => r[0]).join(", ")}`, LOOK),
+    { root, ink } = view;
+  if (title) make("div", "title", root, { textContent: title });
+  Object.assign(view, { model, cut, count, fps, scale, rows, titles, note });
+  buildBar(view);
+  buildFilms(view);
+  state(view);
+  listenToReader(view);
+  view.later(() => {
+    view.closed = true;
+    cancelAnimationFrame(view.tick);
+    if (view.bitmap) view.bitmap.close();
+  });
+  view.frame = bounded(view, model.get("frame") || 0);
+  view.themed(() => {
+    root.style.setProperty("--mark", bright("#D55E00", ink()));
+    draw(view);
+  });
+  picture(model.get("sheet"), cut.type).then((made) => {
+    if (view.closed) made.close();
+    else {
+      view.bitmap = made;
+      root.dataset.loaded = 1;
+      draw(view);
+    }
+  });
   return view.close;
 }
 

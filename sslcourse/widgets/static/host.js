@@ -1,8 +1,14 @@
-// Our views on a page without a kernel: an anywidget model that remembers, and nobody to send to. `model.alone` tells a view so.
-// The page carries the scripts once each (script[data-script]) and every view's state (script[data-state]).
+// Our views on a page without a kernel: an anywidget model that remembers, and nobody to send to.
+// `model.alone` tells a view so. The page carries the scripts once each (script[data-script]) and every
+// view's state (script[data-state]).
 
 (async () => {
-  const texts = Object.fromEntries([...document.querySelectorAll("script[data-script]")].map((s) => [s.dataset.script, JSON.parse(s.textContent)]));
+  const texts = Object.fromEntries(
+    [...document.querySelectorAll("script[data-script]")].map((s) => [
+      s.dataset.script,
+      JSON.parse(s.textContent),
+    ]),
+  );
   const modules = {};
   const decode = (s) => new DataView(Uint8Array.from(atob(s), (c) => c.charCodeAt(0)).buffer);
   for (const holder of document.querySelectorAll("[data-view]")) {
@@ -14,9 +20,17 @@
     const model = {
       alone: true,
       get: (name) => values[name],
-      set: (name, value) => { values[name] = value; for (const f of [...(listeners.get("change:" + name) || [])]) f(); },
-      on: (name, f) => { if (!listeners.has(name)) listeners.set(name, new Set()); listeners.get(name).add(f); },
-      off: (name, f) => { listeners.get(name)?.delete(f); },
+      set: (name, value) => {
+        values[name] = value;
+        for (const f of [...(listeners.get(`change:${name}`) || [])]) f();
+      },
+      on: (name, f) => {
+        if (!listeners.has(name)) listeners.set(name, new Set());
+        listeners.get(name).add(f);
+      },
+      off: (name, f) => {
+        listeners.get(name)?.delete(f);
+      },
       send: () => {},
       save_changes: () => {},
     };

@@ -1,24 +1,29 @@
-"""Build the notebooks from `source/`: lessons, homework, and the teacher's solutions of both.
+"""Build the notebooks from `notebooks/source/`: lessons, homework, and the teacher's solutions of both.
 
-    python notebooks/build.py                     all of them; lessons are executed
-    python notebooks/build.py 01_simclr           one lesson and its solution
-    python notebooks/build.py --without-outputs   only what is not executed: homework and solutions (seconds)
-    python notebooks/build.py --check             do the stored notebooks agree with their sources? (seconds; used in CI)
+    python tools/build_notebooks.py                     all of them; lessons are executed
+    python tools/build_notebooks.py 01_simclr           one lesson and its solution
+    python tools/build_notebooks.py --without-outputs   only what is not executed: homework and solutions
+    python tools/build_notebooks.py --check             do the stored notebooks agree with their sources?
 
-    source/NN_name.py         ->  NN_name.ipynb                what the class sees, executed, with light outputs
-    source/homework/name.py   ->  homework/name.ipynb          blank, to hand out
-    either of them            ->  solutions/....ipynb          for the teacher, with the answers
+    source/NN_name.py         ->  NN_name.ipynb            what the class sees, executed, with light outputs
+    source/homework/name.py   ->  homework/name.ipynb      blank, to hand out
+    either of them            ->  solutions/....ipynb      for the teacher, with the answers
 
-The sources are in jupytext's percent format and are the truth. An answer stands in its source between two comments:
+The sources are in jupytext's percent format and are the truth. An answer stands in its source between two
+comments:
 
     # BEGIN SOLUTION
     return z1 @ z2.T
     # END SOLUTION
 
-Students see `raise NotImplementedError` in its place, or what follows the colon of `# BEGIN SOLUTION: answer = ""`. Solutions
-end with a cell that insists on every exercise being correct. They and the homework are stored without outputs, so that they
-can be compared with their sources byte for byte and a teacher sees only what ran on the teacher's own machine. Cell ids are
-positions, so that two builds are equal to the byte.
+Students see `raise NotImplementedError` in its place, or what follows the colon of
+`# BEGIN SOLUTION: answer = ""`. Solutions end with a cell that insists on every exercise being correct. They
+and the homework are stored without outputs, so that they can be compared with their sources byte for byte and
+a teacher sees only what ran on the teacher's own machine. Cell ids are positions, so that two builds are
+equal to the byte.
+
+A cell with the tag nbval-check-output prints the same on every machine; `make nbval` compares it. What is
+executed is also kept in build/lessons, with the states of the views, for the course's pages.
 """
 
 from __future__ import annotations
@@ -28,16 +33,19 @@ import base64
 import os
 import re
 import sys
-import time
 from pathlib import Path
 
 import jupytext
 import nbformat
+from lesson_runs import COLLECT, RECORDED, SECONDS, processor_seconds
 
-HERE = Path(__file__).resolve().parent
-SOURCES = HERE / "source"
+from sslcourse.commands import colab
+
+ROOT = Path(__file__).resolve().parents[1]
+NOTEBOOKS = ROOT / "notebooks"
+SOURCES = NOTEBOOKS / "source"
 LIMIT = 450_000  # bytes of a stored notebook
-SECONDS = 90  # that a notebook may run
+COMPARED = "nbval-check-output"  # tag of a cell that is compared; solutions are stored without outputs
 
 REGION = re.compile(
     r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>[^\n]*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$",
@@ -63,12 +71,6 @@ def name_of(source: Path) -> str:
     return f"homework_{source.stem}" if is_homework(source) else source.stem
 
 
-def repository() -> str:
-    """What pip installs the course from: the project URL in pyproject.toml, its only place."""
-    address = re.search(r'^Repository = "(.+)"$', (HERE.parent / "pyproject.toml").read_text(), re.M).group(1)
-    return f"git+{address}"
-
-
 def for_student(text: str) -> str:
     """The text of a source with a stub in place of every answer."""
     return REGION.sub(lambda m: m["indent"] + (m["stub"] or "raise NotImplementedError"), text)
@@ -87,19 +89,22 @@ assert set(verdicts("{name}").values()) == {{"correct"}}, verdicts("{name}")"""
 
 def build(source: Path, solution: bool = False) -> nbformat.NotebookNode:
     """The notebook of a source, not executed: the student's, or the teacher's with the answers."""
-    text = source.read_text(encoding="utf-8").replace("{{repository}}", repository())
+    text = source.read_text(encoding="utf-8").replace("# {{first cell}}", colab.first_cell(colab.address()))
     text = for_teacher(text) if solution else for_student(text)
     left = re.search(r"^.*# (?:BEGIN|END) SOLUTION.*$", text, re.M)
     if left:
         sys.exit(f"{source.name}: {left[0].strip()!r} has no partner of the same indent")
     notebook = jupytext.reads(text, fmt="py:percent")
+    if badge := "" if solution or is_homework(source) else colab.badge(f"{source.stem}.ipynb"):
+        notebook.cells[0].source = f"{badge}\n\n{notebook.cells[0].source}"
     if solution:
-        note = "**Solutions, for the teacher.** The notebook that students get stands without them in the folder above."
+        note = "**Solutions, for the teacher.** "
+        note += "The notebook that students get stands without them in the folder above."
         notebook.cells.insert(0, nbformat.v4.new_markdown_cell(note))
         notebook.cells.append(nbformat.v4.new_code_cell(CLOSING.format(name=name_of(source))))
     for i, cell in enumerate(notebook.cells):
         cell["id"] = f"c{i:03d}"
-        tags = cell.metadata.get("tags")
+        tags = [t for t in cell.metadata.get("tags", []) if not (solution and t == COMPARED)]
         cell.metadata = nbformat.NotebookNode({"tags": tags} if tags else {})
         if cell.cell_type == "code":
             cell.execution_count, cell.outputs = None, []
@@ -111,7 +116,7 @@ def build(source: Path, solution: bool = False) -> nbformat.NotebookNode:
     return notebook
 
 
-def without_outputs(source: Path, folder: Path = HERE) -> dict[Path, str]:
+def without_outputs(source: Path, folder: Path = NOTEBOOKS) -> dict[Path, str]:
     """What is stored of a source without being executed: path -> text of the file."""
     found = {}
     if is_homework(source):
@@ -121,19 +126,41 @@ def without_outputs(source: Path, folder: Path = HERE) -> dict[Path, str]:
     return found
 
 
-def execute(notebook: nbformat.NotebookNode) -> float:
-    """Run all cells as a student would; seconds that it took, the kernel's start included."""
+def execute(notebook: nbformat.NotebookNode, states: Path | None = None) -> float:
+    """Run all cells as a student would; seconds of a processor that the kernel took, its start included.
+
+    Args:
+        states: a file for the states of the notebook's views, asked for after the last cell, when the time
+            has been taken.
+    """
     from nbclient import NotebookClient
 
-    start = time.perf_counter()
-    NotebookClient(
-        notebook, timeout=300, resources={"metadata": {"path": str(HERE)}}, store_widget_state=False
-    ).execute()
-    return time.perf_counter() - start
+    spent: list[float] = []
+
+    def look(cell_index: int, **_) -> None:
+        if cell_index < own:
+            spent.append(processor_seconds(client.km.provisioner.pid))  # the kernel still lives
+
+    own = len(notebook.cells)
+    if states is not None:
+        states.parent.mkdir(parents=True, exist_ok=True)
+        notebook.cells.append(nbformat.v4.new_code_cell(COLLECT.format(path=str(states.resolve()))))
+    client = NotebookClient(
+        notebook,
+        timeout=300,
+        resources={"metadata": {"path": str(NOTEBOOKS)}},
+        store_widget_state=False,
+        on_cell_executed=look,
+    )
+    client.execute()
+    if states is not None:
+        notebook.cells.pop()
+    return spent[-1]
 
 
 def tidy(notebook: nbformat.NotebookNode) -> None:
-    """Keep what every viewer can show: no widget state (hosting sites refuse such notebooks), no messages to stderr."""
+    """Keep what every viewer can show: no widget state (hosting sites refuse such notebooks), no messages to
+    stderr."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
@@ -168,7 +195,7 @@ def cells_of(notebook: nbformat.NotebookNode) -> list[tuple]:
     return [(c.cell_type, c.source, tuple(c.metadata.get("tags", ()))) for c in notebook.cells]
 
 
-def differences(source: Path, folder: Path = HERE) -> list[str]:
+def differences(source: Path, folder: Path = NOTEBOOKS) -> list[str]:
     """What is wrong with the stored notebooks of a source."""
     wrong = [] if is_homework(source) else _lesson_differences(source, folder / f"{source.stem}.ipynb")
     for path, text in without_outputs(source, folder).items():
@@ -196,7 +223,7 @@ def _lesson_differences(source: Path, stored: Path) -> list[str]:
     return [f"{stored.name} {what}" for what, is_so in found.items() if is_so]
 
 
-def orphans(folder: Path = HERE) -> list[str]:
+def orphans(folder: Path = NOTEBOOKS) -> list[str]:
     """Stored notebooks that no source builds any more."""
     wanted = {folder / f"{s.stem}.ipynb" for s in sources([]) if not is_homework(s)}
     wanted |= {path for s in sources([]) for path in without_outputs(s, folder)}
@@ -224,19 +251,22 @@ def main() -> int:
     os.environ.setdefault("CI", "1")  # an interrupt must end the build, not a training
     for source in chosen:
         for path, text in without_outputs(source).items():
-            print(f"{path.relative_to(HERE)}: {write(text, path):,} bytes", flush=True)
+            print(f"{path.relative_to(NOTEBOOKS)}: {write(text, path):,} bytes", flush=True)
         if options.without_outputs or is_homework(source):
             continue
         notebook = build(source)
-        seconds = execute(notebook)
+        RECORDED.mkdir(parents=True, exist_ok=True)
+        seconds = execute(notebook, RECORDED / f"{source.stem}.views.json")
+        nbformat.write(notebook, RECORDED / f"{source.stem}.ipynb")
         tidy(notebook)
-        size = write(text_of(notebook), HERE / f"{source.stem}.ipynb")
+        size = write(text_of(notebook), NOTEBOOKS / f"{source.stem}.ipynb")
         for cell in notebook.cells:
             if "readme-picture" in cell.metadata.get("tags", []):  # the README shows what this run made
-                (HERE / "picture.png").write_bytes(base64.b64decode(cell.outputs[-1].data["image/png"]))
-        print(f"{source.stem}: {seconds:.0f} s, {size:,} bytes", flush=True)
+                png = base64.b64decode(cell.outputs[-1].data["image/png"])
+                (ROOT / "docs" / "pictures" / "panel.png").write_bytes(png)
+        print(f"{source.stem}: {seconds:.0f} processor seconds, {size:,} bytes", flush=True)
         if seconds > SECONDS:
-            print(f"  that is more than the {SECONDS} s a notebook may take", file=sys.stderr)
+            print(f"  that is more than the {SECONDS} that a notebook may take", file=sys.stderr)
     return 0
 
 
