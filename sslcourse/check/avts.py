@@ -578,8 +578,8 @@ JUDGED = Exercise(
     (
         "Whoever chooses a threshold on some pairs may not be judged on the same pairs.",
         (
-            "at = synchrony.threshold(distance[half], together[half]) is the threshold of the first half. Which "
-            "pairs does it judge?"
+            "at = synchrony.threshold(distance[half], together[half]) is the threshold of the first half. "
+            "Which pairs does it judge?"
         ),
         (
             "(synchrony.balanced(distance[~half], together[~half], at_of_half) "
