@@ -98,7 +98,7 @@ def _calibration(options) -> int:
 
     from sslcourse.results import calibration
 
-    rows = calibration.table(options.seeds, say=log)
+    rows = calibration.measure(options.seeds, say=log)
     value = [{k: v for k, v in r.items()} for r in rows]
     lines = [f"{'features':<22}{'kNN':>16}{'linear':>16}{'seconds':>10}"]
     for r in rows:

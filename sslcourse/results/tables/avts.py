@@ -42,7 +42,7 @@ ROWS = {
 }
 
 
-def table(seeds: int = 3, say=print, epochs: int = 6) -> list[dict]:
+def measure(seeds: int = 3, say=print, epochs: int = 6) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 
     Args:

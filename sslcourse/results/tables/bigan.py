@@ -95,7 +95,7 @@ def accuracies(methods: dict[str, nn.Module], data: Data, on: str = "validation"
     return evaluate.nearest_neighbour(sources, data, on=on)
 
 
-def table(
+def measure(
     seeds: int = 3,
     say=print,
     data: str = "digits",

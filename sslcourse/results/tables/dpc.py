@@ -50,7 +50,7 @@ ROWS = {
 }
 
 
-def table(seeds: int = 3, say=print, films: int = 1200, epochs: int = 3) -> list[dict]:
+def measure(seeds: int = 3, say=print, films: int = 1200, epochs: int = 3) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 
     Args:

@@ -47,7 +47,7 @@ LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 UPPER = "two kept"
 
 
-def table(
+def measure(
     seeds: int = 1,
     say=print,
     data: str = "toybox",

@@ -81,7 +81,7 @@ SIDE = 96  # of the crops that are trained on with a folder, in pixels of the re
 GAPS = (1, 2, 3)  # between their frames
 
 
-def table(
+def measure(
     seeds: int = 3,
     say=print,
     data: str = "toytracks",

@@ -134,7 +134,7 @@ def trained(data: Data, recipe: Recipe, tuning: Recipe, seed: int, say) -> dict[
     return found
 
 
-def table(
+def measure(
     seeds: int = 3,
     say=print,
     clips: int = 800,

@@ -25,7 +25,7 @@ ROWS = {
 }
 
 
-def table(seeds: int = 3, say=print, clips: int = 800, epochs: int = 9) -> list[dict]:
+def measure(seeds: int = 3, say=print, clips: int = 800, epochs: int = 9) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 
     Args:
