@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,8 +52,8 @@ class _Still(torch.optim.Optimizer):
             [p for group in optimizer.param_groups for p in group["params"]], {"lr": 0.0}
         )  # which BYOL's step reads
 
-    def step(self, closure=None) -> None:
-        pass
+    def step(self, closure: Any = None) -> Any:
+        return None
 
 
 class _Ready:
@@ -61,7 +62,8 @@ class _Ready:
     """
 
     def __init__(self, method: Method):
-        self.method, self.kept = method, {}
+        self.method: Method = method
+        self.kept: dict[tuple, dict[str, Tensor]] = {}
 
     def _once(self, name: str, draw: Callable) -> Callable:
         def drawn(batch, *settings):

@@ -9,6 +9,7 @@ on UCF101 and HMDB51 and has its SVM on ESC-50 and DCASE."""
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 
@@ -25,7 +26,7 @@ LESSON = "11_audio_video_sync"
 
 RECIPE = avts.COURSE.but(epochs=7)
 CURRICULUM = (0.0, 0.25)
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "curriculum": dict(hard=CURRICULUM),
     "easy only": dict(hard=(0.0, 0.0)),
     "hard only": dict(hard=(1.0, 1.0)),
@@ -53,7 +54,8 @@ def trained(variants: dict[str, dict], seed: int, data: Data, recipe: Recipe, sa
     Returns: name -> "easy", "hard", "super-hard", "offset error" (seconds), "eye", "ear", "seconds", "loss",
         as far as they were measured.
     """
-    results, methods = {}, {}
+    results: Runs = {}
+    methods: dict[str, Any] = {}
     for name, arguments in variants.items():
         start = time.perf_counter()
         arguments = dict(arguments)

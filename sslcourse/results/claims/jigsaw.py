@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -38,7 +39,8 @@ def trained(
 
     Returns name -> "linear", "kNN", "seconds", and the marks of the last epoch ("puzzles solved" and others,
     where asked for)."""
-    methods, results = {}, {}
+    methods: dict[str, Any] = {}
+    results: Runs = {}
     for name in names:
         start = time.perf_counter()
         torch.manual_seed(runtime.step_seed(seed, 0xC1A))

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import statistics
+from typing import Any
 
 from torch import Tensor
 
@@ -33,7 +34,7 @@ def pooled(prediction: Tensor, target: Tensor, temperature: float) -> Tensor:
     return dpc.dense_nce(average(prediction), average(target), temperature)
 
 
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "DPC, horizon 1 to 2": {},
     "horizon 2 from the start": dict(horizon=(2, 2)),
     "horizon 1": dict(horizon=(1, 1)),

@@ -91,7 +91,7 @@ def training_sets(
     """Name of a condition -> (how many pictures it is made from, its samples): one for each photograph, then
     deka, kilo and full.
     """
-    sets = {}
+    sets: dict[str, tuple[str, Samples]] = {}
     for photograph in photographs:
         made = (
             single_image.conditions(train, photograph, n, seed=seed)
