@@ -13,7 +13,8 @@ import re
 import textwrap
 
 SECTION = re.compile(r"(Args|Returns|Raises|Yields|Attributes|Example|Examples|Note|Notes):\s*$")
-MARKS = re.compile(r"(``[^`]+``|`[^`]+`)|([*|\\])|(\w_)(?=\W|$)")
+# Code, *one or a few words* with stress, marks that mean themselves, names that end in an underscore.
+MARKS = re.compile(r"(``[^`]+``|`[^`]+`)|(?<![\w*])(\*\w[^*`]*\*)(?![\w*])|([*|\\])|(\w_)(?=\W|$)")
 
 
 def _escaped(line: str) -> str:
@@ -22,7 +23,9 @@ def _escaped(line: str) -> str:
     def mark(found: re.Match) -> str:
         if found[1]:
             return f"``{found[1].strip('`')}``"
-        return f"\\{found[2]}" if found[2] else f"{found[3][0]}\\_"
+        if found[2]:
+            return found[2]
+        return f"\\{found[3]}" if found[3] else f"{found[4][0]}\\_"
 
     return MARKS.sub(mark, line)
 
@@ -37,6 +40,22 @@ def _language(lines: list[str]) -> str:
     return "python"
 
 
+def _joined(lines: list[str]) -> list[str]:
+    """A line that ends within backticks, and the next one, as one."""
+    result: list[str] = []
+    for line in lines:
+        if result and result[-1].count("`") % 2 and line.strip():
+            result[-1] += f" {line.lstrip()}"
+        else:
+            result.append(line)
+    return result
+
+
+def _begins_block(before: str, line: str) -> bool:
+    """Whether an indented line after a line of text begins a table or an example: else it goes on."""
+    return before.rstrip().endswith(":") or any(re.search(r"\S  +\S", text) for text in (before, line))
+
+
 BULLET = re.compile(r"\s*- ")
 
 
@@ -46,6 +65,7 @@ def plain(lines: list[str]) -> list[str]:
     Outside of the sections that napoleon knows, indented lines are an example or a table, and stay as they
     are written; lists of points become lists.
     """
+    lines = _joined(lines)
     result: list[str] = []
     state = "text"  # or "section", "literal", "list"
     for i, line in enumerate(lines):
@@ -56,7 +76,7 @@ def plain(lines: list[str]) -> list[str]:
         if SECTION.match(line):
             state = "section"
         elif state == "section" and indent:
-            pass
+            line = " " * min(indent, 8) + line.lstrip()  # a name, or what is said of it
         elif BULLET.match(line) and state != "literal":
             result += [] if state == "list" else [""]
             state, line = "list", line.lstrip()
@@ -65,6 +85,8 @@ def plain(lines: list[str]) -> list[str]:
         elif not indent:
             result += [""] if state in ("literal", "list") else []
             state = "text"
+        elif state == "text" and result and result[-1] and not _begins_block(lines[i - 1], line):
+            line = line.lstrip()
         elif state != "literal":
             result += ["", f".. code-block:: {_language(lines[i:])}", ""]
             state = "literal"

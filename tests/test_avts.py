@@ -776,7 +776,7 @@ def test_the_runs_train_what_the_claims_compare(scenes):
     test.split, test.openings = "test", []
     data, lines = Data(scenes.take(slice(0, 16)), scenes.take(slice(0, 16)), test), []
     found = claims.runs(0, data, QUICK.but(epochs=1, batch_size=8), lines.append)
-    assert set(found) == {*claims.VARIANTS, "random"} and test.openings == ["sync.svm"]  # opened once
+    assert set(found) == {*claims.VARIANTS, "random"} and test.openings == ["synchrony.svm"]  # opened once
     assert all(0 <= found[n][k] <= 1 for n in claims.VARIANTS for k in ("easy", "hard", "super-hard"))
     assert (
         set(found["random"]) == {"eye", "ear"}

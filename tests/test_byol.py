@@ -578,12 +578,13 @@ def test_collapse_shows_within_a_minute_and_only_where_a_part_is_missing():
 WORKER = """
 import json, sys
 import torch, torch.distributed as dist
-from sslcourse import augment, common, distributed, encoders
+from sslcourse import augment, encoders, runtime
+from sslcourse.runtime import distributed
 from sslcourse.data import toybox
 from sslcourse.methods import byol, moco
 from sslcourse.train import Recipe, fit
 rank, world = distributed.start()
-common.use_profile(common.Profile("cpu", 1, False, "float32"))
+runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
 if "local keys" in sys.argv:
     moco.distributed = type("Alone", (), {"parallel": distributed.parallel, "rank": distributed.rank, "gather": staticmethod(lambda x: x)})
 data = toybox.images(512, 128, 128)

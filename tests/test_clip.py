@@ -104,7 +104,7 @@ def test_wrong_shapes_are_named():
 WORKER = """
 import json, sys
 import torch, torch.distributed as dist
-from sslcourse import distributed
+from sslcourse.runtime import distributed
 import sslcourse.methods.clip as module
 
 torch.set_num_threads(1)

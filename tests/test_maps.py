@@ -1595,7 +1595,7 @@ def test_pages_without_a_kernel_answer_alike(tmp_path, samples):
 
 CELLS = [
     "import numpy as np\nfrom sslcourse.data import toybox\nfrom sslcourse.evaluate import "
-    "living_map\nfrom sslcourse.features import pixels\n"
+    "living_map\nfrom sslcourse.train.features import pixels\n"
     "from sslcourse.widgets import clusters, neighbours\nval = toybox.images(512, 128, 128).validation\nh "
     "= pixels(val)\ncalls = []",
     "view = clusters(living_map(h), val.label, val.image, classes=val.classes, columns=val, title='Pixels',\n"

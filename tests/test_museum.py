@@ -937,7 +937,7 @@ def test_the_gradient_is_the_number_of_processes_too_small(world):
 WORKER = """
 import json, torch, torch.distributed as dist
 from torch import nn
-from sslcourse import distributed
+from sslcourse.runtime import distributed
 import sslcourse.methods.simclr as simclr
 
 torch.set_num_threads(1)

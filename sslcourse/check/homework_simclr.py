@@ -13,8 +13,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslcourse import encoders, evaluate, runtime
+from sslcourse.check.compare import number, same_number
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, by_behaviour, register
-from sslcourse.check.simclr import number, pairs
+from sslcourse.check.simclr import pairs
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import simclr
 from sslcourse.methods.base import Method, images_of
@@ -94,10 +95,7 @@ def _accuracy_properties(f: Callable, seed: int) -> None:
 
 
 def _accuracy_same(f: Callable, g: Callable, seed: int) -> bool:
-    return all(
-        math.isclose(number(f(*pair)), number(g(*pair)), rel_tol=1e-5, abs_tol=1e-6)
-        for _, pair in _inputs(seed)
-    )
+    return all(same_number(f(*pair), g(*pair), 1e-5, 1e-6) for _, pair in _inputs(seed))
 
 
 def _accuracy(
@@ -219,13 +217,8 @@ CONTRASTIVE_ACCURACY = Exercise(
 @contextlib.contextmanager
 def _plain() -> Iterator[None]:
     """Trainings inside compute on one CPU thread in float32, where equal runs give equal numbers."""
-    before, threads = runtime.device._profile, torch.get_num_threads()
-    runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
-    try:
+    with runtime.computing_on(runtime.Profile("cpu", 1, False, "float32")):
         yield
-    finally:
-        runtime.use_profile(before)
-        torch.set_num_threads(threads)
 
 
 def compare_temperatures(data: Data, temperatures: Sequence[float], recipe: Recipe) -> list[dict]:

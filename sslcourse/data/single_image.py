@@ -2,15 +2,15 @@
 
     single_image("china", n=6000)            6,000 samples from one of scikit-learn's photographs
     single_image("holiday.jpg")              from your own
-    crops_of(data.train.take(slice(0, 10)))  the same from ten pictures ("deka"), a thousand ("kilo"), or any list
+    crops_of(data.train.take(slice(0, 10)))  the same from ten pictures ("deka"), or a thousand ("kilo"), ...
     conditions(data.train)                   all four of the paper, with equally many pictures in each
 
-Asano, Rupprecht and Vedaldi. A Critical Analysis of Self-supervision, or What We Can Learn from a Single Image.
-ICLR 2020. arXiv:1904.13132.                                  Notebook: 05_single_image
+Asano, Rupprecht and Vedaldi. A Critical Analysis of Self-supervision, or What We Can Learn from a Single
+Image. ICLR 2020. arXiv:1904.13132.                                  Notebook: 05_single_image
 
 The authors' pipeline                                       here
     a square of half the shorter side, at a random place        Distortion.window
-    a random share of it, 1/500 to 1, of aspect 3/4 to 4/3      Distortion.area, aspect; from 1/100, and see below
+    a random share of it, 1/500 to 1, of aspect 3/4 to 4/3      Distortion.area, aspect; from 1/100, see below
     turned and sheared by up to 30 degrees each                 Distortion.rotation, shear
     the middle 1/sqrt(2) of that, so that no corner is empty    the same
     colour jitter with probability 1/2                          Distortion.jitter, strength, hue
@@ -79,9 +79,8 @@ class Distortion:
             raise CourseError(f"area={tuple(self.area)}; give two shares of the window, such as (0.01, 1.0)")
         if not 0 < self.aspect[0] <= self.aspect[1]:
             raise CourseError(
-                f"aspect={tuple(self.aspect)}; give the smallest and the greatest width over height, "
-                "such "
-                "as (0.75, 1.33)"
+                f"aspect={tuple(self.aspect)}; give the smallest and the greatest width over height, such as "
+                "(0.75, 1.33)"
             )
         for name in ("rotation", "shear"):
             if not 0 <= getattr(self, name) <= 45:

@@ -45,7 +45,7 @@ def coarse_to_fine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     large as what moves."""
     import cv2
 
-    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     method.setFinestScale(0)
     method.setPatchStride(2)
     if min(first.shape) >= 96:

@@ -148,7 +148,7 @@ class Ear(nn.Module):
         self.f, self.rate = encoder, rate
 
     def logmel(self, batch: Batch) -> Tensor:
-        """(B, 1, M, T) of a batch, see `sslcourse.sounds.log_mel`."""
+        """(B, 1, M, T) of a batch, see `sslcourse.transforms.sounds.log_mel`."""
         return sounds.log_mel(sounds_of(batch), self.rate)
 
     def encode(self, batch: Batch) -> Tensor:

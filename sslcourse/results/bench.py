@@ -262,7 +262,7 @@ def films_per_second(n: int = 128, rounds: int = 3) -> float:
 
 
 def memory_gain(rounds: int = 9) -> float:
-    """How much faster the small network's step is when freed memory is kept (`common.keep_memory`); 1 where
+    """How much faster the small network's step is when freed memory is kept (`runtime.keep_memory`); 1 where
     it cannot be.
     """
     profile = runtime.profile()

@@ -6,7 +6,7 @@ pictures.
                                              seeds, with the factor table
 
 `wall()` gives what was last measured on the toybox, to which each notebook adds its own bar; the whole wall
-is `sslcourse.wall`."""
+is `sslcourse.results.wall`."""
 
 from __future__ import annotations
 

@@ -8,11 +8,9 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# ---------------------------------------------------------------------------------------------- files
-
 
 def cache_dir(*parts: str) -> Path:
-    """Where rendered worlds and trained networks are kept: `SSLCOURSE_CACHE`, else the user's cache folder."""
+    """Where drawn worlds and trained networks are kept: `SSLCOURSE_CACHE`, else the user's cache folder."""
     root = os.environ.get("SSLCOURSE_CACHE")
     if root is None:
         home = os.environ.get("XDG_CACHE_HOME")
@@ -27,7 +25,7 @@ def data_dir(*parts: str) -> Path:
 
 
 @contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it into place, else remove
     it.
 

@@ -16,7 +16,7 @@ HEALTH = {
     "alignment": (0.0, 1.4),
     "uniformity": (-4.2, -1.5),
     "loss / log(2n-1)": (0.05, 0.95),
-}  # as in sslcourse.health, for a value that comes without its range
+}  # as in sslcourse.evaluate.health, for a value that comes without its range
 
 
 def is_probe(name: str) -> bool:
