@@ -297,6 +297,9 @@ def short_memory(optimizers: dict[str, torch.optim.Optimizer]) -> None:
 class Coder(Method):
     """What BiGAN shares with its rivals: an encoder E(x) = tanh(head(f(x)) / 2), and a generator G."""
 
+    head: nn.Module
+    g: nn.Module
+
     def code(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """E(x), in the range of z: were it another, D could tell the pairs apart by that alone."""
         return torch.tanh(self.head(self.f(x)) / 2)

@@ -307,6 +307,8 @@ class Jigsaw(Method):
         loss: of a whole damaged puzzle, a function as `damaged_loss`; put your own here.
     """
 
+    orders: Tensor  # (permutations, pieces): the arrangements that are asked for
+
     def __init__(
         self,
         encoder: nn.Module,

@@ -69,6 +69,7 @@ def trained(variants: dict[str, dict], seed: int, data: Data, recipe: Recipe, sa
         row = fit(method, train, recipe.but(seed=seed, epochs=passes, batch_size=batch))[-1]
         seconds = time.perf_counter() - start
         found = {kind: synchrony.accuracy(method, data.test, kind, each=2) for kind in synchrony.KINDS}
+        assert data.test.fps is not None  # scenes have a clock
         found["offset error"] = synchrony.offset_error(method, data.test) / data.test.fps
         results[name] = {"loss": row["loss"], **found, "seconds": seconds}
         methods[name] = method
@@ -82,8 +83,10 @@ def trained(variants: dict[str, dict], seed: int, data: Data, recipe: Recipe, sa
     judged["random"] = evaluate.random_like(first, data.train, seed)
     ears = {name: method.ear for name, method in judged.items()}
     ears["random"] = evaluate.random_like(first.ear, data.train, seed)
-    scores = synchrony.svm(
-        {**{("eye", n): m for n, m in judged.items()}, **{("ear", n): m for n, m in ears.items()}},
+    networks: dict[Any, Any] = {("eye", n): m for n, m in judged.items()}
+    networks |= {("ear", n): m for n, m in ears.items()}
+    scores: dict[Any, float] = synchrony.svm(
+        networks,
         data,
         on="test",
     )

@@ -46,7 +46,9 @@ def trained(
         torch.manual_seed(runtime.step_seed(seed, 0xC1A))
         methods[name] = jigsaw.Jigsaw(encoders.small_cnn(), **jigsaw.COMBINATIONS[name])
         row = fit(methods[name], data.train.unlabelled(), recipe.but(seed=seed))[-1]
-        marks = {k: row[k] for k in ("puzzles solved", "filled right", "coloured right") if k in row}
+        marks: dict[str, float] = {
+            k: row[k] for k in ("puzzles solved", "filled right", "coloured right") if k in row
+        }
         results[name] = {**marks, "seconds": time.perf_counter() - start}
         say(
             f"  seed {seed}  {name:<24} "

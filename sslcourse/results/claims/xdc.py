@@ -58,7 +58,7 @@ def agreement(method: xdc.XDC, data: Data) -> dict[str, float]:
     }
 
 
-def halves(method: xdc.XDC) -> dict[str, torch.nn.Module]:
+def halves(method: xdc.XDC) -> dict[str, Any]:
     """What of a method is judged, by name."""
     return {"eye": method, "ear": method.ear}
 

@@ -50,6 +50,7 @@ def measure(seeds: int = 3, say=print, epochs: int = 6) -> list[dict]:
         epochs: of each training; the trainings on fewer films have as many steps.
     """
     data = scenes()
+    assert data.test.fps is not None  # scenes have a clock
     found = [
         trained(ROWS, seed, data, RECIPE.but(epochs=epochs), say, features=tuple(ROWS))
         for seed in range(seeds)
