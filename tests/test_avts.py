@@ -795,7 +795,7 @@ def test_the_table_trains_every_row(scenes, monkeypatch):
     monkeypatch.setattr(
         table, "ROWS", {k: v for k, v in table.ROWS.items() if "super" in k or "seen" in k or "half" in k}
     )
-    rows = table.table(seeds=1, say=lambda text: None, epochs=1)
+    rows = table.measure(seeds=1, say=lambda text: None, epochs=1)
     assert [row[""] for row in rows] == ["energy", "random", *table.ROWS]
     assert all(row["hard"] != "–" and row["eye"] != "–" and row["offset"] != "–" for row in rows[2:])
     assert (
