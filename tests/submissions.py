@@ -47,7 +47,7 @@ def compare_temperatures(data, temperatures, recipe):
         rows.append({"temperature": temperature, "loss": last["loss"],
             "partner found": last["partner found"], "kNN": kNN})
     return rows
-rows = compare_temperatures(toybox.images(), (0.1, 1.0), simclr.COURSE)  # a name of the function: must not run""",
+rows = compare_temperatures(toybox.images(), (0.1, 1.0), simclr.COURSE)  # must not run""",
     "frozen_probe": """\
 def frozen_probe(method, data):
     return evaluate.probe(method, data)["linear"]""",
