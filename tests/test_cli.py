@@ -232,7 +232,7 @@ def test_calibration_command_prints_mean_and_spread(monkeypatch, capsys):
             "seconds": [30.0, 31.0, 32.5],
         }
     ]
-    monkeypatch.setattr(calibration, "table", lambda seeds, say: rows)
+    monkeypatch.setattr(calibration, "measure", lambda seeds, say: rows)
     assert main(["evaluate", "--calibration"]) == 0
     assert "SimCLR" in (line := capsys.readouterr().out.splitlines()[1])
     assert line.split()[1:] == ["0.800", "±", "0.100", "0.800", "±", "0.000", "32.5"]
@@ -441,7 +441,7 @@ def test_tables_are_listed_and_wrong_names_are_answered(capsys, monkeypatch):
         TITLE = "Two rows"
 
         @staticmethod
-        def table(seeds=1, say=print, epochs=3, data="toybox", rate=0.5):
+        def measure(seeds=1, say=print, epochs=3, data="toybox", rate=0.5):
             say("working")
             return [
                 {"row": name, "seeds": seeds, "epochs": epochs, "data": data, "rate": rate}

@@ -602,7 +602,7 @@ def test_the_table_trains_every_row(monkeypatch):
     data = tiny()
     monkeypatch.setattr(table.toybox, "videos", lambda: data)
     monkeypatch.setattr(table, "RECIPE", QUICK)
-    rows = table.table(seeds=1, say=lambda text: None, films=32, epochs=1)
+    rows = table.measure(seeds=1, say=lambda text: None, films=32, epochs=1)
     assert [row[""] for row in rows] == ["random", *table.ROWS]
     assert all(row["cell found"] != "–" for row in rows[1:]) and rows[0]["cell found"] == "–"
 

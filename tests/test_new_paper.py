@@ -1,8 +1,8 @@
-"""A paper touches four places: its method, its lesson, a row of the contract test, a row of the README's
-table; its exercise and its claims are files that are found by name.
+"""A paper touches four places: its method (with a row of the contract test), its claims, its exercise and its
+lesson. All are found by file; no list is kept by hand.
 
-The files of `new_paper` are a whole one, Barlow Twins. They are laid into a copy of the course, where nothing
-else changes, and everything must know it."""
+The files of `new_paper` are a whole paper, Barlow Twins. They are laid into a copy of the course, where
+nothing else changes, and everything must know it."""
 
 import json
 import os

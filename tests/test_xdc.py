@@ -555,14 +555,14 @@ def test_the_tables_train_every_row(monkeypatch):
     monkeypatch.setattr(nuisance.toybox, "events", lambda *sizes, **knobs: tiny(0))
     monkeypatch.setattr(table, "RECIPE", QUICK.but(max_steps=1))
     monkeypatch.setattr(nuisance, "RECIPE", QUICK.but(max_steps=1))
-    rows = table.table(seeds=1, say=lambda text: None, epochs=1)
+    rows = table.measure(seeds=1, say=lambda text: None, epochs=1)
     assert [row[""] for row in rows] == list(table.ROWS)
     empty = {(row[""], key) for row in rows for key in table.COLUMNS if row[key] == "–"}
     assert empty == {
         (name, f"{part} fine-tuned") for name in ("raw input", "supervised") for part in ("eye", "ear")
     }
     monkeypatch.setattr(nuisance, "ROWS", {name: nuisance.ROWS[name] for name in ("strength 0", "one venue")})
-    rows = nuisance.table(seeds=1, say=lambda text: None, epochs=1)
+    rows = nuisance.measure(seeds=1, say=lambda text: None, epochs=1)
     assert [row[""] for row in rows] == ["strength 0", "one venue"] and all(
         value != "–" for row in rows for value in row.values()
     )

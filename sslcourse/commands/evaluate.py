@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from sslcourse.commands.options import log, print_result
 from sslcourse.runtime.errors import CourseError
@@ -55,9 +56,10 @@ def evaluate(options) -> int:
         )
     data = load(names.pop())
     found = evaluate.report(methods, data, protocol=options.protocol)
-    value, text = {"data": found.data, "protocol": found.protocol, "rows": found.rows}, repr(found)
+    value: dict[str, Any] = {"data": found.data, "protocol": found.protocol, "rows": found.rows}
+    text = repr(found)
     if options.factors:
-        sources = {
+        sources: dict[str, Any] = {
             "pixels": "pixels",
             "random": evaluate.random_like(next(iter(methods.values())), data.train),
             **methods,
@@ -98,7 +100,7 @@ def _calibration(options) -> int:
 
     from sslcourse.results import calibration
 
-    rows = calibration.table(options.seeds, say=log)
+    rows = calibration.measure(options.seeds, say=log)
     value = [{k: v for k, v in r.items()} for r in rows]
     lines = [f"{'features':<22}{'kNN':>16}{'linear':>16}{'seconds':>10}"]
     for r in rows:
@@ -176,11 +178,11 @@ def esc(options) -> int:
     from sslcourse.methods import catalogue
     from sslcourse.train import checkpoints
 
-    ears = {}
+    ears: dict[str, Any] = {}
     for file in options.checkpoint:
         state = checkpoints.read(file)
         method = catalogue.build(state.about) if state.about else None
-        if not hasattr(method, "ear"):
+        if method is None or not hasattr(method, "ear"):
             raise CourseError(
                 f"{file!r} has no ear; train a method that learns from films with sound, on toyevents "
                 "for "

@@ -27,6 +27,7 @@ normalisation in the heads (`normalised`)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -289,7 +290,7 @@ class AVTS(Method):
         return sounds.log_mel(torch.zeros(1, round(self.frames / self.fps * self.ear.rate)), self.ear.rate)
 
     @staticmethod
-    def _moments(encoder: nn.Module, x: Tensor, axis: int) -> int:
+    def _moments(encoder: Any, x: Tensor, axis: int) -> int:
         was = encoder.training
         with torch.no_grad():
             moments = encoder.eval().maps(x).shape[axis]

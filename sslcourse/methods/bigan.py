@@ -21,6 +21,8 @@ and what the paper compares with:
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
@@ -36,7 +38,7 @@ from sslcourse.transforms.augment import View
 
 # The authors' code for permutation-invariant MNIST, and the 1-nearest-neighbour accuracies of table 1; shown
 # beside ours, never executed.
-PAPER = dict(
+PAPER: dict[str, Any] = dict(
     data="MNIST, permutation-invariant",
     networks="MLPs, two hidden layers of 1,024",
     latent=50,
@@ -294,6 +296,9 @@ def short_memory(optimizers: dict[str, torch.optim.Optimizer]) -> None:
 
 class Coder(Method):
     """What BiGAN shares with its rivals: an encoder E(x) = tanh(head(f(x)) / 2), and a generator G."""
+
+    head: nn.Module
+    g: nn.Module
 
     def code(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """E(x), in the range of z: were it another, D could tell the pairs apart by that alone."""

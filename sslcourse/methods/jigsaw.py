@@ -31,6 +31,7 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -66,7 +67,8 @@ COURSE = Recipe(epochs=8, batch_size=128, lr=3e-3)  # a laptop CPU, the toybox, 
 GPU = Recipe(epochs=200, batch_size=256, lr=1e-3)  # one GPU, CIFAR-10, ResNet-18
 
 TASKS = ("jigsaw", "inpainting", "colour")
-COMBINATIONS = {  # the rows of the paper's table, and each task alone, as arguments of `Jigsaw`
+# The rows of the paper's table, and each task alone, as arguments of `Jigsaw`.
+COMBINATIONS: dict[str, dict[str, Any]] = {
     "Inp": dict(tasks=("inpainting",)),
     "Col": dict(tasks=("colour",)),
     "Jig": dict(tasks=("jigsaw",)),
@@ -304,6 +306,8 @@ class Jigsaw(Method):
         view: draws one random view of whole pictures before they are cut.
         loss: of a whole damaged puzzle, a function as `damaged_loss`; put your own here.
     """
+
+    orders: Tensor  # (permutations, pieces): the arrangements that are asked for
 
     def __init__(
         self,

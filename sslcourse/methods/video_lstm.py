@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -305,7 +306,7 @@ class VideoLSTM(Method):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Any,  # an nn.Module with what a FrameLSTM has
         reconstruct: bool = True,
         predict: bool = True,
         conditional_past: bool = False,

@@ -150,6 +150,9 @@ class XDC(Method):
     saturates", weights by cluster size in the loss, and both networks in one step (they share nothing, so
     this changes nothing)."""
 
+    assigned: Tensor  # (partitions, capacity): each clip's cluster, -1 before the first clustering
+    size: Tensor  # (partitions, clusters): how many clips each has
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -191,7 +194,7 @@ class XDC(Method):
         )
         self.heads = nn.ModuleDict(
             {
-                f"{network} of {target}": nn.Linear(self.network(network).dim, clusters)
+                f"{network} of {target}": nn.Linear(dim_of(self.network(network)), clusters)
                 for network, targets in self.whose.items()
                 for target in targets
             }

@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,8 +52,8 @@ class _Still(torch.optim.Optimizer):
             [p for group in optimizer.param_groups for p in group["params"]], {"lr": 0.0}
         )  # which BYOL's step reads
 
-    def step(self, closure=None) -> None:
-        pass
+    def step(self, closure: Any = None) -> Any:
+        return None
 
 
 class _Ready:
@@ -61,7 +62,8 @@ class _Ready:
     """
 
     def __init__(self, method: Method):
-        self.method, self.kept = method, {}
+        self.method: Method = method
+        self.kept: dict[tuple, dict[str, Tensor]] = {}
 
     def _once(self, name: str, draw: Callable) -> Callable:
         def drawn(batch, *settings):
@@ -227,7 +229,9 @@ def augmentation_table(batch: int = 256, rounds: int = 5) -> list[dict]:
         both = SimCLRTransform(
             input_size=32, cj_strength=s, cj_hue=hue / s, min_scale=area[0], gaussian_blur=0.0, normalize=None
         )
-        loaders["lightly, in a DataLoader"] = lambda picture: torch.stack(both(picture))  # two views each
+        loaders["lightly, in a DataLoader"] = lambda picture: torch.stack(
+            list(both(picture))
+        )  # two views each
     work: dict[str, Callable] = {"sslcourse, batched": lambda: ours(ready)}
     for name, transform in loaders.items():
         loader = torch.utils.data.DataLoader(_Pictures(images, transform), batch_size=batch)

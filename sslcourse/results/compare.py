@@ -15,6 +15,7 @@ import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -72,7 +73,7 @@ def run(
     used: dict[str, None] = {}  # backbones, in order; films have one for each method
     for seed in range(seeds):
         sets = load(data, seed)
-        methods: dict[str, torch.nn.Module] = {}
+        methods: dict[str, Any] = {}
         for spec in specs:
             recipe = spec.course.but(seed=seed, **changes)
             torch.manual_seed(runtime.step_seed(seed, 0xC09))
@@ -108,7 +109,7 @@ def run(
             )
         if factors:
             raw, untrained = evaluate.baselines_of(judged.train)
-            sources = {
+            sources: dict[str, Any] = {
                 raw: "pixels",
                 untrained: evaluate.random_like(next(iter(methods.values())), judged.train, seed),
                 **methods,

@@ -16,7 +16,7 @@ import statistics
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -58,7 +58,10 @@ def laid_out(x: torch.Tensor, profile: Profile) -> torch.Tensor:
     return x.contiguous(memory_format=profile.memory_format) if x.ndim == 4 else x.contiguous()
 
 
-def placed(network: nn.Module, profile: Profile) -> nn.Module:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def placed(network: Network, profile: Profile) -> Network:
     """The network on the profile's device, its image convolutions in the profile's memory format."""
     network = network.to(profile.device)
     for tensor in [*network.parameters(), *network.buffers()]:

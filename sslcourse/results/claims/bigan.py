@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import Any
 
 import torch
 
@@ -42,7 +43,7 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
     """Train BiGAN and the paper's five baselines, with one encoder, on the same pictures as often."""
     data = data or toybox.images()
     part = data.train.take(slice(0, min(PICTURES, len(data.train)))).unlabelled()
-    variants = {
+    variants: dict[str, tuple[type, dict[str, Any]]] = {
         "BiGAN": (bigan.BiGAN, {}),
         "D": (bigan.GAN, {}),
         "latent regressor": (bigan.LatentRegressor, {}),
@@ -50,7 +51,8 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
         "autoencoder, l2": (bigan.Autoencoder, dict(power=2)),
         "autoencoder, l1": (bigan.Autoencoder, dict(power=1)),
     }
-    methods, results = {}, {}
+    methods: dict[str, Any] = {}
+    results: Runs = {}
     for name, (kind, arguments) in variants.items():
         start = time.perf_counter()
         torch.manual_seed(runtime.step_seed(seed, 0xC1A))

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
+from typing import Any
 
 import torch
 
@@ -26,7 +27,7 @@ from sslcourse.train.recipe import Recipe
 LESSON = "09_tracking_by_colorization"
 
 # Twice as fast, large changes of size, motion blur, a third solid that hides the others, flicker and noise.
-HURT = dict(speed=(2.5, 5.0), scale=0.3, blur=3, solids=3, gain=0.2, noise=0.05)
+HURT: dict[str, Any] = dict(speed=(2.5, 5.0), scale=0.3, blur=3, solids=3, gain=0.2, noise=0.05)
 FILMS = 400
 RECIPE = colorization.COURSE.but(epochs=6)
 TEMPERATURE = 0.1  # of the training; half of it is the paper's choice for the test

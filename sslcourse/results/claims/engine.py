@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -145,7 +146,7 @@ def run(
     if seeds < 1:
         raise CourseError(f"seeds={seeds}; use at least 1, and 5 for a verdict worth reporting")
     train = paper(name).runs
-    page = {"paper": name, "runs": {}}
+    page: dict[str, Any] = {"paper": name, "runs": {}}
     if file and Path(file).exists():
         try:
             page = json.loads(Path(file).read_text(encoding="utf-8"))

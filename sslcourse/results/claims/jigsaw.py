@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -38,13 +39,16 @@ def trained(
 
     Returns name -> "linear", "kNN", "seconds", and the marks of the last epoch ("puzzles solved" and others,
     where asked for)."""
-    methods, results = {}, {}
+    methods: dict[str, Any] = {}
+    results: Runs = {}
     for name in names:
         start = time.perf_counter()
         torch.manual_seed(runtime.step_seed(seed, 0xC1A))
         methods[name] = jigsaw.Jigsaw(encoders.small_cnn(), **jigsaw.COMBINATIONS[name])
         row = fit(methods[name], data.train.unlabelled(), recipe.but(seed=seed))[-1]
-        marks = {k: row[k] for k in ("puzzles solved", "filled right", "coloured right") if k in row}
+        marks: dict[str, float] = {
+            k: row[k] for k in ("puzzles solved", "filled right", "coloured right") if k in row
+        }
         results[name] = {**marks, "seconds": time.perf_counter() - start}
         say(
             f"  seed {seed}  {name:<24} "

@@ -12,7 +12,7 @@ step and stands in the table only (`sslcourse table single_image`)."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -89,7 +89,8 @@ def opened(
             evaluate.linear_probe(x[0], train_label, classes=len(data.classes)).predict(x[1]) == label
         )
     for name, method in (classifiers or {}).items():
-        logits = features.extract(method, data.test, encode=lambda batch, m=method: m.head(m.encode(batch)))
+        classify: Callable = lambda batch, m=method: m.head(m.encode(batch))
+        logits = features.extract(method, data.test, encode=classify)
         right[name] = logits.argmax(1) == label
     return {name: float(found.float().mean()) for name, found in right.items()}
 

@@ -61,6 +61,7 @@ def prediction_errors(method: video_lstm.VideoLSTM, samples) -> dict[str, float]
     with features.frozen(method):
         video = samples.video.float() / 255
         views = method.views({"video": video})
+        assert method.forward_decoder is not None  # it was made to predict
         fed = method.forward_decoder(method.state(views["seen"].flatten(0, 1)), views["future"].flatten(0, 1))
         own = method.predict({"video": video})
         return {

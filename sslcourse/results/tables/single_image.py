@@ -47,7 +47,7 @@ LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 UPPER = "two kept"
 
 
-def table(
+def measure(
     seeds: int = 1,
     say=print,
     data: str = "toybox",
@@ -61,7 +61,7 @@ def table(
     Args:
         data: the name of a data set, as for `load`: where the labels come from, and the pictures of all rows
             but "1".
-        picture: photographs for the rows "1", separated by commas, each as for `data.single_image.photograph`.
+        picture: photographs for the rows "1", with commas between, each as for `data.single_image.photograph`.
         pictures: that each training without labels has.
         labelled: to fit the probes on, and to train with where labels are used.
         effort: all epochs times this.
@@ -91,7 +91,7 @@ def training_sets(
     """Name of a condition -> (how many pictures it is made from, its samples): one for each photograph, then
     deka, kilo and full.
     """
-    sets = {}
+    sets: dict[str, Samples] = {}
     for photograph in photographs:
         made = (
             single_image.conditions(train, photograph, n, seed=seed)
@@ -132,7 +132,7 @@ def _seed(
         say(f"  seed {seed}  {name:<26} {time.perf_counter() - start:5.0f} s")
 
     epochs = _epochs(supervised.COURSE, SUPERVISED, effort, seed).epochs
-    about = {
+    about: dict[str, dict] = {
         "supervised": {"method": "full supervision", "images": f"{len(data.train):,}", "epochs": epochs},
         "scattering": {"method": "scattering", "images": "0", "epochs": "–"},
         "random": {"method": "random", "images": "0", "epochs": "–"},

@@ -81,7 +81,7 @@ SIDE = 96  # of the crops that are trained on with a folder, in pixels of the re
 GAPS = (1, 2, 3)  # between their frames
 
 
-def table(
+def measure(
     seeds: int = 3,
     say=print,
     data: str = "toytracks",
@@ -173,8 +173,8 @@ def windows(
         torch.multinomial(span.clamp_min(0).float(), n, replacement=True, generator=g).tolist()
     ):
         _, t, h, w = films[which].shape
-        gap = [k for k in gaps if (frames - 1) * k < t]
-        gap = gap[int(torch.randint(len(gap), (1,), generator=g))]
+        fitting = [k for k in gaps if (frames - 1) * k < t]
+        gap = fitting[int(torch.randint(len(fitting), (1,), generator=g))]
         first, y, x = (
             int(torch.randint(room + 1, (1,), generator=g))
             for room in (t - 1 - (frames - 1) * gap, h - side, w - side)
