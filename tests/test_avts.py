@@ -43,7 +43,7 @@ def clock(films=4, frames=48, rate=500, size=4):
 
 @pytest.fixture(scope="module")
 def scenes():
-    """Thirty-two films of 3 s in which a spot jumps at the very moment of a click: enough to take steps on."""
+    """Thirty-two films of 3 s in which a spot jumps at the moment of a click: enough to take steps on."""
     g = torch.Generator().manual_seed(0)
     video, audio = torch.zeros(32, 3, 48, 32, 32), torch.randn(32, 24000, generator=g) * 0.01
     for i in range(32):

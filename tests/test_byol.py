@@ -586,7 +586,8 @@ from sslcourse.train import Recipe, fit
 rank, world = distributed.start()
 runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
 if "local keys" in sys.argv:
-    moco.distributed = type("Alone", (), {"parallel": distributed.parallel, "rank": distributed.rank, "gather": staticmethod(lambda x: x)})
+    moco.distributed = type("Alone", (), {"parallel": distributed.parallel, "rank": distributed.rank,
+        "gather": staticmethod(lambda x: x)})
 data = toybox.images(512, 128, 128)
 mirrored = lambda x: augment.as_float(x).flip(3)
 class StillMoCo(moco.MoCo):
@@ -602,7 +603,8 @@ for name, kind, arguments in runs[:1] if "local keys" in sys.argv else runs:
     method = kind(encoders.small_cnn(8), dim=16, hidden=32, **arguments)
     history = fit(method, data.train, Recipe(epochs=2, batch_size=64, lr=1e-3, max_steps=4))
     results[name] = {"loss": [row["loss"] for row in history], "alike": True}
-    kept = torch.cat([method.queue.flatten() if name == "moco" else torch.zeros(0), *[p.detach().flatten() for p in method.parameters()]])
+    kept = torch.cat([method.queue.flatten() if name == "moco" else torch.zeros(0),
+        *[p.detach().flatten() for p in method.parameters()]])
     if world > 1:
         other = [torch.empty_like(kept) for _ in range(world)]
         dist.all_gather(other, kept)

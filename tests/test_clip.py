@@ -130,7 +130,8 @@ mine = slice(rank * share, (rank + 1) * share)
 loss = distributed.parallel(model)(x[mine], y[mine])
 loss.backward()
 if rank == 0:
-    print("RESULT" + json.dumps([float(loss)] + torch.cat([p.grad.flatten() for p in model.parameters()]).tolist()))
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+    print("RESULT" + json.dumps([float(loss)] + gradient.tolist()))
 distributed.stop()
 """
 

@@ -219,7 +219,7 @@ scratch = pathlib.Path(sys.argv[1])
 if sys.argv[2] == "plain":
     sandbox._way = ()
 limits = Limits(seconds=3, memory=500 << 20)
-text = lambda answer, said: {"said": said, "came": repr(answer(3))} if callable(answer) else {"said": said, "came": repr(answer)}
+text = lambda answer, said: {"said": said, "came": repr(answer(3) if callable(answer) else answer)}
 
 def attempt(action):
     def function(x):
@@ -388,7 +388,8 @@ for name, answer in cases:
     examine = lambda remote, said: told(engine.examine(name, remote, 5))
     outcome = ask.question(lambda: (answer, {}), examine, Limits())
     far.append([name, outcome.status, outcome.value])
-print(json.dumps([far, [[name, "answered", told(engine.examine(name, answer, 5))] for name, answer in cases]]))
+print(json.dumps([far, [[name, "answered", told(engine.examine(name, answer, 5))]
+                        for name, answer in cases]]))
 """
 
 

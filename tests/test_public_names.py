@@ -20,8 +20,8 @@ PUBLIC = {
         "style_transfer synchrony tracking train transforms wall widgets"
     ),
     "train": "Recipe epochs fit features clustering checkpoints",
-    "evaluate": "probe report score random_like layer_probes label_curve fine_tune retrieval factor_table tsne "
-    "umap living_map knn_predict linear_probe health tracking synchrony",
+    "evaluate": "probe report score random_like layer_probes label_curve fine_tune retrieval factor_table "
+    "tsne umap living_map knn_predict linear_probe health tracking synchrony",
     "encoders": (
         "small_cnn resnet18 dense_cnn small_3d small_clip small_mc3 small_mel pixel_lstm patch_lstm "
         "first_filters"

@@ -426,20 +426,20 @@ def _updates_properties(f: Callable, seed: int) -> None:
     for who, mine, ours in zip(("D's loss", "the loss of E and G"), losses, right):
         if not abs(number(mine) - number(ours)) <= 1e-9:
             raise NotYet(f"{who} on five random pictures", f"{number(ours):.4f}", f"{number(mine):.4f}")
-    mine = [_reached(players, loss) for loss in losses]
+    found = [_reached(players, loss) for loss in losses]
     for name in "egd":
-        if not torch.allclose(mine[0][name], reached[0][name], atol=1e-9):
+        if not torch.allclose(found[0][name], reached[0][name], atol=1e-9):
             raise NotYet(
                 f"the length of the gradient of D's loss in the weights of {_NAMES[name]}",
                 f"{float(reached[0][name].norm()):.4f}",
-                f"{float(mine[0][name].norm()):.4f}",
+                f"{float(found[0][name].norm()):.4f}",
             )
     for name in "eg":  # whether it reaches D too is open: D's optimizer does not step on it
-        if not torch.allclose(mine[1][name], reached[1][name], atol=1e-9):
+        if not torch.allclose(found[1][name], reached[1][name], atol=1e-9):
             raise NotYet(
                 f"the length of the gradient of their loss in the weights of {_NAMES[name]}",
                 f"{float(reached[1][name].norm()):.4f}",
-                f"{float(mine[1][name].norm()):.4f}",
+                f"{float(found[1][name].norm()):.4f}",
             )
 
 
@@ -459,7 +459,7 @@ def _wrongly(
     for_eg=(False, False),
     finish=lambda d, eg: (d, eg),
 ) -> Callable:
-    """The two losses with a change planted: other pairs, others detached (code, picture), or other results."""
+    """The two losses with a change planted: other pairs, others detached (code, picture), other results."""
 
     def losses(x, z, encoder, generator, discriminator):
         code, picture = encoder(x), generator(z)

@@ -420,9 +420,9 @@ def _batches(sizes: list[int], *seed: int) -> list[Tensor]:
     return list(numbers.split(sizes))
 
 
-def _written(f: Callable, size: int, sizes: list[int], *seed: int) -> list[tuple[Tensor, object]]:
-    """The queue and the count after every batch. The count that is handed on is the right one: one fault
-    should not make two.
+def _written(f: Callable, size: int, sizes: list[int], *seed: int) -> list[tuple[Tensor, object, bool]]:
+    """The queue, the count and whether the queue has a graph, after every batch. The count that is handed on
+    is the right one: one fault should not make two.
     """
     queue, seen, states = torch.zeros(size, 2, dtype=torch.float64), 0, []
     for keys in _batches(sizes, *seed):

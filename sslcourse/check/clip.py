@@ -16,6 +16,7 @@ from sslcourse.check.compare import (
     same_gradients,
     same_number,
     slopes,
+    zeros_for_none,
 )
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
 from sslcourse.methods import clip
@@ -75,7 +76,8 @@ def _loss_properties(f: Callable, seed: int) -> None:
     if abs(got - math.log(n)) > 1e-5:
         raise NotYet(f"the loss of {n} pairs of equal vectors, log n", f"{math.log(n):.4f}", f"{got:.4f}")
     inputs = _inputs(5, 4, 2.0, seed, 2)
-    for name, mine, right in zip(("image", "text", "log_scale"), slopes(f, inputs), slopes(_slow, inputs)):
+    known = zeros_for_none(slopes(_slow, inputs), inputs)
+    for name, mine, right in zip(("image", "text", "log_scale"), slopes(f, inputs), known):
         expect_gradient(f" that reaches {name}", mine, right, 1e-6)
     a, b = _pair(16, 8, seed, 3, dtype=torch.float32)
     got = number(f(a * 100, b, _log(100.0, torch.float32)))

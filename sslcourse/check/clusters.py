@@ -250,7 +250,10 @@ def _cloud(n: int, d: int, k: int, *seed: int, empty: bool = False) -> tuple[Ten
 
 def _slow_step(x: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
     """Point by point, as it is written in every book."""
-    label = [min(range(len(centre)), key=lambda c, p=p: float(((p - centre[c]) ** 2).sum())) for p in x]
+    label = []
+    for p in x:
+        distances = [float(((p - own) ** 2).sum()) for own in centre]
+        label.append(distances.index(min(distances)))
     moved = []
     for c in range(len(centre)):
         own = [p for p, where in zip(x, label) if where == c]
@@ -466,10 +469,10 @@ def _slow_nmi(a: Tensor, b: Tensor) -> float:
     """I(a; b) / sqrt(H(a) H(b)), sum by sum."""
     import math
 
-    n, a, b = len(a), a.tolist(), b.tolist()
-    p = {i: a.count(i) / n for i in set(a)}
-    q = {j: b.count(j) / n for j in set(b)}
-    both = {(i, j): sum(1 for u, v in zip(a, b) if (u, v) == (i, j)) / n for i in p for j in q}
+    first, second, n = a.tolist(), b.tolist(), len(a)
+    p = {i: first.count(i) / n for i in set(first)}
+    q = {j: second.count(j) / n for j in set(second)}
+    both = {(i, j): sum(1 for u, v in zip(first, second) if (u, v) == (i, j)) / n for i in p for j in q}
     information = sum(r * math.log(r / (p[i] * q[j])) for (i, j), r in both.items() if r)
     entropy = lambda shares: -sum(r * math.log(r) for r in shares.values())
     return information / math.sqrt(entropy(p) * entropy(q))

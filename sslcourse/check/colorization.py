@@ -73,8 +73,8 @@ def _pointer_properties(f: Callable, seed: int) -> None:
         f(same, same, torch.eye(5, dtype=torch.float64), 0.5), torch.full((5, 5), 0.2, dtype=torch.float64)
     ):
         raise NotYet("the shares of 5 references that look alike", "0.2 each", "something else")
-    inputs = [x.requires_grad_() for x in _scene(6, 4, 5, 3, seed, 5)[:2]]
-    colours = _scene(6, 4, 5, 3, seed, 5)[2]
+    references, targets, colours = _scene(6, 4, 5, 3, seed, 5)
+    inputs = references.requires_grad_(), targets.requires_grad_()
     slopes = [_slopes(g(*inputs, colours, 0.7), inputs) for g in (f, _slow_pointer)]
     for name, mine, theirs in zip(("references", "targets"), *slopes):
         if not torch.allclose(mine, theirs, atol=1e-6):
@@ -237,7 +237,7 @@ def _shares(m: int, c: int, *seed: int, dtype=torch.float64) -> tuple[Tensor, Te
 
 
 def _slow_loss(y: Tensor, colour: Tensor) -> Tensor:
-    return sum(-torch.log(y[j, colour[j]]) for j in range(len(y))) / len(y)
+    return torch.stack([-torch.log(y[j, colour[j]]) for j in range(len(y))]).sum() / len(y)
 
 
 def _loss_properties(f: Callable, seed: int) -> None:
@@ -245,8 +245,8 @@ def _loss_properties(f: Callable, seed: int) -> None:
     kept = y.clone()
     value = f(y, colour)
     if not isinstance(value, Tensor) or value.ndim:
-        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise NotYet("the loss is one number; what it returns", "a tensor of shape ()", got)
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise NotYet("the loss is one number; what it returns", "a tensor of shape ()", shape)
     if not torch.equal(y, kept):
         raise NotYet("y after the call (avoid operations in place on it)", "unchanged", "changed")
     for k, (m, c) in enumerate(((6, 5), (3 + seed % 4, 16))):

@@ -1,4 +1,4 @@
-"""What the checkers of the losses share: values as numbers, gradients, and whether two losses are the same."""
+"""What the checkers share: values as numbers, gradients, and whether two losses are the same."""
 
 from __future__ import annotations
 
@@ -83,12 +83,13 @@ def same_gradients(
         none_is_zero: whether an input that no gradient reaches is like one that a gradient of 0 reaches.
     """
     for x, y in zip(mine, theirs, strict=True):
-        if x is None and y is None:
-            continue
-        if x is None or y is None:
-            reached = x if y is None else y
-            if not none_is_zero or not torch.allclose(reached, torch.zeros_like(reached), atol=least):
+        if x is not None and y is not None:
+            if not torch.allclose(x, y, rtol=rel, atol=least):
                 return False
-        elif not torch.allclose(x, y, rtol=rel, atol=least):
+            continue
+        reached = y if x is None else x
+        if reached is not None and not (
+            none_is_zero and torch.allclose(reached, torch.zeros_like(reached), atol=least)
+        ):
             return False
     return True

@@ -11,7 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from sslcourse.check.compare import expect_gradient, gradients, number, same_gradients, same_number
+from sslcourse.check.compare import (
+    expect_gradient,
+    gradients,
+    number,
+    same_gradients,
+    same_number,
+    zeros_for_none,
+)
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, by_behaviour, register
 from sslcourse.methods import jigsaw
 from sslcourse.runtime.seeds import generator
@@ -55,6 +62,8 @@ def _rows(candidates: Tensor, chosen: Tensor) -> list[int] | None:
 def _greedy(candidates: Tensor, chosen: Tensor, rule: str) -> bool:
     """Whether each order but the first was, when it was chosen, one of the best by a rule."""
     at = _rows(candidates, chosen)
+    if at is None:
+        raise ValueError("orders that are no candidates")
     distance = (candidates[:, None] != candidates[at]).sum(2)  # (m, k)
     for k in range(1, len(at)):
         before = distance[:, :k]
@@ -84,9 +93,10 @@ def _orders_found(f: Callable, seed: int) -> dict[str, object]:
         if len(chosen) != COUNT:
             return {"rows": "too few" if len(chosen) < COUNT else "too many"}
         chosen = chosen.long()
-        if _rows(candidates, chosen) is None:
+        at = _rows(candidates, chosen)
+        if at is None:
             return {"candidates": False}
-        if len(set(_rows(candidates, chosen))) < COUNT:
+        if len(set(at)) < COUNT:
             return {"distinct": False}
         if torch.equal(chosen, candidates[:COUNT]):
             return {"the first ones": True}
@@ -284,7 +294,8 @@ def _textures(seed: int) -> Tensor:
 
 def _some_orders(seed: int) -> Tensor:
     """For each picture an order that is not its own inverse."""
-    g, orders = generator(seed, 32), []
+    g = generator(seed, 32)
+    orders: list[Tensor] = []
     while len(orders) < PICTURES:
         order = torch.randperm(GRID**2, generator=g)
         if not torch.equal(order, order.argsort()):
@@ -663,15 +674,16 @@ def _loss_properties(f: Callable, seed: int) -> None:
         ("faded pieces", (0.0, 0.0, 1.0)),
         ("all three, with weights", given[6]),
     ):
-        expected, got = number(_slow(*given[:6], weights)), number(f(*given[:6], weights))
+        case = (*given[:6], weights)
+        expected, got = number(_slow(*case)), number(f(*case))
         if not abs(got - expected) <= 1e-5 * max(1, abs(expected)):
             raise NotYet(f"the loss with weights {weights} ({name})", f"{expected:.4f}", f"{got:.4f}")
     orders, permutation, colours, *rest = _damaged(seed, 2)
     pair = orders.requires_grad_(), colours.requires_grad_()
     value = f(pair[0], permutation, pair[1], *rest)
-    right = gradients(_slow(pair[0], permutation, pair[1], *rest), pair)
-    for name, got, known in zip(("orders", "colours"), gradients(value, pair), right):
-        expect_gradient(f" that reaches the {name}", got, known, 1e-7)
+    right = zeros_for_none(gradients(_slow(pair[0], permutation, pair[1], *rest), pair), pair)
+    for name, slope, known in zip(("orders", "colours"), gradients(value, pair), right):
+        expect_gradient(f" that reaches the {name}", slope, known, 1e-7)
     if not math.isfinite(number(f(given[0] * 1e4, given[1], given[2] * 1e4, *given[3:]))):
         raise NotYet(
             "the loss of very large scores (use F.cross_entropy)", "a finite number", "infinity or NaN"

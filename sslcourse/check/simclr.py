@@ -69,8 +69,9 @@ def _nt_xent_properties(f: Callable, seed: int) -> None:
             f"the loss of {n} pairs of equal vectors, log(2n - 1)", f"{math.log(2 * n - 1):.4f}", f"{got:.4f}"
         )
     for which in (0, 1):
-        pair = [x.clone().requires_grad_(i == which) for i, x in enumerate(pairs(5, 4, seed, 2))]
-        mine = gradients(f(*pair, 0.5), pair[which : which + 1])[0]
+        z1, z2 = pairs(5, 4, seed, 2)
+        pair = z1.requires_grad_(which == 0), z2.requires_grad_(which == 1)
+        (mine,) = gradients(f(*pair, 0.5), (pair[which],))
         right = torch.autograd.grad(_slow(*pair, 0.5), pair[which])[0]
         expect_gradient(f" that reaches z{which + 1}", mine, right, 1e-6)
     small, other = pairs(16, 8, seed, 3, dtype=torch.float32)
@@ -165,7 +166,7 @@ def _other_view_only(*directions: int) -> Callable:
     def wrong(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
         s = F.normalize(z1, dim=1) @ F.normalize(z2, dim=1).T / temperature
         target = torch.arange(len(z1))
-        return sum(F.cross_entropy(s.T if d else s, target) for d in directions) / len(directions)
+        return torch.stack([F.cross_entropy(s.T if d else s, target) for d in directions]).mean()
 
     return wrong
 
@@ -226,7 +227,8 @@ def _ignores_temperature(f: Callable, seed: int) -> bool:
 def _is_cut_off(f: Callable, seed: int) -> bool:
     """The value is right on two inputs, the gradient is not."""
     for k in (10, 11):
-        pair = [x.requires_grad_() for x in pairs(6, 5, seed, k)]
+        z1, z2 = pairs(6, 5, seed, k)
+        pair = z1.requires_grad_(), z2.requires_grad_()
         value, expected = f(*pair, 0.5), _slow(*pair, 0.5)
         if not math.isclose(number(value), number(expected), rel_tol=1e-5):
             return False
@@ -627,7 +629,7 @@ def _twice(**changes) -> Callable:
 
 
 def _batch_view(image: Tensor) -> Tensor:
-    """One set of random parameters for the whole batch, as torchvision's transforms do with a batch tensor."""
+    """One set of random parameters for the whole batch, as torchvision's transforms do with a batch."""
     state = torch.get_rng_state()
     views = []
     for x in image:

@@ -89,8 +89,9 @@ def _cell_properties(f: Callable, seed: int) -> None:
     mine = _pair(f(*given))
     if not all(v.requires_grad for v in mine):
         raise NotYet("whether gradients reach the weights through h and c", "yes", "no")
-    slopes = torch.autograd.grad(sum(v.sum() for v in mine), given, allow_unused=True)
-    theirs = torch.autograd.grad(sum(v.sum() for v in video_lstm.lstm_cell(*given)), given)
+    slopes = torch.autograd.grad(mine[0].sum() + mine[1].sum(), given, allow_unused=True)
+    h, c = video_lstm.lstm_cell(*given)
+    theirs = torch.autograd.grad(h.sum() + c.sum(), given)
     for name, got, expected in zip(("x", "h", "c", "w_x", "w_h", "bias"), slopes, theirs):
         if got is None or not torch.allclose(got, expected, atol=1e-8):
             raise NotYet(

@@ -29,6 +29,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -262,7 +263,7 @@ def conditions(
     if n > len(pictures):
         raise CourseError(f"n={n}; the full set has {len(pictures)} pictures, take at most so many")
     size = pictures.image.shape[-1]
-    drawn = dict(size=size, seed=seed, distortion=distortion)
+    drawn: dict[str, Any] = dict(size=size, seed=seed, distortion=distortion)
     sets = {"mono": single_image(picture, n, **drawn)}
     for name, count in (("deka", 10), ("kilo", 1000)):
         if count < len(pictures):

@@ -82,8 +82,14 @@ def layers_of(encoder: nn.Module) -> dict[str, nn.Module]:
 
 
 def dim_of(encoder: nn.Module) -> int:
-    """`encoder.dim`, the length of its vector."""
-    return cast(int, encoder.dim)
+    """The length of an encoder's vector (of a dense one's vector at each place)."""
+    dim = getattr(encoder, "dim", None)
+    if not isinstance(dim, int):
+        raise CourseError(
+            f"{type(encoder).__name__} does not say how long its vectors are; set its .dim, such as "
+            "encoder.dim = 128"
+        )
+    return dim
 
 
 class Encoder(Stages):

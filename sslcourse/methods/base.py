@@ -20,22 +20,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from sslcourse.encoders.images import dim_of as dim_of  # methods take it from here
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.transforms import sounds
 
 Batch = dict[str, Tensor]
-
-
-def dim_of(encoder: nn.Module) -> int:
-    """The length of an encoder's vector (of a dense one's vector at each place)."""
-    dim = getattr(encoder, "dim", None)
-    if not isinstance(dim, int):
-        raise CourseError(
-            f"{type(encoder).__name__} does not say how long its vectors are; set its .dim, such as "
-            "encoder.dim = 128"
-        )
-    return dim
 
 
 def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:

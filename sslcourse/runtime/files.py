@@ -11,11 +11,10 @@ from pathlib import Path
 
 def cache_dir(*parts: str) -> Path:
     """Where drawn worlds and trained networks are kept: `SSLCOURSE_CACHE`, else the user's cache folder."""
-    root = os.environ.get("SSLCOURSE_CACHE")
-    if root is None:
-        home = os.environ.get("XDG_CACHE_HOME")
-        root = (Path(home) if home else Path("~", ".cache").expanduser()) / "sslcourse"
-    return Path(root).joinpath(*parts)
+    root, home = os.environ.get("SSLCOURSE_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if root is not None:
+        return Path(root, *parts)
+    return (Path(home) if home else Path("~", ".cache").expanduser()).joinpath("sslcourse", *parts)
 
 
 def data_dir(*parts: str) -> Path:
