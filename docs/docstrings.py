@@ -17,6 +17,10 @@ SECTION = re.compile(r"(Args|Returns|Raises|Yields|Attributes|Example|Examples|N
 MARKS = re.compile(r"(``[^`]+``|`[^`]+`)|(?<![\w*])(\*\w[^*`]*\*)(?![\w*])|([*|\\])|(\w_)(?=\W|$)")
 
 
+# "K. Piczak" at the beginning of a line is an author and not the eleventh point of a list.
+INITIAL = re.compile(r"^( *)(\w\. )")
+
+
 def _escaped(line: str) -> str:
     """A line of prose: names in backticks are code, stars, bars and trailing underscores are themselves."""
 
@@ -27,6 +31,7 @@ def _escaped(line: str) -> str:
             return found[2]
         return f"\\{found[3]}" if found[3] else f"{found[4][0]}\\_"
 
+    line = INITIAL.sub(r"\1\\\2", line)
     return MARKS.sub(mark, line)
 
 
