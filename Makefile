@@ -41,6 +41,7 @@ lint: $(VENV)/installed-for-tests
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/deptry sslcourse
+	$(BIN)/deptry tests tools docs --exclude '^$$' --ignore DEP002,DEP004
 	if [ -x $(BIN)/biome ]; then $(BIN)/biome ci sslcourse; fi
 	$(BIN)/python tools/build_notebooks.py --check
 

@@ -83,8 +83,30 @@ def arrows(package: Path) -> dict[str, set[str]]:
     return found
 
 
+def borrowed(package: Path) -> Iterator[str]:
+    """Names with a leading underscore that one module takes from another: "a.b._c in a.d", each once."""
+    found = set()
+    for module, file in modules(package).items():
+        tree = ast.parse(file.read_text())
+        imported: dict[str, str] = {}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == package.name:
+                for alias in node.names:
+                    imported[alias.asname or alias.name] = f"{node.module}.{alias.name}"
+        found |= {f"{whole} in {module}" for whole in imported.values() if private(whole.rsplit(".")[-1])}
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Attribute) and private(node.attr) and isinstance(node.value, ast.Name):
+                if node.value.id in imported:
+                    found.add(f"{imported[node.value.id]}.{node.attr} in {module}")
+    yield from sorted(found)
+
+
+def private(name: str) -> bool:
+    return name.startswith("_") and not name.startswith("__")
+
+
 def circles(graph: Mapping[str, set[str]]) -> list[list[str]]:
-    """Groups of modules that reach each other (strongly connected components of more than one), each sorted."""
+    """Groups of modules that reach each other (strongly connected components of more than one), sorted."""
     index: dict[str, int] = {}
     low: dict[str, int] = {}
     stack: list[str] = []

@@ -237,15 +237,18 @@ def blank_page():
 # to the page is counted.
 HOST = """
 async ([script, traits, binary]) => {
-  const listeners = new Map(), decode = (s) => new DataView(Uint8Array.from(atob(s), (c) => c.charCodeAt(0)).buffer);
+  const listeners = new Map();
+  const decode = (s) => new DataView(Uint8Array.from(atob(s), (c) => c.charCodeAt(0)).buffer);
   const values = { ...traits };
   for (const [name, data] of Object.entries(binary)) values[name] = decode(data);
   window.sent = []; window.saved = [];
   const dirty = {};
   const model = {
     get: (name) => values[name],
-    set: (name, value) => { values[name] = value; dirty[name] = value; (listeners.get('change:' + name) || new Set()).forEach((f) => f()); },
-    on: (name, f) => { if (!listeners.has(name)) listeners.set(name, new Set()); listeners.get(name).add(f); },
+    set: (name, value) => { values[name] = value; dirty[name] = value;
+        (listeners.get('change:' + name) || new Set()).forEach((f) => f()); },
+    on: (name, f) => { if (!listeners.has(name)) listeners.set(name, new Set());
+        listeners.get(name).add(f); },
     off: (name, f) => { listeners.get(name)?.delete(f); },
     send: (message) => { window.sent.push(message) },
     save_changes: () => { window.saved.push({ ...dirty }); for (const k in dirty) delete dirty[k]; },
@@ -253,8 +256,10 @@ async ([script, traits, binary]) => {
   if (window.alive === undefined) {
     window.alive = 0;
     const proto = EventTarget.prototype, add = proto.addEventListener, remove = proto.removeEventListener;
-    proto.addEventListener = function (...a) { if (this instanceof Element) window.alive++; return add.apply(this, a); };
-    proto.removeEventListener = function (...a) { if (this instanceof Element) window.alive--; return remove.apply(this, a); };
+    proto.addEventListener = function (...a) { if (this instanceof Element) window.alive++;
+        return add.apply(this, a); };
+    proto.removeEventListener = function (...a) { if (this instanceof Element) window.alive--;
+        return remove.apply(this, a); };
   }
   const module = await import(URL.createObjectURL(new Blob([script], { type: 'text/javascript' })));
   const el = document.createElement('div'); document.body.append(el);
@@ -311,13 +316,15 @@ def open_and_run(page, lab: Lab, notebook, timeout_s: float = 180) -> None:
     # all cells.
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:clear-all-cell-outputs') }")
     page.wait_for_function(f"""() => {{ const cells = {NOTEBOOK}.content.model.cells;
-        for (let i = 0; i < cells.length; i++) if (cells.get(i).type === 'code' && cells.get(i).executionCount !== null) return false;
+        for (let i = 0; i < cells.length; i++)
+            if (cells.get(i).type === 'code' && cells.get(i).executionCount !== null) return false;
         return true; }}""")
     page.evaluate("() => { window.jupyterapp.commands.execute('notebook:run-all-cells') }")
     # Execution counts and not the kernel's status: with subshells it reads "idle" while a cell still runs.
     page.wait_for_function(
         f"""() => {{ const cells = {NOTEBOOK}.content.model.cells; let busy = false;
-        for (let i = 0; i < cells.length; i++) {{ const c = cells.get(i); if (c.type !== 'code' || !c.sharedModel.source.trim()) continue;
+        for (let i = 0; i < cells.length; i++) {{ const c = cells.get(i);
+            if (c.type !== 'code' || !c.sharedModel.source.trim()) continue;
             for (let j = 0; j < c.outputs.length; j++) if (c.outputs.get(j).type === 'error'
                 && !(c.getMetadata('tags') || []).includes('raises-exception'))
                 throw new Error(`cell ${{i}}: ` + c.outputs.get(j).toJSON().evalue);

@@ -44,9 +44,10 @@ def compare_temperatures(data, temperatures, recipe):
         method = simclr.SimCLR(encoders.small_cnn(), temperature=temperature)
         last = fit(method, data.train.unlabelled(), recipe)[-1]
         kNN = evaluate.probe(method, data, linear=False)["kNN"]
-        rows.append({"temperature": temperature, "loss": last["loss"], "partner found": last["partner found"], "kNN": kNN})
+        rows.append({"temperature": temperature, "loss": last["loss"],
+            "partner found": last["partner found"], "kNN": kNN})
     return rows
-rows = compare_temperatures(toybox.images(), (0.1, 1.0), simclr.COURSE)     # a name of the function too: must not run""",
+rows = compare_temperatures(toybox.images(), (0.1, 1.0), simclr.COURSE)  # must not run""",
     "frozen_probe": """\
 def frozen_probe(method, data):
     return evaluate.probe(method, data)["linear"]""",

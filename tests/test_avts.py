@@ -43,7 +43,7 @@ def clock(films=4, frames=48, rate=500, size=4):
 
 @pytest.fixture(scope="module")
 def scenes():
-    """Thirty-two films of 3 s in which a spot jumps at the very moment of a click: enough to take steps on."""
+    """Thirty-two films of 3 s in which a spot jumps at the moment of a click: enough to take steps on."""
     g = torch.Generator().manual_seed(0)
     video, audio = torch.zeros(32, 3, 48, 32, 32), torch.randn(32, 24000, generator=g) * 0.01
     for i in range(32):
@@ -431,8 +431,8 @@ def test_your_loss_and_your_windows_are_the_ones_that_train(scenes):
 
 def test_settings_build_what_they_describe():
     for recipe in ("course", "gpu"):
-        described = avts.settings(recipe, True, 6)
-        method = avts.build(encoders.small_mc3(16), described)
+        described = avts.SPEC.settings(recipe, True, 6)
+        method = avts.SPEC.build(encoders.small_mc3(16), described)
         assert method.hard == tuple(described["hard"]) and method.margin == described["margin"]
     twin = copy.deepcopy(method)
     assert twin.share == method.share and twin.g_seen is not method.g_seen
@@ -776,7 +776,7 @@ def test_the_runs_train_what_the_claims_compare(scenes):
     test.split, test.openings = "test", []
     data, lines = Data(scenes.take(slice(0, 16)), scenes.take(slice(0, 16)), test), []
     found = claims.runs(0, data, QUICK.but(epochs=1, batch_size=8), lines.append)
-    assert set(found) == {*claims.VARIANTS, "random"} and test.openings == ["sync.svm"]  # opened once
+    assert set(found) == {*claims.VARIANTS, "random"} and test.openings == ["synchrony.svm"]  # opened once
     assert all(0 <= found[n][k] <= 1 for n in claims.VARIANTS for k in ("easy", "hard", "super-hard"))
     assert (
         set(found["random"]) == {"eye", "ear"}
@@ -795,7 +795,7 @@ def test_the_table_trains_every_row(scenes, monkeypatch):
     monkeypatch.setattr(
         table, "ROWS", {k: v for k, v in table.ROWS.items() if "super" in k or "seen" in k or "half" in k}
     )
-    rows = table.table(seeds=1, say=lambda text: None, epochs=1)
+    rows = table.measure(seeds=1, say=lambda text: None, epochs=1)
     assert [row[""] for row in rows] == ["energy", "random", *table.ROWS]
     assert all(row["hard"] != "–" and row["eye"] != "–" and row["offset"] != "–" for row in rows[2:])
     assert (

@@ -322,7 +322,7 @@ def test_the_nearest_is_the_nearest():
 
 def test_the_table_has_the_papers_rows_and_the_yardsticks():
     said = []
-    rows = table.table(seeds=1, say=said.append, epochs=1, width=16)
+    rows = table.measure(seeds=1, say=said.append, epochs=1, width=16)
     names = [row["features"] for row in rows]
     assert set(bigan.TABLE) | {"untrained encoder", "pixels", "BiGAN, E(x) itself"} == set(names)
     assert all(0 <= float(row["1-NN"]) <= 100 for row in rows) and len(said) == len(bigan.TABLE) + 1

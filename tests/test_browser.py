@@ -165,8 +165,10 @@ def test_rows_of_pictures_follow_the_frame(blank_page):
     centre = """(cell) => { const c = document.querySelector('.ssl-replay canvas.strips');
         const w = parseFloat(c.style.width), h = parseFloat(c.style.height);
         const tile = h / 2 - 6, left = w - 2 * (tile + 4), scale = c.width / w;
-        const [column, line] = cell, x = left + column * (tile + 4) + tile / 2, y = line * (tile + 6) + tile / 2;
-        return [...c.getContext('2d').getImageData(Math.round(x * scale), Math.round(y * scale), 1, 1).data].slice(0, 3) }"""
+        const [column, line] = cell, x = left + column * (tile + 4) + tile / 2,
+            y = line * (tile + 6) + tile / 2;
+        return [...c.getContext('2d').getImageData(Math.round(x * scale), Math.round(y * scale),
+            1, 1).data].slice(0, 3) }"""
     blank_page.locator(".ssl-replay").focus()
     for key, frame in (("End", FRAMES - 1), ("Home", 0), ("ArrowRight", 1)):
         blank_page.keyboard.press(key)

@@ -578,14 +578,16 @@ def test_collapse_shows_within_a_minute_and_only_where_a_part_is_missing():
 WORKER = """
 import json, sys
 import torch, torch.distributed as dist
-from sslcourse import augment, common, distributed, encoders
+from sslcourse import augment, encoders, runtime
+from sslcourse.runtime import distributed
 from sslcourse.data import toybox
 from sslcourse.methods import byol, moco
 from sslcourse.train import Recipe, fit
 rank, world = distributed.start()
-common.use_profile(common.Profile("cpu", 1, False, "float32"))
+runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
 if "local keys" in sys.argv:
-    moco.distributed = type("Alone", (), {"parallel": distributed.parallel, "rank": distributed.rank, "gather": staticmethod(lambda x: x)})
+    moco.distributed = type("Alone", (), {"parallel": distributed.parallel, "rank": distributed.rank,
+        "gather": staticmethod(lambda x: x)})
 data = toybox.images(512, 128, 128)
 mirrored = lambda x: augment.as_float(x).flip(3)
 class StillMoCo(moco.MoCo):
@@ -601,7 +603,8 @@ for name, kind, arguments in runs[:1] if "local keys" in sys.argv else runs:
     method = kind(encoders.small_cnn(8), dim=16, hidden=32, **arguments)
     history = fit(method, data.train, Recipe(epochs=2, batch_size=64, lr=1e-3, max_steps=4))
     results[name] = {"loss": [row["loss"] for row in history], "alike": True}
-    kept = torch.cat([method.queue.flatten() if name == "moco" else torch.zeros(0), *[p.detach().flatten() for p in method.parameters()]])
+    kept = torch.cat([method.queue.flatten() if name == "moco" else torch.zeros(0),
+        *[p.detach().flatten() for p in method.parameters()]])
     if world > 1:
         other = [torch.empty_like(kept) for _ in range(world)]
         dist.all_gather(other, kept)

@@ -103,7 +103,10 @@ def test_in_a_browser(trained, toys, blank_page, tmp_path):
     box.fill("a cone at the top")
     turn = page.evaluate("() => window.saved.at(-1).wanted.turn")
     view.wanted = {"text": "a cone at the top", "turn": turn}
-    send = """([answer, reply]) => { window.model.set('answer', new DataView(Uint8Array.from(answer).buffer)); window.model.set('reply', reply); }"""
+    send = """([answer, reply]) => {
+        window.model.set('answer', new DataView(Uint8Array.from(answer).buffer));
+        window.model.set('reply', reply);
+    }"""
     page.evaluate(send, [list(view.answer), {**view.reply, "turn": turn - 1}])
     assert d("source") == "here"
     page.evaluate(send, [list(view.answer), view.reply])

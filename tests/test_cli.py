@@ -232,7 +232,7 @@ def test_calibration_command_prints_mean_and_spread(monkeypatch, capsys):
             "seconds": [30.0, 31.0, 32.5],
         }
     ]
-    monkeypatch.setattr(calibration, "table", lambda seeds, say: rows)
+    monkeypatch.setattr(calibration, "measure", lambda seeds, say: rows)
     assert main(["evaluate", "--calibration"]) == 0
     assert "SimCLR" in (line := capsys.readouterr().out.splitlines()[1])
     assert line.split()[1:] == ["0.800", "±", "0.100", "0.800", "±", "0.000", "32.5"]
@@ -346,11 +346,11 @@ def test_the_command_line_knows_every_method_of_the_catalogue():
     assert line.METHODS == catalogue.NAMES and line.ENCODERS == catalogue.ENCODERS
     for name in catalogue.NAMES:
         for recipe, data in (("course", "toybox"), ("gpu", "cifar10")):
-            small = getattr(catalogue.module(name), "ENCODERS", {"course": "small_cnn"})["course"]
+            small = catalogue.spec(name).encoders["course"]
             about = catalogue.describe(name, data, 10, recipe, encoder=small)
             again = catalogue.build(json.loads(json.dumps(about)))  # plain values: they survive a checkpoint
             assert again.about == about and again.f.dim == getattr(encoders, small)().dim
-        assert catalogue.module(name).COURSE.epochs < catalogue.module(name).GPU.epochs
+        assert catalogue.spec(name).course.epochs < catalogue.spec(name).gpu.epochs
 
 
 def test_settings_are_changed_by_name_and_wrong_names_are_answered():
@@ -441,7 +441,7 @@ def test_tables_are_listed_and_wrong_names_are_answered(capsys, monkeypatch):
         TITLE = "Two rows"
 
         @staticmethod
-        def table(seeds=1, say=print, epochs=3, data="toybox", rate=0.5):
+        def measure(seeds=1, say=print, epochs=3, data="toybox", rate=0.5):
             say("working")
             return [
                 {"row": name, "seeds": seeds, "epochs": epochs, "data": data, "rate": rate}

@@ -104,7 +104,7 @@ def test_wrong_shapes_are_named():
 WORKER = """
 import json, sys
 import torch, torch.distributed as dist
-from sslcourse import distributed
+from sslcourse.runtime import distributed
 import sslcourse.methods.clip as module
 
 torch.set_num_threads(1)
@@ -130,7 +130,8 @@ mine = slice(rank * share, (rank + 1) * share)
 loss = distributed.parallel(model)(x[mine], y[mine])
 loss.backward()
 if rank == 0:
-    print("RESULT" + json.dumps([float(loss)] + torch.cat([p.grad.flatten() for p in model.parameters()]).tolist()))
+    gradient = torch.cat([p.grad.flatten() for p in model.parameters()])
+    print("RESULT" + json.dumps([float(loss)] + gradient.tolist()))
 distributed.stop()
 """
 

@@ -425,7 +425,7 @@ def test_unreadable_videos_are_named_and_left_out(album, tmp_path, capsys):
         "run/9.avi is left out: unreadable" in error and "run/7.mkv is left out: it has no picture" in error
     )
     assert "run/99.avi is left out: it ends after" in error and "of 120 frames" in error
-    assert "11 videos are prepared, 4 left out" in error and "of 15 videos" in error
+    assert "11 videos are prepared, 4 left out" in error and "15/15" in error
     assert [name for name, *_ in index["left_out"]] == ["run/7.mkv", "run/9.avi", "run/99.avi", "swim/99.avi"]
     assert not clips.damaged(tmp_path / "out", index, thorough=True)
     for name in index["videos"]["name"]:
@@ -932,9 +932,9 @@ def test_interrupted_in_mid_epoch_and_resumed(store, tmp_path, workers, monkeypa
 KILLED = """
 import sys, time, torch
 sys.path.insert(0, {tests!r})
-from sslcourse import common
+from sslcourse import runtime
 import test_clips
-common.use_profile(common.Profile("cpu", 1, False, "float32"))
+runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
 steps = 0
 
 def step(self, batch, optimizers):

@@ -111,7 +111,7 @@ def test_starts_are_different_points_and_follow_the_generator(start):
 
 
 def test_plus_plus_prefers_far_points():
-    """Three tight groups far apart: k-means++ takes one point of each, nearly always; random starts do not."""
+    """Three tight groups far apart: k-means++ nearly always takes a point of each, random starts do not."""
     x = torch.cat(
         [
             torch.randn(n, 2, generator=generator(n)) * 0.01 + at

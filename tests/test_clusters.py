@@ -255,5 +255,5 @@ def test_the_runs_hold_all_that_the_claims_ask_for(toys):
 def test_there_is_room_for_real_data_whatever_the_recipe():
     for recipe in ("course", "gpu"):
         assert (
-            deepcluster.settings(recipe, False, 10)["capacity"] >= 50_000
+            deepcluster.SPEC.settings(recipe, False, 10)["capacity"] >= 50_000
         )  # all of CIFAR-10's training pictures

@@ -339,8 +339,9 @@ def test_the_yardstick_reads_masks_and_only_it_does(films):
 
 
 def test_settings_build_the_method():
-    method = colorization.build(
-        encoders.dense_cnn(8, 8), {**colorization.settings("course", True, 0), "references": 2, "unit": False}
+    method = colorization.SPEC.build(
+        encoders.dense_cnn(8, 8),
+        {**colorization.SPEC.settings("course", True, 0), "references": 2, "unit": False},
     )
     assert method.references == 2 and not method.unit and len(method.palette.centre) == 16
     for wrong in (dict(references=0), dict(temperature=0.0), dict(colours=1)):
@@ -447,7 +448,7 @@ def folder_of_sequences(root, names=("calm", "crossing"), frames=7):
 
 def test_the_table_of_your_own_sequences(tmp_path):
     said = []
-    rows = table.table(1, said.append, str(folder_of_sequences(tmp_path)), epochs=1, height=40, crops=16)
+    rows = table.measure(1, said.append, str(folder_of_sequences(tmp_path)), epochs=1, height=40, crops=16)
     assert [row["labels carried by"] for row in rows] == [
         table.SHOWN.get(n, n) for n in table.ORDER if n != "supervised"
     ]
@@ -457,7 +458,7 @@ def test_the_table_of_your_own_sequences(tmp_path):
     )
     assert any("calm" in line and "crossing" in line for line in said)
     with pytest.raises(CourseError, match="pass resolution='480p'"):
-        table.table(1, said.append, str(tmp_path), resolution="256p")
+        table.measure(1, said.append, str(tmp_path), resolution="256p")
 
 
 def test_windows_are_cut_from_one_film_in_order():
@@ -483,7 +484,7 @@ def test_windows_are_cut_from_one_film_in_order():
 
 @pytest.mark.slow
 def test_the_table_of_the_toybox():
-    rows = table.table(1, lambda line: None, films=16, test=2, epochs=1)
+    rows = table.measure(1, lambda line: None, films=16, test=2, epochs=1)
     assert [row["labels carried by"] for row in rows] == [table.SHOWN.get(n, n) for n in table.ORDER]
     assert all(
         {"J", "F", "PCK@0.1", "PCK@0.2", "PCK@0.4", "J, hurt", "paper: J", "paper: F"}

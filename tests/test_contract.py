@@ -6,24 +6,9 @@ import functools
 import pytest
 import torch
 
-from sslcourse import encoders, runtime
+from sslcourse import encoders, methods, runtime
 from sslcourse.data import moving_digits, toybox
-from sslcourse.methods import (
-    avts,
-    bigan,
-    byol,
-    clip,
-    colorization,
-    deepcluster,
-    dpc,
-    jigsaw,
-    moco,
-    rotnet,
-    simclr,
-    supervised,
-    video_lstm,
-    xdc,
-)
+from sslcourse.methods import catalogue
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.loop import epochs, fit
 from sslcourse.train.recipe import Recipe
@@ -31,59 +16,66 @@ from sslcourse.transforms import augment
 
 QUICK = Recipe(epochs=2, batch_size=32, lr=1e-3, max_steps=3)
 METHODS = {
-    "simclr": lambda: simclr.SimCLR(encoders.small_cnn(8)),
-    "bigan": lambda: bigan.BiGAN(encoders.small_cnn(8), latent=16, width=8),
-    "gan": lambda: bigan.GAN(encoders.small_cnn(8), latent=16, width=8),
-    "latent regressor": lambda: bigan.LatentRegressor(encoders.small_cnn(8), latent=16, width=8),
-    "joint latent regressor": lambda: bigan.LatentRegressor(
+    "simclr": lambda: methods.simclr.SimCLR(encoders.small_cnn(8)),
+    "bigan": lambda: methods.bigan.BiGAN(encoders.small_cnn(8), latent=16, width=8),
+    "gan": lambda: methods.bigan.GAN(encoders.small_cnn(8), latent=16, width=8),
+    "latent regressor": lambda: methods.bigan.LatentRegressor(encoders.small_cnn(8), latent=16, width=8),
+    "joint latent regressor": lambda: methods.bigan.LatentRegressor(
         encoders.small_cnn(8), latent=16, width=8, joint=0.25
     ),
-    "autoencoder": lambda: bigan.Autoencoder(encoders.small_cnn(8), latent=16, width=8, power=1),
-    "jigsaw": lambda: jigsaw.Jigsaw(encoders.small_cnn(8), hidden=32),
-    "jigsaw, simply added": lambda: jigsaw.Jigsaw(encoders.small_cnn(8), hidden=32, together=False),
-    "byol": lambda: byol.BYOL(encoders.small_cnn(8), dim=16, hidden=32),
-    "moco": lambda: moco.MoCo(encoders.small_cnn(8), dim=16, hidden=32, queue=32, momentum=0.9),
-    "moco in groups": lambda: moco.MoCo(
+    "autoencoder": lambda: methods.bigan.Autoencoder(encoders.small_cnn(8), latent=16, width=8, power=1),
+    "jigsaw": lambda: methods.jigsaw.Jigsaw(encoders.small_cnn(8), hidden=32),
+    "jigsaw, simply added": lambda: methods.jigsaw.Jigsaw(encoders.small_cnn(8), hidden=32, together=False),
+    "byol": lambda: methods.byol.BYOL(encoders.small_cnn(8), dim=16, hidden=32),
+    "moco": lambda: methods.moco.MoCo(encoders.small_cnn(8), dim=16, hidden=32, queue=32, momentum=0.9),
+    "moco in groups": lambda: methods.moco.MoCo(
         encoders.small_cnn(8), dim=16, hidden=32, queue=32, momentum=0.9, groups=2
     ),
-    "rotnet": lambda: rotnet.RotNet(encoders.small_cnn(8)),
-    "deepcluster": lambda: deepcluster.DeepCluster(encoders.small_cnn(8), clusters=8),
-    "deepcluster, seldom": lambda: deepcluster.DeepCluster(
+    "rotnet": lambda: methods.rotnet.RotNet(encoders.small_cnn(8)),
+    "deepcluster": lambda: methods.deepcluster.DeepCluster(encoders.small_cnn(8), clusters=8),
+    "deepcluster, seldom": lambda: methods.deepcluster.DeepCluster(
         encoders.small_cnn(8), clusters=8, every=100, capacity=512, view=augment.identity
     ),
-    "clip": lambda: clip.CLIP(encoders.small_cnn(8), dim=16, width=16, layers=1, heads=2),
-    "clip, predicting words": lambda: clip.WordPrediction(encoders.small_cnn(8)),
-    "supervised": lambda: supervised.Supervised(encoders.small_cnn(8), 10),
+    "clip": lambda: methods.clip.CLIP(encoders.small_cnn(8), dim=16, width=16, layers=1, heads=2),
+    "clip, predicting words": lambda: methods.clip.WordPrediction(encoders.small_cnn(8)),
+    "supervised": lambda: methods.supervised.Supervised(encoders.small_cnn(8), 10),
 }
 CROPS = augment.film_view(
     area=(0.9, 1), strength=0, hue_by=0, copied=0
 )  # with colours drawn for each frame 120 steps are too few
 # Those that learn from films: the films they learn from (see `sets`), and how to build one.
 VIDEO: dict = {
-    "video_lstm": ("digits", lambda: video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(8), 32))),
+    "video_lstm": (
+        "digits",
+        lambda: methods.video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(8), 32)),
+    ),
     "video_lstm, conditional": (
         "digits",
-        lambda: video_lstm.VideoLSTM(encoders.FrameLSTM(encoders.Pixels(8), 32, 2), True, True, True, True),
+        lambda: methods.video_lstm.VideoLSTM(
+            encoders.FrameLSTM(encoders.Pixels(8), 32, 2), True, True, True, True
+        ),
     ),
-    "colorization": ("tracks", lambda: colorization.Colorization(encoders.dense_cnn(8, 8))),
-    "dpc": ("videos", lambda: dpc.DPC(encoders.small_3d(16), horizon=(1, 1), view=CROPS)),
+    "colorization": ("tracks", lambda: methods.colorization.Colorization(encoders.dense_cnn(8, 8))),
+    "dpc": ("videos", lambda: methods.dpc.DPC(encoders.small_3d(16), horizon=(1, 1), view=CROPS)),
     "dpc, one predictor a step": (
         "videos",
-        lambda: dpc.DPC(encoders.small_3d(16), horizon=(2, 2), sequential=False, view=CROPS),
+        lambda: methods.dpc.DPC(encoders.small_3d(16), horizon=(2, 2), sequential=False, view=CROPS),
     ),
     "avts": (
         "scenes",
-        lambda: avts.AVTS(
+        lambda: methods.avts.AVTS(
             encoders.small_mc3(16), encoders.small_mel(16), dim=16, hidden=32, hard=(0.0, 0.25)
         ),
     ),
     "xdc": (
         "events",
-        lambda: xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), clusters=4, every=100),
+        lambda: methods.xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), clusters=4, every=100),
     ),
     "mdc": (
         "events",
-        lambda: xdc.XDC(encoders.small_clip(16), encoders.small_mel(16), variant="mdc", clusters=4, every=1),
+        lambda: methods.xdc.XDC(
+            encoders.small_clip(16), encoders.small_mel(16), variant="mdc", clusters=4, every=1
+        ),
     ),
 }
 READS_LABELS = {"supervised"}  # the yardstick, and nobody else
@@ -92,6 +84,10 @@ BEGINS_ANEW = {
     "deepcluster",
     "mdc",
 }
+
+
+def test_every_method_has_a_row():
+    assert set(catalogue.NAMES) <= {*METHODS, *VIDEO}
 
 
 @pytest.fixture(params=[*METHODS, *VIDEO])
@@ -239,7 +235,7 @@ def test_wrong_batches_and_data(name, sets):
 def test_a_planted_label_reader_is_caught(toys):
     """The label test above can fail: a method that peeks has another history."""
 
-    class Peeking(simclr.SimCLR):
+    class Peeking(methods.simclr.SimCLR):
         def loss(self, batch):
             loss, found = super().loss(batch)
             return loss + 0.1 * batch["label"].float().mean() * self.g[0].weight.square().mean(), found

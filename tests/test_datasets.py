@@ -164,3 +164,19 @@ def test_unlabelled_takes_everything_away(toys):
     bare = next(toys.train.unlabelled().batches(4))
     # Captions stay: they are not labels but another view, which CLIP alone reads.
     assert set(bare) == {"image", "index", "label", "mask", "caption"} and (bare["label"] == -1).all()
+
+
+def test_sound_and_its_rate_or_an_error_that_says_where_there_is_some():
+    wave = np.array([[0, 5, -5, 7] * 50], np.int16)
+    audio, rate = Samples(audio=wave, rate=8000).sound()
+    assert audio.tolist() == wave.tolist() and rate == 8000
+    with pytest.raises(CourseError, match="'quiet' has no sound; take data that has, such as toybox.events"):
+        Samples(torch.zeros(1, 3, 8, 8), name="quiet").sound()
+
+
+def test_inputs_are_what_an_encoder_is_shown():
+    pictures, films = torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.ones(2, 3, 4, 8, 8, dtype=torch.uint8)
+    wave = np.ones((2, 400), np.int16)
+    assert torch.equal(Samples(pictures).inputs, pictures) and torch.equal(Samples(video=films).inputs, films)
+    both = Samples(video=films, audio=wave, rate=8000)
+    assert torch.equal(both.inputs, films) and both.heard().inputs.tolist() == wave.tolist()

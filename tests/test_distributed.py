@@ -15,7 +15,7 @@ pytestmark = pytest.mark.distributed
 WORKER = """
 import json, os, sys
 import torch, torch.distributed as dist
-from sslcourse import common, distributed
+from sslcourse.runtime import distributed
 from sslcourse.methods import simclr
 import sslcourse.methods.simclr as module
 
@@ -64,8 +64,9 @@ if world > 1:
     value /= world
 if rank == 0:
     bn = model.f[1]
-    print("RESULT" + json.dumps({"loss": float(value), "gradient": torch.cat([p.grad.flatten() for p in f.parameters()]).tolist(),
-                                 "statistics": torch.cat([bn.running_mean, bn.running_var]).tolist()}))
+    gradient = torch.cat([p.grad.flatten() for p in f.parameters()]).tolist()
+    statistics = torch.cat([bn.running_mean, bn.running_var]).tolist()
+    print("RESULT" + json.dumps({"loss": float(value), "gradient": gradient, "statistics": statistics}))
 distributed.stop()
 """
 
@@ -129,12 +130,13 @@ def test_training_with_two_processes_from_the_command_line(tmp_path):
     script.write_text("""
 import json, sys
 import torch
-from sslcourse import augment, common, distributed, encoders
+from sslcourse import augment, encoders, runtime
+from sslcourse.runtime import distributed
 from sslcourse.data import toybox
 from sslcourse.methods import simclr
 from sslcourse.train import Recipe, fit
 rank, world = distributed.start()
-common.use_profile(common.Profile("cpu", 1, False, "float32"))
+runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
 data = toybox.images(512, 128, 128)
 torch.manual_seed(0)
 flip = lambda x: augment.as_float(x).flip(3)
@@ -142,7 +144,8 @@ class Still(simclr.SimCLR):
     def views(self, batch):
         x = augment.as_float(batch["image"])
         return {"first": x, "second": flip(x)}
-rows = fit(Still(encoders.small_cnn(8)), data.train, Recipe(epochs=2, batch_size=64, lr=1e-3), checkpoint=sys.argv[1])
+recipe = Recipe(epochs=2, batch_size=64, lr=1e-3)
+rows = fit(Still(encoders.small_cnn(8)), data.train, recipe, checkpoint=sys.argv[1])
 if rank == 0:
     print("RESULT" + json.dumps([[r["loss"], r["partner found"]] for r in rows]))
 distributed.stop()

@@ -404,8 +404,8 @@ def test_a_flip_mirrors_the_whole_film_and_is_off_unless_asked_for():
     mirrored = [torch.allclose(s, f.flip(2 + 1), atol=1e-5) for s, f in zip(some, film.repeat(8, 1, 1, 1, 1))]
     assert 0.2 < sum(mirrored) / len(mirrored) < 0.8
     assert (
-        dpc.settings("course", True, 8)["view"]["flip"] == 0.0
-        and dpc.settings("course", False, 8)["view"]["flip"] == 0.5
+        dpc.SPEC.settings("course", True, 8)["view"]["flip"] == 0.0
+        and dpc.SPEC.settings("course", False, 8)["view"]["flip"] == 0.5
     )
 
 
@@ -518,8 +518,8 @@ def test_the_yardstick_reads_labels_and_only_it_does(films):
 
 def test_settings_build_what_they_describe():
     for recipe in ("course", "gpu"):
-        method = dpc.build(encoders.small_3d(16), dpc.settings(recipe, True, 8))
-        assert method.horizon == tuple(dpc.settings(recipe, True, 8)["horizon"])
+        method = dpc.SPEC.build(encoders.small_3d(16), dpc.SPEC.settings(recipe, True, 8))
+        assert method.horizon == tuple(dpc.SPEC.settings(recipe, True, 8)["horizon"])
     twin = copy.deepcopy(method)
     assert twin.ahead == method.ahead
 
@@ -602,7 +602,7 @@ def test_the_table_trains_every_row(monkeypatch):
     data = tiny()
     monkeypatch.setattr(table.toybox, "videos", lambda: data)
     monkeypatch.setattr(table, "RECIPE", QUICK)
-    rows = table.table(seeds=1, say=lambda text: None, films=32, epochs=1)
+    rows = table.measure(seeds=1, say=lambda text: None, films=32, epochs=1)
     assert [row[""] for row in rows] == ["random", *table.ROWS]
     assert all(row["cell found"] != "–" for row in rows[1:]) and rows[0]["cell found"] == "–"
 

@@ -337,3 +337,10 @@ def test_dense_features_are_not_probed():
     x, y = torch.rand(4, 3, 2, 2), torch.tensor([0, 1, 0, 1])
     with pytest.raises(CourseError, match="average them over their places"):
         evaluate.score(x, y, x, y, classes=2)
+
+
+def test_the_factor_table_knows_one_representation_by_name(toys):
+    with pytest.raises(
+        CourseError, match="'raw' is 'colours'; the only representation with a name is 'pixels'"
+    ):
+        evaluate.factor_table({"raw": "colours"}, toys)

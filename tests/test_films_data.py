@@ -127,7 +127,7 @@ def many():
 @pytest.mark.nightly
 @pytest.mark.parametrize("what", ["one frame", "first frame", "average", "average difference"])
 def test_no_still_picture_tells_the_class(what, many):
-    """A linear probe and a small CNN, on the class and on each of its two senses, and on whether they agree."""
+    """A linear probe and a small CNN, on the class, on each of its two senses and on whether they agree."""
     data = many
     train, test = still_pictures(data.train)[what], still_pictures(data.test)[what]
     label, truth = data.train.label, data.test._label

@@ -209,16 +209,17 @@ def test_an_exercise_that_is_handed_functions_is_judged_where_it_runs(tmp_path, 
 BATTERY = """
 import json, os, pathlib, socket, sys, time
 import torch
-from sslcourse import apart
 from sslcourse.check import engine
+from sslcourse.check.grading import ask, sandbox
+from sslcourse.check.grading.wire import Limits
 
 scratch = pathlib.Path(sys.argv[1])
 (scratch / "class").mkdir()
 (scratch / "class" / "other.txt").write_text("somebody else's answer")
 if sys.argv[2] == "plain":
-    apart._way = ()
-limits = apart.Limits(seconds=3, memory=500 << 20)
-text = lambda answer, said: {"said": said, "came": repr(answer(3))} if callable(answer) else {"said": said, "came": repr(answer)}
+    sandbox._way = ()
+limits = Limits(seconds=3, memory=500 << 20)
+text = lambda answer, said: {"said": said, "came": repr(answer(3) if callable(answer) else answer)}
 
 def attempt(action):
     def function(x):
@@ -248,8 +249,8 @@ actions = {
     "neighbours": lambda: os.listdir(scratch / "class"),
     "processes": lambda: sorted(int(p) for p in os.listdir("/proc") if p.isdigit()),
     "kill": lambda: os.kill(int(sys.argv[4]), 0),
-    "remount": lambda: apart._must(apart._libc().mount(None, b"/", None, 32 | 4096, None), "remount"),
-    "new namespace": lambda: apart._must(apart._libc().unshare(0x10000000), "unshare"),
+    "remount": lambda: sandbox._must(sandbox._libc().mount(None, b"/", None, 32 | 4096, None), "remount"),
+    "new namespace": lambda: sandbox._must(sandbox._libc().unshare(0x10000000), "unshare"),
     "environment": lambda: sorted(os.environ),
     "home": lambda: (os.environ["HOME"] == os.getcwd(), os.listdir(".")),
     "descriptors": lambda: sorted(int(n) for n in os.listdir("/proc/self/fd")),
@@ -257,9 +258,9 @@ actions = {
     "large file": lambda: pathlib.Path("large").write_bytes(bytes(200 << 20)),
     "stays": stays,
 }
-found = {"isolation": apart.isolation()}
+found = {"isolation": sandbox.isolation()}
 for name, action in actions.items():
-    outcome = apart.question(lambda: (attempt(action), {}), text, limits, [str(scratch / "class")])
+    outcome = ask.question(lambda: (attempt(action), {}), text, limits, [str(scratch / "class")])
     found[name] = [outcome.status, outcome.value.get("came"), outcome.remark]
 print(json.dumps(found))
 """
@@ -371,8 +372,10 @@ REMOTE = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from wrong_answers import RIGHT_OTHERWISE, WRITTEN_OTHERWISE
-from sslcourse import apart, check
+from sslcourse import check
 from sslcourse.check import engine
+from sslcourse.check.grading import ask
+from sslcourse.check.grading.wire import Limits
 
 cases = [(name, check.EXERCISES[name].reference) for name in WRITTEN_OTHERWISE]
 cases += [("simclr.nt_xent", a) for a in RIGHT_OTHERWISE["simclr.nt_xent"]]
@@ -382,9 +385,11 @@ for name in ("simclr.two_views", "simclr.contrastive_accuracy", "simclr.frozen_p
 told = lambda result: {"verdict": result.verdict, "mistake": result.mistake, "found": result.found}
 far = []
 for name, answer in cases:
-    outcome = apart.question(lambda: (answer, {}), lambda remote, said: told(engine.examine(name, remote, 5)), apart.Limits())
+    examine = lambda remote, said: told(engine.examine(name, remote, 5))
+    outcome = ask.question(lambda: (answer, {}), examine, Limits())
     far.append([name, outcome.status, outcome.value])
-print(json.dumps([far, [[name, "answered", told(engine.examine(name, answer, 5))] for name, answer in cases]]))
+print(json.dumps([far, [[name, "answered", told(engine.examine(name, answer, 5))]
+                        for name, answer in cases]]))
 """
 
 

@@ -18,9 +18,11 @@ pytestmark = pytest.mark.browser
 # Fire an event, wait for the frame that shows its effect (and that pixels did change), note the milliseconds.
 TIMED = """
 async ([act, canvas, count]) => {
-  const run = new Function('i', act), frame = () => new Promise((done) => requestAnimationFrame(done)), times = [];
+  const run = new Function('i', act), frame = () => new Promise((done) => requestAnimationFrame(done)),
+      times = [];
   // A checksum of the pixels: reading them back also waits for the drawing to be done.
-  const look = () => [...document.querySelectorAll(canvas)].map((c) => { const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
+  const look = () => [...document.querySelectorAll(canvas)].map((c) => {
+      const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
     let s = 0; for (let i = 0; i < d.length; i += 7) s = (s * 31 + d[i]) | 0; return s; }).join();
   let unchanged = 0;
   for (let i = 0; i < count; i++) {
@@ -28,7 +30,8 @@ async ([act, canvas, count]) => {
     const start = performance.now();
     run(i);
     let took = 0, changed = false;
-    for (let wait = 0; wait < 12 && !changed; wait++) { await frame(); took = performance.now() - start; changed = look() !== before; }
+    for (let wait = 0; wait < 12 && !changed; wait++) { await frame(); took = performance.now() - start;
+        changed = look() !== before; }
     times.push(took);
     unchanged += !changed;
   }

@@ -1,4 +1,4 @@
-"""Arrows point down only, inside a room too, and importing the course costs little more than importing torch."""
+"""Arrows point down only, inside a room too; importing the course costs little more than importing torch."""
 
 import ast
 import pathlib
@@ -7,7 +7,7 @@ import subprocess
 import sys
 
 import pytest
-from arrows import arrows, circles, modules, room
+from arrows import arrows, borrowed, circles, modules, room
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 PACKAGE = ROOT / "sslcourse"
@@ -127,8 +127,34 @@ def test_a_planted_circle_inside_a_room_is_found(small):
     assert list(violations(small)) == ["a circle: sslcourse.train.loop, sslcourse.train.recipe"]
 
 
+LOCK = "sslcourse.runtime.files._lock in sslcourse.train.loop"
+
+
+def test_no_module_reaches_into_anothers_underscore_names():
+    assert list(borrowed(PACKAGE)) == []
+
+
+@pytest.mark.parametrize(
+    "line, found",
+    [
+        (
+            "from sslcourse.runtime.files import _lock",
+            [LOCK],
+        ),
+        (
+            "from sslcourse.runtime import files\nfiles._lock()",
+            [LOCK],
+        ),
+        ("import torch\ntorch._foreach_add_\nself = 1\nself._own = 2\nfiles.__name__", []),
+    ],
+)
+def test_a_planted_underscore_is_found(small, line, found):
+    (small / "train" / "loop.py").write_text(line)
+    assert list(borrowed(small)) == found
+
+
 def test_methods_do_not_import_each_other():
-    allowed = {"base"}
+    allowed = {"base", "spec"}
     for file in (PACKAGE / "methods").glob("*.py"):
         for node in ast.walk(ast.parse(file.read_text())):
             if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("sslcourse.methods."):
@@ -144,7 +170,9 @@ def processor_seconds(statement: str) -> float:
 
 
 def test_import_costs_little_more_than_torch():
-    """In turns, and the best of each: what they need when nothing is in the way. Two turns do, if they show it."""
+    """In turns, and the best of each: what they need when nothing is in the way. Two turns do if
+    they show it.
+    """
     ours, theirs = [], []
     while len(ours) < 2 or (len(ours) < 4 and min(ours) > 1.3 * min(theirs)):
         theirs.append(processor_seconds("import torch"))
@@ -163,7 +191,8 @@ from sslcourse import augment, train, evaluate, health, data, encoders
 augment.simclr_view, train.fit, evaluate.report, health.diagnose, encoders.small_cnn
 from sslcourse.data import toybox
 from sslcourse.methods import simclr
-bad = {"umap", "librosa", "sklearn", "matplotlib", "torchvision", "scipy", "PIL", "av", "cv2", "skimage"} & set(sys.modules)
+heavy = {"umap", "librosa", "sklearn", "matplotlib", "torchvision", "scipy", "PIL", "av", "cv2", "skimage"}
+bad = heavy & set(sys.modules)
 sys.exit(str(bad) if bad else 0)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -797,7 +797,8 @@ def test_every_point_is_found_by_the_grid(blank_page):
     found = blank_page.evaluate(
         f"""(places) => {{
         const over = document.querySelector('.ssl-clusters canvas.over'), box = over.getBoundingClientRect();
-        return places.map(([x, y]) => {{ over.dispatchEvent(new PointerEvent('pointermove', {{ clientX: box.left + x, clientY: box.top + y }}));
+        return places.map(([x, y]) => {{ over.dispatchEvent(new PointerEvent('pointermove', {{
+            clientX: box.left + x, clientY: box.top + y }}));
             return {ROOT}.dataset.hover === '' ? -1 : +{ROOT}.dataset.hover; }}); }}""",
         places.tolist(),
     )
@@ -1024,7 +1025,8 @@ def test_no_class_covers_the_others_where_points_are_dense(blank_page, shares):
     view = clusters(xy, labels)
     hosted(blank_page, view)
     middle = MAP // 2
-    seen = blank_page.evaluate(f"""() => [...document.querySelector('.ssl-clusters .map canvas').getContext('2d')
+    seen = blank_page.evaluate(f"""() => [...document.querySelector('.ssl-clusters .map canvas')
+        .getContext('2d')
         .getImageData({middle - 40}, {middle - 40}, 80, 80).data]""")
     pixels = np.array(seen).reshape(-1, 4)[:, :3]
     inks = np.array([[int(c[k : k + 2], 16) for k in (1, 3, 5)] for c in show.COLOURS[:2]])
@@ -1143,7 +1145,8 @@ def test_a_sound_that_only_python_has_is_asked_for(blank_page):
     assert "No kernel has answered" in blank_page.locator(".news").inner_text()
     click(blank_page, box, points[b])
     answer = """([i, n]) => { const wave = Int16Array.from({ length: n }, (_, k) => 16000 * Math.sin(k / 5));
-        for (const f of window.listeners.get('msg:custom')) f({ sound: i, rate: 16000 }, [new DataView(wave.buffer)]); }"""
+        for (const f of window.listeners.get('msg:custom')) f({ sound: i, rate: 16000 },
+            [new DataView(wave.buffer)]); }"""
     blank_page.evaluate(answer, [a, 8000])  # too late: by now the other was clicked
     assert data(blank_page, "sound") == "asked"
     blank_page.evaluate(answer, [b, 8000])
@@ -1181,7 +1184,8 @@ def test_a_browser_without_sound_says_so(blank_page):
         data(blank_page, "sound") == "mute"
         and "plays no sound (no device)" in blank_page.locator(".news").inner_text()
     )
-    blank_page.evaluate("""() => { Object.defineProperty(window.Real.prototype.__proto__, 'currentTime', { get: () => 0 });
+    blank_page.evaluate("""() => { Object.defineProperty(window.Real.prototype.__proto__, 'currentTime', {
+        get: () => 0 });
         window.AudioContext = window.Real }""")
     click(blank_page, box, points[b])
     assert data(blank_page, "sound") == "plays"
@@ -1209,7 +1213,8 @@ def test_a_clip_plays_at_the_pointer_and_with_its_sound_when_pinned(blank_page):
     seen = set()
     for _ in range(60):
         frame, colour = blank_page.evaluate(f"""() => [{ROOT}.dataset.frame,
-            document.querySelector('.ssl-clusters .tip canvas').getContext('2d').getImageData(8, 8, 1, 1).data[1]]""")
+            document.querySelector('.ssl-clusters .tip canvas')
+                .getContext('2d').getImageData(8, 8, 1, 1).data[1]]""")
         assert abs(colour - 255 * int(frame) / 5) < 12  # the frame that is told is the frame that is seen
         seen.add(frame)
         blank_page.wait_for_timeout(40)
@@ -1221,7 +1226,8 @@ def test_a_clip_plays_at_the_pointer_and_with_its_sound_when_pinned(blank_page):
     click(blank_page, box, points[a])
     pinned = "document.querySelector('.pin canvas').getContext('2d').getImageData(8, 8, 1, 1).data[1]"
     blank_page.evaluate(f"""() => {{ window.shown = [];
-        const look = () => {{ window.shown.push({pinned}); if ({ROOT}.dataset.sound === 'plays') requestAnimationFrame(look); }};
+        const look = () => {{ window.shown.push({pinned});
+            if ({ROOT}.dataset.sound === 'plays') requestAnimationFrame(look); }};
         look(); }}""")
     blank_page.wait_for_function(f"() => {ROOT}.dataset.sound === 'ended'", timeout=8000)
     order = [round(v / 51) for v in blank_page.evaluate("() => window.shown")]
@@ -1284,9 +1290,12 @@ def test_little_is_enough(blank_page):
 
 
 TIMED = """async ([kind, places, names]) => {
-  const canvases = [...document.querySelectorAll('.ssl-clusters .map canvas')], over = canvases[2], box = over.getBoundingClientRect();
-  const frame = () => new Promise((r) => requestAnimationFrame(r)), rest = (ms) => new Promise((r) => setTimeout(r, ms));
-  const chooser = document.querySelector('.ssl-clusters select.by'), watched = { hover: [2], lasso: [1, 2], recolour: [0] }[kind];
+  const canvases = [...document.querySelectorAll('.ssl-clusters .map canvas')], over = canvases[2],
+      box = over.getBoundingClientRect();
+  const frame = () => new Promise((r) => requestAnimationFrame(r)),
+      rest = (ms) => new Promise((r) => setTimeout(r, ms));
+  const chooser = document.querySelector('.ssl-clusters select.by'), watched = { hover: [2], lasso: [1, 2],
+      recolour: [0] }[kind];
   const pixels = () => { // a readback of the layers that should change
     let h = 0;
     for (const layer of watched) {
@@ -1298,12 +1307,16 @@ TIMED = """async ([kind, places, names]) => {
     const before = pixels();
     await rest(20 + (7 * k) % 17); // at no fixed phase of the screen's clock
     const [x, y] = places[k], begun = performance.now();
-    if (kind === 'recolour') { chooser.value = names[k % names.length]; chooser.dispatchEvent(new Event('change')); }
-    else over.dispatchEvent(new PointerEvent('pointermove', { pointerId: 1, clientX: box.left + x, clientY: box.top + y, bubbles: true }));
+    if (kind === 'recolour') { chooser.value = names[k % names.length];
+        chooser.dispatchEvent(new Event('change')); }
+    else over.dispatchEvent(new PointerEvent('pointermove', { pointerId: 1, clientX: box.left + x,
+        clientY: box.top + y, bubbles: true }));
     script.push(performance.now() - begun);
-    await frame();                               // the frame that shows it begins,
-    const next = await frame();                  // and is done when the next one does. A frame's own time can lie before
-    total.push(Math.max(next, performance.now()) - begun); // its callback: the later one counts.
+    // The frame that shows it begins, and is done when the next one does. A frame's own time can lie before
+    // its callback: the later one counts.
+    await frame();
+    const next = await frame();
+    total.push(Math.max(next, performance.now()) - begun);
     if (pixels() === before) unchanged++;
   }
   return { total, script, unchanged }; }"""
@@ -1550,9 +1563,12 @@ def spills(page, root: str) -> list[str]:
     """What stands outside of the view's own box, or beyond the page."""
     return page.evaluate(
         """(root) => { const whole = document.querySelector(root), box = whole.getBoundingClientRect();
-        return [...whole.querySelectorAll('*')].filter((e) => !e.matches('style, option') && !e.closest('.legend, .window, .pin .values'))
-            .filter((e) => { const b = e.getBoundingClientRect(); return b.width && (b.right > box.right + 1 || b.left < box.left - 1
-                || b.right > document.documentElement.clientWidth); }).map((e) => e.tagName + '.' + e.className); }""",
+        return [...whole.querySelectorAll('*')].filter((e) => !e.matches('style, option')
+                && !e.closest('.legend, .window, .pin .values'))
+            .filter((e) => { const b = e.getBoundingClientRect();
+                return b.width && (b.right > box.right + 1 || b.left < box.left - 1
+                    || b.right > document.documentElement.clientWidth); })
+            .map((e) => e.tagName + '.' + e.className); }""",
         root,
     )
 
@@ -1595,7 +1611,7 @@ def test_pages_without_a_kernel_answer_alike(tmp_path, samples):
 
 CELLS = [
     "import numpy as np\nfrom sslcourse.data import toybox\nfrom sslcourse.evaluate import "
-    "living_map\nfrom sslcourse.features import pixels\n"
+    "living_map\nfrom sslcourse.train.features import pixels\n"
     "from sslcourse.widgets import clusters, neighbours\nval = toybox.images(512, 128, 128).validation\nh "
     "= pixels(val)\ncalls = []",
     "view = clusters(living_map(h), val.label, val.image, classes=val.classes, columns=val, title='Pixels',\n"
@@ -1618,7 +1634,8 @@ def run_last(page) -> list:
     count = page.evaluate(f"() => {NOTEBOOK}.content.model.cells.get({len(CELLS) - 1}).executionCount")
     page.evaluate(
         "() => "
-        f"{{ {NOTEBOOK}.content.activeCellIndex = {len(CELLS) - 1}; window.jupyterapp.commands.execute('notebook:run-cell') }}"
+        f"{{ {NOTEBOOK}.content.activeCellIndex = {len(CELLS) - 1};"
+        f" window.jupyterapp.commands.execute('notebook:run-cell') }}"
     )
     cell = f"{NOTEBOOK}.content.model.cells.get({len(CELLS) - 1})"
     page.wait_for_function(

@@ -937,7 +937,7 @@ def test_the_gradient_is_the_number_of_processes_too_small(world):
 WORKER = """
 import json, torch, torch.distributed as dist
 from torch import nn
-from sslcourse import distributed
+from sslcourse.runtime import distributed
 import sslcourse.methods.simclr as simclr
 
 torch.set_num_threads(1)
@@ -966,14 +966,15 @@ mine = slice(rank * share, (rank + 1) * share)
 loss = distributed.parallel(Model())(x1[mine], x2[mine])
 loss.backward()
 if rank == 0:
-    print("RESULT" + json.dumps([loss.item(), torch.cat([p.grad.flatten() for p in f.parameters()]).tolist()]))
+    gradient = torch.cat([p.grad.flatten() for p in f.parameters()])
+    print("RESULT" + json.dumps([loss.item(), gradient.tolist()]))
 distributed.stop()
 """
 
 
 @pytest.mark.distributed
 def test_real_processes_lose_the_same_share(tmp_path):
-    """Two processes over gloo, PyTorch's own engine: what the notebook shows in one process is what happens."""
+    """Two processes over gloo, PyTorch's own engine: what the notebook shows in one process happens."""
     file = tmp_path / "worker.py"
     file.write_text(WORKER)
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(file)]
@@ -1074,7 +1075,7 @@ def test_who_shares_a_batch():
 
 
 def test_batch_norm_lets_a_stranger_be_found_by_company():
-    """The leak is in the statistics themselves: same other picture, same network, only the company differs."""
+    """The leak is in the statistics: same picture, same network, only the company differs."""
     torch.manual_seed(0)
     network = nn.Sequential(
         nn.Linear(16, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Linear(32, 16), nn.BatchNorm1d(16)
@@ -1185,7 +1186,7 @@ def test_what_moves_each_target():
 
 
 @pytest.mark.parametrize(
-    "kind, collapses", [(museum.target._Learner, False), (museum.target._GradientFlows, True)]
+    "kind, collapses", [(museum.target.Learner, False), (museum.target._GradientFlows, True)]
 )
 def test_a_target_that_learns_collapses(kind, collapses):
     torch.manual_seed(0)

@@ -191,27 +191,26 @@ import sslcourse_like
 SPAWNED = """\
 import multiprocessing, sys, torch
 
-def work(method, batch, queue):
-    method.eval()
+def work(encoder, batch, queue):
+    encoder.eval()
     with torch.no_grad():
-        queue.put(method.encoder(batch).tolist())
+        queue.put(encoder(batch).tolist())
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     from sslcourse import encoders
     from sslcourse.data import toybox
-    from sslcourse.methods import simclr
     samples = toybox.images(32, 16, 16).train
-    method = simclr.build(encoders.small_cnn(), simclr.settings("course", True, 8))
+    encoder, batch = encoders.small_cnn(), samples.image[:8].float() / 255
     context = multiprocessing.get_context("spawn")
     queue = context.Queue()
-    child = context.Process(target=work, args=(method, samples.image[:8], queue))
+    child = context.Process(target=work, args=(encoder, batch, queue))
     child.start()
     there = torch.tensor(queue.get(timeout=120))
     child.join()
-    method.eval()
+    encoder.eval()
     with torch.no_grad():
-        here = method.encoder(samples.image[:8])
+        here = encoder(batch)
     assert child.exitcode == 0 and torch.allclose(here, there), (here - there).abs().max()
     pictures = list(samples.image)
     loader = torch.utils.data.DataLoader(pictures, 8, num_workers=2, multiprocessing_context="spawn")
@@ -220,7 +219,7 @@ if __name__ == "__main__":
 """
 
 
-def test_what_the_course_makes_can_be_sent_to_a_process_that_was_spawned(tmp_path):
+def test_encoders_and_pictures_can_be_sent_to_a_process_that_was_spawned(tmp_path):
     """As Windows and macOS start processes: nothing is inherited, all is pickled."""
     (tmp_path / "spawned.py").write_text(SPAWNED, encoding="utf-8")
     done = subprocess.run(

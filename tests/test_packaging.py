@@ -1,4 +1,4 @@
-"""What is installed is what is declared: locks, conda's list, the wheel, the version, the workflows that call make."""
+"""What is installed is what is declared: locks, conda's list, the wheel, the version, the workflows."""
 
 import pathlib
 import re

@@ -15,23 +15,20 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 # Room or part -> names that it hands on.
 PUBLIC = {
     "": (
-        "CourseError Recipe augment check checkpoints claims clustering colour compare data encoders "
-        "epochs evaluate features fit free "
-        "health methods results runtime seed_all setup show single_image sounds style_transfer synchrony "
-        "tracking train transforms wall widgets"
+        "CourseError Recipe augment check checkpoints claims clustering colour compare data encoders epochs "
+        "evaluate features fit free health methods results runtime seed_all setup show single_image sounds "
+        "style_transfer synchrony tracking train transforms wall widgets"
     ),
     "train": "Recipe epochs fit features clustering checkpoints",
-    "evaluate": "probe report score random_like layer_probes label_curve fine_tune retrieval factor_table tsne "
-    "umap living_map knn_predict "
-    "linear_probe health tracking synchrony",
+    "evaluate": "probe report score random_like layer_probes label_curve fine_tune retrieval factor_table "
+    "tsne umap living_map knn_predict linear_probe health tracking synchrony",
     "encoders": (
         "small_cnn resnet18 dense_cnn small_3d small_clip small_mc3 small_mel pixel_lstm patch_lstm "
         "first_filters"
     ),
     "show": "grid views neighbours filters table bars factor_table verdicts wall COLOURS",
     "widgets": "Panel Replay side_by_side recorded toybox augmentations temperature clusters neighbours "
-    "text_box filters puzzles pointer clip "
-    "Films",
+    "text_box filters puzzles pointer clip Films",
     "runtime": (
         "CourseError atomic cache_dir data_dir profile Profile use_profile seed_all step_seed generator free"
     ),

@@ -375,7 +375,8 @@ import io, numpy
 from PIL import Image
 assert numpy.asarray(Image.open(io.BytesIO(show.png(figure))).convert("L"))[2, 2] > 250
 assert [matplotlib.rcParams[k] for k in keys] == before
-show.grid(torch.rand(2, 3, 8, 8)); show.history([{"epoch": 1, "loss": 1.0}]); show.embedding(torch.rand(5, 2), torch.zeros(5))
+show.grid(torch.rand(2, 3, 8, 8)); show.history([{"epoch": 1, "loss": 1.0}])
+show.embedding(torch.rand(5, 2), torch.zeros(5))
 assert "matplotlib.pyplot" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -383,7 +383,7 @@ def _windows(made, seed: int):
 
 @pytest.mark.slow
 def test_neither_sound_nor_picture_alone_tells_whether_they_are_in_step():
-    """Networks that see one of the two stay at chance on held-out scenes; with a planted mark they find it."""
+    """Networks that see one of the two stay at chance on held-out scenes; a planted mark they find."""
     many, more = (
         sounding.make(n, split, seconds=3.0, size=16) for n, split in ((500, "train"), (400, "test"))
     )
@@ -411,7 +411,7 @@ def test_neither_sound_nor_picture_alone_tells_whether_they_are_in_step():
 
 @pytest.mark.slow
 def test_both_senses_can_tell_the_event():
-    """Supervised networks find it by ear and by eye, far above chance: there is something to learn in both."""
+    """Supervised networks find it by ear and by eye, far above chance: both have something to teach."""
     many, more = sounding.make(900, "train"), sounding.make(300, "test")
     torch.manual_seed(0)
     ear = nn.Sequential(*list(_small(1))[:-1], nn.LazyLinear(6))
@@ -460,7 +460,7 @@ def test_samples_carry_sound():
         and alone.pictures.shape == (4, 3, 32, 32)
     )
     assert torch.equal(alone.label, samples.label) and "sounds" in repr(alone)
-    assert Samples(audio=audio, rate=8000).seen.dtype == torch.int16
+    assert Samples(audio=audio, rate=8000).inputs.dtype == torch.int16
 
 
 def test_pictures_and_silent_films_say_what_they_are():

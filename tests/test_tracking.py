@@ -357,7 +357,7 @@ def test_measuring_the_toybox(tracks):
 
 
 def truth(frames):
-    """What a tracker that peeks would say; the loops of `measure` are only right if this is right everywhere."""
+    """What a tracker that peeks would say; `measure`'s loops are right only if this is right everywhere."""
     data = toybox.tracks(8, 6, 4, size=32).validation
     (i,) = [k for k in range(len(data)) if torch.equal(data.video[k], frames)]
     return data.extra["mask"][i], data.extra["keypoint"][i, ..., :2].flatten(1, 2)

@@ -39,11 +39,11 @@ def metrics(rows):
 
 CHILD = """
 import sys, torch
-from sslcourse import common, encoders
+from sslcourse import encoders, runtime
 from sslcourse.data import toybox
 from sslcourse.methods import simclr
 from sslcourse.train import Recipe, epochs
-common.use_profile(common.Profile("cpu", 1, False, "float32"))
+runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
 torch.manual_seed(1)
 method = simclr.SimCLR(encoders.small_cnn(8))
 recipe = Recipe(epochs=int(sys.argv[2]), batch_size=64, lr=1e-3)
@@ -293,6 +293,18 @@ def test_profile_is_measured_and_can_be_fixed(monkeypatch):
     monkeypatch.setenv("SSLCOURSE_DEVICE", "tpu")
     with pytest.raises(CourseError, match="tpu"):
         runtime.best_device()
+
+
+def test_a_profile_for_a_while():
+    before, other = runtime.profile(), runtime.Profile("cpu", 1, True, "bfloat16")
+    torch.set_num_threads(2)
+    try:
+        with pytest.raises(ZeroDivisionError), runtime.computing_on(other) as inside:
+            assert inside == runtime.profile() == other and torch.get_num_threads() == 1
+            raise ZeroDivisionError
+        assert runtime.profile() == before and torch.get_num_threads() == 2
+    finally:
+        runtime.use_profile(before)
 
 
 def test_atomic_writes(tmp_path):

@@ -844,3 +844,12 @@ def test_ones_own_videos(tmp_path, capsys, monkeypatch):
     )
     monkeypatch.setattr(clips, "prepare", lambda *a, **k: (_ for _ in ()).throw(KeyboardInterrupt))
     assert own.main(arguments) == 130 and "Type the same again" in capsys.readouterr().err
+
+
+def test_a_list_or_a_video_of_a_strange_name_is_named(tmp_path):
+    (tmp_path / "run_test_splitX.txt").write_text("a.avi 1\n", encoding="utf-8")
+    with pytest.raises(CourseError, match="run_test_splitX.txt is no list of HMDB51"):
+        HMDB.read_lists(tmp_path, HMDB.Expected())
+    assert UCF._group("v_Archery_g01_c02.avi") == "g01"
+    with pytest.raises(CourseError, match="v_archery.avi is no video of UCF101"):
+        UCF._group("v_archery.avi")

@@ -419,20 +419,20 @@ def test_wrong_arguments_and_data_say_what_to_type(clips):
 
 def test_settings_build_what_they_describe(clips):
     for recipe in ("course", "gpu"):
-        found = xdc.settings(recipe, True, 6)
-        method = xdc.build(encoders.small_clip(8), found)
+        found = xdc.SPEC.settings(recipe, True, 6)
+        method = xdc.SPEC.build(encoders.small_clip(8), found)
         assert (
             method.variant == "xdc"
             and method.clusters == found["clusters"]
             and method.ear.f.dim == (64 if recipe == "course" else 512)
         )
-    assert xdc.settings("gpu", False, 6)["rate"] == 16_000
+    assert xdc.SPEC.settings("gpu", False, 6)["rate"] == 16_000
     about = catalogue.describe("xdc", "toyevents", 6, changes=["variant=sdc", "clusters=5", "every=2"])
     method = catalogue.build(about)
     assert (method.variant, method.clusters, method.every) == ("sdc", 5, 2) and about[
         "encoder"
     ] == "small_clip"
-    assert "xdc" in catalogue.methods_for("toyevents") and catalogue.home("xdc") == "toyevents"
+    assert "xdc" in catalogue.methods_for("toyevents") and catalogue.spec("xdc").data == "toyevents"
 
 
 def test_both_halves_can_be_judged(clips):
@@ -555,14 +555,14 @@ def test_the_tables_train_every_row(monkeypatch):
     monkeypatch.setattr(nuisance.toybox, "events", lambda *sizes, **knobs: tiny(0))
     monkeypatch.setattr(table, "RECIPE", QUICK.but(max_steps=1))
     monkeypatch.setattr(nuisance, "RECIPE", QUICK.but(max_steps=1))
-    rows = table.table(seeds=1, say=lambda text: None, epochs=1)
+    rows = table.measure(seeds=1, say=lambda text: None, epochs=1)
     assert [row[""] for row in rows] == list(table.ROWS)
     empty = {(row[""], key) for row in rows for key in table.COLUMNS if row[key] == "–"}
     assert empty == {
         (name, f"{part} fine-tuned") for name in ("raw input", "supervised") for part in ("eye", "ear")
     }
     monkeypatch.setattr(nuisance, "ROWS", {name: nuisance.ROWS[name] for name in ("strength 0", "one venue")})
-    rows = nuisance.table(seeds=1, say=lambda text: None, epochs=1)
+    rows = nuisance.measure(seeds=1, say=lambda text: None, epochs=1)
     assert [row[""] for row in rows] == ["strength 0", "one venue"] and all(
         value != "–" for row in rows for value in row.values()
     )

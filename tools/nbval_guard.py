@@ -93,9 +93,8 @@ def pytest_runtest_makereport(item, call):
     item.parent.__dict__.setdefault("ran", {})[item.cell.id] = item.test_outputs
     # Of the kernel itself, so that a crowded machine changes nothing. With the report it comes back from a
     # worker, too.
-    report.user_properties.append(
-        (SPENT, lesson_runs.processor_seconds(item.parent.kernel.km.provisioner.pid))
-    )
+    spent = lesson_runs.processor_seconds(item.parent.kernel.km.provisioner.pid)
+    report.user_properties += [(SPENT, spent), (ALLOWED, item.parent.allowed)]
     return report
 
 

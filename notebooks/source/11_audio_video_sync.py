@@ -134,8 +134,8 @@ show.curve(d.tolist(), {"in sync": near, "out of sync": far, "half of each": [(x
 # %% [markdown]
 # ## 6. Exercise: judge with a threshold that has not seen them (about 5 minutes)
 #
-# In step or not? That needs a threshold, and whoever chooses it on the pairs that are judged flatters the network. `sync.threshold(distance, together)` finds the best one,
-# `sync.balanced(distance, together, threshold)` is the mean of both kinds' shares that are right. Each half is judged with the threshold of the *other*; return the mean.
+# In step or not? That needs a threshold, and whoever chooses it on the pairs that are judged flatters the network. `synchrony.threshold(distance, together)` finds the best one,
+# `synchrony.balanced(distance, together, threshold)` is the mean of both kinds' shares that are right. Each half is judged with the threshold of the *other*; return the mean.
 
 # %% tags=["nbval-check-output"]
 def my_judged(distance, together, half):

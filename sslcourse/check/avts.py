@@ -9,6 +9,14 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from sslcourse.check.compare import (
+    Gradients,
+    expect_scalar,
+    same_gradients,
+    same_number,
+    slopes,
+    tensor_valued,
+)
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
 from sslcourse.evaluate import synchrony
 from sslcourse.methods import avts
@@ -231,16 +239,6 @@ def _slow(v: Tensor, a: Tensor, together: Tensor, margin: float) -> Tensor:
     return torch.stack(terms).mean()
 
 
-def _slopes(
-    f: Callable, v: Tensor, a: Tensor, together: Tensor, margin: float
-) -> tuple[Tensor | None, Tensor | None]:
-    v, a = v.clone().requires_grad_(), a.clone().requires_grad_()
-    value = f(v, a, together, margin)
-    if not isinstance(value, Tensor) or not value.requires_grad:
-        return None, None
-    return torch.autograd.grad(value, (v, a), allow_unused=True)
-
-
 def _coincide() -> tuple[Tensor, Tensor, Tensor]:
     same = torch.full((2, 3), 0.3, dtype=torch.float64)
     return same, same.clone(), torch.tensor([True, False])
@@ -250,10 +248,7 @@ def _loss_properties(f: Callable, seed: int) -> None:
     v, a, together = _pairs(seed)
     kept = v.clone(), a.clone()
     value = f(v, a, together, 0.99)
-    if not isinstance(value, Tensor):
-        raise NotYet("what it returns, so that gradients can flow", "a tensor", type(value).__name__)
-    if value.ndim:
-        raise NotYet("the loss is one number; the shape of the tensor", "()", tuple(value.shape))
+    expect_scalar(value)
     if not (torch.equal(v, kept[0]) and torch.equal(a, kept[1])):
         raise NotYet(
             "the embeddings after the call (avoid operations in place on them)", "unchanged", "changed"
@@ -278,16 +273,13 @@ def _loss_properties(f: Callable, seed: int) -> None:
                     f"{got:.4f}",
                 )
     right = torch.autograd.grad(_slow(*(x := _slopes_input(seed)), 0.99), x[:2])
-    for name, got, expected in zip(
-        ("what is seen", "what is heard"), _slopes(f, v, a, together, 0.99), right
-    ):
-        size = 0.0 if got is None else float(got.norm())
-        if got is None or not torch.allclose(got, expected, atol=1e-8):
-            raise NotYet(
-                f"the gradient into {name}: its length", f"{float(expected.norm()):.4f}", f"{size:.4f}"
-            )
-    for name, got in zip(("what is seen", "what is heard"), _slopes(f, *_coincide(), 0.99)):
-        if got is None or not torch.isfinite(got).all():
+    mine = slopes(tensor_valued(f), (v, a), together, 0.99)
+    for name, slope, known in zip(("what is seen", "what is heard"), mine, right):
+        size = 0.0 if slope is None else float(slope.norm())
+        if slope is None or not torch.allclose(slope, known, atol=1e-8):
+            raise NotYet(f"the gradient into {name}: its length", f"{float(known.norm()):.4f}", f"{size:.4f}")
+    for name, slope in zip(("what is seen", "what is heard"), _slopes_at_zero(f)):
+        if slope is None or not torch.isfinite(slope).all():
             raise NotYet(
                 f"the gradient into {name} where both embeddings are the same",
                 "finite numbers",
@@ -301,21 +293,26 @@ def _slopes_input(seed: int) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _loss_same(f: Callable, g: Callable, seed: int) -> bool:
+    f, g = tensor_valued(f), tensor_valued(g)
     for margin in MARGINS:
         for scale in (0.25, 0.06):
             pair = _pairs(seed, scale=scale)
-            if not abs(float(f(*pair, margin)) - float(g(*pair, margin))) < 1e-9:
+            if not same_number(f(*pair, margin), g(*pair, margin), 0, 1e-9):
                 return False
-    mine, theirs = _slopes(f, *_pairs(seed), 0.99), _slopes(g, *_pairs(seed), 0.99)
-    zero = lambda s: torch.zeros(10, 5, dtype=torch.float64) if s is None else s
-    return all(torch.allclose(zero(x), zero(y), atol=1e-9) for x, y in zip(mine, theirs)) and _breaks(
-        f
-    ) == _breaks(g)
+    v, a, together = _pairs(seed)
+    mine, theirs = (slopes(h, (v, a), together, 0.99) for h in (f, g))
+    return same_gradients(mine, theirs, 1e-5, 1e-9) and _breaks(f) == _breaks(g)
+
+
+def _slopes_at_zero(f: Callable) -> Gradients:
+    """The gradients where both embeddings are the same."""
+    v, a, together = _coincide()
+    return slopes(tensor_valued(f), (v, a), together, 0.99)
 
 
 def _breaks(f: Callable) -> bool:
     """Whether its slope is no number where both embeddings are the same."""
-    return any(s is not None and not torch.isfinite(s).all() for s in _slopes(f, *_coincide(), 0.99))
+    return any(s is not None and not torch.isfinite(s).all() for s in _slopes_at_zero(f))
 
 
 def _loss(
@@ -337,7 +334,7 @@ def _loss(
 
 def _each_kind(terms: Tensor, together: Tensor) -> Tensor:
     parts = [terms[part].mean() for part in (together, ~together) if part.any()]
-    return sum(parts) / len(parts)
+    return torch.stack(parts).sum() / len(parts)
 
 
 CONTRASTIVE = Exercise(
@@ -542,7 +539,7 @@ JUDGED = Exercise(
             "plain accuracy",
             "It counts all pairs alike. Where two thirds are out of sync, whoever always says so would "
             "have two thirds right: "
-            "average the two kinds (sync.balanced).",
+            "average the two kinds (synchrony.balanced).",
             _judging(score=_plain),
         ),
         Mistake(
@@ -558,7 +555,7 @@ JUDGED = Exercise(
         ),
         Mistake(
             "the threshold is the mean distance",
-            "The mean of the distances is not the best threshold: sync.threshold finds that.",
+            "The mean of the distances is not the best threshold: synchrony.threshold finds that.",
             _judging(find=lambda d, together: float(d.mean())),
             (_judging(find=lambda d, together: float(d.median())),),
         ),
@@ -581,11 +578,12 @@ JUDGED = Exercise(
     (
         "Whoever chooses a threshold on some pairs may not be judged on the same pairs.",
         (
-            "at = sync.threshold(distance[half], together[half]) is the threshold of the first half. Which "
-            "pairs does it judge?"
+            "at = synchrony.threshold(distance[half], together[half]) is the threshold of the first half. "
+            "Which pairs does it judge?"
         ),
         (
-            "(sync.balanced(distance[~half], together[~half], at_of_half) + sync.balanced(distance[half], "
+            "(synchrony.balanced(distance[~half], together[~half], at_of_half) "
+            "+ synchrony.balanced(distance[half], "
             "together[half], at_of_the_other)) / 2"
         ),
     ),

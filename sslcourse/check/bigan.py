@@ -9,6 +9,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sslcourse.check.compare import (
+    expect_gradient,
+    expect_scalar,
+    number,
+    same_gradients,
+    same_number,
+    slopes,
+    zeros_for_none,
+)
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
 from sslcourse.methods import bigan
 from sslcourse.runtime.seeds import generator
@@ -22,10 +31,6 @@ def _logits(n: int, *seed: int) -> tuple[Tensor, Tensor]:
         torch.randn(n, generator=g, dtype=torch.float64) * 2 + 0.7,
         torch.randn(n, generator=g, dtype=torch.float64) * 2 - 0.4,
     )
-
-
-def _number(value) -> float:
-    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def _by_hand(
@@ -48,16 +53,6 @@ _D_BY_HAND = _by_hand(lambda p: -math.log(p), lambda p: -math.log(1 - p))
 _EG_BY_HAND = _by_hand(lambda p: -math.log(1 - p), lambda p: -math.log(p))
 
 
-def _slopes(f: Losses, real: Tensor, generated: Tensor) -> tuple[Tensor, Tensor]:
-    """Gradients that reach both kinds of logits, zeros where none does."""
-    real, generated = real.clone().requires_grad_(), generated.clone().requires_grad_()
-    value = f(real, generated)
-    if not value.requires_grad:
-        return torch.zeros_like(real), torch.zeros_like(generated)
-    found = torch.autograd.grad(value, (real, generated), allow_unused=True)
-    return tuple(torch.zeros_like(x) if g is None else g for x, g in zip((real, generated), found))
-
-
 def _loss_properties(
     by_hand: Callable[[Tensor, Tensor], float], reference: Losses, who: str
 ) -> Callable[[Losses, int], None]:
@@ -66,44 +61,33 @@ def _loss_properties(
         real, generated = _logits(n, seed, 1)
         kept = real.clone(), generated.clone()
         value = f(real, generated)
-        if not isinstance(value, Tensor):
-            raise NotYet("what it returns, so that gradients can flow", "a tensor", type(value).__name__)
-        if value.ndim:
-            raise NotYet("the loss is one number; the shape of the tensor", "()", tuple(value.shape))
+        expect_scalar(value)
         if not (torch.equal(real, kept[0]) and torch.equal(generated, kept[1])):
             raise NotYet(
                 "the logits after the call (avoid operations in place on them)", "unchanged", "changed"
             )
         nothing = torch.zeros(n, dtype=torch.float64)
-        got = _number(f(nothing, nothing))
+        got = number(f(nothing, nothing))
         if abs(got - math.log(2)) > 1e-9:
             raise NotYet(
                 f"{who}'s loss while D says one half to every pair",
                 f"log 2 = {math.log(2):.4f}",
                 f"{got:.4f}",
             )
-        expected, got = by_hand(real, generated), _number(value)
+        expected, got = by_hand(real, generated), number(value)
         if not abs(got - expected) <= 1e-9:
             raise NotYet(
                 f"{who}'s loss on {n} real and {n} generated pairs with random logits",
                 f"{expected:.4f}",
                 f"{got:.4f}",
             )
-        for name, mine, right in zip(
-            ("real", "generated"), _slopes(f, real, generated), _slopes(reference, real, generated)
-        ):
-            if not torch.allclose(mine, right, atol=1e-9):
-                raise NotYet(
-                    (
-                        f"the value is right, but not the gradient that reaches the logits of the {name} "
-                        "pairs; its length"
-                    ),
-                    f"{float(right.norm()):.4f}",
-                    f"{float(mine.norm()):.4f}",
-                )
+        given = real, generated
+        mine_and_right = [zeros_for_none(slopes(g, given), given) for g in (f, reference)]
+        for name, mine, right in zip(("real", "generated"), *mine_and_right):
+            expect_gradient(f" that reaches the logits of the {name} pairs", mine, right, 1e-9)
         for a, b in ((300.0, -300.0), (-300.0, 300.0)):
             far = torch.full((3,), a, dtype=torch.float64), torch.full((3,), b, dtype=torch.float64)
-            expected, got = _number(reference(*far)), _number(f(*far))
+            expected, got = number(reference(*far)), number(f(*far))
             if not abs(got - expected) < 1e-6:
                 raise NotYet(
                     f"{who}'s loss when D is as sure as logits of {a:g} and {b:g} say",
@@ -118,12 +102,9 @@ def _loss_same(f: Losses, g: Losses, seed: int) -> bool:
     """Equal values and equal gradients on two inputs of different size."""
     for n, k in ((6, 4), (9, 5)):
         logits = _logits(n, seed, k)
-        if not math.isclose(_number(f(*logits)), _number(g(*logits)), rel_tol=1e-6, abs_tol=1e-9):
+        if not same_number(f(*logits), g(*logits), 1e-6, 1e-9):
             return False
-        if not all(
-            torch.allclose(a, b, rtol=1e-5, atol=1e-8)
-            for a, b in zip(_slopes(f, *logits), _slopes(g, *logits))
-        ):
+        if not same_gradients(slopes(f, logits), slopes(g, logits), 1e-5, 1e-8):
             return False
     return True
 
@@ -134,7 +115,7 @@ def _multiple(reference: Losses, factor: Callable[[int], float]) -> Callable[[Lo
     def recognise(f: Losses, seed: int) -> bool:
         pairs = [_logits(n, seed, 6, n) for n in (5, 8)]
         return all(
-            math.isclose(_number(f(*p)), factor(len(p[0])) * _number(reference(*p)), rel_tol=1e-6)
+            math.isclose(number(f(*p)), factor(len(p[0])) * number(reference(*p)), rel_tol=1e-6)
             for p in pairs
         )
 
@@ -146,7 +127,7 @@ def _overflows(reference: Losses) -> Callable[[Losses, int], bool]:
 
     def recognise(f: Losses, seed: int) -> bool:
         mild, far = _logits(5, seed, 7), torch.full((3,), 300.0, dtype=torch.float64)
-        agree = lambda *p: abs(_number(f(*p)) - _number(reference(*p))) < 1e-6
+        agree = lambda *p: abs(number(f(*p)) - number(reference(*p))) < 1e-6
         return agree(*mild) and not (agree(far, -far) and agree(-far, far))
 
     return recognise
@@ -443,28 +424,28 @@ def _updates_properties(f: Callable, seed: int) -> None:
     ):
         raise NotYet("what it returns", "two losses, each a tensor with one number", type(losses).__name__)
     for who, mine, ours in zip(("D's loss", "the loss of E and G"), losses, right):
-        if not abs(_number(mine) - _number(ours)) <= 1e-9:
-            raise NotYet(f"{who} on five random pictures", f"{_number(ours):.4f}", f"{_number(mine):.4f}")
-    mine = [_reached(players, loss) for loss in losses]
+        if not abs(number(mine) - number(ours)) <= 1e-9:
+            raise NotYet(f"{who} on five random pictures", f"{number(ours):.4f}", f"{number(mine):.4f}")
+    found = [_reached(players, loss) for loss in losses]
     for name in "egd":
-        if not torch.allclose(mine[0][name], reached[0][name], atol=1e-9):
+        if not torch.allclose(found[0][name], reached[0][name], atol=1e-9):
             raise NotYet(
                 f"the length of the gradient of D's loss in the weights of {_NAMES[name]}",
                 f"{float(reached[0][name].norm()):.4f}",
-                f"{float(mine[0][name].norm()):.4f}",
+                f"{float(found[0][name].norm()):.4f}",
             )
     for name in "eg":  # whether it reaches D too is open: D's optimizer does not step on it
-        if not torch.allclose(mine[1][name], reached[1][name], atol=1e-9):
+        if not torch.allclose(found[1][name], reached[1][name], atol=1e-9):
             raise NotYet(
                 f"the length of the gradient of their loss in the weights of {_NAMES[name]}",
                 f"{float(reached[1][name].norm()):.4f}",
-                f"{float(mine[1][name].norm()):.4f}",
+                f"{float(found[1][name].norm()):.4f}",
             )
 
 
 def _updates_same(f: Callable, g: Callable, seed: int) -> bool:
     (a, to_a), (b, to_b) = _play(f, seed), _play(g, seed)
-    if not all(math.isclose(_number(x), _number(y), rel_tol=1e-9, abs_tol=1e-12) for x, y in zip(a, b)):
+    if not all(math.isclose(number(x), number(y), rel_tol=1e-9, abs_tol=1e-12) for x, y in zip(a, b)):
         return False
     seen = [(0, "e"), (0, "g"), (0, "d"), (1, "e"), (1, "g")]
     return all(torch.allclose(to_a[i][name], to_b[i][name], atol=1e-9) for i, name in seen)
@@ -478,7 +459,7 @@ def _wrongly(
     for_eg=(False, False),
     finish=lambda d, eg: (d, eg),
 ) -> Callable:
-    """The two losses with a change planted: other pairs, others detached (code, picture), or other results."""
+    """The two losses with a change planted: other pairs, others detached (code, picture), other results."""
 
     def losses(x, z, encoder, generator, discriminator):
         code, picture = encoder(x), generator(z)

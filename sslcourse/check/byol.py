@@ -10,6 +10,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from sslcourse.check.compare import (
+    expect_gradient,
+    expect_scalar,
+    number,
+    same_gradients,
+    same_number,
+    slopes,
+)
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
 from sslcourse.methods import byol, moco
 from sslcourse.runtime.seeds import generator
@@ -23,34 +31,18 @@ def _pair(n: int, d: int, *seed: int, dtype=torch.float64) -> tuple[Tensor, Tens
     return torch.randn(n, d, generator=g, dtype=dtype), torch.randn(n, d, generator=g, dtype=dtype)
 
 
-def _number(value) -> float:
-    return float(value.detach() if isinstance(value, Tensor) else value)
-
-
 def _slow(p: Tensor, target: Tensor) -> Tensor:
     """Eq. 2 of the paper, row by row."""
     terms = [((a / a.norm() - b / b.norm()) ** 2).sum() for a, b in zip(p, target.detach())]
     return torch.stack(terms).mean()
 
 
-def _slopes(f: Callable, p: Tensor, target: Tensor) -> tuple[Tensor | None, Tensor | None]:
-    """Gradients that reach p and the target; None where none does."""
-    p, target = p.clone().requires_grad_(), target.clone().requires_grad_()
-    value = f(p, target)
-    if not value.requires_grad:
-        return None, None
-    return torch.autograd.grad(value, (p, target), allow_unused=True)
-
-
 def _loss_properties(f: Callable, seed: int) -> None:
     p, target = _pair(6, 5, seed, 1)
     kept = p.clone(), target.clone()
     value = f(p, target)
-    if not isinstance(value, Tensor):
-        raise NotYet("what it returns, so that gradients can flow", "a tensor", type(value).__name__)
-    if value.ndim:
-        raise NotYet("the loss is one number; the shape of the tensor", "()", tuple(value.shape))
-    expected, got = _number(_slow(*kept)), _number(value)
+    expect_scalar(value)
+    expected, got = number(_slow(*kept)), number(value)
     if not abs(got - expected) <= 1e-6:
         raise NotYet("the loss of six random predictions and targets", f"{expected:.4f}", f"{got:.4f}")
     if not (torch.equal(p, kept[0]) and torch.equal(target, kept[1])):
@@ -58,7 +50,7 @@ def _loss_properties(f: Callable, seed: int) -> None:
             "p and target after the call (avoid operations in place on them)", "unchanged", "changed"
         )
     for factor, known in ((2.5, 0.0), (-1.0, 4.0)):
-        got = _number(f(p, factor * p))
+        got = number(f(p, factor * p))
         if abs(got - known) > 1e-6:
             raise NotYet(
                 f"the loss of a prediction whose target is {factor:g} times itself",
@@ -67,32 +59,26 @@ def _loss_properties(f: Callable, seed: int) -> None:
             )
     n = 3 + seed % 5
     pair = _pair(n, 7, seed, 2)
-    if abs(_number(f(*pair)) - _number(_slow(*pair))) > 1e-6:
+    if abs(number(f(*pair)) - number(_slow(*pair))) > 1e-6:
         raise NotYet(
             f"the loss of {n} random rows of length 7",
-            f"{_number(_slow(*pair)):.4f}",
-            f"{_number(f(*pair)):.4f}",
+            f"{number(_slow(*pair)):.4f}",
+            f"{number(f(*pair)):.4f}",
         )
-    to_p, to_target = _slopes(f, *pair)
-    right = _slopes(_slow, *pair)[0]
-    if to_p is None or not torch.allclose(to_p, right, atol=1e-7):
-        length = "none" if to_p is None else f"{float(to_p.norm()):.4f}"
-        raise NotYet(
-            "the value is right, but not the gradient that reaches p; its length",
-            f"{float(right.norm()):.4f}",
-            length,
-        )
+    to_p, to_target = slopes(f, pair)
+    right = torch.autograd.grad(_slow(pair[0].requires_grad_(), pair[1]), pair[0])[0]
+    expect_gradient(" that reaches p", to_p, right, 1e-7)
     if to_target is not None and to_target.abs().max() > 0:
         raise NotYet(
             "the gradient that reaches the target; its length", "none", f"{float(to_target.norm()):.4f}"
         )
     small, other = _pair(16, 8, seed, 3, dtype=torch.float32)
     got = f(small.bfloat16(), other.bfloat16())
-    if not abs(_number(got) - _number(_slow(small, other))) < 0.1:
+    if not abs(number(got) - number(_slow(small, other))) < 0.1:
         raise NotYet(
             "the loss of vectors in half precision (bfloat16)",
-            f"about {_number(_slow(small, other)):.2f}",
-            f"{_number(got):.2f}",
+            f"about {number(_slow(small, other)):.2f}",
+            f"{number(got):.2f}",
         )
 
 
@@ -100,14 +86,10 @@ def _loss_same(f: Callable, g: Callable, seed: int) -> bool:
     """Equal values on two inputs of different size, and equal gradients."""
     for n, d, k in ((6, 5, 4), (4, 7, 5)):
         pair = _pair(n, d, seed, k)
-        if not math.isclose(_number(f(*pair)), _number(g(*pair)), rel_tol=1e-5, abs_tol=1e-7):
+        if not same_number(f(*pair), g(*pair), 1e-5, 1e-7):
             return False
-        for mine, theirs in zip(_slopes(f, *pair), _slopes(g, *pair)):
-            mine, theirs = (
-                torch.zeros(n, d, dtype=torch.float64) if x is None else x for x in (mine, theirs)
-            )
-            if not torch.allclose(mine, theirs, rtol=1e-4, atol=1e-7):
-                return False
+        if not same_gradients(slopes(f, pair), slopes(g, pair), 1e-4, 1e-7):
+            return False
     return True
 
 
@@ -130,7 +112,7 @@ def _multiple(*factors: Callable) -> Callable:
         ratios = {}
         for n, d in ((4, 6), (7, 5)):
             pair = _pair(n, d, seed, 8, n)
-            ratios[n, d] = _number(f(*pair)) / _number(_slow(*pair))
+            ratios[n, d] = number(f(*pair)) / number(_slow(*pair))
         return any(
             all(math.isclose(r, factor(*size), rel_tol=1e-5) for size, r in ratios.items())
             for factor in factors
@@ -438,9 +420,9 @@ def _batches(sizes: list[int], *seed: int) -> list[Tensor]:
     return list(numbers.split(sizes))
 
 
-def _written(f: Callable, size: int, sizes: list[int], *seed: int) -> list[tuple[Tensor, object]]:
-    """The queue and the count after every batch. The count that is handed on is the right one: one fault
-    should not make two.
+def _written(f: Callable, size: int, sizes: list[int], *seed: int) -> list[tuple[Tensor, object, bool]]:
+    """The queue, the count and whether the queue has a graph, after every batch. The count that is handed on
+    is the right one: one fault should not make two.
     """
     queue, seen, states = torch.zeros(size, 2, dtype=torch.float64), 0, []
     for keys in _batches(sizes, *seed):

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslcourse.check.compare import number
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
 from sslcourse.methods import rotnet
 from sslcourse.runtime.seeds import generator
@@ -249,7 +250,10 @@ def _cloud(n: int, d: int, k: int, *seed: int, empty: bool = False) -> tuple[Ten
 
 def _slow_step(x: Tensor, centre: Tensor) -> tuple[Tensor, Tensor]:
     """Point by point, as it is written in every book."""
-    label = [min(range(len(centre)), key=lambda c, p=p: float(((p - centre[c]) ** 2).sum())) for p in x]
+    label = []
+    for p in x:
+        distances = [float(((p - own) ** 2).sum()) for own in centre]
+        label.append(distances.index(min(distances)))
     moved = []
     for c in range(len(centre)):
         own = [p for p, where in zip(x, label) if where == c]
@@ -465,17 +469,13 @@ def _slow_nmi(a: Tensor, b: Tensor) -> float:
     """I(a; b) / sqrt(H(a) H(b)), sum by sum."""
     import math
 
-    n, a, b = len(a), a.tolist(), b.tolist()
-    p = {i: a.count(i) / n for i in set(a)}
-    q = {j: b.count(j) / n for j in set(b)}
-    both = {(i, j): sum(1 for u, v in zip(a, b) if (u, v) == (i, j)) / n for i in p for j in q}
+    first, second, n = a.tolist(), b.tolist(), len(a)
+    p = {i: first.count(i) / n for i in set(first)}
+    q = {j: second.count(j) / n for j in set(second)}
+    both = {(i, j): sum(1 for u, v in zip(first, second) if (u, v) == (i, j)) / n for i in p for j in q}
     information = sum(r * math.log(r / (p[i] * q[j])) for (i, j), r in both.items() if r)
     entropy = lambda shares: -sum(r * math.log(r) for r in shares.values())
     return information / math.sqrt(entropy(p) * entropy(q))
-
-
-def _value(value) -> float:
-    return float(value.detach() if isinstance(value, Tensor) else value)
 
 
 def _nmi_properties(f: Callable, seed: int) -> None:
@@ -484,27 +484,27 @@ def _nmi_properties(f: Callable, seed: int) -> None:
         value = f(a, b)
         if isinstance(value, Tensor) and value.ndim or not isinstance(value, (Tensor, float, int)):
             raise NotYet("what it returns", "one number", type(value).__name__)
-        if not abs(_value(value) - _slow_nmi(a, b)) <= 1e-5:
+        if not abs(number(value) - _slow_nmi(a, b)) <= 1e-5:
             raise NotYet(
                 f"the agreement of two partitions of {n} points",
                 f"{_slow_nmi(a, b):.4f}",
-                f"{_value(value):.4f}",
+                f"{number(value):.4f}",
             )
         other = torch.randperm(k + 1, generator=generator(seed, 3))[b]
-        if not abs(_value(f(a, other)) - _slow_nmi(a, b)) <= 1e-5:
+        if not abs(number(f(a, other)) - _slow_nmi(a, b)) <= 1e-5:
             raise NotYet(
                 "the same partitions with other cluster numbers",
                 f"{_slow_nmi(a, b):.4f}",
-                f"{_value(f(a, other)):.4f}",
+                f"{number(f(a, other)):.4f}",
             )
-        if not abs(_value(f(a, a)) - 1) <= 1e-5:
-            raise NotYet("the agreement of a partition with itself", "1", f"{_value(f(a, a)):.4f}")
+        if not abs(number(f(a, a)) - 1) <= 1e-5:
+            raise NotYet("the agreement of a partition with itself", "1", f"{number(f(a, a)):.4f}")
     a, b = torch.arange(6).repeat(6), torch.arange(6).repeat_interleave(6)
-    if not abs(_value(f(a, b))) <= 1e-5:
+    if not abs(number(f(a, b))) <= 1e-5:
         raise NotYet(
             "the agreement of rows with columns, which say nothing about each other",
             "0",
-            f"{_value(f(a, b)):.4f}",
+            f"{number(f(a, b)):.4f}",
         )
 
 
@@ -512,8 +512,8 @@ def _nmi_same(f: Callable, g: Callable, seed: int) -> bool:
     for n, k in ((36, 4), (50, 6)):
         a, b = _partitions(n, k, seed, n, 8)
         if not torch.isclose(
-            torch.tensor(_value(f(a, b))).double(),
-            torch.tensor(_value(g(a, b))).double(),
+            torch.tensor(number(f(a, b))).double(),
+            torch.tensor(number(g(a, b))).double(),
             rtol=1e-4,
             atol=1e-6,
             equal_nan=True,

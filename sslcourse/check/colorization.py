@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslcourse.check.compare import gradients, number, same_gradients, same_number, zeros_for_none
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
 from sslcourse.evaluate import tracking
 from sslcourse.methods import colorization
@@ -33,15 +34,10 @@ def _slow_pointer(references: Tensor, targets: Tensor, colours: Tensor, temperat
     return torch.stack(rows)
 
 
-def _slopes(value: Tensor, inputs: tuple[Tensor, ...]) -> list[Tensor]:
+def _slopes(value: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     """Gradients of a fixed mixture of a tensor's numbers; zeros where none arrive."""
-    if not value.requires_grad:
-        return [torch.zeros_like(x) for x in inputs]
     mixture = (value * torch.arange(1, value.numel() + 1, dtype=value.dtype).view(value.shape).cos()).sum()
-    return [
-        torch.zeros_like(x) if g is None else g
-        for x, g in zip(inputs, torch.autograd.grad(mixture, inputs, allow_unused=True))
-    ]
+    return zeros_for_none(gradients(mixture, inputs), inputs)
 
 
 def _pointer_properties(f: Callable, seed: int) -> None:
@@ -77,8 +73,8 @@ def _pointer_properties(f: Callable, seed: int) -> None:
         f(same, same, torch.eye(5, dtype=torch.float64), 0.5), torch.full((5, 5), 0.2, dtype=torch.float64)
     ):
         raise NotYet("the shares of 5 references that look alike", "0.2 each", "something else")
-    inputs = [x.requires_grad_() for x in _scene(6, 4, 5, 3, seed, 5)[:2]]
-    colours = _scene(6, 4, 5, 3, seed, 5)[2]
+    references, targets, colours = _scene(6, 4, 5, 3, seed, 5)
+    inputs = references.requires_grad_(), targets.requires_grad_()
     slopes = [_slopes(g(*inputs, colours, 0.7), inputs) for g in (f, _slow_pointer)]
     for name, mine, theirs in zip(("references", "targets"), *slopes):
         if not torch.allclose(mine, theirs, atol=1e-6):
@@ -104,10 +100,7 @@ def _pointer_same(f: Callable, g: Callable, seed: int) -> bool:
         mine, theirs = f(*inputs, colours, temperature), g(*inputs, colours, temperature)
         if mine.shape != theirs.shape or not torch.allclose(mine, theirs, rtol=1e-5, atol=1e-7):
             return False
-        if not all(
-            torch.allclose(a, b, rtol=1e-4, atol=1e-7)
-            for a, b in zip(_slopes(mine, inputs), _slopes(theirs, inputs))
-        ):
+        if not same_gradients(_slopes(mine, inputs), _slopes(theirs, inputs), 1e-4, 1e-7):
             return False
     return True
 
@@ -244,7 +237,7 @@ def _shares(m: int, c: int, *seed: int, dtype=torch.float64) -> tuple[Tensor, Te
 
 
 def _slow_loss(y: Tensor, colour: Tensor) -> Tensor:
-    return sum(-torch.log(y[j, colour[j]]) for j in range(len(y))) / len(y)
+    return torch.stack([-torch.log(y[j, colour[j]]) for j in range(len(y))]).sum() / len(y)
 
 
 def _loss_properties(f: Callable, seed: int) -> None:
@@ -252,8 +245,8 @@ def _loss_properties(f: Callable, seed: int) -> None:
     kept = y.clone()
     value = f(y, colour)
     if not isinstance(value, Tensor) or value.ndim:
-        got = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
-        raise NotYet("the loss is one number; what it returns", "a tensor of shape ()", got)
+        shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
+        raise NotYet("the loss is one number; what it returns", "a tensor of shape ()", shape)
     if not torch.equal(y, kept):
         raise NotYet("y after the call (avoid operations in place on it)", "unchanged", "changed")
     for k, (m, c) in enumerate(((6, 5), (3 + seed % 4, 16))):
@@ -294,7 +287,7 @@ def _loss_same(f: Callable, g: Callable, seed: int) -> bool:
         y, colour = _shares(m, c, seed, k)
         y.requires_grad_()
         mine, theirs = f(y, colour), g(y, colour)
-        if not math.isclose(float(mine.detach()), float(theirs.detach()), rel_tol=2e-4, abs_tol=1e-6):
+        if not same_number(mine, theirs, 2e-4, 1e-6):
             return False
         if not torch.allclose(_slopes(mine, (y,))[0], _slopes(theirs, (y,))[0], rtol=1e-2, atol=1e-6):
             return False
@@ -431,10 +424,6 @@ def _masks(*seed: int, size: tuple[int, int] = (6, 7)) -> tuple[Tensor, Tensor]:
     return torch.rand(size, generator=g) < 0.5, torch.rand(size, generator=g) < 0.3
 
 
-def _value(x) -> float:
-    return float(x.detach() if isinstance(x, Tensor) else x)
-
-
 def _slow_region(predicted: Tensor, given: Tensor) -> float:
     both = either = 0
     for m, g in zip(predicted.flatten().tolist(), given.flatten().tolist()):
@@ -446,7 +435,7 @@ def _region_properties(f: Callable, seed: int) -> None:
     for k, size in enumerate(((6, 7), (4 + seed % 3, 9))):
         predicted, given = _masks(seed, 20 + k, size=size)
         kept = predicted.clone(), given.clone()
-        got = _value(f(predicted, given))
+        got = number(f(predicted, given))
         if not (torch.equal(predicted, kept[0]) and torch.equal(given, kept[1])):
             raise NotYet(
                 "the masks after the call (avoid operations in place on them)", "unchanged", "changed"
@@ -481,7 +470,7 @@ def _region_same(f: Callable, g: Callable, seed: int) -> bool:
         (_masks(seed, 33)[0], nothing),
     ):
         mine, theirs = _outcome(f, m, t), _outcome(g, m, t)
-        if mine != theirs and not math.isclose(mine, theirs, rel_tol=1e-5, abs_tol=1e-6):
+        if mine != theirs and not same_number(mine, theirs, 1e-5, 1e-6):
             return False
     return True
 
@@ -489,7 +478,7 @@ def _region_same(f: Callable, g: Callable, seed: int) -> bool:
 def _outcome(f: Callable, m: Tensor, t: Tensor) -> float:
     """The number; NO_NUMBER for NaN or an error, because a division by zero shows as either."""
     try:
-        value = _value(f(m, t))
+        value = number(f(m, t))
     except ZeroDivisionError:
         return NO_NUMBER
     return value if math.isfinite(value) else NO_NUMBER

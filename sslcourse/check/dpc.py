@@ -11,6 +11,16 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslcourse.check.compare import (
+    expect_gradient,
+    expect_scalar,
+    number,
+    same_gradients,
+    same_number,
+    slopes,
+    tensor_valued,
+    zeros_for_none,
+)
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
 from sslcourse.methods import dpc
 from sslcourse.runtime.seeds import generator
@@ -197,10 +207,6 @@ def _maps(shape: tuple[int, ...], *seed: int, dtype=torch.float64) -> tuple[Tens
     return torch.randn(shape, generator=g, dtype=dtype), torch.randn(shape, generator=g, dtype=dtype)
 
 
-def _number(value) -> float:
-    return float(value.detach() if isinstance(value, Tensor) else value)
-
-
 def _slow(prediction: Tensor, target: Tensor, temperature: float) -> Tensor:
     """Feature by feature."""
     b, p, _, h, w = prediction.shape
@@ -218,29 +224,16 @@ def _slow(prediction: Tensor, target: Tensor, temperature: float) -> Tensor:
 SHAPES = ((2, 2, 3, 2, 3), (3, 2, 4, 1, 2))
 
 
-def _slopes(
-    f: Callable, prediction: Tensor, target: Tensor, temperature: float
-) -> tuple[Tensor | None, Tensor | None]:
-    prediction, target = prediction.clone().requires_grad_(), target.clone().requires_grad_()
-    value = f(prediction, target, temperature)
-    if not isinstance(value, Tensor) or not value.requires_grad:
-        return None, None
-    return torch.autograd.grad(value, (prediction, target), allow_unused=True)
-
-
 def _loss_properties(f: Callable, seed: int) -> None:
     pair = _maps(SHAPES[0], seed, 1)
     kept = pair[0].clone(), pair[1].clone()
     value = f(*pair, 1.0)
-    if not isinstance(value, Tensor):
-        raise NotYet("what it returns, so that gradients can flow", "a tensor", type(value).__name__)
-    if value.ndim:
-        raise NotYet("the loss is one number; the shape of the tensor", "()", tuple(value.shape))
+    expect_scalar(value)
     if not all(torch.equal(a, b) for a, b in zip(pair, kept)):
         raise NotYet("the maps after the call (avoid operations in place on them)", "unchanged", "changed")
     for shape, temperature in ((SHAPES[0], 1.0), (SHAPES[1], 0.5)):
         pair = _maps(shape, seed, 2)
-        expected, got = _number(_slow(*pair, temperature)), _number(f(*pair, temperature))
+        expected, got = number(_slow(*pair, temperature)), number(f(*pair, temperature))
         if not abs(got - expected) <= 1e-6:
             b, p, _, h, w = shape
             raise NotYet(
@@ -253,37 +246,26 @@ def _loss_properties(f: Callable, seed: int) -> None:
             )
     same = torch.ones(SHAPES[0], dtype=torch.float64)
     n = math.prod(SHAPES[0]) // SHAPES[0][2]
-    if abs(_number(f(same, same, 1.0)) - math.log(n)) > 1e-6:
+    if abs(number(f(same, same, 1.0)) - math.log(n)) > 1e-6:
         raise NotYet(
             f"the loss where all {n} features are the same, log {n}",
             f"{math.log(n):.4f}",
-            f"{_number(f(same, same, 1.0)):.4f}",
+            f"{number(f(same, same, 1.0)):.4f}",
         )
-    found, right = _slopes(f, *pair, 0.5), _slopes(_slow, *pair, 0.5)
-    for name, mine, theirs in zip(("predictions", "true features"), found, right):
-        if mine is None or not torch.allclose(mine, theirs, atol=1e-7):
-            length = "none" if mine is None else f"{float(mine.norm()):.4f}"
-            raise NotYet(
-                f"the value is right, but not the gradient that reaches the {name}; its length",
-                f"{float(theirs.norm()):.4f}",
-                length,
-            )
+    found, known = slopes(tensor_valued(f), pair, 0.5), zeros_for_none(slopes(_slow, pair, 0.5), pair)
+    for name, mine, right in zip(("predictions", "true features"), found, known):
+        expect_gradient(f" that reaches the {name}", mine, right, 1e-7)
 
 
 def _loss_same(f: Callable, g: Callable, seed: int) -> bool:
     """Equal values on two sizes at two temperatures, and equal gradients."""
+    f, g = tensor_valued(f), tensor_valued(g)
     for k, (shape, temperature) in enumerate(((SHAPES[0], 1.0), (SHAPES[1], 0.5))):
         pair = _maps(shape, seed, 4, k)
-        if not math.isclose(
-            _number(f(*pair, temperature)), _number(g(*pair, temperature)), rel_tol=1e-6, abs_tol=1e-8
-        ):
+        if not same_number(f(*pair, temperature), g(*pair, temperature), 1e-6, 1e-8):
             return False
-        for mine, theirs in zip(_slopes(f, *pair, temperature), _slopes(g, *pair, temperature)):
-            mine, theirs = (
-                torch.zeros(shape, dtype=torch.float64) if x is None else x for x in (mine, theirs)
-            )
-            if not torch.allclose(mine, theirs, rtol=1e-4, atol=1e-8):
-                return False
+        if not same_gradients(slopes(f, pair, temperature), slopes(g, pair, temperature), 1e-4, 1e-8):
+            return False
     return True
 
 

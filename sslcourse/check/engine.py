@@ -10,6 +10,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 
 import torch
 
@@ -132,20 +133,22 @@ def examine(name: str, answer: Callable, seed: int = 0) -> Result:
         try:
             with_seed(exercise.properties, answer, seed=seed)
         except NotYet as error:
-            for mistake in exercise.mistakes:
-                if _makes(exercise, answer, mistake, seed):
-                    return Result(name, "not yet", mistake.name, mistake.message, str(error))
-            return Result(name, "not yet", None, str(error), str(error))
+            return _with_its_mistake(exercise, answer, str(error), seed)
         except AnswerError as error:
             return Result(name, "not yet", "it raises an error", str(error), str(error))
-        except (
-            Exception,
-            SystemExit,
-        ) as error:  # the student's code may raise anything: it is the answer, not our fault
+        except (Exception, SystemExit) as error:  # a student's code may raise anything: it is the answer
             if is_stub(error, answer):
                 return Result(name, "not attempted", None, "the function still raises NotImplementedError")
             return Result(name, "not yet", "it raises an error", *[described(error, answer)] * 2)
     return Result(name, "correct")
+
+
+def _with_its_mistake(exercise: Exercise, answer: Callable, found: str, seed: int) -> Result:
+    """An answer that is not yet right, named after the first known mistake that it makes."""
+    for mistake in exercise.mistakes:
+        if _makes(exercise, answer, mistake, seed):
+            return Result(exercise.name, "not yet", mistake.name, mistake.message, found)
+    return Result(exercise.name, "not yet", None, found, found)
 
 
 def with_seed(function: Callable, *answers: Callable, seed: int):
@@ -217,12 +220,13 @@ def is_stub(error: BaseException, answer: Callable) -> bool:
         return False
     last = list(traceback.walk_tb(error.__traceback__))[-1][0]
     own = getattr(inspect.unwrap(answer), "__globals__", last.f_globals)
-    raised = {i.offset: i.opname for i in dis.get_instructions(last.f_code)}.get(_last_instruction(error))
+    names = {i.offset: i.opname for i in dis.get_instructions(last.f_code)}
+    raised = names.get(_last_instruction(error.__traceback__))
     return last.f_globals is own and raised == "RAISE_VARARGS"
 
 
-def _last_instruction(error: BaseException) -> int:
-    step = error.__traceback__
+def _last_instruction(step: TracebackType) -> int:
+    """Where in its function the error was raised: the offset of an instruction."""
     while step.tb_next is not None:
         step = step.tb_next
     return step.tb_lasti
@@ -326,8 +330,7 @@ def solution(name: str) -> None:
     print(source)
 
 
-# ---------------------------------------------------------------------------------------------- lessons and
-# homework
+# -------------------------------------------------------------------------------------- lessons and homework
 
 
 @dataclass(frozen=True)
@@ -374,7 +377,7 @@ def lesson(name: str) -> None:
 
 def points(name: str) -> None:
     """Print the points that a homework has earned so far in this session, task by task."""
-    whole, earned, lines = assignment(name), 0, []
+    whole, earned, lines = assignment(name), 0.0, []
     width = max(len(t.exercise) for t in whole.tasks)
     for task in whole.tasks:
         record = _records.get(task.exercise, _Record())
@@ -392,8 +395,7 @@ def points(name: str) -> None:
     print("\n".join([f"{whole.name}: {earned:g} of {whole.points:g} points so far", *lines]))
 
 
-# ---------------------------------------------------------------------------------------------- are the
-# checkers right?
+# ---------------------------------------------------------------------------------- are the checkers right?
 
 
 def mutations(names: Sequence[str] | None = None, seed: int = 0) -> Iterator[dict]:

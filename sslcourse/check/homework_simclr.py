@@ -6,15 +6,17 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Sized
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslcourse import encoders, evaluate, runtime
+from sslcourse.check.compare import number, same_number
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, by_behaviour, register
-from sslcourse.check.simclr import number, pairs
+from sslcourse.check.simclr import pairs
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.methods import simclr
 from sslcourse.methods.base import Method, images_of
@@ -94,10 +96,7 @@ def _accuracy_properties(f: Callable, seed: int) -> None:
 
 
 def _accuracy_same(f: Callable, g: Callable, seed: int) -> bool:
-    return all(
-        math.isclose(number(f(*pair)), number(g(*pair)), rel_tol=1e-5, abs_tol=1e-6)
-        for _, pair in _inputs(seed)
-    )
+    return all(same_number(f(*pair), g(*pair), 1e-5, 1e-6) for _, pair in _inputs(seed))
 
 
 def _accuracy(
@@ -219,13 +218,8 @@ CONTRASTIVE_ACCURACY = Exercise(
 @contextlib.contextmanager
 def _plain() -> Iterator[None]:
     """Trainings inside compute on one CPU thread in float32, where equal runs give equal numbers."""
-    before, threads = runtime.device._profile, torch.get_num_threads()
-    runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
-    try:
+    with runtime.computing_on(runtime.Profile("cpu", 1, False, "float32")):
         yield
-    finally:
-        runtime.use_profile(before)
-        torch.set_num_threads(threads)
 
 
 def compare_temperatures(data: Data, temperatures: Sequence[float], recipe: Recipe) -> list[dict]:
@@ -314,7 +308,7 @@ def _distance(a: Sequence[Mapping], b: Sequence[Mapping]) -> float:
 
 
 def _comparison(
-    f: Callable, seed: int, inspect: Callable[[object, Sequence[float]], None]
+    f: Callable, seed: int, inspect: Callable[[Any, Sequence[float]], None]
 ) -> dict[str, tuple[str, str, str, bool]]:
     """Traits of a fair comparison: what is looked at, what to expect, what came, and whether that is fair."""
     data, recipe = _two_colours(seed), _recipe(seed)
@@ -374,7 +368,7 @@ class _TooFew(Exception):
     """Fewer rows than temperatures."""
 
 
-def _one_each(rows: object, temperatures: Sequence[float]) -> None:
+def _one_each(rows: Sized, temperatures: Sequence[float]) -> None:
     if len(rows) != len(temperatures):
         raise _TooFew
 
@@ -553,8 +547,8 @@ class _Known(Method):
                 )
             )
             x = images.float() / 255
-            self.f.norm.running_mean.copy_(x.mean((0, 2, 3)))
-            self.f.norm.running_var.copy_(x.var((0, 2, 3)))
+            self.f.norm.get_buffer("running_mean").copy_(x.mean((0, 2, 3)))
+            self.f.norm.get_buffer("running_var").copy_(x.var((0, 2, 3)))
         self.train()
 
     def encode(self, batch):
@@ -667,7 +661,7 @@ def _batch(samples: Samples) -> dict[str, Tensor]:
     return samples.batch(torch.arange(len(samples)))
 
 
-def _fine_tuned(method: Method, data: Data) -> float:
+def _fine_tuned(method: _Known, data: Data) -> float:
     head = nn.Linear(method.f.dim, len(data.classes))
     method.eval()
     optimizer = torch.optim.Adam([*method.parameters(), *head.parameters()], lr=0.02)
@@ -701,7 +695,7 @@ def _fitted_on_validation(method: Method, data: Data) -> float:
     return _linear(h, data.validation.label, h, data.validation.label, len(data.classes))
 
 
-def _on_z(method: Method, data: Data) -> float:
+def _on_z(method: _Known, data: Data) -> float:
     h, held = (
         features.extract(method, part, encode=lambda batch: method.g(method.encode(batch)))
         for part in (data.train, data.validation)

@@ -11,6 +11,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslcourse.check.compare import (
+    expect_gradient,
+    gradients,
+    number,
+    same_gradients,
+    same_number,
+    zeros_for_none,
+)
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, by_behaviour, register
 from sslcourse.methods import jigsaw
 from sslcourse.runtime.seeds import generator
@@ -54,6 +62,8 @@ def _rows(candidates: Tensor, chosen: Tensor) -> list[int] | None:
 def _greedy(candidates: Tensor, chosen: Tensor, rule: str) -> bool:
     """Whether each order but the first was, when it was chosen, one of the best by a rule."""
     at = _rows(candidates, chosen)
+    if at is None:
+        raise ValueError("orders that are no candidates")
     distance = (candidates[:, None] != candidates[at]).sum(2)  # (m, k)
     for k in range(1, len(at)):
         before = distance[:, :k]
@@ -83,9 +93,10 @@ def _orders_found(f: Callable, seed: int) -> dict[str, object]:
         if len(chosen) != COUNT:
             return {"rows": "too few" if len(chosen) < COUNT else "too many"}
         chosen = chosen.long()
-        if _rows(candidates, chosen) is None:
+        at = _rows(candidates, chosen)
+        if at is None:
             return {"candidates": False}
-        if len(set(_rows(candidates, chosen))) < COUNT:
+        if len(set(at)) < COUNT:
             return {"distinct": False}
         if torch.equal(chosen, candidates[:COUNT]):
             return {"the first ones": True}
@@ -283,7 +294,8 @@ def _textures(seed: int) -> Tensor:
 
 def _some_orders(seed: int) -> Tensor:
     """For each picture an order that is not its own inverse."""
-    g, orders = generator(seed, 32), []
+    g = generator(seed, 32)
+    orders: list[Tensor] = []
     while len(orders) < PICTURES:
         order = torch.randperm(GRID**2, generator=g)
         if not torch.equal(order, order.argsort()):
@@ -642,10 +654,6 @@ def _slow(orders, permutation, colours, bins, missing, faded, weights) -> Tensor
     return sum(w * torch.stack(t).mean() for w, t in zip(weights, (arrangement, gone, there)))
 
 
-def _number(value) -> float:
-    return float(value.detach() if isinstance(value, Tensor) else value)
-
-
 def _loss_properties(f: Callable, seed: int) -> None:
     given = _damaged(seed, 1)
     value = f(*given)
@@ -653,7 +661,7 @@ def _loss_properties(f: Callable, seed: int) -> None:
         shape = tuple(value.shape) if isinstance(value, Tensor) else type(value).__name__
         raise NotYet("what it returns", "a tensor with one number", shape)
     zero = torch.zeros_like
-    blind = _number(f(zero(given[0]), given[1], zero(given[2]), *given[3:6], (1.0, 1.0, 1.0)))
+    blind = number(f(zero(given[0]), given[1], zero(given[2]), *given[3:6], (1.0, 1.0, 1.0)))
     if not math.isclose(blind, 3, rel_tol=1e-5):
         raise NotYet(
             "the loss of a network that knows nothing (all scores 0, all weights 1): each term is 1",
@@ -666,36 +674,20 @@ def _loss_properties(f: Callable, seed: int) -> None:
         ("faded pieces", (0.0, 0.0, 1.0)),
         ("all three, with weights", given[6]),
     ):
-        expected, got = _number(_slow(*given[:6], weights)), _number(f(*given[:6], weights))
+        case = (*given[:6], weights)
+        expected, got = number(_slow(*case)), number(f(*case))
         if not abs(got - expected) <= 1e-5 * max(1, abs(expected)):
             raise NotYet(f"the loss with weights {weights} ({name})", f"{expected:.4f}", f"{got:.4f}")
     orders, permutation, colours, *rest = _damaged(seed, 2)
     pair = orders.requires_grad_(), colours.requires_grad_()
     value = f(pair[0], permutation, pair[1], *rest)
-    for name, mine, theirs in zip(
-        ("orders", "colours"),
-        _slopes(value, pair),
-        _slopes(_slow(pair[0], permutation, pair[1], *rest), pair),
-    ):
-        if mine is None or not torch.allclose(mine, theirs, atol=1e-7):
-            length = "none" if mine is None else f"{float(mine.norm()):.4f}"
-            raise NotYet(
-                f"the value is right, but not the gradient that reaches the {name}; its length",
-                f"{float(theirs.norm()):.4f}",
-                length,
-            )
-    if not math.isfinite(_number(f(given[0] * 1e4, given[1], given[2] * 1e4, *given[3:]))):
+    right = zeros_for_none(gradients(_slow(pair[0], permutation, pair[1], *rest), pair), pair)
+    for name, slope, known in zip(("orders", "colours"), gradients(value, pair), right):
+        expect_gradient(f" that reaches the {name}", slope, known, 1e-7)
+    if not math.isfinite(number(f(given[0] * 1e4, given[1], given[2] * 1e4, *given[3:]))):
         raise NotYet(
             "the loss of very large scores (use F.cross_entropy)", "a finite number", "infinity or NaN"
         )
-
-
-def _slopes(value: Tensor, inputs: tuple) -> tuple:
-    return (
-        torch.autograd.grad(value, inputs, allow_unused=True)
-        if value.requires_grad
-        else (None,) * len(inputs)
-    )
 
 
 def _loss_same(f: Callable, g: Callable, seed: int) -> bool:
@@ -703,14 +695,11 @@ def _loss_same(f: Callable, g: Callable, seed: int) -> bool:
         orders, permutation, colours, *rest = _damaged(seed, k, q=5 + k)
         pair = orders.requires_grad_(), colours.requires_grad_()
         mine, theirs = f(pair[0], permutation, pair[1], *rest), g(pair[0], permutation, pair[1], *rest)
-        if not math.isclose(_number(mine), _number(theirs), rel_tol=1e-6, abs_tol=1e-9):
+        if not same_number(mine, theirs, 1e-6, 1e-9):
             return False
-        for x, y in zip(_slopes(mine, pair), _slopes(theirs, pair)):
-            x, y = (
-                torch.zeros(()) if slope is None else slope for slope in (x, y)
-            )  # no path, or a path of weight 0
-            if not torch.allclose(x.to(y.dtype) - y, torch.zeros((), dtype=y.dtype), atol=1e-9):
-                return False
+        # no path, or a path of weight 0: both are no gradient
+        if not same_gradients(gradients(mine, pair), gradients(theirs, pair), 0, 1e-9):
+            return False
     return True
 
 

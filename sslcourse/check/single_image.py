@@ -6,11 +6,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslcourse.check.compare import slopes, zeros_for_none
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
 from sslcourse.data import single_image
 from sslcourse.evaluate import style_transfer
@@ -55,7 +57,8 @@ class Boxes:
         return (self.top / room)[room > 20]
 
 
-def _crops(f: Callable, seed: int, area=AREA) -> object:
+def _crops(f: Callable, seed: int, area=AREA) -> Any:
+    """What an answer returns: a student's may be anything."""
     torch.manual_seed(seed)
     return f(_ramp(), MANY, SIZE, area)
 
@@ -82,7 +85,7 @@ def _boxes(f: Callable, seed: int, area=AREA) -> Boxes | None:
 
 
 def _touching(place: Tensor) -> float:
-    """Share of crops that stand at a border; more than a few only where crops that stick out are pushed in."""
+    """Share of crops that stand at a border: more than a few only where what sticks out is pushed in."""
     return float(((place < 0.006) | (place > 0.994)).double().mean())
 
 
@@ -174,7 +177,7 @@ def _where(question: Callable[[Boxes], object]) -> Callable:
 
 
 def _one_size(b: Boxes) -> bool:
-    return b.width.std() < 1 and b.height.std() < 1
+    return bool(b.width.std() < 1 and b.height.std() < 1)
 
 
 def _diagonal(b: Boxes) -> bool:
@@ -239,7 +242,8 @@ def _cut(
 
     def crops(picture: Tensor, n: int, size: int, area) -> Tensor:
         height, width = picture.shape[1:]
-        drawn, out = {}, []
+        drawn: dict[str, tuple[int, int]] = {}
+        out = []
         for _ in range(n):
             fresh = {"side": (max(1, round(share(area) ** 0.5 * min(height, width))),) * 2}
             if squeeze:
@@ -260,7 +264,8 @@ def _cut(
 
 
 def _anywhere(down: int, across: int) -> tuple[int, int]:
-    return tuple(int(torch.randint(max(0, room) + 1, ())) for room in (down, across))
+    top = int(torch.randint(max(0, down) + 1, ()))
+    return top, int(torch.randint(max(0, across) + 1, ()))
 
 
 def _shrunk(crop: Tensor, size: int) -> Tensor:
@@ -471,16 +476,13 @@ def _gram_properties(f: Callable, seed: int) -> None:
         if not torch.equal(maps, kept):
             raise NotYet("the maps after the call", "unchanged", "changed")
     maps = _maps(seed, 21)
-    slopes = []
-    for g in (f, _slow):
-        x = maps.clone().requires_grad_()
-        value = g(x)
-        slopes.append(torch.autograd.grad(value.square().sum(), x)[0] if value.requires_grad else None)
-    if slopes[0] is None or not torch.allclose(slopes[0], slopes[1], atol=1e-8):
+    (mine,) = slopes(lambda x: f(x).square().sum(), (maps,))
+    (known,) = zeros_for_none(slopes(lambda x: _slow(x).square().sum(), (maps,)), (maps,))
+    if mine is None or not torch.allclose(mine, known, atol=1e-8):
         raise NotYet(
             "the gradient that reaches the maps; its length",
-            f"{float(slopes[1].norm()):.3f}",
-            "none" if slopes[0] is None else f"{float(slopes[0].norm()):.3f}",
+            f"{float(known.norm()):.3f}",
+            "none" if mine is None else f"{float(mine.norm()):.3f}",
         )
 
 

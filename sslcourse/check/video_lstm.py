@@ -11,6 +11,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslcourse.check.compare import (
+    expect_gradient,
+    expect_scalar,
+    gradients,
+    number,
+    same_gradients,
+    same_number,
+    slopes,
+)
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
 from sslcourse.methods import video_lstm
 from sslcourse.runtime.seeds import generator
@@ -80,8 +89,9 @@ def _cell_properties(f: Callable, seed: int) -> None:
     mine = _pair(f(*given))
     if not all(v.requires_grad for v in mine):
         raise NotYet("whether gradients reach the weights through h and c", "yes", "no")
-    slopes = torch.autograd.grad(sum(v.sum() for v in mine), given, allow_unused=True)
-    theirs = torch.autograd.grad(sum(v.sum() for v in video_lstm.lstm_cell(*given)), given)
+    slopes = torch.autograd.grad(mine[0].sum() + mine[1].sum(), given, allow_unused=True)
+    h, c = video_lstm.lstm_cell(*given)
+    theirs = torch.autograd.grad(h.sum() + c.sum(), given)
     for name, got, expected in zip(("x", "h", "c", "w_x", "w_h", "bias"), slopes, theirs):
         if got is None or not torch.allclose(got, expected, atol=1e-8):
             raise NotYet(
@@ -392,19 +402,11 @@ def _slow_nats(logits: Tensor, target: Tensor) -> Tensor:
     return torch.stack(frames).mean()
 
 
-def _value(f: Callable, logits: Tensor, target: Tensor) -> float:
-    value = f(logits, target)
-    return float(value.detach() if isinstance(value, Tensor) else value)
-
-
 def _nats_properties(f: Callable, seed: int) -> None:
     logits, target = _scores(2, 3, 4, seed, 1)
     kept = logits.clone(), target.clone()
     value = f(logits, target)
-    if not isinstance(value, Tensor):
-        raise NotYet("what it returns, so that gradients can flow", "a tensor", type(value).__name__)
-    if value.ndim:
-        raise NotYet("the loss is one number; the shape of the tensor", "()", tuple(value.shape))
+    expect_scalar(value)
     right = float(_slow_nats(*kept))
     if not abs(float(value) - right) <= 1e-6:
         raise NotYet(
@@ -413,7 +415,7 @@ def _nats_properties(f: Callable, seed: int) -> None:
     if not (torch.equal(logits, kept[0]) and torch.equal(target, kept[1])):
         raise NotYet("what was handed in, after the call (avoid operations in place)", "unchanged", "changed")
     n, d = 2 + seed % 3, 10
-    undecided = _value(f, torch.zeros(n, 5, d).double(), _scores(n, 5, d, seed, 2)[1])
+    undecided = number(f(torch.zeros(n, 5, d).double(), _scores(n, 5, d, seed, 2)[1]))
     if abs(undecided - d * math.log(2)) > 1e-6:
         raise NotYet(
             f"the loss of a frame of {d} pixels whose probabilities are all one half",
@@ -425,7 +427,7 @@ def _nats_properties(f: Callable, seed: int) -> None:
         (torch.tensor([[[1.0, 0.0, 1.0]]]).double(), 0.0),
         (torch.tensor([[[1.0, 1.0, 1.0]]]).double(), 800.0),
     ):
-        got = _value(f, sure, told)
+        got = number(f(sure, told))
         if not abs(got - known) < 1e-3:
             raise NotYet(
                 f"the loss of logits of 800 and -800 for pixels {[int(v) for v in told.flatten()]}",
@@ -434,30 +436,17 @@ def _nats_properties(f: Callable, seed: int) -> None:
             )
     logits, target = _scores(3, 2, 5, seed, 3)
     logits.requires_grad_()
-    got = f(logits, target)
-    slope = torch.autograd.grad(got, logits, allow_unused=True)[0] if got.requires_grad else None
-    expected = (logits.sigmoid() - target).detach() / 6
-    if slope is None or not torch.allclose(slope, expected, atol=1e-7):
-        length = "none" if slope is None else f"{float(slope.norm()):.4f}"
-        raise NotYet(
-            "the value is right, but not the gradient that reaches the logits; its length",
-            f"{float(expected.norm()):.4f}",
-            length,
-        )
+    (slope,) = gradients(f(logits, target), (logits,))
+    expect_gradient(" that reaches the logits", slope, (logits.sigmoid() - target).detach() / 6, 1e-7)
 
 
 def _nats_same(f: Callable, g: Callable, seed: int) -> bool:
     for n, t, d, k in ((2, 3, 4, 4), (3, 2, 5, 5)):
         logits, target = _scores(n, t, d, seed, k)
-        pair = []
-        for one in (f, g):
-            leaf = logits.clone().requires_grad_()
-            value = one(leaf, target)
-            slope = torch.autograd.grad(value, leaf, allow_unused=True)[0] if value.requires_grad else None
-            pair.append((float(value.detach()), torch.zeros_like(leaf) if slope is None else slope))
-        if not math.isclose(pair[0][0], pair[1][0], rel_tol=1e-6, abs_tol=1e-8) or not torch.allclose(
-            pair[0][1], pair[1][1], atol=1e-7
-        ):
+        if not same_number(f(logits, target), g(logits, target), 1e-6, 1e-8):
+            return False
+        mine, theirs = (slopes(h, (logits,), target) for h in (f, g))
+        if not same_gradients(mine, theirs, 1e-5, 1e-7):
             return False
     return True
 
@@ -469,7 +458,7 @@ def _times(*factors: Callable) -> Callable:
         ratios = {}
         for size in ((2, 3, 4), (5, 2, 7)):
             given = _scores(*size, seed, 8)
-            ratios[size] = _value(f, *given) / float(_slow_nats(*given))
+            ratios[size] = number(f(*given)) / float(_slow_nats(*given))
         return any(
             all(math.isclose(r, factor(*size), rel_tol=1e-6) for size, r in ratios.items())
             for factor in factors
@@ -482,7 +471,7 @@ def _unsafe(f: Callable, seed: int) -> bool:
     """Right for moderate logits, but not for those where a probability rounds to 0 or 1."""
     if not _nats_same(f, video_lstm.nats_per_frame, seed):
         return False
-    got = _value(f, torch.tensor([[[800.0, -800.0]]]).double(), torch.tensor([[[0.0, 1.0]]]).double())
+    got = number(f(torch.tensor([[[800.0, -800.0]]]).double(), torch.tensor([[[0.0, 1.0]]]).double()))
     return not math.isclose(got, 1600.0, rel_tol=1e-3)
 
 

@@ -5,12 +5,22 @@ side, and the balanced loss.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from sslcourse.check.compare import (
+    expect_gradient,
+    expect_scalar,
+    number,
+    same_gradients,
+    same_number,
+    slopes,
+    tensor_valued,
+    zeros_for_none,
+)
 from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, assign, register
 from sslcourse.methods import xdc
 from sslcourse.runtime.seeds import generator
@@ -22,7 +32,7 @@ VARIANTS = ("sdc", "mdc", "cdc", "xdc")
 NAMES = ("eye", "ear", "eye + ear")
 
 
-def _row(value) -> object:
+def _row(value: str | Iterable[str]) -> str | tuple[str, ...]:
     """A network's targets, whatever their order; a text stays a text."""
     joined = lambda name: " + ".join(sorted(str(name).split(" + "), reverse=True))
     return joined(value) if isinstance(value, str) else tuple(sorted(map(joined, value)))
@@ -34,7 +44,7 @@ def _told(f: Callable) -> dict:
     }
 
 
-def _named(targets: object) -> str:
+def _named(targets: str | tuple[str, ...]) -> str:
     return repr(targets) if isinstance(targets, str) else " and ".join(targets) or "nothing"
 
 
@@ -63,7 +73,7 @@ def _whose_properties(f: Callable) -> None:
                 )
 
 
-def _by(**rows: dict) -> Callable:
+def _by(**rows: tuple[tuple[str, ...], tuple[str, ...]]) -> Callable:
     """The right table with some rows changed; a row is (targets of the eye, targets of the ear)."""
 
     def whose(variant: str) -> dict:
@@ -205,7 +215,7 @@ def _joint_properties(f: Callable, seed: int) -> None:
                 (n, d + e),
                 tuple(found.shape),
             )
-        right = sum(_distances(_unit(x)) for x in pair)
+        right = _distances(_unit(pair[0])) + _distances(_unit(pair[1]))
         mine = _distances(found)
         if not torch.allclose(mine / mine.mean(), right / right.mean(), atol=1e-6):
             share = lambda x, split: float(_distances(x[:, :split]).mean() / _distances(x).mean())
@@ -359,31 +369,16 @@ def _slow(logits: Tensor, label: Tensor, size: Tensor, balance: float) -> Tensor
     ).mean()
 
 
-def _number(value) -> float:
-    return float(value.detach() if isinstance(value, Tensor) else value)
-
-
-def _slope(f: Callable, logits: Tensor, *rest) -> Tensor | None:
-    logits = logits.clone().requires_grad_()
-    value = f(logits, *rest)
-    return (
-        torch.autograd.grad(value, logits)[0] if isinstance(value, Tensor) and value.requires_grad else None
-    )
-
-
 FULL = torch.tensor([30, 2, 9, 59])  # no cluster is empty
 
 
 def _loss_properties(f: Callable, seed: int) -> None:
     case = _case(seed, 0, FULL)
     value = f(*case, 0.5)
-    if not isinstance(value, Tensor):
-        raise NotYet("what it returns, so that gradients can flow", "a tensor", type(value).__name__)
-    if value.ndim:
-        raise NotYet("the loss is one number; the shape of the tensor", "()", tuple(value.shape))
+    expect_scalar(value)
     for k, (balance, size) in enumerate(((0.0, FULL), (1.0, FULL), (0.5, FULL), (0.5, SIZE), (1.0, SIZE))):
         case = _case(seed, k, size)
-        expected, got = _number(_slow(*case, balance)), _number(f(*case, balance))
+        expected, got = number(_slow(*case, balance)), number(f(*case, balance))
         if not abs(got - expected) <= 1e-6:
             raise NotYet(
                 (
@@ -394,32 +389,27 @@ def _loss_properties(f: Callable, seed: int) -> None:
                 f"{expected:.4f}",
                 f"{got:.4f}",
             )
-    mine, right = _slope(f, *case, 0.5), _slope(_slow, *case, 0.5)
-    if mine is None or not torch.allclose(mine, right, atol=1e-7):
-        raise NotYet(
-            "the value is right, but not the gradient; its length",
-            f"{float(right.norm()):.4f}",
-            "none" if mine is None else f"{float(mine.norm()):.4f}",
-        )
+    (mine,) = slopes(tensor_valued(f), case[:1], *case[1:], 0.5)
+    (right,) = zeros_for_none(slopes(_slow, case[:1], *case[1:], 0.5), case[:1])
+    expect_gradient("", mine, right, 1e-7)
 
 
 def _loss_same(f: Callable, g: Callable, seed: int) -> bool:
+    f, g = tensor_valued(f), tensor_valued(g)
     for k, balance in ((5, 0.5), (6, 1.0), (7, 0.0)):
         case = _case(seed, k, FULL)
-        if not math.isclose(
-            _number(f(*case, balance)), _number(g(*case, balance)), rel_tol=1e-6, abs_tol=1e-8
-        ):
+        if not same_number(f(*case, balance), g(*case, balance), 1e-6, 1e-8):
             return False
-    a, b = _slope(f, *case, 0.5), _slope(g, *case, 0.5)
-    return (a is None) == (b is None) and (a is None or torch.allclose(a, b, rtol=1e-4, atol=1e-8))
+    mine, theirs = (slopes(h, case[:1], *case[1:], 0.5) for h in (f, g))
+    return same_gradients(mine, theirs, 1e-4, 1e-8, none_is_zero=False)
 
 
 def _breaks_on_empty(f: Callable, seed: int) -> bool:
     """Right where no cluster is empty, and no number where one is."""
     full, holed = _case(seed, 8, FULL), _case(seed, 8, SIZE)
-    return math.isclose(
-        _number(f(*full, 0.5)), _number(_slow(*full, 0.5)), rel_tol=1e-6
-    ) and not math.isfinite(_number(f(*holed, 0.5)))
+    return math.isclose(number(f(*full, 0.5)), number(_slow(*full, 0.5)), rel_tol=1e-6) and not math.isfinite(
+        number(f(*holed, 0.5))
+    )
 
 
 def _weights(

@@ -1,9 +1,10 @@
-"""sslcourse evaluate, compare, esc and table: scores with their baselines, and the papers' tables made again."""
+"""sslcourse evaluate, compare, esc and table: scores with their baselines, and the papers' tables."""
 
 from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 from sslcourse.commands.options import log, print_result
 from sslcourse.runtime.errors import CourseError
@@ -11,12 +12,13 @@ from sslcourse.runtime.errors import CourseError
 # ---------------------------------------------------------------------------------------------- evaluate
 
 EVALUATE = """\
-Reads the test labels once for all files given, and prints chance, raw pixels and a random encoder beside them. The data set is the
-one that the checkpoint was trained on, unless --data names another.
+Reads the test labels once for all files given, and prints chance, raw pixels and a random encoder beside
+them. The data set is the one that the checkpoint was trained on, unless --data names another.
 
   sslcourse evaluate results/simclr.safetensors --factors
   sslcourse evaluate --calibration         the toybox's table: pixels, random, supervised, SimCLR
-  sslcourse evaluate --all                 every method of the course, for the results wall: writes results/wall/*.json
+  sslcourse evaluate --all                 every method of the course, for the wall: writes
+                                           results/wall/*.json
 """
 
 
@@ -54,9 +56,10 @@ def evaluate(options) -> int:
         )
     data = load(names.pop())
     found = evaluate.report(methods, data, protocol=options.protocol)
-    value, text = {"data": found.data, "protocol": found.protocol, "rows": found.rows}, repr(found)
+    value: dict[str, Any] = {"data": found.data, "protocol": found.protocol, "rows": found.rows}
+    text = repr(found)
     if options.factors:
-        sources = {
+        sources: dict[str, Any] = {
             "pixels": "pixels",
             "random": evaluate.random_like(next(iter(methods.values())), data.train),
             **methods,
@@ -97,7 +100,7 @@ def _calibration(options) -> int:
 
     from sslcourse.results import calibration
 
-    rows = calibration.table(options.seeds, say=log)
+    rows = calibration.measure(options.seeds, say=log)
     value = [{k: v for k, v in r.items()} for r in rows]
     lines = [f"{'features':<22}{'kNN':>16}{'linear':>16}{'seconds':>10}"]
     for r in rows:
@@ -119,8 +122,9 @@ def _calibration(options) -> int:
 # ---------------------------------------------------------------------------------------------- compare
 
 COMPARE = """\
-Every method from scratch with the same encoder, the same data and, where --epochs and --batch-size are given, the same budget; all are
-scored in one opening of the test labels for each seed. A run that was broken off goes on where it stopped.
+Every method from scratch with the same encoder, the same data and, where --epochs and --batch-size are
+given, the same budget; all are scored in one opening of the test labels for each seed. A run that was broken
+off goes on where it stopped.
 
   sslcourse compare simclr byol supervised --data cifar10 --epochs 10 --batch-size 256
   sslcourse evaluate --all                 every method by its own recipe: the results wall of the course
@@ -158,7 +162,8 @@ def compare(options) -> int:
 # ---------------------------------------------------------------------------------------------- esc
 
 ESC = """\
-Every fold tests once; chance, the log-mel spectrogram and an ear that was never trained stand beside the ears of the checkpoints.
+Every fold tests once; chance, the log-mel spectrogram and an ear that was never trained stand beside the
+ears of the checkpoints.
 
   sslcourse data esc50
   sslcourse esc results/xdc.safetensors --supervised
@@ -173,11 +178,11 @@ def esc(options) -> int:
     from sslcourse.methods import catalogue
     from sslcourse.train import checkpoints
 
-    ears = {}
+    ears: dict[str, Any] = {}
     for file in options.checkpoint:
         state = checkpoints.read(file)
         method = catalogue.build(state.about) if state.about else None
-        if not hasattr(method, "ear"):
+        if method is None or not hasattr(method, "ear"):
             raise CourseError(
                 f"{file!r} has no ear; train a method that learns from films with sound, on toyevents "
                 "for "
@@ -216,7 +221,8 @@ def esc(options) -> int:
 # ---------------------------------------------------------------------------------------------- table
 
 TABLE = """\
-Without a name: which tables there are. Each is trained from scratch; a table says in its heading what it measured, and on what.
+Without a name: which tables there are. Each is trained from scratch; a table says in its heading what it
+measured, and on what.
 """
 
 

@@ -14,39 +14,12 @@ from sslcourse.commands.options import add_data_option, print_result
 from sslcourse.commands.results import BENCH, CLAIMS, WALL, bench, claims, wall
 from sslcourse.commands.teach import EXERCISES, GRADE, exercises, grade
 from sslcourse.commands.train import REPLAY, TRAIN, replay, train
+from sslcourse.methods import spec
 from sslcourse.runtime.errors import CourseError
 
-# Written out, so that --help need not wait for torch; a test compares them with `methods.catalogue`.
-METHODS = (
-    "simclr",
-    "bigan",
-    "jigsaw",
-    "byol",
-    "moco",
-    "rotnet",
-    "deepcluster",
-    "clip",
-    "video_lstm",
-    "colorization",
-    "dpc",
-    "avts",
-    "xdc",
-    "supervised",
-)
-ENCODERS = (
-    "small_cnn",
-    "resnet18",
-    "dense_cnn",
-    "dense_resnet18",
-    "small_3d",
-    "resnet18_2d3d",
-    "small_clip",
-    "r2plus1d_18",
-    "small_mc3",
-    "mc3_18",
-    "pixel_lstm",
-    "patch_lstm",
-)
+# Read from the methods' files, so that --help need not wait for torch.
+METHODS = tuple(spec.stated())
+ENCODERS = spec.encoders()
 
 TOP = """\
 A hands-on course on self-supervised learning.

@@ -11,8 +11,9 @@ from sslcourse.runtime.errors import CourseError
 # ---------------------------------------------------------------------------------------------- claims
 
 CLAIMS = """\
-Every claim is an effect that is positive where the paper is right. Over the seeds: pass where the 95 % interval of its mean lies above
-0, fail where it lies below, else inconclusive. SimCLR trains nine networks a seed, half a minute each on one thread.
+Every claim is an effect that is positive where the paper is right. Over the seeds: pass where the 95 %
+interval of its mean lies above 0, fail where it lies below, else inconclusive. SimCLR trains nine networks a
+seed, half a minute each on one thread.
 """
 
 
@@ -59,8 +60,8 @@ def _claims_of(options) -> int:
 # ---------------------------------------------------------------------------------------------- wall
 
 WALL = """\
-Reads the result files that come with the course, and yours before them: results/wall/*.json (sslcourse evaluate --all, wall.add in Python)
-and results/claims-*.json (sslcourse claims --all).
+Reads the result files that come with the course, and yours before them: results/wall/*.json (sslcourse
+evaluate --all, wall.add in Python) and results/claims-*.json (sslcourse claims --all).
 """
 
 
@@ -93,7 +94,8 @@ def wall(options) -> int:
 # ---------------------------------------------------------------------------------------------- bench, doctor
 
 BENCH = """\
-bound = time of the network's forward and backward pass / time of a real step (data, augmentation, loss, optimizer included).
+bound = time of the network's forward and backward pass / time of a real step (data, augmentation, loss,
+optimizer included).
 Everything is measured in turns within this run; compare ratios, not seconds, between machines.
 """
 

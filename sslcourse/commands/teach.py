@@ -10,9 +10,9 @@ from sslcourse.runtime.errors import CourseError
 # ---------------------------------------------------------------------------------------------- grade
 
 GRADE = """\
-Each function of a submission runs in a process of its own, with limits, and is checked from another process on inputs that nobody
-has seen. What the notebook printed does not count, and its trainings are not repeated: about five seconds a submission. One that
-crashes, never ends or is no notebook costs one row.
+Each function of a submission runs in a process of its own, with limits, and is checked from another process
+on inputs that nobody has seen. What the notebook printed does not count, and its trainings are not repeated:
+about five seconds a submission. One that crashes, never ends or is no notebook costs one row.
 
   sslcourse grade submissions --jobs 4
   sslcourse grade submissions --seed 1234            the same inputs as in an earlier run
@@ -56,8 +56,8 @@ def grade(options) -> int:
 # ---------------------------------------------------------------------------------------------- exercises
 
 EXERCISES = """\
-Each row is one mistake, made in one or several ways and handed to the checker just now. "named" is yes where all of them were
-rejected by this mistake's own message; the reference must be accepted.
+Each row is one mistake, made in one or several ways and handed to the checker just now. "named" is yes where
+all of them were rejected by this mistake's own message; the reference must be accepted.
 """
 
 

@@ -1,4 +1,4 @@
-"""sslcourse train and sslcourse replay: train a method, keep its checkpoint, look at the training afterwards."""
+"""sslcourse train and sslcourse replay: train a method, keep its checkpoint, look at it afterwards."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ Trains in half a minute on the toybox. With real data and a GPU:
   sslcourse data cifar10
   sslcourse train simclr --data cifar10 --recipe gpu
 
-Interrupt it with Ctrl-C whenever you like: the same command goes on where it stopped, to the very numbers of a run that was not
-interrupted. With several GPUs or processes, each sees its part of every batch and all negatives:
+Interrupt it with Ctrl-C whenever you like: the same command goes on where it stopped, to the very numbers of
+a run that was not interrupted. With several GPUs or processes, each sees its part of every batch and all
+negatives:
 
   torchrun --nproc-per-node 2 -m sslcourse train simclr --data cifar10
 """
@@ -35,7 +36,8 @@ def train(options) -> int:
     rank, world = distributed.start()
     try:
         profile = runtime.profile()
-        options.data = options.data or catalogue.home(options.method)
+        spec = catalogue.spec(options.method)
+        options.data = options.data or spec.data
         kind = options.recipe or (
             "gpu" if profile.device == "cuda" and not options.data.startswith(("toy", "moving")) else "course"
         )
@@ -44,7 +46,7 @@ def train(options) -> int:
             for k, v in (("epochs", options.epochs), ("batch_size", options.batch_size), ("lr", options.lr))
             if v is not None
         }
-        recipe = getattr(catalogue.module(options.method), kind.upper()).but(seed=options.seed, **changes)
+        recipe = spec.recipe(kind).but(seed=options.seed, **changes)
         if rank == 0:
             data = load(options.data)  # the first process fills the cache, the others read it
         distributed.barrier()

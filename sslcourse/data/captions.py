@@ -8,7 +8,7 @@ The test split has none, because they would give its labels away.
 
     TOYBOX.encode(["a small red cube"])              (1, L) tokens
     TOYBOX.decode(data.train.extra["caption"][0])    the captions of picture 0, as text
-    with_captions(data, leave_out=("hue",))          the same pictures, described by somebody who never mentions colours
+    with_captions(data, leave_out=("hue",))          the same pictures, described without their colours
 """
 
 from __future__ import annotations
@@ -143,8 +143,8 @@ def _parts(scene: Mapping[str, Tensor]) -> dict[str, Tensor]:
     n = len(scene["shape"])
     say = lambda *words: _t(*words).expand(n, -1)
     low, high = world.RANGES["size"]
-    third = (scene["size"] - low) / (high - low)
-    size = torch.where(third < 1 / 3, 0, torch.where(third > 2 / 3, 2, 1))
+    share = (scene["size"] - low) / (high - low)
+    size = torch.where(share < 1 / 3, 0, torch.where(share > 2 / 3, 2, 1))
     hue = _t(*(HUES[HUES.index(name)] for name in world.HUE_NAMES))[((scene["hue"] * 12 + 0.5) % 12).long()][
         :, None
     ]
@@ -194,7 +194,7 @@ def _sentences(parts: Mapping[str, Tensor], order: Sequence[str], said: Mapping[
 
 
 def full(scene: Mapping[str, Tensor], leave_out: Sequence[str] = ()) -> Tensor:
-    """(N, L) tokens of the whole caption of each scene: what `toybox.caption` says, for all of them at once."""
+    """(N, L) tokens of the whole caption of each scene: what `toybox.caption` says, for all at once."""
     _check(leave_out)
     nobody = torch.zeros(len(scene["shape"]), dtype=torch.bool)
     return _sentences(_parts(scene), _ORDERS[0], {part: nobody for part in leave_out})
@@ -259,9 +259,8 @@ def with_captions(data: Data, draws: int = DRAWS, leave_out: Sequence[str] = (),
 def _described(samples: Samples, draws: int, leave_out: Sequence[str], seed: int) -> Samples:
     if not {"shape", "hue", "size", "pattern", "x", "y"} <= set(samples.factors):
         raise CourseError(
-            f"{samples.name!r} ({samples.split}) has no known factors to describe; captions are made of "
-            "the toybox: "
-            "with_captions(toybox.images()), before unlabelled()"
+            f"{samples.name!r} ({samples.split}) has no known factors to describe; captions are made of the "
+            "toybox: with_captions(toybox.images()), before unlabelled()"
         )
     new = samples.take(slice(None))
     new.extra = {
@@ -276,16 +275,15 @@ def captions_of(batch: Mapping[str, Tensor]) -> Tensor:
     if "caption" not in batch:
         raise CourseError(
             'this batch has no "caption": CLIP learns from pictures with captions. Train on the toybox, '
-            "which has them "
-            "(sslcourse train clip --data toybox), or bring your own: words = captions.vocabulary(texts); "
+            "which has them (sslcourse train clip --data toybox), or bring your own: words = "
+            "captions.vocabulary(texts); "
             'Samples(images, extra={"caption": words.encode(texts)}); CLIP(encoder, words)'
         )
     tokens = batch["caption"]
     if tokens.ndim not in (2, 3) or tokens.is_floating_point() or len(tokens) != len(batch["image"]):
         raise CourseError(
             f'batch["caption"] is {tokens.dtype} of shape {tuple(tokens.shape)} for {len(batch["image"])} '
-            "images; expected "
-            "whole numbers (B, L), or (B, K, L) with K captions for each image"
+            "images; expected whole numbers (B, L), or (B, K, L) with K captions for each image"
         )
     return tokens if tokens.ndim == 3 else tokens[:, None]
 

@@ -63,6 +63,12 @@ class Samples:
         CourseError: when shapes, types, ranges or lengths do not fit together.
     """
 
+    image: Tensor  # (N, 3, H, W) uint8; only where `kind` is "image"
+    video: Tensor  # (N, 3, T, H, W) uint8; only where it is "video"
+    audio: Tensor | None  # (N, L) int16
+    rate: int | None
+    fps: float | None
+
     def __init__(
         self,
         image=None,
@@ -81,37 +87,19 @@ class Samples:
     ):
         if split not in SPLITS:
             raise CourseError(f"split={split!r} is none of {', '.join(SPLITS)}")
-        if (
-            image is not None
-            and (video is not None or audio is not None)
-            or image is None
-            and video is None
-            and audio is None
-        ):
-            raise CourseError(
-                "pass either images or videos or sounds: Samples(image, label), Samples(video=video, "
-                "label=label), "
-                "Samples(audio=audio, rate=8000, label=label), or video and audio together"
-            )
-        self.kind = "image" if image is not None else "video" if video is not None else "audio"
-        self.audio, self.rate, self.fps = (
-            (None, None, fps) if audio is None else (_as_sounds(audio, rate), int(rate), fps)
-        )
-        if self.kind != "audio":
-            setattr(self, self.kind, _as_images(image) if video is None else _as_videos(video))
-        n = len(self.seen)
+        self.kind = _kind_of(image, video, audio)
+        self.audio, self.rate = (None, None) if audio is None else _as_sounds(audio, rate)
+        self.fps = fps
+        if self.kind == "image":
+            self.image = _as_images(image)
+        elif self.kind == "video":
+            self.video = _as_videos(video)
+        n = len(self.inputs)
         if self.audio is not None and len(self.audio) != n:
             raise CourseError(f"{n} videos but {len(self.audio)} sounds; pass one sound for each video")
-        self._label = torch.full((n,), -1) if label is None else torch.as_tensor(np.asarray(label)).long()
-        if self._label.shape != (n,):
-            raise CourseError(
-                f"{n} {self.kind}s but labels of shape {tuple(self._label.shape)}; pass one number per "
-                f"{self.kind}"
-            )
         self.labelled = label is not None
+        self._label = _as_labels(label, n, self.kind)
         count = int(self._label.max()) + 1 if self.labelled and n else 0
-        if self.labelled and n and int(self._label.min()) < 0:
-            raise CourseError(f"label {int(self._label.min())} is negative; number the classes from 0")
         self.classes = tuple(classes) or tuple(str(i) for i in range(count))
         if count > len(self.classes):
             raise CourseError(f"label {count - 1} has no name among the {len(self.classes)} classes")
@@ -123,10 +111,10 @@ class Samples:
                 raise CourseError(f"{key!r} has {len(column)} rows for {n} {self.kind}s")
         self.split, self.name = split, name
         self.openings: list[str] = []  # who has read the labels of this test split, in order
-        self.device = str(self.seen.device)
+        self.device = str(self.inputs.device)
 
     @property
-    def seen(self) -> Tensor:
+    def inputs(self) -> Tensor:
         """The images, the videos, or (where there are neither) the sounds: what an encoder is shown."""
         return getattr(self, self.kind)
 
@@ -138,8 +126,15 @@ class Samples:
         if self.kind == "audio":
             from sslcourse.transforms import sounds
 
-            return sounds.pictures(self.audio, self.rate)
+            return sounds.pictures(*self.sound())
         return self.image if self.kind == "image" else self.video[:, :, self.video.shape[2] // 2]
+
+    def sound(self) -> tuple[Tensor, int]:
+        """(N, L) int16, and how many of them are a second; an error where there is none."""
+        audio, rate = self.audio, self.rate
+        if audio is None or rate is None:
+            raise CourseError(f"{self.name!r} has no sound; take data that has, such as toybox.events()")
+        return audio, rate
 
     # ------------------------------------------------------------------ labels
 
@@ -165,10 +160,10 @@ class Samples:
     # ------------------------------------------------------------------ a data set
 
     def __len__(self) -> int:
-        return len(self.seen)
+        return len(self.inputs)
 
     def __repr__(self):
-        shape = "x".join(str(s) for s in self.seen.shape[1:])
+        shape = "x".join(str(s) for s in self.inputs.shape[1:])
         sound = f" with sound at {self.rate:,} Hz" if self.kind == "video" and self.audio is not None else ""
         what = {"audio": "sounds"}.get(self.kind, f"{self.kind}s")
         return (
@@ -178,26 +173,26 @@ class Samples:
 
     def to(self, device) -> Samples:
         """The same data on another device (itself when it is there already)."""
-        if torch.device(device).type == self.seen.device.type:
+        if torch.device(device).type == self.inputs.device.type:
             return self
         return self._copy(lambda t: t.to(device))
 
     def take(self, index) -> Samples:
         """The samples at these positions (a slice, a list, a tensor of integers or of booleans)."""
         if not isinstance(index, slice):
-            index = torch.as_tensor(np.asarray(index), device=self.seen.device)
+            index = torch.as_tensor(np.asarray(index), device=self.inputs.device)
         return self._copy(lambda t: t[index])
 
     def _copy(self, f) -> Samples:
         new = object.__new__(Samples)
         new.__dict__.update(self.__dict__)
-        setattr(new, self.kind, f(self.seen))
+        setattr(new, self.kind, f(self.inputs))
         if self.audio is not None and self.kind != "audio":
             new.audio = f(self.audio)
         new._label = f(self._label)
         new._factors = {k: f(v) for k, v in self._factors.items()}
         new.extra = {k: f(v) for k, v in self.extra.items()}
-        new.device = str(new.seen.device)
+        new.device = str(new.inputs.device)
         return new  # `openings` is shared on purpose: a part of a test set is still that test set
 
     def unlabelled(self) -> Samples:
@@ -208,15 +203,14 @@ class Samples:
 
     def heard(self) -> Samples:
         """The same samples as sounds alone: what an ear is judged on."""
-        if self.audio is None:
-            raise CourseError(f"{self.name!r} has no sound; take data that has, such as toybox.events()")
+        self.sound()  # an error where there is none
         new = self._copy(lambda t: t)
         new.kind = "audio"
         return new
 
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """The samples at `index` as a dict of tensors. A test split carries label -1 and no factors."""
-        batch = {"index": index} if self.kind == "audio" else {self.kind: self.seen[index], "index": index}
+        batch = {"index": index} if self.kind == "audio" else {self.kind: self.inputs[index], "index": index}
         if self.audio is not None:
             batch["audio"] = self.audio[index].float() / 32767
         if self.split == "test":
@@ -246,10 +240,33 @@ class Samples:
             if batch_size > n:
                 raise CourseError(f"batch_size={batch_size} is larger than the {n} samples; take at most {n}")
             order, stop = torch.randperm(n, generator=generator), n - n % batch_size
-        order = order.to(self.seen.device)
+        order = order.to(self.inputs.device)
         for start in range(first * batch_size, stop, batch_size):
             index = order[start : start + batch_size]
             yield self.batch(index.tensor_split(world)[rank] if world > 1 else index)
+
+
+def _kind_of(image, video, audio) -> str:
+    """Which of the three an encoder is shown: "image", "video" or "audio"."""
+    if (image is None) == (video is None and audio is None):  # both, or nothing
+        raise CourseError(
+            "pass either images or videos or sounds: Samples(image, label), "
+            "Samples(video=video, label=label), Samples(audio=audio, rate=8000, label=label), or video and "
+            "audio together"
+        )
+    return "image" if image is not None else "video" if video is not None else "audio"
+
+
+def _as_labels(label, n: int, kind: str) -> Tensor:
+    """(N,) class numbers from 0; -1 everywhere for `None`."""
+    if label is None:
+        return torch.full((n,), -1)
+    label = torch.as_tensor(np.asarray(label)).long()
+    if label.shape != (n,):
+        raise CourseError(f"{n} {kind}s but labels of shape {tuple(label.shape)}; pass one number per {kind}")
+    if n and int(label.min()) < 0:
+        raise CourseError(f"label {int(label.min())} is negative; number the classes from 0")
+    return label
 
 
 def _as_videos(video) -> Tensor:
@@ -278,7 +295,8 @@ def _as_images(image) -> Tensor:
     return _as_bytes(image.expand(-1, 3, -1, -1), "images")
 
 
-def _as_sounds(audio, rate) -> Tensor:
+def _as_sounds(audio, rate: float | None) -> tuple[Tensor, int]:
+    """(N, L) int16, and the samples of a second."""
     audio = torch.from_numpy(np.array(audio)) if not isinstance(audio, Tensor) else audio
     if rate is None or not 1000 <= rate <= 192000:
         raise CourseError(
@@ -290,7 +308,7 @@ def _as_sounds(audio, rate) -> Tensor:
             "audio.mean(1)"
         )
     if audio.dtype == torch.int16:
-        return audio.contiguous()
+        return audio.contiguous(), int(rate)
     if not audio.is_floating_point():
         raise CourseError(f"sounds of type {audio.dtype}; expected int16, or float from -1 to 1")
     loudest = float(audio.abs().max()) if audio.numel() else 0.0
@@ -299,7 +317,7 @@ def _as_sounds(audio, rate) -> Tensor:
             f"float sounds reach {loudest:.3g}; scale them to -1..1 (divide by their largest value), or "
             "pass int16"
         )
-    return (audio * 32767).round().to(torch.int16).contiguous()
+    return (audio * 32767).round().to(torch.int16).contiguous(), int(rate)
 
 
 def _as_bytes(x: Tensor, what: str) -> Tensor:
@@ -322,11 +340,9 @@ def open_labels(samples: Samples, reader: str) -> tuple[Tensor, dict[str, Tensor
     if samples.split == "test":
         if _training:
             raise SealedLabels(
-                f"{reader} wants the test labels of {samples.name!r} while a training is under way: that "
-                "is how test "
-                "scores get selected on. Use the validation split inside the loop, or finish the training "
-                "first "
-                "(after an error in a loop: sslcourse.free() lets go of it)."
+                f"{reader} wants the test labels of {samples.name!r} while a training is under way: that is "
+                "how test scores get selected on. Use the validation split inside the loop, or finish the "
+                "training first (after an error in a loop: sslcourse.free() lets go of it)."
             )
         samples.openings.append(reader)
     return samples._label, samples._factors

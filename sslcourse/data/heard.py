@@ -1,4 +1,4 @@
-"""Recordings as `Data`: what `sslcourse data` prepared, your own, and audio-visual digits made of two of them.
+"""Recordings as `Data`: what `sslcourse data` prepared, your own, and audio-visual digits made of two.
 
     after `sslcourse data`  esc50(), spoken_digits()
     your own                npz(path)
@@ -29,8 +29,7 @@ from sslcourse.runtime.errors import CourseError
 
 FOLDS = 5  # of ESC-50
 
-# ---------------------------------------------------------------------------------------------- sound as
-# numbers
+# -------------------------------------------------------------------------------------- sound as numbers
 
 
 def resampled(audio: Tensor | np.ndarray, old: int, new: int, *, block: int = 256) -> Tensor:
@@ -103,8 +102,7 @@ def fitted(audio: np.ndarray, length: np.ndarray, samples: int) -> np.ndarray:
     return out
 
 
-# ---------------------------------------------------------------------------------------------- files of
-# recordings
+# ----------------------------------------------------------------------------------- files of recordings
 
 
 def store(path: str | Path, **arrays) -> None:
@@ -230,12 +228,12 @@ def npz(
     Args:
         path: a file with the arrays
 
-            audio       (N, L) int16, or float within -1..1; or (M,), recordings of many lengths end to end, and then
-            length      (N,) samples that each of them has
+            audio       (N, L) int16, or float within -1..1; or (M,), recordings of many lengths end to end,
+            length      and then (N,) samples that each of them has
             rate        samples per second of all of them
             label       (N,) whole numbers from 0, or names; without it they are unlabelled
             classes     names of the classes, where the labels are numbers
-            anything    (N,) numbers or names: a factor, such as the speaker, or the fold of a cross-validation
+            anything    (N,) numbers or names: a factor, such as the speaker, or a fold to cross-validate
             test_audio, test_length, test_label, test_anything: your own test split, if you have one
             name        (N,) names of the recordings, not read
 
@@ -264,8 +262,7 @@ def npz(
         alone = sorted({*found} ^ {*tested})
         raise CourseError(
             f"{path}: {', '.join(alone)} {'are' if len(alone) > 1 else 'is'} given for one of the two "
-            "splits; "
-            "write each array twice, as in label and test_label"
+            "splits; write each array twice, as in label and test_label"
         )
     lengths = np.concatenate(
         [
@@ -286,20 +283,20 @@ def npz(
     for part in filter(None, (found, tested)):
         part["audio"] = _of_one_length(path, part["audio"], part.pop("length", None), samples)
     columns, names = _numbered(found, tested, classes)
-    classes = names.pop("label", tuple(classes))
+    named = names.pop("label", tuple(classes))
     make = lambda part: dict(
         audio=part["audio"],
         rate=rate,
         factors={k: part[k] for k in columns if k != "label"},
         factor_names=names,
-        classes=classes,
+        classes=named,
         name=name or path.stem,
     )
     if not tested:
         return split(None, found.get("label"), validation=validation, test=test, seed=seed, **make(found))
     whole = Samples(label=found.get("label"), **make(found))
-    train, held = images.carve(found.get("label", np.zeros(len(whole), int)), validation, seed)
-    held = whole.take(held)
+    train, rest = images.carve(found.get("label", np.zeros(len(whole), int)), validation, seed)
+    held = whole.take(rest)
     held.split = "validation"
     return Data(whole.take(train), held, Samples(label=tested.get("label"), split="test", **make(tested)))
 
@@ -315,9 +312,10 @@ def _of_one_length(path: Path, audio: np.ndarray, length: np.ndarray | None, sam
             raise CourseError(
                 f"{path}: audio of shape {audio.shape}; expected (N, L), or (M,) together with length (N,)"
             )
-        if audio.shape[1] == samples:
+        recordings, each = audio.shape
+        if each == samples:
             return audio
-        audio, length = audio.reshape(-1), np.full(len(audio), audio.shape[1])
+        audio, length = audio.reshape(-1), np.full(recordings, each)
     if (
         audio.ndim != 1
         or length.ndim != 1
@@ -326,9 +324,8 @@ def _of_one_length(path: Path, audio: np.ndarray, length: np.ndarray | None, sam
         or length.sum() != len(audio)
     ):
         raise CourseError(
-            f"{path}: length should be (N,) whole numbers from 1 that add up to the {audio.shape} "
-            "samples "
-            "of audio, one after another"
+            f"{path}: length should be (N,) whole numbers from 1 that add up to the {audio.shape} samples of "
+            "audio, one after another"
         )
     return fitted(audio, length.astype(np.int64), samples)
 
@@ -353,8 +350,7 @@ def _numbered(found: dict, tested: dict, classes: list[str]) -> tuple[list[str],
     return columns, names
 
 
-# ---------------------------------------------------------------------------------------------- after a data
-# script
+# --------------------------------------------------------------------------------- after a data script
 
 
 def esc50(fold: int = 1, *, rate: int | None = None, path: str | Path | None = None) -> Data:
@@ -362,9 +358,9 @@ def esc50(fold: int = 1, *, rate: int | None = None, path: str | Path | None = N
     author.
 
     One fold tests, the next one validates, three train; clips from one source always share a fold. The factor
-    `fold` stays with every recording, and `sslcourse.esc` goes through all five. The author warns that some
-    sources were filtered beforehand in a way that may depend on their class; nobody has mended that, so that
-    results stay comparable.
+    `fold` stays with every recording, and `evaluate.esc50.esc` goes through all five. The author warns that
+    some sources were filtered beforehand in a way that may depend on their class; nobody has mended that, so
+    that results stay comparable.
 
     Args:
         fold: 1 to 5, which of them tests.
@@ -380,13 +376,13 @@ def esc50(fold: int = 1, *, rate: int | None = None, path: str | Path | None = N
         raise CourseError(f"fold={fold!r}; ESC-50 has the folds 1 to {FOLDS}")
     found = _read(_prepared("esc50", path))
     audio, there = found["audio"], int(found["rate"])
-    audio = audio if rate in (None, there) else resampled(audio, there, rate)
+    wave = audio if rate is None or rate == there else resampled(audio, there, rate)
     folds = found["fold"].astype(np.int64)
     where = {"test": fold, "validation": fold % FOLDS + 1}
     rows = {part: np.flatnonzero(folds == number) for part, number in where.items()}
     rows["train"] = np.flatnonzero(~np.isin(folds, list(where.values())))
     make = lambda part: Samples(
-        audio=audio[rows[part]],
+        audio=wave[rows[part]],
         rate=rate or there,
         label=found["label"][rows[part]],
         classes=[str(c) for c in found["classes"]],
@@ -405,8 +401,8 @@ def spoken_digits(
     """Free Spoken Digit Dataset: ten digits, six speakers, fifty recordings of each; the first five of the
     fifty test, as its authors say.
 
-    Factors: `speaker`, `take` (0 to 49). For other speakers in the test than in the training, `sslcourse.esc`
-        with folds="speaker".
+    Factors: `speaker`, `take` (0 to 49). For other speakers in the test than in the training,
+        `evaluate.esc50.esc` with folds="speaker".
 
     Args:
         seconds: of every recording, see `fitted`; nearly all are shorter than one.
@@ -434,8 +430,7 @@ def _prepared(name: str, path: str | Path | None) -> Path:
     return file
 
 
-# ---------------------------------------------------------------------------------------------- constructed
-# pairs
+# ------------------------------------------------------------------------------------- constructed pairs
 
 
 def av_digits(
@@ -475,7 +470,7 @@ def av_digits(
     films = moving_digits.videos(
         train, validation, test, frames=frames, size=size, source=pictures, seed=seed
     )
-    paired = []
+    paired: list[Samples] = []
     for film, sound in zip(films, sounds):
         if sound.audio is None or not sound.labelled:
             raise CourseError(

@@ -1,5 +1,4 @@
-"""Real images as `Data` or `Samples`: what scikit-learn brings along, what `sslcourse data` prepared, and your
-own.
+"""Real images as `Data` or `Samples`: what scikit-learn has, what `sslcourse data` prepared, and your own.
 
     offline, at once            digits(), photographs()
     after `sslcourse data`      cifar10(), stl10(), mnist()
@@ -31,8 +30,7 @@ MAX_PIXELS = 64 * 10**6  # of one picture; a small file can claim billions and f
 MAX_CLASSES = 100_000
 
 
-# ---------------------------------------------------------------------------------------------- offline, at
-# once
+# -------------------------------------------------------------------------------------- offline, at once
 
 
 def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Data:
@@ -98,8 +96,7 @@ def photographs(size: int = 32, *, count: int | None = None, seed: int = 0) -> S
     )
 
 
-# ---------------------------------------------------------------------------------------------- after a data
-# script
+# ----------------------------------------------------------------------------------- after a data script
 
 
 def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
@@ -296,8 +293,8 @@ def arrays(
     if whole.image.shape[1:] != tested.image.shape[1:]:
         one, other = tuple(whole.image.shape[1:]), tuple(tested.image.shape[1:])
         raise CourseError(f"images of {one} but test images of {other}; resize one of them")
-    train, held_out = carve(np.zeros(len(whole), int) if label is None else label, validation, seed)
-    held_out = whole.take(held_out)
+    train, rest = carve(np.zeros(len(whole), int) if label is None else label, validation, seed)
+    held_out = whole.take(rest)
     held_out.split = "validation"
     return Data(whole.take(train), held_out, tested)
 
@@ -400,8 +397,7 @@ def folder(
         one = next(iter(by_class))
         raise CourseError(
             f"the subfolders of {path} ({', '.join(by_class)}) are splits and no classes; the course makes "
-            "its own "
-            f"splits, so pass one of them: folder({str(path / one)!r})"
+            f"its own splits, so pass one of them: folder({str(path / one)!r})"
         )
     classes = list(by_class)
     files = [(file, c) for c, name in enumerate(classes) for file in by_class[name]] or [
@@ -500,8 +496,7 @@ def to_rgb(image):
     return image.convert("RGB")
 
 
-# ---------------------------------------------------------------------------------------------- prepared
-# arrays
+# --------------------------------------------------------------------------------------- prepared arrays
 
 
 def _open(name: str, path: str | Path | None) -> tuple[dict, Callable[[str], np.ndarray]]:
@@ -612,7 +607,7 @@ def build(
         The content of meta.json: name, source, checksums, arrays (name -> shape), classes.
 
     Raises:
-        CourseError: as `fetch.local_or_download`; the files are not the published ones; or the disk is full.
+        CourseError: as `download.local_or_download`; the files are not the published ones; the disk is full.
     """
     folder = Path(folder).expanduser()
     checksums = {file.name: file.checksum for file in files}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 from sslcourse.data.datasets import Data
@@ -43,7 +44,7 @@ def load(name: str, seed: int = 0) -> Data:
     from sslcourse.data import clips, heard, images, moving_digits, toybox
     from sslcourse.data.toybox import sounding
 
-    made = {
+    made: dict[str, Callable[..., Data]] = {
         "toyvideos": toybox.videos,
         "toytracks": toybox.tracks,
         "movingdigits": moving_digits.videos,

@@ -2,15 +2,15 @@
 
     single_image("china", n=6000)            6,000 samples from one of scikit-learn's photographs
     single_image("holiday.jpg")              from your own
-    crops_of(data.train.take(slice(0, 10)))  the same from ten pictures ("deka"), a thousand ("kilo"), or any list
+    crops_of(data.train.take(slice(0, 10)))  the same from ten pictures ("deka"), or a thousand ("kilo"), ...
     conditions(data.train)                   all four of the paper, with equally many pictures in each
 
-Asano, Rupprecht and Vedaldi. A Critical Analysis of Self-supervision, or What We Can Learn from a Single Image.
-ICLR 2020. arXiv:1904.13132.                                  Notebook: 05_single_image
+Asano, Rupprecht and Vedaldi. A Critical Analysis of Self-supervision, or What We Can Learn from a Single
+Image. ICLR 2020. arXiv:1904.13132.                                  Notebook: 05_single_image
 
 The authors' pipeline                                       here
     a square of half the shorter side, at a random place        Distortion.window
-    a random share of it, 1/500 to 1, of aspect 3/4 to 4/3      Distortion.area, aspect; from 1/100, and see below
+    a random share of it, 1/500 to 1, of aspect 3/4 to 4/3      Distortion.area, aspect; from 1/100, see below
     turned and sheared by up to 30 degrees each                 Distortion.rotation, shear
     the middle 1/sqrt(2) of that, so that no corner is empty    the same
     colour jitter with probability 1/2                          Distortion.jitter, strength, hue
@@ -29,6 +29,7 @@ import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -79,9 +80,8 @@ class Distortion:
             raise CourseError(f"area={tuple(self.area)}; give two shares of the window, such as (0.01, 1.0)")
         if not 0 < self.aspect[0] <= self.aspect[1]:
             raise CourseError(
-                f"aspect={tuple(self.aspect)}; give the smallest and the greatest width over height, "
-                "such "
-                "as (0.75, 1.33)"
+                f"aspect={tuple(self.aspect)}; give the smallest and the greatest width over height, such as "
+                "(0.75, 1.33)"
             )
         for name in ("rotation", "shear"):
             if not 0 <= getattr(self, name) <= 45:
@@ -263,7 +263,7 @@ def conditions(
     if n > len(pictures):
         raise CourseError(f"n={n}; the full set has {len(pictures)} pictures, take at most so many")
     size = pictures.image.shape[-1]
-    drawn = dict(size=size, seed=seed, distortion=distortion)
+    drawn: dict[str, Any] = dict(size=size, seed=seed, distortion=distortion)
     sets = {"mono": single_image(picture, n, **drawn)}
     for name, count in (("deka", 10), ("kilo", 1000)):
         if count < len(pictures):

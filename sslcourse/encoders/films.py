@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -9,8 +11,7 @@ from torch import Tensor, nn
 from sslcourse.encoders.images import Stages, group_norm
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- blocks of a
-# film
+# ------------------------------------------------------------------------------------ blocks of a film
 
 
 class BlockEncoder(Stages):
@@ -90,7 +91,7 @@ class BasicBlock3d(nn.Module):
         self.conv1 = nn.Conv3d(inside, outside, kernel, stride, padding, bias=False)
         self.conv2 = nn.Conv3d(outside, outside, kernel, 1, padding, bias=False)
         self.norm1, self.norm2 = nn.BatchNorm3d(outside), nn.BatchNorm3d(outside)
-        self.shortcut = nn.Identity()
+        self.shortcut: nn.Module = nn.Identity()
         if inside != outside or stride != (1, 1, 1):
             self.shortcut = nn.Sequential(
                 nn.Conv3d(inside, outside, 1, stride, bias=False), nn.BatchNorm3d(outside)
@@ -139,8 +140,7 @@ def resnet18_2d3d() -> BlockEncoder:
     return encoder
 
 
-# ---------------------------------------------------------------------------------------------- a film as one
-# vector
+# -------------------------------------------------------------------------------- a film as one vector
 
 
 class ClipEncoder(Stages):
@@ -173,6 +173,11 @@ def small_clip(dim: int = 64) -> ClipEncoder:
     return ClipEncoder(stages, dim)
 
 
+def _stages_of(net: nn.Module) -> dict[str, nn.Module]:
+    """The convolutional stages of torchvision's networks for films."""
+    return {name: net.get_submodule(name) for name in ("stem", "layer1", "layer2", "layer3", "layer4")}
+
+
 def r2plus1d_18() -> ClipEncoder:
     """torchvision's R(2+1)D-18 (Tran et al., 2018), whose every 3-D convolution is one over places and then
     one over time; dim 512, for a GPU.
@@ -181,21 +186,10 @@ def r2plus1d_18() -> ClipEncoder:
     each convolution by itself, and its batch normalisation has eps 1e-3 and PyTorch momentum 0.9."""
     from torchvision.models.video import r2plus1d_18 as build
 
-    net = build(weights=None)
-    return ClipEncoder(
-        {
-            "stem": net.stem,
-            "layer1": net.layer1,
-            "layer2": net.layer2,
-            "layer3": net.layer3,
-            "layer4": net.layer4,
-        },
-        512,
-    )
+    return ClipEncoder(_stages_of(build(weights=None)), 512)
 
 
-# ---------------------------------------------------------------------------------------------- films whose
-# time is kept
+# ----------------------------------------------------------------------------- films whose time is kept
 
 
 class FilmEncoder(Stages):
@@ -205,7 +199,7 @@ class FilmEncoder(Stages):
     Without `still`, a film is centred by its own mean frame: what stands still is not seen.
     """
 
-    def __init__(self, stages: dict[str, nn.Module], dim: int, still: bool = True):
+    def __init__(self, stages: Mapping[str, nn.Module], dim: int, still: bool = True):
         super().__init__(stages, dim)
         self.still = still
 
@@ -227,9 +221,8 @@ def small_mc3(dim: int = 64, still: bool = False) -> FilmEncoder:
     a network longer than a class will wait."""
 
     def stage(inside: int, outside: int, kernel: tuple[int, int, int], stride: int) -> nn.Sequential:
-        conv = nn.Conv3d(
-            inside, outside, kernel, (1, stride, stride), tuple(k // 2 for k in kernel), bias=False
-        )
+        t, h, w = kernel
+        conv = nn.Conv3d(inside, outside, kernel, (1, stride, stride), (t // 2, h // 2, w // 2), bias=False)
         return nn.Sequential(conv, nn.BatchNorm3d(outside), nn.ReLU(inplace=True))
 
     half, most = max(1, 3 * dim // 8), max(1, 3 * dim // 4)
@@ -248,14 +241,4 @@ def mc3_18() -> FilmEncoder:
     """
     from torchvision.models.video import mc3_18 as build
 
-    net = build(weights=None)
-    return FilmEncoder(
-        {
-            "stem": net.stem,
-            "layer1": net.layer1,
-            "layer2": net.layer2,
-            "layer3": net.layer3,
-            "layer4": net.layer4,
-        },
-        512,
-    )
+    return FilmEncoder(_stages_of(build(weights=None)), 512)

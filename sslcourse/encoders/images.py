@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import copy
 import math
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -62,7 +64,7 @@ class StandardisedLinear(nn.Linear):
 class Stages(nn.Module):
     """Named stages one after another, and the length of what comes out."""
 
-    def __init__(self, stages: dict[str, nn.Module], dim: int):
+    def __init__(self, stages: Mapping[str, nn.Module], dim: int):
         super().__init__()
         self.stages = nn.Sequential()
         for name, stage in stages.items():
@@ -72,6 +74,22 @@ class Stages(nn.Module):
     @property
     def layers(self) -> dict[str, nn.Module]:
         return dict(self.stages.named_children())
+
+
+def layers_of(encoder: nn.Module) -> dict[str, nn.Module]:
+    """`encoder.layers`, the named stages of an encoder, in order."""
+    return cast("dict[str, nn.Module]", encoder.layers)
+
+
+def dim_of(encoder: nn.Module) -> int:
+    """The length of an encoder's vector (of a dense one's vector at each place)."""
+    dim = getattr(encoder, "dim", None)
+    if not isinstance(dim, int):
+        raise CourseError(
+            f"{type(encoder).__name__} does not say how long its vectors are; set its .dim, such as "
+            "encoder.dim = 128"
+        )
+    return dim
 
 
 class Encoder(Stages):
@@ -155,6 +173,13 @@ def random_encoder(encoder: Encoder, images: Tensor) -> Encoder:
     return encoder.eval()
 
 
+def reset(network: nn.Module) -> None:
+    """Draw all weights anew, as when the network was made; statistics start anew too."""
+    for module in network.modules():
+        if hasattr(module, "reset_parameters"):
+            cast("Callable[[], None]", module.reset_parameters)()
+
+
 class FrozenStage(nn.Module):
     """A stage that does not learn: no gradient reaches its weights, and its batch normalisation stays in eval
     mode whatever the loop says.
@@ -187,16 +212,14 @@ def with_frozen(encoder: Encoder, first: int, seed: int = 0) -> Encoder:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(runtime.step_seed(seed, 0xF2))
         for i, stage in enumerate(layers.values()):
-            for module in stage.modules() if i >= first else ():
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()
+            if i >= first:
+                reset(stage)
     return Encoder(
         {name: FrozenStage(s) if i < first else s for i, (name, s) in enumerate(layers.items())}, encoder.dim
     )
 
 
-# ---------------------------------------------------------------------------------------------- a vector for
-# every place
+# ------------------------------------------------------------------------ a vector for every place
 
 
 class DenseEncoder(Stages):
@@ -204,7 +227,7 @@ class DenseEncoder(Stages):
     vector.
     """
 
-    def __init__(self, stages: dict[str, nn.Module], dim: int, stride: int):
+    def __init__(self, stages: Mapping[str, nn.Module], dim: int, stride: int):
         super().__init__(stages, dim)
         self.stride = stride
 

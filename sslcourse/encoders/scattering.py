@@ -1,7 +1,7 @@
 """The scattering transform: two layers of fixed wavelets, each followed by a modulus, then averages. Nothing
 is learned.
 
-    S0 = x * phi        S1 = |x * psi_j| * phi        S2 = ||x * psi_j| * psi_k| * phi,   k a coarser scale than j
+    S0 = x * phi      S1 = |x * psi_j| * phi      S2 = ||x * psi_j| * psi_k| * phi,   k a coarser scale than j
 
 Bruna and Mallat, Invariant Scattering Convolution Networks, PAMI 2013. arXiv:1203.1513 (equations 8 to 11).
 Oyallon, Belilovsky and Zagoruyko, Scaling the Scattering Transform, ICCV 2017: as the first layers of a
@@ -19,7 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from sslcourse import runtime
-from sslcourse.encoders.images import Encoder
+from sslcourse.encoders.images import Encoder, reset
 from sslcourse.runtime.errors import CourseError
 
 SIGMA, FREQUENCY = 0.8, 0.75 * math.pi  # of the finest wavelet, in pixels and in radians per pixel
@@ -28,7 +28,8 @@ SIGMA, FREQUENCY = 0.8, 0.75 * math.pi  # of the finest wavelet, in pixels and i
 def _grid(sigma: float) -> tuple[Tensor, Tensor]:
     reach = math.ceil(3.5 * sigma)
     axis = torch.arange(-reach, reach + 1, dtype=torch.float64)
-    return torch.meshgrid(axis, axis, indexing="ij")
+    y, x = torch.meshgrid(axis, axis, indexing="ij")
+    return y, x
 
 
 def gaussian(octave: int) -> Tensor:
@@ -117,8 +118,7 @@ class Scattering(nn.Module):
         size, least = 2**self.octaves, 2 * math.ceil(3.5 * SIGMA * 2.0 ** (self.octaves - 1))
         if image.shape[-1] % size or image.shape[-2] % size or min(image.shape[-2:]) < least:
             raise CourseError(
-                f"images of {image.shape[-1]} x {image.shape[-2]} pixels; each side must be a multiple "
-                "of "
+                f"images of {image.shape[-1]} x {image.shape[-2]} pixels; each side must be a multiple of "
                 f"{size}, at least {least}"
             )
         with torch.autocast(image.device.type, enabled=False):
@@ -163,17 +163,18 @@ def scattering_stem(network: Encoder, octaves: int = 2, angles: int = 4, seed: i
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(runtime.step_seed(seed, 0xF2))
         for name in list(layers)[2:]:
-            for module in layers[name].modules():
-                if hasattr(module, "reset_parameters"):
-                    module.reset_parameters()
+            reset(layers[name])
             stages[name] = layers[name]
-        old = layers["conv3"][0]
-        layers["conv3"][0] = type(old)(
+        old, *others = layers["conv3"].children()
+        if not isinstance(old, nn.Conv2d):
+            raise CourseError(f"conv3 begins with {type(old).__name__}; it should begin with a convolution")
+        conv = type(old)(
             3 * transform.paths,
             old.out_channels,
-            old.kernel_size,
-            old.stride,
-            old.padding,
+            old.kernel_size,  # type: ignore[arg-type]  # two numbers each, though torch says "some"
+            old.stride,  # type: ignore[arg-type]
+            old.padding,  # type: ignore[arg-type]
             bias=old.bias is not None,
         )
+        stages["conv3"] = nn.Sequential(conv, *others)
     return Encoder(stages, network.dim)

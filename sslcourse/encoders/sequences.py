@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse.encoders.images import FrozenStage
+from sslcourse.encoders.images import FrozenStage, dim_of
 from sslcourse.runtime.errors import CourseError
 from sslcourse.transforms import colour
 
@@ -73,11 +74,12 @@ class ConvGRU(nn.Module):
         """The state after a whole sequence of maps."""
         for one in x.unbind(1):
             h = self.step(one, h)
+        if h is None:
+            raise CourseError(f"a sequence of shape {tuple(x.shape)} holds no map; give at least one")
         return h
 
 
-# ---------------------------------------------------------------------------------------------- frame by
-# frame
+# ---------------------------------------------------------------------------------------- frame by frame
 
 
 class Pixels(nn.Module):
@@ -138,8 +140,7 @@ class Patches(nn.Module):
         s = self.side
         if height % s or width % s:
             raise CourseError(
-                f"frames of {height} x {width} pixels cannot be cut into patches of {s} x {s}; take a "
-                "side "
+                f"frames of {height} x {width} pixels cannot be cut into patches of {s} x {s}; take a side "
                 "that divides them"
             )
         if self.training:
@@ -172,10 +173,12 @@ class Percepts(nn.Module):
     """
 
     kind = "squared"
+    mean: Tensor
+    scale: Tensor
 
     def __init__(self, network: nn.Module):
         super().__init__()
-        self.network, self.size = FrozenStage(network), network.dim
+        self.network, self.size = FrozenStage(network), dim_of(network)
         self.register_buffer("mean", torch.zeros(self.size))
         self.register_buffer("scale", torch.ones(self.size))
 
@@ -216,7 +219,7 @@ class FrameLSTM(nn.Module):
     def __init__(self, frames: nn.Module, hidden: int = 256, depth: int = 1, past: int = 8):
         super().__init__()
         self.frames, self.hidden, self.depth, self.past = frames, hidden, depth, past
-        self.lstm = nn.LSTM(frames.size, hidden, depth, batch_first=True)
+        self.lstm = nn.LSTM(cast(int, frames.size), hidden, depth, batch_first=True)
         self.dim = 2 * hidden * depth
 
     @property

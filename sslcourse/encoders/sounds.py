@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -14,7 +16,7 @@ class MelEncoder(Stages):
     Its input is standardised by batch normalisation without weights: the statistics are those of the training
     sounds, one pair for all bands, so that loud stays louder than soft."""
 
-    def __init__(self, stages: dict[str, nn.Module], dim: int):
+    def __init__(self, stages: Mapping[str, nn.Module], dim: int):
         super().__init__(stages, dim)
         self.standard = nn.BatchNorm2d(1, affine=False)
 
@@ -47,7 +49,7 @@ def resnet18_mel() -> MelEncoder:
     GPU. XDC has such a network for sound.
     """
     picture = resnet18("cifar")
-    stages = picture.layers
-    stages["conv1"][0] = nn.Conv2d(1, 64, 3, 1, 1, bias=False)
-    nn.init.kaiming_normal_(stages["conv1"][0].weight, mode="fan_out", nonlinearity="relu")
-    return MelEncoder(stages, 512)
+    first = nn.Conv2d(1, 64, 3, 1, 1, bias=False)
+    nn.init.kaiming_normal_(first.weight, mode="fan_out", nonlinearity="relu")
+    conv1 = nn.Sequential(first, *list(picture.layers["conv1"].children())[1:])
+    return MelEncoder({**picture.layers, "conv1": conv1}, 512)

@@ -80,8 +80,7 @@ def _features(
     if own > rate:
         raise CourseError(
             f"this ear hears {own:,} samples a second, the recordings have {rate:,}: what lies above "
-            f"{rate // 2:,} Hz is not in them. "
-            f"Train an ear for rate={rate}"
+            f"{rate // 2:,} Hz is not in them. Train an ear for rate={rate}"
         )
     rows = []
     for part in audio.split(block):
@@ -89,8 +88,7 @@ def _features(
         x = spectrum(part, own) if ear is None else features.extract(ear, Samples(audio=part, rate=own))
         if x.ndim != 2:
             raise CourseError(
-                f"this ear gives features of shape {tuple(x.shape)}; a linear machine reads one vector "
-                "per "
+                f"this ear gives features of shape {tuple(x.shape)}; a linear machine reads one vector per "
                 "sound, (B, D)"
             )
         rows.append(x)
@@ -256,10 +254,11 @@ def leaks(samples: Samples, fold: np.ndarray) -> list[str]:
     Args:
         fold: (N,) in which fold each recording is.
     """
-    found, first = [], {}
+    found: list[str] = []
+    first: dict[tuple[str, bytes | int], int] = {}
     source = samples.extra.get("source")
-    for i, row in enumerate(samples.audio.cpu().numpy()):
-        keys = (
+    for i, row in enumerate(samples.sound()[0].cpu().numpy()):
+        keys: list[tuple[str, bytes | int]] = (
             [("is the same sound as", hashlib.blake2b(row.tobytes(), digest_size=16).digest())]
             if row.any()
             else []
@@ -272,15 +271,14 @@ def leaks(samples: Samples, fold: np.ndarray) -> list[str]:
     return found
 
 
-# ---------------------------------------------------------------------------------------------- ears to
-# compare
+# ------------------------------------------------------------------------------------ ears to compare
 
 
 def random_ear(encoder: Callable[[], nn.Module] = encoders.small_mel) -> Callable[[Samples, int], Ear]:
     """An ear that was never trained: random weights, batch statistics of the training recordings."""
 
     def make(train: Samples, seed: int) -> Ear:
-        return random_like(Ear(encoder(), train.rate), train, seed)
+        return random_like(Ear(encoder(), train.sound()[1]), train, seed)
 
     return make
 
@@ -300,9 +298,8 @@ def supervised_ear(
 
     def make(train: Samples, seed: int) -> Ear:
         torch.manual_seed(runtime.step_seed(seed, 0x5EA))
-        method = HeardWithLabels(
-            encoder(), train.rate, len(train.classes), round(share * train.audio.shape[1])
-        )
+        audio, rate = train.sound()
+        method = HeardWithLabels(encoder(), rate, len(train.classes), round(share * audio.shape[1]))
         fit(method, train, recipe.but(seed=seed))
         return method.ear.eval()
 
@@ -322,7 +319,11 @@ class HeardWithLabels(Method):
 
     def __init__(self, encoder: nn.Module, rate: int, classes: int, length: int):
         super().__init__()
-        self.ear, self.head, self.length = Ear(encoder, rate), nn.Linear(encoder.dim, classes), length
+        self.ear, self.head, self.length = (
+            Ear(encoder, rate),
+            nn.Linear(encoders.images.dim_of(encoder), classes),
+            length,
+        )
 
     def views(self, batch):
         audio = batch["audio"]
@@ -364,8 +365,8 @@ class Scores:
 
     def table(self) -> list[dict]:
         """Rows of text: the mean in per cent, the standard deviation over folds (of means over seeds) and
-        over seeds (of means over folds),
-        every fold, the costs that were chosen, and the seconds of all folds and seeds."""
+        over seeds (of means over folds), every fold, the costs that were chosen, and the seconds of all folds
+        and seeds."""
         per_cent = lambda share: f"{100 * share:.1f}"
         spread = lambda values: f"{100 * statistics.stdev(values):.1f}" if len(values) > 1 else "–"
         rows = []
@@ -457,7 +458,8 @@ def esc(
     else:
         samples = together(data)
         divisions = folds_of(samples, folds)
-    length = samples.audio.shape[1] / samples.rate
+    audio, rate = samples.sound()
+    length = audio.shape[1] / rate
     seconds = min(SECONDS, SHARE * length) if seconds is None else seconds
     label = samples.label.numpy()
     for fold in divisions:
@@ -468,20 +470,22 @@ def esc(
     rows = []
 
     def add(name: str, ear, seeds: int) -> None:
-        start, accuracy, cost, fixed = time.perf_counter(), [], [], None
-        if isinstance(ear, nn.Module) or ear is None:
-            fixed = _features(ear, samples.audio, samples.rate, crops, seconds).numpy()
+        start, fixed = time.perf_counter(), isinstance(ear, nn.Module) or ear is None
+        accuracy: list[list[float]] = []  # of every seed, of every fold
+        cost: list[list[float]] = []
+        if fixed:
+            x = _features(ear, audio, rate, crops, seconds).numpy()
         for seed in range(seeds):
-            accuracy.append([]), cost.append([])
+            accuracy.append([])
+            cost.append([])
             for fold in divisions:
-                x = fixed
-                if fixed is None:
+                if not fixed:
                     made = ear(samples.take(fold.train), seed)
                     if not isinstance(made, nn.Module):
                         raise CourseError(
                             f"{name}: {type(made).__name__} is no ear; pass {MAKER}, or a module"
                         )
-                    x = _features(made, samples.audio, samples.rate, crops, seconds).numpy()
+                    x = _features(made, audio, rate, crops, seconds).numpy()
                 predict, chosen = linear_machine(x[fold.train], label[fold.train], fold.held, costs)
                 accuracy[-1].append(float((predict(x[fold.test]) == label[fold.test]).mean()))
                 cost[-1].append(chosen)

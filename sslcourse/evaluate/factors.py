@@ -14,8 +14,7 @@ from sslcourse.evaluate.reports import split_of
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import features
 
-# ---------------------------------------------------------------------------------------------- the factor
-# table
+# ------------------------------------------------------------------------------------ the factor table
 
 
 def factor_scores(
@@ -23,7 +22,7 @@ def factor_scores(
     train_factors: Mapping[str, Tensor],
     x: Tensor,
     factors: Mapping[str, Tensor],
-    kinds: Mapping[str, object],
+    kinds: Mapping[str, tuple[str, ...] | float | int],
 ) -> dict[str, float]:
     """How much of each factor a linear probe reads from features: 0 is chance or worse, 1 is everything.
 
@@ -47,7 +46,7 @@ def factor_scores(
     return result
 
 
-def _numbers(column: Tensor, turn: object) -> Tensor:
+def _numbers(column: Tensor, turn: float | int | None) -> Tensor:
     column = column.float()
     if turn is None:
         return column[:, None]
@@ -76,7 +75,9 @@ def factor_table(
         raise CourseError(f"{data.name!r} has no known factors; the toybox has: toybox.images()")
     result = {}
     for name, source in encodes.items():
-        if source == "pixels":
+        if isinstance(source, str):
+            if source != "pixels":
+                raise CourseError(f"{name!r} is {source!r}; the only representation with a name is 'pixels'")
             train_x, x = features.pixels(data.train), features.pixels(held)
             # 3,072 pixels: their first 256 principal components hold nearly all of the variance and fit 20
             # times faster.
@@ -88,8 +89,8 @@ def factor_table(
         else:
             if method is None:
                 raise CourseError(
-                    f"{name!r} is a function; pass method=..., the network that it calls, so that it is "
-                    "kept frozen"
+                    f"{name!r} is a function; pass method=..., the network that it calls, so that it is kept "
+                    "frozen"
                 )
             train_x, x = (features.extract(method, s, encode=source) for s in (data.train, held))
         result[name] = factor_scores(train_x, data.train.factors, x, factors, data.train.factor_names)

@@ -138,9 +138,8 @@ def diagnose(
             effective_rank(z),
             max(4.0, 0.08 * d),
             float(d),
-            "few of the dimensions are in use: "
-            "dimensional collapse. Look for a shortcut (one cue that solves the task) or views that are "
-            "too different.",
+            "few of the dimensions are in use: dimensional collapse. Look for a shortcut (one cue that "
+            "solves the task) or views that are too different.",
         ),
     ]
     if z1 is not None and z2 is not None:
@@ -159,8 +158,8 @@ def diagnose(
                 uniformity(torch.cat([z1, z2])[:1024]),
                 -4.2,
                 -1.5,
-                "the projections huddle together: "
-                "negatives push too little. Lower the temperature or use more negatives.",
+                "the projections huddle together: negatives push too little. Lower the temperature or use "
+                "more negatives.",
             ),
         ]
         if loss is not None:
@@ -171,8 +170,8 @@ def diagnose(
                     float(loss) / blind,
                     0.05,
                     0.95,
-                    f"the loss is that of a network that tells "
-                    f"nothing apart (log(2n-1) = {blind:.2f}), or so low that the task must have a shortcut.",
+                    f"the loss is that of a network that tells nothing apart (log(2n-1) = {blind:.2f}), or "
+                    "so low that the task must have a shortcut.",
                 )
             )
     return Diagnosis(tuple(readings))

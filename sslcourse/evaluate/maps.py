@@ -10,8 +10,7 @@ from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- maps, for
-# pictures only
+# ------------------------------------------------------------------------------- maps, for pictures only
 
 
 def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Float[Tensor, "n 2"]:

@@ -45,18 +45,19 @@ def coarse_to_fine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     large as what moves."""
     import cv2
 
-    method = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    method = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     method.setFinestScale(0)
     method.setPatchStride(2)
+
+    def flow(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+        """(H, W, 2), found without a first guess."""
+        return method.calc(a, b, None)  # type: ignore[call-overload]  # None is left out in cv2's stubs
+
     if min(first.shape) >= 96:
-        return method.calc(first, second, None).transpose(2, 0, 1)
+        return flow(first, second).transpose(2, 0, 1)
     large = [cv2.resize(x, None, fx=2, fy=2, interpolation=cv2.INTER_CUBIC) for x in (first, second)]
-    return (
-        cv2.resize(method.calc(*large, None), first.shape[::-1], interpolation=cv2.INTER_AREA).transpose(
-            2, 0, 1
-        )
-        / 2
-    )
+    found = cv2.resize(flow(large[0], large[1]), first.shape[::-1], interpolation=cv2.INTER_AREA)
+    return found.transpose(2, 0, 1) / 2
 
 
 FLOWS: dict[str, Flow] = {"local": local, "coarse to fine": coarse_to_fine}

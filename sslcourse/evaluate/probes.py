@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypedDict
 
 import torch
 import torch.nn.functional as F
@@ -14,14 +15,21 @@ from sslcourse import runtime
 from sslcourse.data.datasets import Samples, open_labels
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- nearest
-# neighbours
+# ------------------------------------------------------------------------------- nearest neighbours
+
+
+class Vote(TypedDict):
+    """How neighbours vote: `k` of them, each with weight exp(cosine / temperature), or 1 without."""
+
+    k: int
+    temperature: float | None
+
 
 # Three protocols go by the name of kNN in the field, and differ by points. Ours is DINO's.
-KNN = {
-    "dino": dict(k=20, temperature=0.07),  # cosine, weights exp(s / T): DINO, solo-learn, and this course
-    "lightly": dict(k=200, temperature=0.1),  # cosine, weights exp(s / T): lightly, MoCo's demo
-    "sklearn": dict(k=10, temperature=None),  # cosine, every neighbour one vote
+KNN: dict[str, Vote] = {
+    "dino": {"k": 20, "temperature": 0.07},  # cosine, weights exp(s / T): DINO, solo-learn, and this course
+    "lightly": {"k": 200, "temperature": 0.1},  # cosine, weights exp(s / T): lightly, MoCo's demo
+    "sklearn": {"k": 10, "temperature": None},  # cosine, every neighbour one vote
 }
 
 
@@ -147,11 +155,11 @@ def linear_probe(
 def ridge_probe(
     x: Float[Tensor, "n d"], y: Float[Tensor, "n c"], penalties: Sequence[float] = PENALTIES
 ) -> LinearProbe:
-    """Linear regression with a squared penalty, in closed form; the strength is chosen on a held-out fifth."""
+    """Linear regression with a squared penalty, in closed form; a held-out fifth chooses the strength."""
     x, mean, scale = _standardise(x)
     y = y.float()
 
-    def solve(x, y, penalty):
+    def solve(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
         x, y = x.double(), y.double()
         centre = y.mean(0)
         gram = x.T @ x / len(x) + penalty * torch.eye(x.shape[1], dtype=torch.float64, device=x.device)

@@ -13,6 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -21,9 +22,12 @@ from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels
+from sslcourse.encoders.images import layers_of, reset
 from sslcourse.evaluate.probes import KNN, accuracy_of, knn_predict, labels_of, linear_probe
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import features
+
+Network = TypeVar("Network", bound=nn.Module)
 
 
 def score(
@@ -40,8 +44,8 @@ def score(
     if train_x.ndim != 2:
         raise CourseError(
             f"features of shape {tuple(train_x.shape)}; a probe reads one vector per sample, and these are "
-            "dense: average them over "
-            "their places (on the command line: --no-probe), or judge them by tracking: sslcourse.tracking"
+            "dense: average them over their places (on the command line: --no-probe), or judge them by "
+            "tracking: sslcourse.tracking"
         )
     if len(train_x) != len(train_y) or len(x) != len(y):
         raise CourseError(
@@ -95,7 +99,7 @@ def guesses(
     )
 
 
-def random_like(method: nn.Module, shown: Tensor | Samples, seed: int = 0) -> nn.Module:
+def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Network:
     """The same network with fresh random weights and batch statistics of the data: the baseline of every
     representation.
 
@@ -109,9 +113,7 @@ def random_like(method: nn.Module, shown: Tensor | Samples, seed: int = 0) -> nn
     untrained = copy.deepcopy(method)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(runtime.step_seed(seed, 0x4A9D))
-        for module in untrained.modules():
-            if hasattr(module, "reset_parameters"):
-                module.reset_parameters()
+        reset(untrained)
     momenta = {
         module: module.momentum
         for module in untrained.modules()
@@ -120,9 +122,8 @@ def random_like(method: nn.Module, shown: Tensor | Samples, seed: int = 0) -> nn
     for module in momenta:
         module.momentum = None
     device = next(untrained.parameters()).device
-    mixed = torch.randperm(len(shown), generator=runtime.generator(seed, 0x4A9E))[
-        :2048
-    ]  # a set may lie in the order of its classes
+    # Mixed, for a set may lie in the order of its classes.
+    mixed = torch.randperm(len(shown), generator=runtime.generator(seed, 0x4A9E))[:2048]
     untrained.train()
     with torch.no_grad():
         for chosen in mixed.tensor_split(-(-len(mixed) // 256)):
@@ -130,7 +131,9 @@ def random_like(method: nn.Module, shown: Tensor | Samples, seed: int = 0) -> nn
                 batch = {"video" if shown.ndim == 5 else "image": shown[chosen.to(shown.device)]}
             else:
                 batch = next(shown.take(chosen).batches(256))
-            untrained.encode({name: batch[name].to(device) for name in MODALITIES if name in batch})
+            features.encode_of(untrained)(
+                {name: batch[name].to(device) for name in MODALITIES if name in batch}
+            )
     for module, momentum in momenta.items():
         module.momentum = momentum
     return untrained.eval()
@@ -251,8 +254,7 @@ def report(
     return Report(rows, data.name, text, len(data.test.openings))
 
 
-# ---------------------------------------------------------------------------------------------- layer by
-# layer, few labels
+# ------------------------------------------------------------------------ layer by layer, few labels
 
 
 def layer_probes(
@@ -265,11 +267,11 @@ def layer_probes(
         on: "validation", or "test" for the final table.
         size: each layer's map is averaged over size x size places.
     """
-    encoder = encoder or method.f
+    encoder = method.get_submodule("f") if encoder is None else encoder
     held = split_of(data, on)
     label = labels_of(held, "evaluate.layer_probes")
     result = {}
-    for layer in encoder.layers:
+    for layer in layers_of(encoder):
         encode = features.after(encoder, layer, size)
         result[layer] = score(
             features.extract(method, data.train, encode=encode),

@@ -20,8 +20,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sslcourse import runtime
-from sslcourse.runtime.errors import CourseError
-from sslcourse.train.features import frozen
+from sslcourse.encoders.images import layers_of
+from sslcourse.train.features import frozen, layer_of
 
 
 def gram(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
@@ -39,7 +39,7 @@ def layer_maps(encoder: nn.Module, image: Tensor) -> dict[str, Tensor]:
         layer.register_forward_hook(
             lambda module, inputs, output, name=name: caught.__setitem__(name, output)
         )
-        for name, layer in encoder.layers.items()
+        for name, layer in layers_of(encoder).items()
     ]
     try:
         encoder(image)
@@ -81,8 +81,7 @@ def transfer(
     Returns the picture (3, h, w), 0 to 1, and the loss of every step.
     """
     for name in (content_layer, *style_layers):
-        if name not in encoder.layers:
-            raise CourseError(f"no layer {name!r}; this encoder has {', '.join(encoder.layers)}")
+        layer_of(encoder, name)
     content, style = (x.float() / 255 if x.dtype == torch.uint8 else x.float() for x in (content, style))
     device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
     content, style = content[None].to(device), style[None].to(device)
@@ -100,16 +99,15 @@ def transfer(
         with torch.enable_grad():
             for _ in range(steps):
                 maps = layer_maps(encoder, image)
-                kept = _difference(maps[content_layer].float(), wanted)
+                content_cost = _difference(maps[content_layer].float(), wanted)
                 texture = sum(
                     _difference(gram(maps[name].float()), target) for name, target in textures.items()
                 ) / len(textures)
                 rough = F.l1_loss(image[..., 1:], image[..., :-1]) + F.l1_loss(
                     image[..., 1:, :], image[..., :-1, :]
                 )
-                loss = (
-                    kept + weight * texture + 0.5 * rough
-                )  # a little smoothness: strided layers do not see every pattern of pixels
+                # A little smoothness: strided layers do not see every pattern of pixels.
+                loss = content_cost + weight * texture + 0.5 * rough
                 (image.grad,) = torch.autograd.grad(loss, image)
                 optimizer.step()
                 with torch.no_grad():

@@ -1,10 +1,10 @@
 """Are picture and sound in step? What a network of two embeddings is asked after it was trained.
 
-    accuracy(method, samples, "hard")       pairs in and out of sync told apart, one kind of negative at a time, chance 1/2
+    accuracy(method, samples, "hard")       pairs in and out of sync told apart, by kind of negative
     curve(method, samples)                  distance as a function of how much too late the sound is
     found(method, video, audio)             by how much a film is out of step
     located(method, video, audio)           where in the picture the sound comes from
-    svm({"name": ear}, data)                frozen features and a linear SVM, several crops averaged (the ESC protocol)
+    svm({"name": ear}, data)                frozen features and a linear SVM, crops averaged: the ESC protocol
 
 All of it asks a method for no more than `see`, `hear` and `distance` (`methods.avts`), reads no label (but
 `svm`), and stands beside
@@ -27,7 +27,7 @@ from sslcourse.evaluate.esc50 import linear_machine
 from sslcourse.evaluate.probes import linear_probe
 from sslcourse.methods import avts
 from sslcourse.runtime.errors import CourseError
-from sslcourse.train.features import frozen
+from sslcourse.train.features import encode_of, frozen
 from sslcourse.transforms import sounds
 
 KINDS = (
@@ -92,7 +92,8 @@ def pairs(samples: Samples, kind: str, *, frames: int = 16, each: int = 4, seed:
             film = members.repeat(2)
             for sound, together in ((torch.arange(len(film)), True), (wrong, False)):
                 rows.append((film, seen, film[sound], seen[sound], torch.full((len(film),), together)))
-    return Pairs(*(torch.cat(column) for column in zip(*rows)), frames)
+    film, seen, other, heard, sync = (torch.cat(column) for column in zip(*rows))
+    return Pairs(film, seen, other, heard, sync, frames)
 
 
 @torch.no_grad()
@@ -107,11 +108,10 @@ def embedded(method, samples: Samples, film: Tensor, start: Tensor, frames: int,
         else torch.device("cpu")
     )
     rows = []
+    films, sound = samples.video, samples.sound()[0]
     for part in known.T.split(_CHUNK):
-        index = part[:, 0].to(samples.video.device)
-        moment = part[:, 1].to(samples.video.device)
-        video, audio = samples.video[index], samples.audio[index]
-        video, audio = avts.cut(video, audio, moment, moment, frames)
+        index, moment = part[:, 0].to(films.device), part[:, 1].to(films.device)
+        video, audio = avts.cut(films[index], sound[index], moment, moment, frames)
         shown = video.to(device).float() / 255 if what == "see" else audio.to(device).float() / 32767
         rows.append(getattr(method, what)(shown).float().cpu())
     return torch.cat(rows)[where]
@@ -271,7 +271,7 @@ def out_of_step(samples: Samples, by: Tensor, reach: int = 8) -> tuple[Tensor, T
     if int(by.abs().max()) > reach:
         raise CourseError(f"by={by.tolist()}; shifts go from {-reach} to {reach} frames")
     at = torch.full_like(by, reach)
-    return avts.cut(samples.video, samples.audio, at, at - by, samples.video.shape[2] - 2 * reach)
+    return avts.cut(samples.video, samples.sound()[0], at, at - by, samples.video.shape[2] - 2 * reach)
 
 
 def found(method, video: Tensor, audio: Tensor, reach: int = 8, frames: int = 16) -> Tensor:
@@ -282,7 +282,7 @@ def found(method, video: Tensor, audio: Tensor, reach: int = 8, frames: int = 16
 
 
 def offset_error(method, samples: Samples, *, reach: int = 8, frames: int = 16, seed: int = 0) -> float:
-    """Mean error in frames of `found` on films put out of step by a random number of frames, -reach to reach."""
+    """Mean error in frames of `found` on films put out of step by a random -reach to reach frames."""
     by = torch.randint(-reach, reach + 1, (len(samples),), generator=runtime.generator(seed, 0x0FF))
     return float((found(method, *out_of_step(samples, by, reach), reach, frames) - by).abs().float().mean())
 
@@ -309,8 +309,7 @@ class Energy:
         return 1 - (v * a).sum(1)
 
 
-# ---------------------------------------------------------------------------------------------- where the
-# sound comes from
+# ---------------------------------------------------------------------------- where the sound comes from
 
 
 def only(video: Tensor, y: int, x: int, cells: int = 4, beyond: float = 0.25) -> Tensor:
@@ -411,11 +410,12 @@ def leaks(train: Samples, held: Samples, of_train: Pairs, of_held: Pairs) -> dic
     """
 
     def read(samples: Samples, of: Pairs) -> dict[str, Tensor]:
-        film = of.film.to(samples.video.device), of.other.to(samples.video.device)
-        video, _ = avts.cut(samples.video[film[0]], samples.audio[film[0]], of.seen, of.seen, of.frames)
-        _, audio = avts.cut(samples.video[film[1]], samples.audio[film[1]], of.heard, of.heard, of.frames)
+        films, (sound, rate) = samples.video, samples.sound()
+        film = of.film.to(films.device), of.other.to(films.device)
+        video, _ = avts.cut(films[film[0]], sound[film[0]], of.seen, of.seen, of.frames)
+        _, audio = avts.cut(films[film[1]], sound[film[1]], of.heard, of.heard, of.frames)
         x = F.adaptive_avg_pool3d(video.float() / 255, (4, 4, 4)).flatten(1)
-        y = F.adaptive_avg_pool2d(sounds.log_mel(audio, samples.rate), (16, 16)).flatten(1)
+        y = F.adaptive_avg_pool2d(sounds.log_mel(audio, rate), (16, 16)).flatten(1)
         return {"picture only": x, "sound only": y}
 
     x, y = read(train, of_train), read(held, of_held)
@@ -433,7 +433,7 @@ def svm(
     methods: Mapping[str, nn.Module], data: Data, *, on: str = "validation", crops: int = 5, frames: int = 16
 ) -> dict[str, float]:
     """Accuracy of a linear SVM on frozen features, scores averaged over the crops of a film: the protocol of
-    `sslcourse.esc` on films.
+    `evaluate.esc50.esc` on films.
 
     Args:
         methods: name -> something that encodes: a method, or its `ear`.
@@ -445,7 +445,7 @@ def svm(
             f"on={on!r}; score on 'validation' (to look and to choose) or on 'test' (to report)"
         )
     held = getattr(data, on)
-    label = (open_labels(held, "sync.svm")[0] if on == "test" else held.label).cpu().numpy()
+    label = (open_labels(held, "synchrony.svm")[0] if on == "test" else held.label).cpu().numpy()
     own = data.train.label.cpu().numpy()
     fifth = np.random.default_rng(0).permutation(len(own)) < len(own) // 5  # on these the cost is chosen
     result = {}
@@ -459,25 +459,22 @@ def svm(
 @torch.no_grad()
 def cropped(method: nn.Module, samples: Samples, crops: int = 5, frames: int = 16) -> Tensor:
     """(N, crops, D) features of evenly spaced windows of each film."""
-    last = samples.video.shape[2] - frames
+    films, sound = samples.video, samples.sound()[0]
+    last = films.shape[2] - frames
     if last < 0 or crops < 1:
         raise CourseError(
-            f"crops={crops} of {frames} frames from films of {samples.video.shape[2]}; use shorter "
-            "windows "
-            "and at least one crop"
+            f"crops={crops} of {frames} frames from films of {films.shape[2]}; use shorter windows and "
+            "at least one crop"
         )
     device = next(method.parameters()).device
     rows = []
     with frozen(method):
         for start in np.linspace(0, last, crops).round().astype(int).tolist():
             parts = []
-            for index in torch.arange(len(samples), device=samples.video.device).split(_CHUNK):
+            for index in torch.arange(len(samples), device=films.device).split(_CHUNK):
                 at = torch.full_like(index, start)
-                video, audio = avts.cut(samples.video[index], samples.audio[index], at, at, frames)
-                parts.append(
-                    method.encode({"video": video.to(device), "audio": audio.to(device).float() / 32767})
-                    .float()
-                    .cpu()
-                )
+                video, audio = avts.cut(films[index], sound[index], at, at, frames)
+                batch = {"video": video.to(device), "audio": audio.to(device).float() / 32767}
+                parts.append(encode_of(method)(batch).float().cpu())
             rows.append(torch.cat(parts))
     return torch.stack(rows, 1)

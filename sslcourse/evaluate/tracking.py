@@ -144,13 +144,18 @@ def attention(
     if not (1 <= frame < t and 0 <= row < h and 0 <= column < w):
         raise CourseError(
             f"frame={frame}, row={row}, column={column}; choose a frame of 1 to {t - 1} (the first one has "
-            "none before it), "
-            f"a row of 0 to {h - 1} and a column of 0 to {w - 1}"
+            f"none before it), a row of 0 to {h - 1} and a column of 0 to {w - 1}"
         )
     unit, refs = unit_vectors(features).view(t, h, w, -1), reference_frames(frame, references, keep_first)
     everywhere = _everywhere(h, w, window)
-    rows = range(0, h) if everywhere else range(max(0, row - window), min(h, row + window + 1))
-    near = None if everywhere else _within(h, w, window, range(row, row + 1), rows)[column : column + 1]
+    rows = (
+        range(0, h) if everywhere or window is None else range(max(0, row - window), min(h, row + window + 1))
+    )
+    near = (
+        None
+        if everywhere or window is None
+        else _within(h, w, window, range(row, row + 1), rows)[column : column + 1]
+    )
     weights = _weights(
         unit[frame, row, column][None],
         unit[refs][:, rows.start : rows.stop].flatten(1, 2),
@@ -214,8 +219,7 @@ def propagate(
         first = F.one_hot(first.long())
     if first.ndim != 3 or first.shape[:2] != (h, w):
         raise CourseError(
-            f"first has shape {tuple(first.shape)}; pass ({h}, {w}) integers or ({h}, {w}, K) shares "
-            "(see "
+            f"first has shape {tuple(first.shape)}; pass ({h}, {w}) integers or ({h}, {w}, K) shares (see "
             "to_cells)"
         )
     unit = unit_vectors(features, torch.float64 if precise else torch.float32).view(t, h, w, -1)
@@ -382,7 +386,7 @@ def contour(predicted, given, objects: int, share: float = 0.008) -> Tensor:
         raise CourseError(
             f"masks of shape {tuple(predicted.shape)} against {tuple(given.shape)}; both must be (T, H, W)"
         )
-    radius = tolerance(*given.shape[1:], share)
+    radius = tolerance(given.shape[1], given.shape[2], share)
     columns = []
     for k in range(1, objects + 1):
         m, g = boundary(predicted == k), boundary(given == k)
@@ -544,8 +548,7 @@ def measure(
         first, objects = masks[0], int(masks[~unknown].max()) if not unknown[0] else 0
         if not objects:
             raise CourseError(
-                f"the first mask of a film of {len(masks)} frames shows no object, or is unknown; "
-                "there is "
+                f"the first mask of a film of {len(masks)} frames shows no object, or is unknown; there is "
                 "nothing to carry along"
             )
         shown = torch.tensor([bool((first == k).any()) for k in range(1, objects + 1)])

@@ -1,8 +1,9 @@
 """AVTS: a film and its sound belong together only at the right moment; who can tell when they are out of step
 has learned to see and to hear.
 
-Korbar, Tran and Torresani. Cooperative Learning of Audio and Video Models from Self-Supervised Synchronization.
-NeurIPS 2018. arXiv:1807.00230.                                              Notebook: 11_audio_video_sync
+Korbar, Tran and Torresani. Cooperative Learning of Audio and Video Models from Self-Supervised
+Synchronization. NeurIPS 2018. arXiv:1807.00230.
+Notebook: 11_audio_video_sync
 
 The paper                                       here
     video network f_v (MC3, 3-D then 2-D)       AVTS.f and its head AVTS.g_seen
@@ -26,6 +27,7 @@ normalisation in the heads (`normalised`)."""
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,11 +39,13 @@ from sslcourse.methods.base import (
     Ear,
     Method,
     at_least_float32,
+    dim_of,
     floats,
     sounds_of,
     video_floats_of,
     videos_of,
 )
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -59,8 +63,6 @@ COURSE = Recipe(
     epochs=20, batch_size=12, lr=2e-3
 )  # a laptop CPU, scenes of the toybox: many small steps, of 24 windows each
 GPU = Recipe(epochs=90, batch_size=64, lr=1e-3, schedule="cosine")  # one GPU, films of 112 pixels with sound
-DATA = "toyscenes"
-ENCODERS = {"course": "small_mc3", "gpu": "mc3_18"}
 EARS = {"small_mel": encoders.small_mel, "resnet18_mel": encoders.resnet18_mel}
 
 LENGTHS = {"halved": 0.5, "unit": 1.0, "free": None}  # of embeddings
@@ -279,8 +281,8 @@ class AVTS(Method):
             self._moments(encoder, torch.zeros(1, 3, frames, 32, 32), 2),
             self._moments(hears, self._silence(), 2),
         )
-        self.g_seen = head(encoder.dim * (moments[0] if keep_time else 1), hidden, dim, normalised)
-        self.g_heard = head(hears.dim * (moments[1] if keep_time else 1), hidden, dim, normalised)
+        self.g_seen = head(dim_of(encoder) * (moments[0] if keep_time else 1), hidden, dim, normalised)
+        self.g_heard = head(dim_of(hears) * (moments[1] if keep_time else 1), hidden, dim, normalised)
         self.judge = head(2 * dim, hidden, 2, False) if objective == "cross-entropy" else None
         self.share = float(self.hard[0])  # of hard negatives now; the training sets it
 
@@ -288,7 +290,7 @@ class AVTS(Method):
         return sounds.log_mel(torch.zeros(1, round(self.frames / self.fps * self.ear.rate)), self.ear.rate)
 
     @staticmethod
-    def _moments(encoder: nn.Module, x: Tensor, axis: int) -> int:
+    def _moments(encoder: Any, x: Tensor, axis: int) -> int:
         was = encoder.training
         with torch.no_grad():
             moments = encoder.eval().maps(x).shape[axis]
@@ -350,7 +352,7 @@ class AVTS(Method):
         return self._embedded(self.g_heard(moments.flatten(1) if self.keep_time else moments.mean(2)))
 
     def distance(self, v: Float[Tensor, "n d"], a: Float[Tensor, "n d"]) -> Float[Tensor, " n"]:
-        """How far from being in sync each pair is; of the classifier, by how much it prefers "out of sync"."""
+        """How far each pair is from being in sync; of the classifier, how much it prefers "out of sync"."""
         if self.judge is None:
             return torch.linalg.vector_norm(v - a, dim=1)
         logits = self.judge(torch.cat([v, a], 1)).float()
@@ -391,7 +393,7 @@ class AVTS(Method):
         self.share = float(state[0])
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     rest = {
         "frames": 16,
@@ -414,7 +416,21 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     }
 
 
-def build(encoder: nn.Module, settings: dict) -> AVTS:
+def from_settings(encoder: nn.Module, settings: dict) -> AVTS:
     """The method that `settings` describe."""
     rest = {name: value for name, value in settings.items() if name != "ear"}
     return AVTS(encoder, EARS[settings["ear"]](), **rest)
+
+
+SPEC = Spec(
+    name="avts",
+    lesson="11_audio_video_sync",
+    title="AVTS",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+    data="toyscenes",
+    encoders={"course": "small_mc3", "gpu": "mc3_18"},
+    hears=True,
+)

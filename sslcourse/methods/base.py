@@ -1,7 +1,7 @@
 """What a method is: an `nn.Module` that shows views, computes a loss and, in the end, encodes.
 
     views(batch)    what the network is shown; notebooks display it
-    loss(batch)     -> a scalar and a dict of metrics; never reads batch["label"] (a test replaces the labels by -1)
+    loss(batch)     -> a scalar and a dict of metrics; never reads batch["label"] (a test replaces all by -1)
     encode(batch)   what we keep: (B, D), or (B, D, H, W) where it is dense
 
 and only where a paper needs it:
@@ -15,9 +15,12 @@ Device, seed, mode and precision are the business of `sslcourse.train`; methods 
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
+from sslcourse.encoders.images import dim_of as dim_of  # methods take it from here
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.transforms import sounds
@@ -39,6 +42,9 @@ def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
 
 class Method(nn.Module):
     """Base class of every paper in `sslcourse.methods`; see the module's text for what to override."""
+
+    f: Any  # the backbone; what it has beside `dim` (maps, stages, a stride) is between it and its method
+    about: dict[str, Any]  # how it was built, where `catalogue.build` made it
 
     def views(self, batch: Batch) -> Batch:
         return batch
@@ -132,7 +138,7 @@ class Ear(nn.Module):
         self.f, self.rate = encoder, rate
 
     def logmel(self, batch: Batch) -> Tensor:
-        """(B, 1, M, T) of a batch, see `sslcourse.sounds.log_mel`."""
+        """(B, 1, M, T) of a batch, see `sslcourse.transforms.sounds.log_mel`."""
         return sounds.log_mel(sounds_of(batch), self.rate)
 
     def encode(self, batch: Batch) -> Tensor:

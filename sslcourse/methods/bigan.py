@@ -1,7 +1,8 @@
 """BiGAN: a game between a generator and a discriminator of *pairs* makes an encoder that undoes the
 generator.
 
-Donahue, Krähenbühl and Darrell. Adversarial Feature Learning. ICLR 2017. arXiv:1605.09782.          Notebook: 02_bigan
+Donahue, Krähenbühl and Darrell. Adversarial Feature Learning. ICLR 2017. arXiv:1605.09782.
+Notebook: 02_bigan
 Goodfellow et al. Generative Adversarial Nets. NeurIPS 2014. arXiv:1406.2661.
 
 In the paper                                              here
@@ -13,12 +14,14 @@ In the paper                                              here
     min over E and G, by the opposite labels              generator_encoder_loss
     keep the layer before E's output                      BiGAN.encode
 and what the paper compares with:
-    the features of D of a plain GAN                      GAN
-    latent regressor, joint latent regressor              LatentRegressor(joint=0), LatentRegressor(joint=0.25)
-    autoencoders with l2 and l1                           Autoencoder(power=2), Autoencoder(power=1)
+    the features of D of a plain GAN                 GAN
+    latent regressor, joint latent regressor         LatentRegressor(joint=0), LatentRegressor(joint=0.25)
+    autoencoders with l2 and l1                      Autoencoder(power=2), Autoencoder(power=1)
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +29,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from sslcourse.methods.base import Method, at_least_float32, descend, floats, floats_of, images_of
+from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, floats, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
@@ -34,7 +38,7 @@ from sslcourse.transforms.augment import View
 
 # The authors' code for permutation-invariant MNIST, and the 1-nearest-neighbour accuracies of table 1; shown
 # beside ours, never executed.
-PAPER = dict(
+PAPER: dict[str, Any] = dict(
     data="MNIST, permutation-invariant",
     networks="MLPs, two hidden layers of 1,024",
     latent=50,
@@ -273,7 +277,7 @@ class Judge(nn.Module):
 
     def __init__(self, body: nn.Module):
         super().__init__()
-        self.body, self.last = body, _small_weights(nn.Linear(body.dim, 1))
+        self.body, self.last = body, _small_weights(nn.Linear(dim_of(body), 1))
 
     def forward(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, " b"]:
         return self.last(self.body(x))[:, 0]
@@ -292,6 +296,9 @@ def short_memory(optimizers: dict[str, torch.optim.Optimizer]) -> None:
 
 class Coder(Method):
     """What BiGAN shares with its rivals: an encoder E(x) = tanh(head(f(x)) / 2), and a generator G."""
+
+    head: nn.Module
+    g: nn.Module
 
     def code(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """E(x), in the range of z: were it another, D could tell the pairs apart by that alone."""
@@ -340,7 +347,7 @@ class BiGAN(Coder):
         eg_loss=generator_encoder_loss,
     ):
         super().__init__()
-        self.f, self.head = encoder, nn.Linear(encoder.dim, latent)
+        self.f, self.head = encoder, nn.Linear(dim_of(encoder), latent)
         self.g = generator or Generator(size, latent, width)
         self.d = discriminator or Discriminator(size, latent, width)
         self.latent, self.view, self.d_loss, self.eg_loss = latent, view, d_loss, eg_loss
@@ -449,7 +456,7 @@ class LatentRegressor(Coder):
             raise CourseError(
                 f"joint={joint}; it weighs the regression in the generator's loss: 0, or the paper's 0.25"
             )
-        self.f, self.head = encoder, nn.Linear(encoder.dim, latent)
+        self.f, self.head = encoder, nn.Linear(dim_of(encoder), latent)
         self.g, self.d = (
             generator or Generator(size, latent, width),
             discriminator or Discriminator(size, 0, width),
@@ -503,7 +510,7 @@ class Autoencoder(Coder):
         super().__init__()
         if power not in (1, 2):
             raise CourseError(f"power={power}; use 1 (absolute differences) or 2 (squared ones)")
-        self.f, self.head = encoder, nn.Linear(encoder.dim, latent)
+        self.f, self.head = encoder, nn.Linear(dim_of(encoder), latent)
         self.g, self.latent, self.power = generator or Generator(size, latent, width), latent, power
 
     def loss(self, batch):
@@ -512,11 +519,22 @@ class Autoencoder(Coder):
         return (difference.abs() if self.power == 1 else difference.square()).mean(), {}
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe; plain values, for files."""
     return dict(size=32, latent=64, width=32) if recipe == "course" else dict(size=32, latent=100, width=64)
 
 
-def build(encoder: nn.Module, settings: dict) -> BiGAN:
+def from_settings(encoder: nn.Module, settings: dict) -> BiGAN:
     """The method that `settings` describe."""
     return BiGAN(encoder, **settings)
+
+
+SPEC = Spec(
+    name="bigan",
+    lesson="02_bigan",
+    title="BiGAN",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

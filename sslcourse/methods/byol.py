@@ -1,7 +1,7 @@
 """BYOL: predict what a slow copy of yourself makes of another view, and no negatives are needed.
 
-Grill, Strub, Altché, Tallec, Richemond and others. Bootstrap Your Own Latent: A New Approach to Self-Supervised Learning.
-NeurIPS 2020. arXiv:2006.07733.         Notebook: 06_byol
+Grill, Strub, Altché, Tallec, Richemond and others. Bootstrap Your Own Latent: A New Approach to
+Self-Supervised Learning. NeurIPS 2020. arXiv:2006.07733.         Notebook: 06_byol
 
 Section 3.1 of the paper                               here
     online network:  y = f(v), z = g(y), q(z)          BYOL.f, BYOL.g, BYOL.q
@@ -29,7 +29,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sslcourse.encoders.images import StandardisedLinear, group_norm
-from sslcourse.methods.base import Method, at_least_float32, descend, floats_of, images_of
+from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
@@ -70,7 +71,7 @@ def regression_loss(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Fl
 
 
 def distance(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
-    """The same number with gradients to both sides: what is left of eq. 2 when the gradient is not stopped."""
+    """The same number with gradients to both sides: what is left of eq. 2 where the gradient goes on."""
     if p.shape != target.shape or p.ndim != 2:
         raise CourseError(
             f"the prediction is {tuple(p.shape)} and its target {tuple(target.shape)}; both must be (n, "
@@ -87,7 +88,8 @@ def update_target(online: nn.Module, target: nn.Module, tau: float) -> None:
 
     Buffers (running statistics of batch normalisation) are left alone, as in the authors' code: the target
     has its own, from its own batches."""
-    ours, theirs = list(target.parameters()), list(online.parameters())
+    ours: list[Tensor] = list(target.parameters())
+    theirs: list[Tensor] = list(online.parameters())
     torch._foreach_mul_(ours, tau)
     torch._foreach_add_(ours, theirs, alpha=1 - tau)
 
@@ -113,10 +115,14 @@ def head(inside: int, hidden: int, outside: int, norm: str = "batch") -> nn.Sequ
     if norm not in NORMS:
         raise CourseError(f"norm={norm!r}; choose one of {', '.join(map(repr, NORMS))}")
     linear = StandardisedLinear if norm == "group+ws" else nn.Linear
-    normalise = {"batch": nn.BatchNorm1d, "group+ws": group_norm, "none": lambda _: nn.Identity()}[norm]
+    layers: dict[str, Callable[[int], nn.Module]] = {
+        "batch": nn.BatchNorm1d,
+        "group+ws": group_norm,
+        "none": lambda _: nn.Identity(),
+    }
     return nn.Sequential(
         linear(inside, hidden),
-        normalise(hidden),
+        layers[norm](hidden),
         nn.ReLU(inplace=True),
         nn.Linear(hidden, outside, bias=False),
     )
@@ -171,7 +177,7 @@ class BYOL(Method):
         if not 0 <= momentum <= 1:
             raise CourseError(f"momentum={momentum}; tau is a share of the old target, from 0 to 1")
         self.f = encoder
-        self.g = head(encoder.dim, hidden, dim, norm)
+        self.g = head(dim_of(encoder), hidden, dim, norm)
         if normalise_z:
             self.g.append(nn.BatchNorm1d(dim, affine=False))
         self.q = head(dim, hidden, dim, norm) if predictor else nn.Identity()
@@ -244,7 +250,7 @@ class BYOL(Method):
         self.steps, self.all_steps = int(state[0]), float(state[1])
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
     values, for files.
     """
@@ -265,6 +271,17 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     }
 
 
-def build(encoder: nn.Module, settings: dict) -> BYOL:
+def from_settings(encoder: nn.Module, settings: dict) -> BYOL:
     """The method that `settings` describe."""
     return BYOL(encoder, **{**settings, "view": simclr_view(**settings["view"])})
+
+
+SPEC = Spec(
+    name="byol",
+    lesson="06_byol",
+    title="BYOL",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

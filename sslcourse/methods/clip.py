@@ -1,8 +1,9 @@
 """CLIP: a picture and the words that somebody wrote under it are two views of one thing, and words can then
 name new classes.
 
-Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Krueger and Sutskever. Learning Transferable Visual
-Models From Natural Language Supervision. ICML 2021. arXiv:2103.00020.         Notebook: 07_clip
+Radford, Kim, Hallacy, Ramesh, Goh, Agarwal, Sastry, Askell, Mishkin, Clark, Krueger and Sutskever. Learning
+Transferable Visual Models From Natural Language Supervision. ICML 2021. arXiv:2103.00020.
+Notebook: 07_clip
 
 figure 3 of the paper                             here
     I_f = image_encoder(I)                        CLIP.f, h
@@ -19,6 +20,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -26,7 +28,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse.data import captions
-from sslcourse.methods.base import Method, at_least_float32, floats_of, images_of
+from sslcourse.methods.base import Method, at_least_float32, dim_of, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.distributed import gather
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import features
@@ -49,9 +52,6 @@ PAPER = dict(
     augmentation="random square crop",
 )
 
-TITLE = (
-    "CLIP (captions)"  # in tables: its captions name the shapes, so it is told more than the other methods
-)
 COURSE = Recipe(
     epochs=10, batch_size=128, lr=2.5e-3, weight_decay=0.1
 )  # a laptop CPU, the toybox, the small encoder
@@ -157,7 +157,7 @@ class TextEncoder(nn.Module):
 # ---------------------------------------------------------------------------------------------- the method
 
 # The paper crops at random and does nothing else. A mirrored picture would turn "left" into a lie.
-COURSE_VIEW = dict(area=(0.7, 1.0), strength=0.0, flip=0.0, greyscale=0.0)
+COURSE_VIEW: dict[str, Any] = dict(area=(0.7, 1.0), strength=0.0, flip=0.0, greyscale=0.0)
 
 
 class CLIP(Method):
@@ -188,7 +188,7 @@ class CLIP(Method):
         self.g = TextEncoder(len(words), words.length, width, layers, heads)
         # One linear projection on each side, and no hidden layer: section 2.3.
         self.project_image, self.project_text = (
-            nn.Linear(encoder.dim, dim, bias=False),
+            nn.Linear(dim_of(encoder), dim, bias=False),
             nn.Linear(width, dim, bias=False),
         )
         self.log_scale = nn.Parameter(torch.tensor(FIRST_SCALE))
@@ -236,7 +236,7 @@ class WordPrediction(Method):
     ):
         super().__init__()
         self.f, self.vocabulary = encoder, words
-        self.head = nn.Linear(encoder.dim, len(words))
+        self.head = nn.Linear(dim_of(encoder), len(words))
         self.view = view or simclr_view(**COURSE_VIEW)
 
     def views(self, batch):
@@ -346,7 +346,7 @@ def zero_shot_words(
     return (scores @ (counts / counts.sum(1, keepdim=True)).T).argmax(1)
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe; plain values, for files. Its words are
     those of the toybox.
     """
@@ -358,6 +358,17 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     return {**sizes, "view": dict(COURSE_VIEW)}
 
 
-def build(encoder: nn.Module, settings: dict) -> CLIP:
+def from_settings(encoder: nn.Module, settings: dict) -> CLIP:
     """The method that `settings` describe."""
     return CLIP(encoder, **{**settings, "view": simclr_view(**settings["view"])})
+
+
+SPEC = Spec(
+    name="clip",
+    lesson="07_clip",
+    title="CLIP (captions)",  # its captions name the shapes: it is told more than the other methods
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

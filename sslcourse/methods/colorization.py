@@ -24,7 +24,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import runtime
-from sslcourse.methods.base import Method, at_least_float32, floats, video_floats_of, videos_of
+from sslcourse.methods.base import Method, at_least_float32, dim_of, floats, video_floats_of, videos_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import clustering
 from sslcourse.train.recipe import Recipe
@@ -33,8 +34,6 @@ from sslcourse.transforms.colour import from_lab, lab
 # What can be verified of the authors' report; shown beside our recipes, never executed.
 PAPER = dict(data="Kinetics", encoder="ResNet-18", cells="stride 8", references=3, colours=16)
 
-DATA = "toytracks"
-ENCODERS = {"course": "dense_cnn", "gpu": "dense_resnet18"}
 COURSE = Recipe(epochs=8, batch_size=8, lr=3e-3)  # a laptop CPU, toytracks
 GPU = Recipe(epochs=100, batch_size=32, lr=1e-3)  # one GPU, a folder of films
 
@@ -54,6 +53,9 @@ class Palette(nn.Module):
     """The colours that can be copied: centres of k-means on a and b of Lab. It is found once, before the
     first step of a training.
     """
+
+    centre: Tensor  # (colours, 2): a and b of each
+    found: Tensor  # whether k-means has run
 
     def __init__(self, colours: int = 16):
         super().__init__()
@@ -94,7 +96,7 @@ class Palette(nn.Module):
     def paint(
         self, share: Float[Tensor, "b i j c"], light: Float[Tensor, "b h w"]
     ) -> Float[Tensor, "b 3 h w"]:
-        """A picture with this light (L, 0 to 100) and, in each cell, the mean of the colours by their shares."""
+        """A picture with this light (L, 0 to 100) and, in each cell, the mean colour by the shares."""
         ab = (share @ self.centre).permute(0, 3, 1, 2)
         ab = F.interpolate(ab, size=light.shape[1:], mode="bilinear", align_corners=False)
         return from_lab(torch.cat([light[:, None], ab], 1))
@@ -307,7 +309,10 @@ class SingleImage(Dense):
 
     def __init__(self, encoder: nn.Module, colours: int = 16):
         super().__init__(encoder)
-        self.palette, self.g = Palette(colours), nn.Sequential(nn.ReLU(), nn.Conv2d(encoder.dim, colours, 1))
+        self.palette, self.g = (
+            Palette(colours),
+            nn.Sequential(nn.ReLU(), nn.Conv2d(dim_of(encoder), colours, 1)),
+        )
 
     def before_epoch(self, progress, dataset, optimizers):
         if not self.palette.found:
@@ -365,11 +370,24 @@ class CopiedMasks(Colorization):
         return (nll * weight).sum() / weight.sum(), {"mask found": (y.argmax(1) == truth).float().mean()}
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     return {"colours": 16, "references": 3, "temperature": 0.1, "unit": True, "shown": "grey"}
 
 
-def build(encoder: nn.Module, settings: dict) -> Colorization:
+def from_settings(encoder: nn.Module, settings: dict) -> Colorization:
     """The method that `settings` describe."""
     return Colorization(encoder, **settings)
+
+
+SPEC = Spec(
+    name="colorization",
+    lesson="09_tracking_by_colorization",
+    title="Colorization",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+    data="toytracks",
+    encoders={"course": "dense_cnn", "gpu": "dense_resnet18"},
+)

@@ -24,7 +24,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse.methods.base import Method, floats_of, images_of
+from sslcourse.methods.base import Method, dim_of, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import clustering, features
@@ -147,7 +148,7 @@ class DeepCluster(Method):
         for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
             if not isinstance(value, int) or value < 1:
                 raise CourseError(f"DeepCluster({name}={value!r}); use a whole number from 1")
-        self.f, self.g = encoder, nn.Linear(encoder.dim, clusters)
+        self.f, self.g = encoder, nn.Linear(dim_of(encoder), clusters)
         self.clusters, self.every, self.balanced, self.fresh_head = clusters, every, balanced, fresh_head
         self.edges, self.view = edges, view or crop_and_flip(AREA)
         self.partition = partition or by_kmeans()
@@ -230,7 +231,7 @@ class DeepCluster(Method):
         return {"encoder": list(self.f.parameters()), "head": list(self.g.parameters())}
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
     values, for files.
     """
@@ -245,7 +246,7 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     }
 
 
-def build(encoder: nn.Module, settings: dict) -> DeepCluster:
+def from_settings(encoder: nn.Module, settings: dict) -> DeepCluster:
     """The method that `settings` describe."""
     return DeepCluster(
         encoder,
@@ -256,3 +257,14 @@ def build(encoder: nn.Module, settings: dict) -> DeepCluster:
         by_kmeans(settings["pca"]),
         capacity=settings["capacity"],
     )
+
+
+SPEC = Spec(
+    name="deepcluster",
+    lesson="04_rotation_and_clusters",
+    title="DeepCluster",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

@@ -2,7 +2,8 @@
 from all other features.
 
 Han, Xie and Zisserman. Video Representation Learning by Dense Predictive Coding.
-ICCV workshop on Large Scale Holistic Video Understanding, 2019. arXiv:1909.04656.     Notebook: 10_dense_predictive_coding
+ICCV workshop on Large Scale Holistic Video Understanding, 2019. arXiv:1909.04656.
+Notebook: 10_dense_predictive_coding
 
 The paper                                       here
     blocks x_1 .. x_N of a film                 blocks_of, DPC.views
@@ -28,7 +29,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse.encoders.sequences import ConvGRU
-from sslcourse.methods.base import Method, at_least_float32, floats, video_floats_of, videos_of
+from sslcourse.methods.base import Method, at_least_float32, dim_of, floats, video_floats_of, videos_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, film_view
@@ -54,8 +56,6 @@ COURSE = Recipe(
 GPU = Recipe(
     epochs=100, batch_size=64, lr=1e-3, schedule="cosine", weight_decay=1e-5
 )  # one GPU, UCF101 at 128 pixels
-DATA = "toyvideos"
-ENCODERS = {"course": "small_3d", "gpu": "resnet18_2d3d"}
 
 KINDS = (
     "positive",
@@ -93,7 +93,7 @@ def roll_out(
             too.
         ahead: how many blocks.
     """
-    predicted = []
+    predicted: list[Tensor] = []
     for k in range(ahead):
         if k:
             context = step(F.relu(predicted[-1]), context)
@@ -230,8 +230,8 @@ class DPC(Method):
             raise CourseError(f"order={order!r}; choose 'kept', 'shuffled' or 'reversed'")
         if not temperature > 0:
             raise CourseError(f"temperature={temperature}; it divides the scores and must be above 0")
-        self.f, self.g = encoder, ConvGRU(encoder.dim, encoder.dim, kernel=1, dropout=dropout)
-        predictors = [predictor(encoder.dim) for _ in range(1 if sequential else last)]
+        self.f, self.g = encoder, ConvGRU(dim_of(encoder), dim_of(encoder), kernel=1, dropout=dropout)
+        predictors = [predictor(dim_of(encoder)) for _ in range(1 if sequential else last)]
         self.phi = predictors[0] if sequential else nn.ModuleList(predictors)
         self.frames, self.horizon, self.temperature, self.sequential, self.order = (
             frames,
@@ -263,7 +263,7 @@ class DPC(Method):
         context = self.g(F.relu(z))
         if self.sequential:
             return self.roll(context, self.phi, self.g.step, ahead)
-        return torch.stack([phi(context) for phi in self.phi[:ahead]], 1)
+        return torch.stack([phi(context) for phi in list(self.phi)[:ahead]], 1)
 
     def guessed(
         self, blocks: Float[Tensor, "b n 3 k h w"], ahead: int | None = None
@@ -342,8 +342,8 @@ class MotionClassifier(Method):
 
     def __init__(self, encoder: nn.Module, classes: int, frames: int = 4, view: View | None = None):
         super().__init__()
-        self.f, self.g = encoder, ConvGRU(encoder.dim, encoder.dim)
-        self.head = nn.Linear(encoder.dim, classes)
+        self.f, self.g = encoder, ConvGRU(dim_of(encoder), dim_of(encoder))
+        self.head = nn.Linear(dim_of(encoder), classes)
         self.frames, self.view = frames, view or film_view(strength=0, hue_by=0, jitter=0, copied=0)
 
     def views(self, batch):
@@ -369,7 +369,7 @@ class MotionClassifier(Method):
         return self.features(blocks_of(video_floats_of(batch), self.frames))
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     if recipe == "course":
         return {
@@ -388,6 +388,19 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     }
 
 
-def build(encoder: nn.Module, settings: dict) -> DPC:
+def from_settings(encoder: nn.Module, settings: dict) -> DPC:
     """The method that `settings` describe."""
     return DPC(encoder, **{**settings, "view": film_view(**settings["view"])})
+
+
+SPEC = Spec(
+    name="dpc",
+    lesson="10_dense_predictive_coding",
+    title="DPC",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+    data="toyvideos",
+    encoders={"course": "small_3d", "gpu": "resnet18_2d3d"},
+)

@@ -31,13 +31,15 @@ import functools
 import itertools
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int, Integer
 from torch import Tensor, nn
 
-from sslcourse.methods.base import Method, floats_of, images_of
+from sslcourse.methods.base import Method, dim_of, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, as_float, crop_and_flip, grey
@@ -65,7 +67,8 @@ COURSE = Recipe(epochs=8, batch_size=128, lr=3e-3)  # a laptop CPU, the toybox, 
 GPU = Recipe(epochs=200, batch_size=256, lr=1e-3)  # one GPU, CIFAR-10, ResNet-18
 
 TASKS = ("jigsaw", "inpainting", "colour")
-COMBINATIONS = {  # the rows of the paper's table, and each task alone, as arguments of `Jigsaw`
+# The rows of the paper's table, and each task alone, as arguments of `Jigsaw`.
+COMBINATIONS: dict[str, dict[str, Any]] = {
     "Inp": dict(tasks=("inpainting",)),
     "Col": dict(tasks=("colour",)),
     "Jig": dict(tasks=("jigsaw",)),
@@ -88,7 +91,7 @@ def colour_bins(image: Float[Tensor, "b 3 h w"]) -> Int[Tensor, "b h w"]:
     _, a, b = lab(image).unbind(1)
     chroma = torch.hypot(a, b)
     sector = (torch.atan2(b, a) * SECTORS / (2 * math.pi)).round().long() % SECTORS
-    ring = sum((chroma > edge).long() for edge in RINGS)
+    ring = torch.stack([chroma > edge for edge in RINGS]).sum(0)
     return torch.where(ring == 0, torch.zeros_like(sector), 1 + (ring - 1) * SECTORS + sector)
 
 
@@ -236,7 +239,7 @@ def lens(
 
 
 def order_term(logits: Float[Tensor, "b p"], permutation: Int[Tensor, " b"]) -> Float[Tensor, ""]:
-    """Cross-entropy of the arrangement over log P: 1 for a network that knows nothing, 0 for one that knows."""
+    """Cross-entropy of the arrangement over log P: 1 for a network that knows nothing, 0 where it knows."""
     return F.cross_entropy(logits, permutation) / math.log(logits.shape[1])
 
 
@@ -304,6 +307,8 @@ class Jigsaw(Method):
         loss: of a whole damaged puzzle, a function as `damaged_loss`; put your own here.
     """
 
+    orders: Tensor  # (permutations, pieces): the arrangements that are asked for
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -338,9 +343,9 @@ class Jigsaw(Method):
         self.register_buffer("orders", permutation_set(all_orders(n), permutations))
         out = BINS * self.places**2
         self.context = nn.Sequential(
-            nn.Linear(n * encoder.dim, hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)
+            nn.Linear(n * dim_of(encoder), hidden, bias=False), nn.BatchNorm1d(hidden), nn.ReLU(inplace=True)
         )
-        heads = {}
+        heads: dict[str, nn.Module] = {}
         if "jigsaw" in self.tasks:
             heads["jigsaw"] = nn.Linear(hidden, permutations)
         if "inpainting" in self.tasks:  # told what the others are, and which one is missing
@@ -349,7 +354,7 @@ class Jigsaw(Method):
             )
         if "colour" in self.tasks:  # told what the piece is, place by place, and what the others are
             heads["colour"] = nn.Sequential(
-                nn.Linear(hidden + 4 * encoder.dim, hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out)
+                nn.Linear(hidden + 4 * dim_of(encoder), hidden), nn.ReLU(inplace=True), nn.Linear(hidden, out)
             )
         self.heads = nn.ModuleDict(heads)
 
@@ -543,7 +548,7 @@ class Jigsaw(Method):
 # ---------------------------------------------------------------------------------------------- by name
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
     values, for files.
     """
@@ -566,8 +571,19 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     }
 
 
-def build(encoder: nn.Module, settings: dict) -> Jigsaw:
+def from_settings(encoder: nn.Module, settings: dict) -> Jigsaw:
     """The method that `settings` describe."""
     return Jigsaw(
         encoder, **{k: v for k, v in settings.items() if k != "area"}, view=crop_and_flip(settings["area"])
     )
+
+
+SPEC = Spec(
+    name="jigsaw",
+    lesson="03_damaged_jigsaw",
+    title="Jigsaw",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

@@ -23,7 +23,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse.methods.base import Method, at_least_float32, descend, floats_of, images_of
+from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
@@ -107,9 +108,10 @@ def follow(query: nn.Module, key: nn.Module, momentum: float) -> None:
     """Eq. 2: theta_k <- m theta_k + (1 - m) theta_q, in place; buffers are left alone, as in the authors'
     code.
     """
-    ours = list(key.parameters())
+    ours: list[Tensor] = list(key.parameters())
     torch._foreach_mul_(ours, momentum)
-    torch._foreach_add_(ours, list(query.parameters()), alpha=1 - momentum)
+    theirs: list[Tensor] = list(query.parameters())
+    torch._foreach_add_(ours, theirs, alpha=1 - momentum)
 
 
 def shuffled(
@@ -187,7 +189,7 @@ class MoCo(Method):
         if not 0 <= momentum <= 1:
             raise CourseError(f"momentum={momentum}; m is a share of the old key encoder, from 0 to 1")
         self.f = encoder
-        self.g = projector(encoder.dim, hidden, dim, head)
+        self.g = projector(dim_of(encoder), hidden, dim, head)
         self.key = nn.Sequential(copy.deepcopy(self.f), copy.deepcopy(self.g)).requires_grad_(False)
         self.register_buffer("queue", torch.zeros(queue, dim))
         self.seen = 0  # keys that were ever written
@@ -261,7 +263,7 @@ def key_found(
         return ((q @ keys.T).amax(1) <= (q * k).sum(1) + 1e-6).float().mean()
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
     values, for files.
     """
@@ -274,6 +276,17 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     return {**sizes, "head": head, "groups": 1, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}
 
 
-def build(encoder: nn.Module, settings: dict) -> MoCo:
+def from_settings(encoder: nn.Module, settings: dict) -> MoCo:
     """The method that `settings` describe."""
     return MoCo(encoder, **{**settings, "view": simclr_view(**settings["view"])})
+
+
+SPEC = Spec(
+    name="moco",
+    lesson="06_byol",
+    title="MoCo",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

@@ -21,7 +21,8 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from sslcourse.methods.base import Method, floats_of, images_of
+from sslcourse.methods.base import Method, dim_of, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
@@ -98,7 +99,7 @@ class RotNet(Method):
     ):
         super().__init__()
         turn(torch.zeros(1, 3, 2, 2), turns)  # refuses wrong turns now and not in the middle of a training
-        self.f, self.g = encoder, nn.Linear(encoder.dim, len(turns))
+        self.f, self.g = encoder, nn.Linear(dim_of(encoder), len(turns))
         self.turns, self.turn = tuple(turns), turn
         self.view = view or crop_and_flip()
 
@@ -115,11 +116,22 @@ class RotNet(Method):
         return self.f(floats_of(batch))
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     return {"turns": [0, 1, 2, 3], "area": [0.5, 1.0]}
 
 
-def build(encoder: nn.Module, settings: dict) -> RotNet:
+def from_settings(encoder: nn.Module, settings: dict) -> RotNet:
     """The method that `settings` describe."""
     return RotNet(encoder, settings["turns"], crop_and_flip(settings["area"]))
+
+
+SPEC = Spec(
+    name="rotnet",
+    lesson="04_rotation_and_clusters",
+    title="RotNet",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

@@ -17,7 +17,8 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse.methods.base import Method, at_least_float32, floats_of, images_of
+from sslcourse.methods.base import Method, at_least_float32, dim_of, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.distributed import gather
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
@@ -120,7 +121,7 @@ class SimCLR(Method):
     ):
         super().__init__()
         self.f = encoder
-        self.g = projector(encoder.dim, hidden, dim, head)
+        self.g = projector(dim_of(encoder), hidden, dim, head)
         self.temperature, self.contrast = temperature, loss
         self.view = view or simclr_view(**COURSE_VIEW)
 
@@ -139,7 +140,7 @@ class SimCLR(Method):
         return self.f(floats_of(batch))  # h and not z: section 4.2
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
     values, for files.
     """
@@ -151,6 +152,17 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     return {**sizes, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}
 
 
-def build(encoder: nn.Module, settings: dict) -> SimCLR:
+def from_settings(encoder: nn.Module, settings: dict) -> SimCLR:
     """The method that `settings` describe."""
     return SimCLR(encoder, **{**settings, "view": simclr_view(**settings["view"])})
+
+
+SPEC = Spec(
+    name="simclr",
+    lesson="01_simclr",
+    title="SimCLR",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

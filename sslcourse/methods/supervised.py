@@ -1,11 +1,14 @@
-"""The yardstick: the same encoder trained with every label. No paper's claim, but every table needs the row.   Notebook: 00_start"""
+"""The yardstick: the same encoder trained with every label. No paper's claim, but every table needs the row.
+
+Notebook: 00_start"""
 
 from __future__ import annotations
 
 import torch.nn.functional as F
 from torch import nn
 
-from sslcourse.methods.base import Method, floats_of, images_of
+from sslcourse.methods.base import Method, dim_of, floats_of, images_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
@@ -25,7 +28,7 @@ class Supervised(Method):
 
     def __init__(self, encoder: nn.Module, classes: int, view: View | None = None):
         super().__init__()
-        self.f, self.head = encoder, nn.Linear(encoder.dim, classes)
+        self.f, self.head = encoder, nn.Linear(dim_of(encoder), classes)
         self.view = view or crop_and_flip()
 
     def views(self, batch):
@@ -48,11 +51,22 @@ class Supervised(Method):
         return self.f(floats_of(batch))
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     return {"classes": classes, "area": [0.5, 1.0]}
 
 
-def build(encoder: nn.Module, settings: dict) -> Supervised:
+def from_settings(encoder: nn.Module, settings: dict) -> Supervised:
     """The method that `settings` describe."""
     return Supervised(encoder, settings["classes"], crop_and_flip(settings["area"]))
+
+
+SPEC = Spec(
+    name="supervised",
+    lesson="",
+    title="Supervised",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+)

@@ -22,6 +22,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -31,11 +32,9 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.encoders.sequences import FrameLSTM
 from sslcourse.methods.base import Method, at_least_float32, video_floats_of
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.recipe import Recipe
-
-DATA = "toyvideos"
-ENCODERS = {"course": "pixel_lstm", "gpu": "patch_lstm"}
 
 # What the authors' configuration for moving digits says; shown beside our recipes, never executed. Its step
 # is for a loss that is summed over the batch, the frames and the pixels, and its clamp acts on the update, so
@@ -307,7 +306,7 @@ class VideoLSTM(Method):
 
     def __init__(
         self,
-        encoder: nn.Module,
+        encoder: Any,  # an nn.Module with what a FrameLSTM has
         reconstruct: bool = True,
         predict: bool = True,
         conditional_past: bool = False,
@@ -387,7 +386,7 @@ class VideoLSTM(Method):
 
     @torch.no_grad()
     def predict(self, batch, steps: int | None = None) -> Float[Tensor, "b p t d"]:
-        """The next frames, `future` of them or any number, with no truth to look at. Values 0..1 for pixels."""
+        """The next frames, `future` of them or any number, with no truth to look at; 0..1 for pixels."""
         if self.forward_decoder is None:
             raise CourseError("this model predicts nothing; make it with predict=True")
         return self._run(self.forward_decoder, batch, steps or self.future)
@@ -458,7 +457,7 @@ def fine_tuned(encoder: FrameLSTM, samples, classes: int, recipe: Recipe, seed: 
     return method
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     return dict(
         reconstruct=True,
@@ -469,6 +468,19 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     )
 
 
-def build(encoder: nn.Module, settings: dict) -> VideoLSTM:
+def from_settings(encoder: nn.Module, settings: dict) -> VideoLSTM:
     """The method that `settings` describe."""
     return VideoLSTM(encoder, **settings)
+
+
+SPEC = Spec(
+    name="video_lstm",
+    lesson="08_video_lstm",
+    title="VideoLSTM",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+    data="toyvideos",
+    encoders={"course": "pixel_lstm", "gpu": "patch_lstm"},
+)

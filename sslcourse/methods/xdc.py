@@ -28,7 +28,16 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import encoders
-from sslcourse.methods.base import Ear, Method, at_least_float32, sounds_of, video_floats_of, videos_of
+from sslcourse.methods.base import (
+    Ear,
+    Method,
+    at_least_float32,
+    dim_of,
+    sounds_of,
+    video_floats_of,
+    videos_of,
+)
+from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import clustering, features
@@ -50,12 +59,10 @@ COURSE = Recipe(epochs=15, batch_size=32, lr=3e-3)  # a laptop CPU, the sounding
 GPU = Recipe(
     epochs=50, batch_size=128, lr=1e-3, schedule="cosine", weight_decay=1e-4
 )  # one GPU, tens of thousands of clips at 112 pixels
-DATA = "toyevents"
-ENCODERS = {"course": "small_clip", "gpu": "r2plus1d_18"}
 
 # Whose clusters does each network predict? One head for each; "eye + ear" are the clusters of both features
 # side by side.
-WHOSE = {
+WHOSE: dict[str, dict[str, tuple[str, ...]]] = {
     "sdc": {"eye": ("eye",), "ear": ("ear",)},
     "mdc": {"eye": ("eye", "ear"), "ear": ("ear", "eye")},
     "cdc": {"eye": ("eye + ear",), "ear": ("eye + ear",)},
@@ -143,6 +150,9 @@ class XDC(Method):
     saturates", weights by cluster size in the loss, and both networks in one step (they share nothing, so
     this changes nothing)."""
 
+    assigned: Tensor  # (partitions, capacity): each clip's cluster, -1 before the first clustering
+    size: Tensor  # (partitions, clusters): how many clips each has
+
     def __init__(
         self,
         encoder: nn.Module,
@@ -184,7 +194,7 @@ class XDC(Method):
         )
         self.heads = nn.ModuleDict(
             {
-                f"{network} of {target}": nn.Linear(self.network(network).dim, clusters)
+                f"{network} of {target}": nn.Linear(dim_of(self.network(network)), clusters)
                 for network, targets in self.whose.items()
                 for target in targets
             }
@@ -357,8 +367,9 @@ def _stranger(network: nn.Module) -> nn.Module:
     """A network of the same kind with weights of its own."""
     other = copy.deepcopy(network)
     for module in other.modules():
-        if hasattr(module, "reset_parameters"):
-            module.reset_parameters()
+        reset = getattr(module, "reset_parameters", None)
+        if reset is not None:
+            reset()
     return other
 
 
@@ -389,7 +400,7 @@ class Pupil(Method):
                 f"labels of shape {tuple(label.shape)}; pass one class number from 0 for each training clip"
             )
         self.f, self.hears, self.rate, self.shift = encoder, hears, rate, shift
-        self.head = nn.Linear(encoder.dim, int(label.max()) + 1)
+        self.head = nn.Linear(dim_of(encoder), int(label.max()) + 1)
         self.view = view or film_view((0.7, 1.0), strength=0, hue_by=0, jitter=0, copied=0)
         self.register_buffer("label", label.clone())
         self.register_buffer("size", torch.bincount(label))
@@ -415,7 +426,7 @@ class Pupil(Method):
         return self.f(sounds.log_mel(sounds_of(batch), self.rate) if self.hears else video_floats_of(batch))
 
 
-def settings(recipe: str, toy: bool, classes: int) -> dict:
+def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
     view = {
         "area": [0.7, 1.0] if toy else [0.4, 1.0],
@@ -440,7 +451,21 @@ def settings(recipe: str, toy: bool, classes: int) -> dict:
     }
 
 
-def build(encoder: nn.Module, settings: dict) -> XDC:
+def from_settings(encoder: nn.Module, settings: dict) -> XDC:
     """The method that `settings` describe."""
     others = {name: value for name, value in settings.items() if name not in ("ear", "view")}
     return XDC(encoder, getattr(encoders, settings["ear"])(), view=film_view(**settings["view"]), **others)
+
+
+SPEC = Spec(
+    name="xdc",
+    lesson="12_cross_modal_clustering",
+    title="XDC",
+    course=COURSE,
+    gpu=GPU,
+    settings=settings_for,
+    build=from_settings,
+    data="toyevents",
+    encoders={"course": "small_clip", "gpu": "r2plus1d_18"},
+    hears=True,
+)

@@ -3,8 +3,8 @@
 Everything is a ratio of times measured in turns within one run, because on a shared machine only ratios mean
 anything.
 
-    bound    time of the method's forward and backward pass on views that lie ready / time of a real step, which adds fetching the
-             batch, drawing its views and the optimizer. 1 is perfect.
+    bound    time of the method's forward and backward pass on views that lie ready / time of a real step,
+             which adds fetching the batch, drawing its views and the optimizer. 1 is perfect.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -51,8 +52,8 @@ class _Still(torch.optim.Optimizer):
             [p for group in optimizer.param_groups for p in group["params"]], {"lr": 0.0}
         )  # which BYOL's step reads
 
-    def step(self, closure=None) -> None:
-        pass
+    def step(self, closure: Any = None) -> Any:
+        return None
 
 
 class _Ready:
@@ -61,7 +62,8 @@ class _Ready:
     """
 
     def __init__(self, method: Method):
-        self.method, self.kept = method, {}
+        self.method: Method = method
+        self.kept: dict[tuple, dict[str, Tensor]] = {}
 
     def _once(self, name: str, draw: Callable) -> Callable:
         def drawn(batch, *settings):
@@ -110,7 +112,8 @@ def step_table(
     kind = "gpu" if profile.device == "cuda" else "course"
     rows = []
     for name in names or catalogue.NAMES:
-        home, recipe = catalogue.home(name), getattr(catalogue.module(name), kind.upper())
+        spec = catalogue.spec(name)
+        home, recipe = spec.data, spec.recipe(kind)
         train = (load(home).train if home != "toybox" else toybox.images(size, 64, 64).train).to(
             profile.device
         )
@@ -153,7 +156,7 @@ def step_table(
         )
         rows.append(
             {
-                "method": getattr(catalogue.module(name), "TITLE", type(method).__name__),
+                "method": spec.title,
                 "bound": times["network"] / times["step"],
                 "samples/s": recipe.batch_size / times["step"],
                 "step ms": 1e3 * times["step"],
@@ -226,7 +229,9 @@ def augmentation_table(batch: int = 256, rounds: int = 5) -> list[dict]:
         both = SimCLRTransform(
             input_size=32, cj_strength=s, cj_hue=hue / s, min_scale=area[0], gaussian_blur=0.0, normalize=None
         )
-        loaders["lightly, in a DataLoader"] = lambda picture: torch.stack(both(picture))  # two views each
+        loaders["lightly, in a DataLoader"] = lambda picture: torch.stack(
+            list(both(picture))
+        )  # two views each
     work: dict[str, Callable] = {"sslcourse, batched": lambda: ours(ready)}
     for name, transform in loaders.items():
         loader = torch.utils.data.DataLoader(_Pictures(images, transform), batch_size=batch)
@@ -259,7 +264,7 @@ def films_per_second(n: int = 128, rounds: int = 3) -> float:
 
 
 def memory_gain(rounds: int = 9) -> float:
-    """How much faster the small network's step is when freed memory is kept (`common.keep_memory`); 1 where
+    """How much faster the small network's step is when freed memory is kept (`runtime.keep_memory`); 1 where
     it cannot be.
     """
     profile = runtime.profile()

@@ -32,7 +32,7 @@ def trained(kind: str, data: Data, seed: int) -> tuple[torch.nn.Module, float]:
     return method, time.perf_counter() - start
 
 
-def table(seeds: int = 3, say=print, backgrounds=BACKGROUNDS) -> list[dict]:
+def measure(seeds: int = 3, say=print, backgrounds=BACKGROUNDS) -> list[dict]:
     """Rows of {"features", "kNN": [per seed], "linear": [...], "seconds": [...]} on the test split.
 
     Each seed draws its own world, initial weights and views.

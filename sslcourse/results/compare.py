@@ -2,10 +2,11 @@
 pictures.
 
     sslcourse compare simclr byol rotnet --data cifar10 --epochs 10 --batch-size 256
-    sslcourse evaluate --all                 every method by its COURSE recipe on the data it is for, three seeds, with the factor table
+    sslcourse evaluate --all                 every method by its COURSE recipe on the data it is for, three
+                                             seeds, with the factor table
 
 `wall()` gives what was last measured on the toybox, to which each notebook adds its own bar; the whole wall
-is `sslcourse.wall`."""
+is `sslcourse.results.wall`."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -64,37 +66,35 @@ def run(
     seed]}}}."""
     if seeds < 1:
         raise CourseError(f"seeds={seeds}; use at least 1")
-    for name in names:
-        catalogue.module(name)
+    specs = [catalogue.spec(name) for name in names]
     changes = {k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}
     rows: dict[str, dict] = {}
     kept: dict[str, dict[str, list[float]]] = {}
     used: dict[str, None] = {}  # backbones, in order; films have one for each method
     for seed in range(seeds):
         sets = load(data, seed)
-        methods: dict[str, torch.nn.Module] = {}
-        for name in names:
-            recipe = catalogue.module(name).COURSE.but(seed=seed, **changes)
+        methods: dict[str, Any] = {}
+        for spec in specs:
+            recipe = spec.course.but(seed=seed, **changes)
             torch.manual_seed(runtime.step_seed(seed, 0xC09))
-            home = catalogue.home(name) if data == "toyevents" else data
-            about = catalogue.describe(name, home, len(sets.classes), encoder=encoder)
+            home = spec.data if data == "toyevents" else data
+            about = catalogue.describe(spec.name, home, len(sets.classes), encoder=encoder)
             method = catalogue.build(about)
             used.setdefault(about["encoder"])
-            file = (
-                Path(folder)
-                / f"{Path(data).stem}-{name}-{about['encoder']}-{recipe.epochs}x{recipe.batch_size}-{seed}.safetensors"
+            budget = f"{recipe.epochs}x{recipe.batch_size}"
+            file = Path(folder) / (
+                f"{Path(data).stem}-{spec.name}-{about['encoder']}-{budget}-{seed}.safetensors"
             )
             start = time.perf_counter()
             history = fit(method, (sets if home == data else load(home, seed)).train, recipe, checkpoint=file)
             seconds = sum(row["seconds"] for row in history)
             say(
-                f"  seed {seed}  {name:<14} {recipe.epochs} epochs in {seconds:.0f} s "
+                f"  seed {seed}  {spec.name:<14} {recipe.epochs} epochs in {seconds:.0f} s "
                 f"({time.perf_counter() - start:.0f} s in this call)"
             )
-            title = getattr(catalogue.module(name), "TITLE", type(method).__name__)
-            methods[title] = method.ear if hear else method
+            methods[spec.title] = method.ear if hear else method
             row = rows.setdefault(
-                title, {"seconds": [], "epochs": recipe.epochs, "batch_size": recipe.batch_size}
+                spec.title, {"seconds": [], "epochs": recipe.epochs, "batch_size": recipe.batch_size}
             )
             row["seconds"].append(seconds)
         judged = sets.heard() if hear else sets
@@ -109,7 +109,7 @@ def run(
             )
         if factors:
             raw, untrained = evaluate.baselines_of(judged.train)
-            sources = {
+            sources: dict[str, Any] = {
                 raw: "pixels",
                 untrained: evaluate.random_like(next(iter(methods.values())), judged.train, seed),
                 **methods,
@@ -204,7 +204,7 @@ def wall(mine: Mapping[str, float] | None = None, leave_out: Iterable[str] = ())
 
 
 def wall_factors(mine: Mapping[str, Mapping[str, float]] | None = None) -> dict[str, dict[str, float]]:
-    """The factor table of every chapter so far (means over seeds), for `show.factor_table`, and yours below."""
+    """The factor table of every chapter so far (means over seeds) for `show.factor_table`; yours below."""
     known = {
         name: {f: statistics.fmean(v) for f, v in row.items()} for name, row in stored()["factors"].items()
     }

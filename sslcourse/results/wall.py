@@ -37,20 +37,11 @@ WORLDS = {
     "seen": ("toyevents", False, "Films with sound, seen: which of six events is it?"),
     "heard": ("toyevents", True, "Films with sound, heard: which of six events is it?"),
 }
-# Tracking is judged otherwise, and measured by its claims (`sslcourse claims colorization`): run -> its name
-# on the wall, and whether it was trained.
+# Tracking is judged otherwise, and measured by its claims (`sslcourse claims colorization`).
 TRACKS = "tracks"
 _QUESTIONS = {
     **{world: question for world, (_, _, question) in WORLDS.items()},
     TRACKS: "Films with masks: where has each solid gone?",
-}
-_TRACKERS = {
-    "identity": ("copy the first mask", False),
-    "random features": ("random encoder", False),
-    "flow, local": ("flow, local", False),
-    "flow, coarse to fine": ("flow, coarse to fine", False),
-    "single image": ("Single-image colorization", True),
-    "colorization": ("Colorization", True),
 }
 _TRACK_KEYS = {"J": "J (masks)", "F": "F (outlines)", "PCK@0.2": "PCK@0.2 (key-points)"}
 MINE = "mine"
@@ -61,7 +52,7 @@ def measure(world: str, seeds: int = 3, *, folder: str | Path = FOLDER, say=prin
     `folder`/wall/WORLD.json; see `compare.run`.
     """
     data, hear, _ = _world(world)
-    names = [name for name in catalogue.methods_for(data) if not hear or catalogue.hears(name)]
+    names = catalogue.methods_for(data, hears=hear)
     found = compare.run(
         names, data, seeds=seeds, factors=True, hear=hear, folder=Path(folder) / "compare", say=say
     )
@@ -128,7 +119,7 @@ def read(folder: str | Path = FOLDER) -> dict[str, dict]:
         runs = list(page["runs"].values())
         rows = {
             name: {key: [run[tracker][key] for run in runs] for key in _TRACK_KEYS} | {"trained": trained}
-            for tracker, (name, trained) in _TRACKERS.items()
+            for tracker, (name, trained) in claims.paper("colorization").ON_THE_WALL.items()
         }
         walls[TRACKS] = {
             "data": "toybox tracks",
@@ -155,7 +146,7 @@ def drawn(world: str, found: Mapping, title: str | None = None) -> show.Picture:
 
 
 def table(world: str, found: Mapping) -> list[dict]:
-    """One world of `read` as rows for `show.table`, in per cent, mean and standard deviation over the seeds."""
+    """One world of `read` as rows for `show.table`, in per cent: mean and standard deviation over seeds."""
     if world == TRACKS:
         return [
             {"features": name, **{title: cell(row[key]) for key, title in _TRACK_KEYS.items()}}
@@ -244,7 +235,7 @@ def verdicts(folder: str | Path = FOLDER) -> list[dict]:
     The verdicts are computed here, from the effects of the seeds: what a file says about them is not
     believed."""
     rows = []
-    for name in sorted(claims.papers(), key=_chapter):
+    for name in sorted(claims.papers(), key=lambda name: claims.paper(name).LESSON):
         page = _claims_page(name, folder)
         if page is None:
             continue
@@ -288,26 +279,6 @@ def _claims_page(name: str, folder: str | Path) -> dict | None:
             f"{name}"
         )
     return page
-
-
-_ORDER = (
-    "simclr",
-    "bigan",
-    "jigsaw",
-    "clusters",
-    "single_image",
-    "byol",
-    "clip",
-    "video_lstm",
-    "colorization",
-    "dpc",
-    "avts",
-    "xdc",
-)
-
-
-def _chapter(name: str) -> tuple[int, str]:
-    return (_ORDER.index(name) if name in _ORDER else len(_ORDER)), name
 
 
 def counted(rows: list[dict]) -> list[dict]:

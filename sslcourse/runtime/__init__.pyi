@@ -11,6 +11,7 @@ from . import (
 from .device import (
     Profile as Profile,
     best_device as best_device,
+    computing_on as computing_on,
     free as free,
     keep_memory as keep_memory,
     laid_out as laid_out,

@@ -14,7 +14,9 @@ import contextlib
 import os
 import statistics
 import time
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -56,7 +58,10 @@ def laid_out(x: torch.Tensor, profile: Profile) -> torch.Tensor:
     return x.contiguous(memory_format=profile.memory_format) if x.ndim == 4 else x.contiguous()
 
 
-def placed(network: nn.Module, profile: Profile) -> nn.Module:
+Network = TypeVar("Network", bound=nn.Module)
+
+
+def placed(network: Network, profile: Profile) -> Network:
     """The network on the profile's device, its image convolutions in the profile's memory format."""
     network = network.to(profile.device)
     for tensor in [*network.parameters(), *network.buffers()]:
@@ -127,7 +132,7 @@ def measure_profile(device: str | None = None) -> Profile:
     try:
         torch.set_num_threads(best.threads)
         fastest = _seconds(network, x, best)
-        trials = [dict(channels_last=True), dict(precision="bfloat16")]
+        trials: list[dict[str, Any]] = [dict(channels_last=True), dict(precision="bfloat16")]
         if device == "cpu":
             cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
             wanted = os.environ.get("SSLCOURSE_THREADS")
@@ -161,11 +166,12 @@ _profile: Profile | None = None
 
 def profile() -> Profile:
     """The profile of this process, measured at the first call (about a second) and kept."""
-    global _profile
     if _profile is None:
         if best_device() == "cpu":
             keep_memory()
-        use_profile(measure_profile())
+        measured = measure_profile()
+        use_profile(measured)
+        return measured
     return _profile
 
 
@@ -175,6 +181,20 @@ def use_profile(new: Profile | None) -> None:
     _profile = new
     if new is not None:
         torch.set_num_threads(new.threads)
+
+
+@contextlib.contextmanager
+def computing_on(profile: Profile) -> Iterator[Profile]:
+    """Compute like this inside the `with`, and afterwards as before: with the same profile (or none yet) and
+    the same number of threads.
+    """
+    before, threads = _profile, torch.get_num_threads()
+    use_profile(profile)
+    try:
+        yield profile
+    finally:
+        use_profile(before)
+        torch.set_num_threads(threads)
 
 
 def keep_memory(keep: bool = True) -> bool:
@@ -205,7 +225,7 @@ def synchronize(device: str) -> None:
 
 
 def free() -> None:
-    """Let go of what the last exception holds on to (its frames keep tensors and unfinished trainings alive)."""
+    """Let go of what the last exception holds on to: its frames keep tensors and trainings alive."""
     import gc
     import sys
 

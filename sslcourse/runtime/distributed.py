@@ -11,6 +11,7 @@ own cannot."""
 from __future__ import annotations
 
 import gc
+import itertools
 import os
 import sys
 import weakref
@@ -18,6 +19,8 @@ import weakref
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+
+from sslcourse.runtime.errors import CourseError
 
 
 def start() -> tuple[int, int]:
@@ -61,7 +64,7 @@ def barrier() -> None:
 
 
 def from_first(value):
-    """The first process's value on all of them (plain values, no tensors); the value itself in one process."""
+    """The first process's value (plain, no tensors) on all of them; the value itself in one process."""
     if world() == 1:
         return value
     box = [value]
@@ -134,17 +137,25 @@ class SyncedBatchNorm(nn.modules.batchnorm._BatchNorm):
         total, square, count = sums.split([self.num_features, self.num_features, 1])
         mean = total / count
         variance = (square / count - mean * mean).clamp_min(0)
+        running_mean, running_var, momentum = self.running_mean, self.running_var, self.momentum
+        if (
+            running_mean is None
+            or running_var is None
+            or momentum is None
+            or self.num_batches_tracked is None
+        ):
+            raise CourseError(f"{self} keeps no running mean; use track_running_stats and a momentum")
         with torch.no_grad():
-            self.num_batches_tracked += 1
+            self.num_batches_tracked.add_(1)
             unbiased = variance * count / (count - 1).clamp_min(1)
-            self.running_mean.lerp_(mean.to(self.running_mean.dtype), self.momentum)
-            self.running_var.lerp_(unbiased.to(self.running_var.dtype), self.momentum)
+            running_mean.lerp_(mean.to(running_mean.dtype), momentum)
+            running_var.lerp_(unbiased.to(running_var.dtype), momentum)
         y = (wide - mean.view(shape)) * torch.rsqrt(variance.view(shape) + self.eps)
         return (y * self.weight.view(shape) + self.bias.view(shape) if self.affine else y).to(x.dtype)
 
 
 def synchronize_batch_norm(network: nn.Module) -> nn.Module:
-    """Replace every batch normalisation by one over all processes (in place; nothing happens in one process)."""
+    """Replace every batch normalisation by one over all processes, in place; nothing happens in one alone."""
     if world() == 1:
         return network
     if next(network.parameters()).is_cuda:
@@ -158,7 +169,8 @@ def synchronize_batch_norm(network: nn.Module) -> nn.Module:
                     new.requires_grad_(
                         child.weight.requires_grad
                     )  # a momentum encoder's stays out of the gradient's reach
-                setattr(parent, name, new.to(child.running_mean.device).train(child.training))
+                device = next(itertools.chain(child.parameters(), child.buffers())).device
+                setattr(parent, name, new.to(device).train(child.training))
     return network
 
 

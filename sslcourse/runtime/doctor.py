@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 NEEDED = (
     "torch",
@@ -26,8 +27,8 @@ NEEDED = (
 )
 FOR_CLASS = ("jupyterlab", "ipykernel")
 FOR_TESTS = ("pytest", "nbval", "jupytext", "playwright")
-# torchvision is compiled against one torch each; torchaudio, whose numbers run in step with torch's, was so up to 2.10.
-# torchaudio 2.11 takes every later torch: its description says "torch 2.11 or newer, including all future releases".
+# torchvision is compiled against one torch each; torchaudio, whose numbers run in step with torch's, was so
+# up to 2.10. From 2.11 on it takes every later torch: "torch 2.11 or newer, including all future releases".
 _ANY_LATER_TORCH = (2, 11)
 _TORCH_OF_VISION = {
     "0.21": "2.6",
@@ -69,8 +70,7 @@ def conflicts(versions: dict[str, str | None]) -> list[str]:
         if wanted and ".".join(torch.split("+")[0].split(".")[:2]) != wanted:
             found.append(
                 f"torchvision {vision} was built for torch {wanted}, but torch is {torch}: importing it "
-                "fails. "
-                f"Type: pip install --force-reinstall 'torch=={wanted}.*' "
+                f"fails. Type: pip install --force-reinstall 'torch=={wanted}.*' "
                 f"'torchvision=={vision.split('+')[0]}'"
             )
     if torch and audio:
@@ -90,9 +90,8 @@ def conflicts(versions: dict[str, str | None]) -> list[str]:
         text = ", ".join(f"{p} for {b}" for p, b in builds.items())
         found.append(
             f"builds for different CUDA versions are mixed ({text}); torchaudio then fails at import. "
-            "Install all three "
-            "from one place: pip install --force-reinstall torch torchvision torchaudio, with the index "
-            "that pytorch.org names"
+            "Install all three from one place: pip install --force-reinstall torch torchvision torchaudio, "
+            "with the index that pytorch.org names"
         )
     ipython, ipykernel = versions.get("ipython"), versions.get("ipykernel")
     if ipython and ipykernel and ipykernel.startswith("7.") and int(ipython.split(".")[0]) < 7:
@@ -115,7 +114,7 @@ def broken_imports(packages=("torch", "torchvision", "torchaudio")) -> dict[str,
     return broken
 
 
-def examine() -> dict:
+def examine() -> dict[str, Any]:
     """Everything doctor knows, as a dict: versions, device, cache, problems (what is wrong and what to type),
     hints.
     """
@@ -132,7 +131,12 @@ def examine() -> dict:
     absent = [p for p in FOR_TESTS if versions[p] is None]
     if absent:
         hints.append(f"for the tests: pip install {' '.join(absent)}")
-    result = {"python": sys.version.split()[0], "versions": versions, "problems": problems, "hints": hints}
+    result: dict[str, Any] = {
+        "python": sys.version.split()[0],
+        "versions": versions,
+        "problems": problems,
+        "hints": hints,
+    }
     if "torch" not in broken and versions["torch"]:
         import torch
 

@@ -8,16 +8,13 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-# ---------------------------------------------------------------------------------------------- files
-
 
 def cache_dir(*parts: str) -> Path:
-    """Where rendered worlds and trained networks are kept: `SSLCOURSE_CACHE`, else the user's cache folder."""
-    root = os.environ.get("SSLCOURSE_CACHE")
-    if root is None:
-        home = os.environ.get("XDG_CACHE_HOME")
-        root = (Path(home) if home else Path("~", ".cache").expanduser()) / "sslcourse"
-    return Path(root).joinpath(*parts)
+    """Where drawn worlds and trained networks are kept: `SSLCOURSE_CACHE`, else the user's cache folder."""
+    root, home = os.environ.get("SSLCOURSE_CACHE"), os.environ.get("XDG_CACHE_HOME")
+    if root is not None:
+        return Path(root, *parts)
+    return (Path(home) if home else Path("~", ".cache").expanduser()).joinpath("sslcourse", *parts)
 
 
 def data_dir(*parts: str) -> Path:
@@ -27,7 +24,7 @@ def data_dir(*parts: str) -> Path:
 
 
 @contextlib.contextmanager
-def atomic(path: str | Path) -> Iterator[Path]:
+def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it into place, else remove
     it.
 

@@ -10,10 +10,12 @@ data; an opaque white ground, which stays legible in a dark notebook."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import matplotlib
 import numpy as np
+from matplotlib.collections import PathCollection
+from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sslcourse.runtime.errors import CourseError
@@ -63,6 +65,43 @@ def _apart(values: Sequence[float], least: float) -> list[float]:
     return result.tolist()
 
 
+def _lines_of_runs(ax, runs: Mapping[str, Sequence], chart: Sequence[str]) -> Iterator[tuple[str, Line2D]]:
+    """A line for each run and metric of one chart. Yields those that need a name in the legend, with it."""
+    n = 0
+    for name, rows in runs.items():
+        for key in chart:
+            x, y = series_of(rows, key)
+            (line,) = ax.plot(
+                x, y, marker=MARKERS[n % 10], markersize=3.5 if len(x) > 1 else 6, color=COLOURS[n % 10]
+            )
+            label = " ".join(filter(None, (name, key if len(chart) > 1 else "")))
+            if label:
+                yield label, line
+            n += 1
+
+
+def _baselines(ax, values: Mapping[str, float]) -> None:
+    """Horizontal lines, their names on the right, and room for them on the axis."""
+    if not values:
+        return
+    low, high = ax.get_ylim()
+    low, high = min(low, *values.values()), max(high, *values.values())
+    ax.set_ylim(low - 0.04 * (high - low or 1), high + 0.06 * (high - low or 1))
+    low, high = ax.get_ylim()
+    heights = _apart(list(values.values()), 0.085 * (high - low))
+    for (name, value), at in zip(values.items(), heights):
+        ax.axhline(value, color=SOFT, linewidth=1.1, linestyle=(0, (4, 2)))
+        ax.annotate(
+            f"{name}  ",
+            (1.01, at),
+            xycoords=("axes fraction", "data"),
+            fontsize=8.5,
+            color=SOFT,
+            va="center",
+            annotation_clip=False,
+        )
+
+
 @in_course_style
 def history(
     rows, keys: Sequence = ("loss",), title: str | None = None, baselines: Mapping | None = None
@@ -95,35 +134,9 @@ def history(
     axes = figure.subplots(down, columns, squeeze=False).ravel()
     handles: dict = {}
     for ax, chart in zip(axes, charts):
-        n = 0
-        for name, r in runs.items():
-            for key in chart:
-                x, y = series_of(r, key)
-                label = " ".join(filter(None, (name, key if len(chart) > 1 else "")))
-                (line,) = ax.plot(
-                    x, y, marker=MARKERS[n % 10], markersize=3.5 if len(x) > 1 else 6, color=COLOURS[n % 10]
-                )
-                if label:
-                    handles.setdefault(label, line)
-                n += 1
-        lines = {k: v for key in chart for k, v in baselines.get(key, {}).items()}
-        if lines:
-            low, high = ax.get_ylim()
-            low, high = min(low, *lines.values()), max(high, *lines.values())
-            ax.set_ylim(low - 0.04 * (high - low or 1), high + 0.06 * (high - low or 1))
-            low, high = ax.get_ylim()
-            heights = _apart(list(lines.values()), 0.085 * (high - low))
-            for (name, value), at in zip(lines.items(), heights):
-                ax.axhline(value, color=SOFT, linewidth=1.1, linestyle=(0, (4, 2)))
-                ax.annotate(
-                    f"{name}  ",
-                    (1.01, at),
-                    xycoords=("axes fraction", "data"),
-                    fontsize=8.5,
-                    color=SOFT,
-                    va="center",
-                    annotation_clip=False,
-                )
+        for label, line in _lines_of_runs(ax, runs, chart):
+            handles.setdefault(label, line)
+        _baselines(ax, {k: v for key in chart for k, v in baselines.get(key, {}).items()})
         ax.set_title(", ".join(chart), fontsize=10)
         ax.set_xlabel("epoch")
         ax.grid(axis="y")
@@ -197,7 +210,7 @@ def bars(table: Mapping, title: str | None = None, chance: float | None = None, 
         end = max(mean[i] + std[i], 0)
         ax.text(
             end + 0.012 * span,
-            i,
+            float(i),
             f"{text} {unit}".strip(),
             va="center",
             fontsize=9.5,
@@ -333,8 +346,9 @@ def embedding(
         labelspacing=0.45,
     )
     for handle in legend.legend_handles:
-        handle.set_sizes([36])
-        handle.set_alpha(1)
+        if isinstance(handle, PathCollection):  # all are, being made by scatter
+            handle.set_sizes([36])
+            handle.set_alpha(1)
     if title:
         figure.suptitle(title, fontsize=11.5, x=0.01, ha="left")
     return figure

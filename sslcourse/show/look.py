@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
+from typing import Any
 
-import matplotlib
+import matplotlib.rcsetup
 import numpy as np
 import torch
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -38,7 +41,7 @@ MOST_BYTES = 30_000  # of a PNG in true colour: a lesson holds a dozen of them, 
 # The look is set around every drawing call, whatever style the notebook has chosen for its own plots. The
 # lock makes the figures safe to draw from two threads: neither these settings nor matplotlib's font cache
 # are.
-STYLE = {
+STYLE: dict[Any, Any] = {
     "figure.facecolor": "white",
     "axes.facecolor": "white",
     "savefig.facecolor": "white",
@@ -64,7 +67,7 @@ STYLE = {
     "axes.axisbelow": True,
     "legend.frameon": False,
     "lines.linewidth": 1.8,
-    "axes.prop_cycle": matplotlib.cycler(color=COLOURS),
+    "axes.prop_cycle": matplotlib.rcsetup.cycler(color=COLOURS),
     "text.usetex": False,
     "path.simplify": True,
     "axes.titlelocation": "left",
@@ -79,7 +82,7 @@ class Picture(Figure):
     def __init__(self, width: float = WIDTH, height: float = 3.0, *, colours: int | None = 256, **kwargs):
         super().__init__(figsize=(width, height), dpi=DPI, facecolor="white", **kwargs)
         FigureCanvasAgg(self)
-        self._colours = colours  # of the PNG's palette; None keeps true colour while the file stays small
+        self.colours = colours  # of the PNG's palette; None keeps true colour while the file stays small
 
     def _repr_png_(self) -> bytes:
         return png(self)
@@ -98,15 +101,29 @@ def _register() -> None:
         shell.display_formatter.formatters["image/png"].for_type(Picture, png)
 
 
+@contextlib.contextmanager
+def course_style() -> Iterator[None]:
+    """Our look, and one thread at a time."""
+    with DRAWING, matplotlib.rc_context(STYLE):
+        yield
+
+
 def in_course_style(function):
     """Every public figure: our look, and one thread at a time."""
 
     @functools.wraps(function)
     def drawn(*args, **kwargs):
-        with DRAWING, matplotlib.rc_context(STYLE):
+        with course_style():
             return function(*args, **kwargs)
 
     return drawn
+
+
+def pixels(figure: Figure) -> np.ndarray:
+    """Draw a figure: (height, width, 3) uint8, in the look that is set."""
+    canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3].copy()
 
 
 def png(figure: Figure) -> bytes:
@@ -115,11 +132,9 @@ def png(figure: Figure) -> bytes:
     """
     from PIL import Image
 
-    with DRAWING, matplotlib.rc_context(STYLE):
-        canvas = figure.canvas if isinstance(figure.canvas, FigureCanvasAgg) else FigureCanvasAgg(figure)
-        canvas.draw()
-        picture = Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3].copy())
-    return encode_png(picture, getattr(figure, "_colours", 256))
+    with course_style():
+        picture = Image.fromarray(pixels(figure))
+    return encode_png(picture, getattr(figure, "colours", 256))
 
 
 _register()

@@ -33,12 +33,16 @@ from sslcourse.show.look import (
 
 
 class Sheet:
-    """A page whose coordinates are pixels, with images pasted on a canvas and text written over it."""
+    """A page whose coordinates are pixels, with images pasted on a canvas and text written over it.
 
-    def __init__(self, width: float, height: float):
+    Args:
+        colours: of the PNG's palette; None keeps true colour while the file stays small.
+    """
+
+    def __init__(self, width: float, height: float, colours: int | None = None):
         self.width, self.height = int(math.ceil(width)), int(math.ceil(height))
         self.canvas = np.full((self.height, self.width, 3), 255, np.uint8)
-        self.figure = Picture(self.width / DPI, self.height / DPI, colours=None)
+        self.figure = Picture(self.width / DPI, self.height / DPI, colours=colours)
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, self.width), ylim=(self.height, 0))
         self.axes.axis("off")

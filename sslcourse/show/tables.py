@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 from collections.abc import Mapping, Sequence
 
@@ -10,6 +9,7 @@ import numpy as np
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.tables import html_table
 
 # ---------------------------------------------------------------------------------------------- tables
 
@@ -89,31 +89,7 @@ class Table:
         return "\n".join([*head, line(self.columns), rule, *(line(row) for row in self._cells)])
 
     def _repr_html_(self):
-        # Colours are inherited, so that the table reads in a dark notebook as in a light one.
-        def row(cells, tag):
-            rule = "1px solid rgba(128,128,128,.6)" if tag == "th" else "1px solid rgba(128,128,128,.2)"
-            style = (
-                "padding:3px 10px;color:inherit;background:transparent;border-bottom:" + rule + ";text-align:"
-            )
-            return (
-                "<tr style='background:transparent'>"
-                + "".join(
-                    f"<{tag} style='{style}{'right' if right else 'left'}'>{html.escape(c)}</{tag}>"
-                    for c, right in zip(cells, self._right)
-                )
-                + "</tr>"
-            )
-
-        caption = ""
-        if self.caption:
-            style = "text-align:left;caption-side:top;white-space:nowrap;color:inherit;padding:2px 10px"
-            caption = f"<caption style='{style}'>{html.escape(self.caption)}</caption>"
-        body = "".join(row(r, "td") for r in self._cells)
-        return (
-            "<table "
-            f"style='border-collapse:collapse;color:inherit;font-variant-numeric:tabular-nums'>{caption}"
-            f"<thead>{row(self.columns, 'th')}</thead><tbody>{body}</tbody></table>"
-        )
+        return html_table(self.columns, self._cells, self._right, self.caption)
 
 
 def table(rows: Sequence[Mapping], columns: Sequence[str] | None = None, caption: str | None = None) -> Table:
@@ -124,10 +100,10 @@ def table(rows: Sequence[Mapping], columns: Sequence[str] | None = None, caption
             std.
         columns: which keys to show, in this order; by default all, in order of appearance.
     """
-    rows = [dict(r) for r in rows]
-    known = list(dict.fromkeys(str(k) for row in rows for k in row))
-    if columns is not None and rows:
+    entries = [dict(r) for r in rows]
+    known = list(dict.fromkeys(str(k) for row in entries for k in row))
+    if columns is not None and entries:
         for c in columns:
             if c not in known:
                 raise CourseError(f"no row has {c!r}; the rows have {', '.join(known)}")
-    return Table(rows, list(columns) if columns is not None else known, caption)
+    return Table(entries, list(columns) if columns is not None else known, caption)

@@ -130,9 +130,8 @@ def read(path: str | os.PathLike) -> State:
     try:
         with safe_open(path, framework="pt") as file:
             page = json.loads((file.metadata() or {})["sslcourse"])
-            tensors = {
-                k: file.get_tensor(k) for k in file.keys()
-            }  # it is no dict: it has to be asked for its keys
+            names = file.keys()  # it is no dict: it has to be asked for them
+            tensors = {k: file.get_tensor(k) for k in names}
     except (SafetensorError, KeyError, ValueError, OSError) as error:
         raise Damaged(
             f"{str(path)!r} is not a whole checkpoint of this course ({error}); delete it and train again"
@@ -141,8 +140,7 @@ def read(path: str | os.PathLike) -> State:
         written_by = page.get("versions", {}).get("sslcourse")
         raise CourseError(
             f"{str(path)!r} has format {page.get('format')}, this version reads {FORMAT}; train again, or "
-            "install "
-            f"sslcourse {written_by}"
+            f"install sslcourse {written_by}"
         )
     if _checksum(tensors) != page["sha256"]:
         raise Damaged(
@@ -167,8 +165,7 @@ def read(path: str | os.PathLike) -> State:
 
 def resume(path: str | os.PathLike, recipe) -> State | None:
     """The state to go on from, or None where there is none. A damaged file is named, kept as `*.damaged`, and
-    training
-    starts anew; a checkpoint of another recipe is an error, not a surprise."""
+    training starts anew; a checkpoint of another recipe is an error, not a surprise."""
     if not Path(path).exists():
         return None
     try:
@@ -193,9 +190,8 @@ def resume(path: str | os.PathLike, recipe) -> State | None:
 
         if best_device() != state.profile.device:
             print(
-                f"{str(path)!r} was made on {state.profile.device}; going on here on {best_device()}, "
-                "where the last digits "
-                "differ",
+                f"{str(path)!r} was made on {state.profile.device}; going on here on {best_device()}, where "
+                "the last digits differ",
                 file=sys.stderr,
             )
             state.profile = None

@@ -43,8 +43,7 @@ def _points(x: Tensor, name: str = "x") -> Tensor:
     if not torch.isfinite(x.sum()) and not torch.isfinite(x).all():
         bad = int((~torch.isfinite(x)).any(1).sum())
         raise CourseError(
-            f"{bad} of the {len(x)} rows of {name} hold NaN or infinity; has the training diverged? "
-            "Lower "
+            f"{bad} of the {len(x)} rows of {name} hold NaN or infinity; has the training diverged? Lower "
             "the learning rate"
         )
     return x
@@ -287,8 +286,7 @@ def kmeans(
         return Clusters(label, centre + middle, inertia, number)
 
 
-# ---------------------------------------------------------------------------------------------- features made
-# round
+# ----------------------------------------------------------------------------------- features made round
 
 
 @torch.no_grad()
@@ -314,15 +312,13 @@ def whiten(x: Float[Tensor, "n d"], dim: int | None = None, floor: float = 1e-5)
         return (centred @ direction * variance.clamp_min(least).rsqrt()).to(x.dtype)
 
 
-# ---------------------------------------------------------------------------------------------- two
-# partitions
+# ---------------------------------------------------------------------------------------- two partitions
 
 
 def _table(a: Tensor, b: Tensor) -> Tensor:
     if a.shape != b.shape or a.ndim != 1 or not len(a):
         raise CourseError(
-            f"partitions of shapes {tuple(a.shape)} and {tuple(b.shape)}; give two (n,) tensors of "
-            "cluster "
+            f"partitions of shapes {tuple(a.shape)} and {tuple(b.shape)}; give two (n,) tensors of cluster "
             "numbers"
         )
     a, b = (v.to(a.device).unique(return_inverse=True)[1] for v in (a, b))

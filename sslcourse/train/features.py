@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.data.datasets import MODALITIES, Samples
+from sslcourse.encoders.images import layers_of
 from sslcourse.runtime.errors import CourseError
 from sslcourse.transforms import sounds
 
 Encode = Callable[[dict[str, Tensor]], Tensor]
+
+
+def encode_of(method: nn.Module) -> Encode:
+    """`method.encode`: what `nn.Module` cannot say to a type checker."""
+    return cast(Encode, method.encode)
 
 
 @contextlib.contextmanager
@@ -76,8 +82,8 @@ def extract(
         samples: any split; labels are not read.
         batch_size: chunk; has no influence on the result.
     """
-    encode = encode or method.encode
-    features = torch.cat(map_batches(method, samples, lambda batch: encode(batch).float().cpu(), batch_size))
+    encoded = encode or encode_of(method)
+    features = torch.cat(map_batches(method, samples, lambda batch: encoded(batch).float().cpu(), batch_size))
     if not torch.isfinite(features).all():
         bad = int((~torch.isfinite(features)).any(1).sum())
         raise CourseError(
@@ -85,6 +91,14 @@ def extract(
             "lower lr"
         )
     return features
+
+
+def layer_of(encoder: nn.Module, layer: str) -> nn.Module:
+    """The named layer of an encoder, or an error that says which ones it has."""
+    layers = layers_of(encoder)
+    if layer not in layers:
+        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(layers)}")
+    return layers[layer]
 
 
 def after(encoder: nn.Module, layer: str, size: int = 2) -> Encode:
@@ -95,14 +109,11 @@ def after(encoder: nn.Module, layer: str, size: int = 2) -> Encode:
         layer: the name of one of them.
         size: places along a side that are kept, so that (C, H, W) becomes C * size * size numbers.
     """
-    if layer not in encoder.layers:
-        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
+    stage = layer_of(encoder, layer)
 
     def encode(batch: dict[str, Tensor]) -> Tensor:
         caught: list[Tensor] = []
-        hook = encoder.layers[layer].register_forward_hook(
-            lambda module, inputs, output: caught.append(output)
-        )
+        hook = stage.register_forward_hook(lambda module, inputs, output: caught.append(output))
         try:
             x = batch["image"]
             encoder(x if x.is_floating_point() else x.float() / 255)
@@ -116,31 +127,29 @@ def after(encoder: nn.Module, layer: str, size: int = 2) -> Encode:
 def pixels(samples: Samples) -> Tensor:
     """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network. Of videos
     all frames one after another, each averaged down to 8 x 8 places, (N, 3 T 64): whole ones would be more
-    numbers than a probe can read. Of sounds alone the log-mel
-    spectrogram, (N, M T)."""
+    numbers than a probe can read. Of sounds alone the log-mel spectrogram,
+    (N, M T)."""
     if samples.kind == "audio":
-        return sounds.log_mel(samples.audio.cpu(), samples.rate).flatten(1)
+        audio, rate = samples.sound()
+        return sounds.log_mel(audio.cpu(), rate).flatten(1)
     if samples.kind == "image":
         return samples.image.cpu().float().flatten(1) / 255
     rows = [batch["video"].cpu().float() / 255 for batch in samples.batches(64)]
     return torch.cat([nn.functional.adaptive_avg_pool3d(x, (x.shape[2], 8, 8)).flatten(1) for x in rows])
 
 
-# ---------------------------------------------------------------------------------------------- what a unit
-# looks at
+# ------------------------------------------------------------------------------- what a unit looks at
 
 
 def receptive_field(encoder: nn.Module, layer: str) -> int:
     """Side in pixels of what one place after a named layer can see, for stages that follow one another.
 
     Each convolution or pooling of kernel k adds (k - 1) times the strides before it. Kernels of one pixel
-    (ResNet's shortcuts) add
-    nothing and are left out, their strides too: the path beside them has the same.
+    (ResNet's shortcuts) add nothing and are left out, their strides too: the path beside them has the same.
     """
-    if layer not in encoder.layers:
-        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
+    layer_of(encoder, layer)
     size, jump = 1, 1
-    for name, stage in encoder.layers.items():
+    for name, stage in layers_of(encoder).items():
         for module in stage.modules():
             if isinstance(module, (nn.Conv2d, nn.MaxPool2d, nn.AvgPool2d)):
                 kernel, stride = (
@@ -167,13 +176,13 @@ def excitations(encoder: nn.Module, samples: Samples, layer: str, top: int = 9) 
     Returns: "value" (C, top) activations, "image" (C, top) positions in `samples`, "y" and "x" (C, top) the
         centre in pixels.
     """
-    if layer not in encoder.layers:
-        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
+    stage = layer_of(encoder, layer)
     if not 1 <= top <= len(samples):
         raise CourseError(f"top={top}; there are {len(samples)} images, ask for 1 to {len(samples)}")
     device = next(encoder.parameters()).device
-    values, places, caught = [], [], []
-    hook = encoder.layers[layer].register_forward_hook(lambda module, inputs, output: caught.append(output))
+    values, places = [], []
+    caught: list[Tensor] = []
+    hook = stage.register_forward_hook(lambda module, inputs, output: caught.append(output))
     try:
         with frozen(encoder):
             for batch in samples.to(device).batches(512):

@@ -1,7 +1,7 @@
 """Training: a recipe, and the only loop of the course.
 
-    for row in epochs(method, data.train, recipe):     # training is a generator: the loop belongs to the reader
-        print(row["loss"])                             # plotting, probing, stopping: plain code, no callbacks
+    for row in epochs(method, data.train, recipe):    # training is a generator: the loop is the reader's own
+        print(row["loss"])                            # plotting, probing, stopping: plain code, no callbacks
 
 Step number s of a run draws all its randomness from a seed made of (recipe.seed, s, process). Nothing that
 happens between two steps can change it, so a run that was killed and resumed gives the very numbers of one
@@ -25,7 +25,7 @@ from sslcourse.data.datasets import training_in_progress
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import checkpoints
-from sslcourse.train.recipe import SCHEDULES, Recipe, optimizers_of
+from sslcourse.train.recipe import SCHEDULES, Recipe, as_trainable, optimizers_of
 
 
 def epochs(
@@ -36,8 +36,7 @@ def epochs(
     checkpoint: str | os.PathLike | None = None,
     profile: runtime.Profile | None = None,
 ) -> Iterator[dict[str, float]]:
-    """Train, yielding one row after each epoch: its number, the mean of every metric, seconds, samples per
-    second.
+    """Train, yielding one row after each epoch: number, mean of every metric, seconds, samples per second.
 
     Args:
         method: a `Method`; moved to the profile's device, in eval mode whenever a row is yielded.
@@ -67,14 +66,11 @@ def epochs(
     method = runtime.placed(method, profile)
     distributed.synchronize_batch_norm(method)
     optimizers = optimizers_of(method, recipe)
-    steps = len(dataset) // recipe.batch_size
-    if not steps:
-        raise CourseError(
-            f"batch_size={recipe.batch_size} is larger than the {len(dataset)} samples; take at most "
-            f"{len(dataset)}"
-        )
-    steps = min(steps, recipe.max_steps or steps)
-    history, done, totals = [], 0, {}
+    learner = as_trainable(method)
+    steps = _steps_of(dataset, recipe)
+    history: list[dict[str, float]] = []
+    totals: dict[str, Tensor] = {}
+    done = 0
     if state is not None:
         checkpoints.restore(state, method, optimizers)
         history, done, totals = state.history, state.step, state.totals
@@ -88,7 +84,7 @@ def epochs(
             if not first:
                 method.eval()  # networks rest in eval mode; only this loop calls train()
                 runtime.seed_all(runtime.step_seed(recipe.seed, epoch, 1))
-                method.before_epoch(epoch / recipe.epochs, dataset, optimizers)
+                learner.before_epoch(epoch / recipe.epochs, dataset, optimizers)
                 totals = {}
             method.train()
             order = torch.Generator().manual_seed(runtime.step_seed(recipe.seed, epoch, 2))
@@ -99,13 +95,11 @@ def epochs(
             with _interruptible() as stop:
                 for number, batch in zip(range(first, steps), batches):
                     lr = recipe.lr * schedule((epoch + number / steps) / recipe.epochs)
-                    for group in (g for o in optimizers.values() for g in o.param_groups):
-                        group["lr"] = lr
+                    _set_learning_rate(optimizers, lr)
                     torch.manual_seed(runtime.step_seed(recipe.seed, done, 3, distributed.rank()))
                     with profile.autocast():
-                        metrics = method.step(batch, optimizers)
-                    for name, value in metrics.items():  # stays on the device: no wait per step
-                        totals[name] = totals.get(name, 0) + value.detach().to(number_type)
+                        metrics = learner.step(batch, optimizers)
+                    _add_up(totals, metrics, number_type)
                     done += 1
                     if stop.is_set():
                         break
@@ -113,17 +107,14 @@ def epochs(
             method.eval()
             seconds = time.perf_counter() - start
             counted = done - epoch * steps
-            row = {
-                "epoch": epoch + 1,
-                **{k: float(_mean_over_processes(v)) / counted for k, v in totals.items()},
-                "lr": lr,
-                "seconds": seconds,
-                "samples/s": (done - before) * recipe.batch_size / seconds,
-            }
+            means = {name: float(_mean_over_processes(v)) / counted for name, v in totals.items()}
+            speed = (done - before) * recipe.batch_size / seconds
+            row = {"epoch": epoch + 1, **means, "lr": lr, "seconds": seconds, "samples/s": speed}
             _check_finite(row)
             whole = counted == steps
             if whole:
                 history.append(row)
+                totals = {}
             else:
                 row["interrupted"] = 1
             if checkpoint and distributed.rank() == 0:
@@ -134,7 +125,7 @@ def epochs(
                     optimizers=optimizers,
                     history=history,
                     step=done,
-                    totals={} if whole else totals,
+                    totals=totals,
                     profile=profile,
                 )
             yield row
@@ -145,7 +136,7 @@ def epochs(
 def fit(
     method: nn.Module, dataset, recipe: Recipe, *, verbose: bool = False, **kwargs
 ) -> list[dict[str, float]]:
-    """Train to the end and return all rows; `verbose` prints one line per epoch. Arguments as for `epochs`."""
+    """Train to the end and return all rows; `verbose` prints each as a line. Arguments as for `epochs`."""
     rows = []
     for row in epochs(method, dataset, recipe, **kwargs):
         rows.append(row)
@@ -162,6 +153,27 @@ def line(row: dict[str, float], of: int) -> str:
     return f"epoch {row['epoch']:>3}/{of}  {metrics}  {row['samples/s']:,.0f} samples/s  {left:.0f} s left"
 
 
+def _steps_of(dataset, recipe: Recipe) -> int:
+    """How many steps an epoch has."""
+    n = len(dataset)
+    if recipe.batch_size > n:
+        raise CourseError(f"batch_size={recipe.batch_size} is larger than the {n} samples; take at most {n}")
+    steps = n // recipe.batch_size
+    return min(steps, recipe.max_steps or steps)
+
+
+def _set_learning_rate(optimizers: dict[str, torch.optim.Optimizer], lr: float) -> None:
+    for optimizer in optimizers.values():
+        for group in optimizer.param_groups:
+            group["lr"] = lr
+
+
+def _add_up(totals: dict[str, Tensor], metrics: dict[str, Tensor], number_type: torch.dtype) -> None:
+    """Add a step's metrics to the sums of its epoch, which stay on the device: no wait per step."""
+    for name, value in metrics.items():
+        totals[name] = totals.get(name, 0) + value.detach().to(number_type)
+
+
 def _mean_over_processes(value: Tensor) -> Tensor:
     if distributed.world() > 1:
         torch.distributed.all_reduce(value := value.clone())
@@ -174,8 +186,8 @@ def _check_finite(row: dict[str, float]) -> None:
     if bad:
         raise CourseError(
             f"{', '.join(bad)} became {row[bad[0]]} in epoch {row['epoch']}. Lower the learning rate "
-            f"(lr={row['lr']:.2g} at "
-            "the end of the epoch), or look for a division by zero or a logarithm of zero in the loss."
+            f"(lr={row['lr']:.2g} at the end of the epoch), or look for a division by zero or a logarithm of "
+            "zero in the loss."
         )
 
 
@@ -187,9 +199,8 @@ def _interruptible():
     In CI, and off the main thread, where Python allows no handler, interrupts stay as they are: a training
     that caught them would turn a test's timeout into a pass."""
     flag = threading.Event()
-    ignored = (
-        signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    )  # a job in the background: Ctrl-C is meant for somebody else
+    # Ignored in a job in the background: there Ctrl-C is meant for somebody else.
+    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     if threading.current_thread() is not threading.main_thread() or os.environ.get("CI") or ignored:
         yield flag
         return

@@ -5,9 +5,10 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from typing import Any, Protocol, cast
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sslcourse.runtime.errors import CourseError
 
@@ -79,12 +80,34 @@ class Recipe:
         return replace(self, **changes)
 
 
+class Trainable(Protocol):
+    """What the loop asks of a network beside being an `nn.Module`; `methods.base.Method` has it all."""
+
+    def trainable(self) -> dict[str, list[nn.Parameter]]:
+        """Name -> parameters, one optimizer for each."""
+
+    def before_epoch(
+        self, progress: float, dataset: Any, optimizers: dict[str, torch.optim.Optimizer], /
+    ) -> None:
+        """Called before each epoch; progress runs from 0 to 1."""
+
+    def step(
+        self, batch: dict[str, Tensor], optimizers: dict[str, torch.optim.Optimizer], /
+    ) -> dict[str, Tensor]:
+        """One update; returns the metrics, scalars."""
+
+
+def as_trainable(method: nn.Module) -> Trainable:
+    """The same object; says to a type checker what `nn.Module` cannot: that it has the loop's three calls."""
+    return cast(Trainable, method)
+
+
 def optimizers_of(method: nn.Module, recipe: Recipe) -> dict[str, torch.optim.Optimizer]:
     """One optimizer per entry of `method.trainable()`; weight decay only where a parameter has two axes or
     more.
     """
     result = {}
-    for name, parameters in method.trainable().items():
+    for name, parameters in as_trainable(method).trainable().items():
         groups = [
             {"params": [p for p in parameters if p.ndim > 1], "weight_decay": recipe.weight_decay},
             {"params": [p for p in parameters if p.ndim <= 1], "weight_decay": 0.0},

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -23,7 +24,7 @@ from sslcourse.runtime.errors import CourseError
 
 View = Callable[[Tensor], Tensor]
 
-_GREY = (0.2989, 0.587, 0.114)  # ITU-R 601, the weights that torchvision and PIL use
+_GREY = (0.2989, 0.587, 0.114)  # as torchvision rounds them; `colour.grey` has those of the standard
 
 
 def as_float(image: Tensor) -> Tensor:
@@ -39,8 +40,7 @@ def as_float(image: Tensor) -> Tensor:
     raise CourseError(f"images of type {image.dtype}; expected uint8 (0 to 255) or float (0 to 1)")
 
 
-# ---------------------------------------------------------------------------------- operations, told what to
-# do
+# --------------------------------------------------------------------------- operations, told what to do
 
 
 def crop(image: Tensor, box: Tensor, size: int | None = None, flip: Tensor | None = None) -> Tensor:
@@ -141,7 +141,7 @@ def random_boxes(
     all ten are drawn at once and the first that fits is taken (where none does: the largest central box of an
     allowed aspect)."""
     tries = 10
-    share = _uniform(n * tries, *area, device).view(n, tries) * height * width
+    share = _uniform(n * tries, area[0], area[1], device).view(n, tries) * height * width
     ratio = _uniform(n * tries, math.log(aspect[0]), math.log(aspect[1]), device).exp_().view(n, tries)
     w, h = (share * ratio).sqrt().round(), (share / ratio).sqrt().round()
     fits = (w <= width) & (h <= height) & (w > 0) & (h > 0)
@@ -214,7 +214,7 @@ def random_blur(image: Tensor, p: float = 0.5, sigma: Sequence[float] = (0.1, 2.
     n, device = len(image), image.device
     kernel = 2 * round(image.shape[-1] / 20) + 1
     chosen = (torch.rand(n, device=device) < p).view(-1, 1, 1, 1)
-    return torch.where(chosen, blur(image, _uniform(n, *sigma, device), kernel), image)
+    return torch.where(chosen, blur(image, _uniform(n, sigma[0], sigma[1], device), kernel), image)
 
 
 # ---------------------------------------------------------------------------------- whole pipelines
@@ -293,8 +293,8 @@ def simclr_view(
 # smallest crop: .08 of 32 pixels is 9 pixels wide. On the toybox smaller crops often miss the solid, and hue
 # is shifted further than the paper's 0.1 (0.2 s at s = 0.5), by a fifth of the wheel, because colours fill
 # the whole wheel there.
-CIFAR_VIEW = dict(area=(0.2, 1.0), strength=0.5)
-COURSE_VIEW = dict(area=(0.3, 1.0), strength=0.5, hue_by=0.2)
+CIFAR_VIEW: dict[str, Any] = dict(area=(0.2, 1.0), strength=0.5)
+COURSE_VIEW: dict[str, Any] = dict(area=(0.3, 1.0), strength=0.5, hue_by=0.2)
 
 
 def crop_and_flip(area: Sequence[float] = (0.5, 1.0)) -> View:
@@ -311,7 +311,7 @@ def identity(image: Tensor) -> Tensor:
 
 
 def channel_copy(image: Tensor, p: float) -> Tensor:
-    """With probability p per sample one of its three channels, drawn anew, replaces all three (DPC's "grey")."""
+    """With probability p per sample one of its channels, drawn anew, replaces all three (DPC's "grey")."""
     n, device = len(image), image.device
     channel = torch.randint(3, (n,), device=device)
     one = image[torch.arange(n, device=device), channel].unsqueeze(1).expand_as(image)
@@ -353,9 +353,8 @@ def film_view(
             raise CourseError(f"{name}={value}; use a probability, from 0 to 1")
     if strength < 0 or not 0 <= hue_by <= 0.5:
         raise CourseError(
-            f"strength={strength}, hue_by={hue_by}; a strength from 0 on, and a hue shift of at most "
-            "half "
-            "a turn (0.5)"
+            f"strength={strength}, hue_by={hue_by}; a strength from 0 on, and a hue shift of at most half a "
+            "turn (0.5)"
         )
 
     def some(films: Tensor) -> Tensor:

@@ -46,8 +46,7 @@ def log_mel(
     n_fft = round(window * rate)
     if audio.shape[1] < n_fft:
         raise CourseError(
-            f"a sound of {audio.shape[1]} samples is shorter than one window of {n_fft}; take a longer "
-            "one "
+            f"a sound of {audio.shape[1]} samples is shorter than one window of {n_fft}; take a longer one "
             f"or window={window / 2:g}"
         )
     audio = audio.float() / 32767 if audio.dtype == torch.int16 else audio.float()

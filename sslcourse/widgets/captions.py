@@ -9,9 +9,9 @@ import threading
 import torch
 import torch.nn.functional as F
 import traitlets
-from torch import nn
 
 from sslcourse.data import captions, toybox
+from sslcourse.methods.clip import CLIP
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import features
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
@@ -52,7 +52,7 @@ class Captions(View):
     reply = traitlets.Dict().tag(sync=True)
     chosen = Whole(0).tag(sync=True)
 
-    def __init__(self, method: nn.Module, samples, start: str, title: str):
+    def __init__(self, method: CLIP, samples, start: str, title: str):
         self._method, self._lock, self._samples = method, threading.Lock(), samples
         self._texts = short_captions()
         self._images = features.extract(method, samples, encode=method.embed_images)
@@ -86,7 +86,7 @@ class Captions(View):
             return self._method.embed_texts(tokens).float().cpu()
 
     def nearest(self, text: str, k: int = 10) -> torch.Tensor:
-        """Positions of the k pictures nearest to a text. Raises CourseError for words that no caption holds."""
+        """Positions of the k pictures nearest to a text. CourseError for words that no caption holds."""
         return (self._images @ self._embed([text])[0]).topk(min(k, len(self._images))).indices
 
     def said(self, picture: int, k: int = 8) -> list[str]:
@@ -124,7 +124,7 @@ class Captions(View):
         return f"<captions: {len(self._texts)} short captions, {len(self._images)} pictures>"
 
 
-def text_box(method: nn.Module, samples, start: str = "a red cube", title: str = "") -> Captions:
+def text_box(method: CLIP, samples, start: str = "a red cube", title: str = "") -> Captions:
     """A text box in which a caption finds pictures, and pictures that find captions.
 
     Args:

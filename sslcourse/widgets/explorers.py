@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -42,7 +43,7 @@ class Control:
 
     name: str
     kind: str
-    value: object
+    value: Any
     text: str = ""
     low: float = 0.0
     high: float = 1.0
@@ -112,7 +113,7 @@ class Explorer(View):
 
     def __init__(
         self,
-        draw: Callable,
+        draw: Callable[..., tuple[bytes, str]],
         controls: Sequence[Control],
         buttons: Mapping[str, Callable] | None = None,
         name: str = "",
@@ -327,7 +328,7 @@ def toybox(size: int = 192, seed: int = 0) -> Explorer:
         ), f"{world.caption(scene, 0)}   (small: the 32 pixels that the network gets)"
 
     def anything(state) -> dict:
-        drawn = {
+        drawn: dict[str, Any] = {
             name: float(torch.empty(1).uniform_(*world.RANGES[name], generator=_dice))
             for name in world.RANGES
         }
@@ -505,11 +506,8 @@ def _at_once(figure: show.Picture) -> bytes:
     from PIL import Image
 
     buffer = io.BytesIO()
-    with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
-        figure.canvas.draw()
-        Image.fromarray(np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()).save(
-            buffer, "PNG", compress_level=1
-        )
+    with look.course_style():
+        Image.fromarray(look.pixels(figure)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
@@ -547,14 +545,12 @@ def _bars_ground(cosine, anchor, partner, others, count, pictures, n) -> np.ndar
             sheet.paste(_fit(pictures[image], 24), left - 31, y + 2)
     if count > len(others):
         sheet.text(sheet.width - 6, 8, f"{len(others)} nearest of {count}", 8.5, ha="right", color=show.SOFT)
-    figure = sheet.done(exact=True)
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+    return look.pixels(sheet.done(exact=True))
 
 
 @look.in_course_style
 def _bars(ground: np.ndarray, values: Sequence[float], left: int) -> show.Picture:
-    """Bars and their numbers on a page that `_bars_ground` drew: the partner's pull on top, then the pushes."""
+    """Bars and their numbers on a page that `_bars_ground` drew: the partner's pull on top, then pushes."""
     sheet = sheets.Sheet(ground.shape[1], ground.shape[0])
     sheet.canvas[:] = ground
     for i, value in enumerate(values):

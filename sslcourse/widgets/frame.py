@@ -7,6 +7,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,7 @@ HEALTH = {
     "alignment": (0.0, 1.4),
     "uniformity": (-4.2, -1.5),
     "loss / log(2n-1)": (0.05, 0.95),
-}  # as in sslcourse.health, for a value that comes without its range
+}  # as in sslcourse.evaluate.health, for a value that comes without its range
 
 
 def is_probe(name: str) -> bool:
@@ -47,31 +48,17 @@ def draw(
     took half of a frame's time (131 ms of processor time against 70); without them twice as many frames fit
     in the budget."""
     from sslcourse import show
-    from sslcourse.show import look, sheets
+    from sslcourse.show import sheets
 
-    first = [n for n in names if n == "loss"] or [n for n in names if not is_probe(n) and not is_health(n)][
-        :1
-    ]
-    probes = [n for n in names if is_probe(n)]
-    vital = [n for n in names if is_health(n)][:4]
-    others = [n for n in names if n not in first and not is_probe(n) and not is_health(n)]
-    # Only what has a similar size shares a chart: a queue's age beside an accuracy would flatten it.
-    size = {
-        n: max((abs(row[n]) for row in rows if n in row and math.isfinite(row[n])), default=0.0)
-        for n in others
-    }
-    like = 1.5 if probes else 10 * size[others[0]] if others else 0.0
-    second = (
-        probes
-        + [n for n in others if size[n] <= like and (probes or size[n] >= like / 100)][
-            : max(0, 3 - len(probes))
-        ]
-    )
+    first, second, probes, vital = _shares_of_charts(rows, names)
     wide, aside = xy is not None, filters is not None and xy is None
     height = 334 if vital and wide else 298
     below = [(name, [show.enlarge(tile, 46) for tile in row]) for name, row in (pictures or {}).items()]
-    sheet = sheets.Sheet(show.WIDTH * show.DPI, height + sum(row[0].shape[0] + 6 for _, row in below))
-    sheet.figure._colours = 64 if filters is None and not below else 256
+    sheet = sheets.Sheet(
+        show.WIDTH * show.DPI,
+        height + sum(row[0].shape[0] + 6 for _, row in below),
+        colours=64 if filters is None and not below else 256,
+    )
     done = f"epoch {rows[-1].get('epoch', len(rows)) if rows else 0:.0f} of {epochs}"
     sheet.text(10, 6, f"{title}   {done}" if title else done, 10.5, ha="left", fontweight="bold")
     bottom = height - 36 - 25 * len(vital)
@@ -87,30 +74,55 @@ def draw(
         value = next(row[name] for row in reversed(rows) if name in row)
         _gauge(sheet, name, value, height - 24 - 25 * (len(vital) - 1 - i), show)
     if wide:
-        side = min(height - 20, 288)
-        _map(sheet, xy, labels, 396, (height - side) // 2, side, reach, show)
-        x = 396 + side + 10
-        present = sorted({int(c) for c in labels})
-        legend = _legend(
-            tuple(
-                (c, look.class_names_of(classes, labels)[c] if c >= 0 else "unlabelled") for c in present[:12]
-            )
-        )
-        if len(present) <= 12:
-            sheet.paste(legend, x, 8)
-            y = 8 + legend.shape[0] + 12
-        else:
-            y = 10
-        _filter_sheet(sheet, filters, x, y, sheet.width - x - 8, height - 10 - y)
+        _map_with_legend(sheet, xy, labels, classes, filters, height, reach)
     elif aside:
         _filter_sheet(sheet, filters, 668, 52, sheet.width - 668 - 10, bottom - 52)
-    top = height
-    for name, row in below:
+    _picture_rows(sheet, below, height)
+    return sheet.done(exact=True)
+
+
+def _shares_of_charts(
+    rows: Sequence[Mapping[str, float]], names: Sequence[str]
+) -> tuple[list[str], list[str], list[str], list[str]]:
+    """The metrics of the first chart, of the second, which of them are probes, and those that are gauges."""
+    plain = [n for n in names if not is_probe(n) and not is_health(n)]
+    first = [n for n in names if n == "loss"] or plain[:1]
+    probes = [n for n in names if is_probe(n)]
+    others = [n for n in plain if n not in first]
+    # Only what has a similar size shares a chart: a queue's age beside an accuracy would flatten it.
+    size = {
+        n: max((abs(row[n]) for row in rows if n in row and math.isfinite(row[n])), default=0.0)
+        for n in others
+    }
+    like = 1.5 if probes else 10 * size[others[0]] if others else 0.0
+    beside = [n for n in others if size[n] <= like and (probes or size[n] >= like / 100)]
+    second = probes + beside[: max(0, 3 - len(probes))]
+    return first, second, probes, [n for n in names if is_health(n)][:4]
+
+
+def _map_with_legend(sheet, xy, labels, classes, filters, height: int, reach: float) -> None:
+    """The map, and right of it the legend (of 12 classes at most) above the filters."""
+    from sslcourse.show import look
+
+    side = min(height - 20, 288)
+    _map(sheet, xy, labels, 396, (height - side) // 2, side, reach)
+    x, y = 396 + side + 10, 10
+    present = sorted({int(c) for c in labels})
+    if len(present) <= 12:
+        names = look.class_names_of(classes, labels)
+        legend = _legend(tuple((c, names[c] if c >= 0 else "unlabelled") for c in present))
+        sheet.paste(legend, x, 8)
+        y = 8 + legend.shape[0] + 12
+    _filter_sheet(sheet, filters, x, y, sheet.width - x - 8, height - 10 - y)
+
+
+def _picture_rows(sheet, rows: Sequence[tuple[str, list[np.ndarray]]], top: int) -> None:
+    """Rows of tiles below each other, their names on the left."""
+    for name, row in rows:
         sheet.text(100, top + row[0].shape[0] / 2, name, 9, ha="right", va="center")
         for i, tile in enumerate(row):
             sheet.paste(tile, 110 + i * (tile.shape[1] + 4), top)
         top += row[0].shape[0] + 6
-    return sheet.done(exact=True)
 
 
 def _steps(low: float, high: float, about: int) -> list[float]:
@@ -147,7 +159,7 @@ def _chart(sheet, box, rows, keys, epochs: int, shift: int, empty: str, show, la
             sheet.text(at_x(e), bottom + 4, str(e), 8)
     if labelled:
         sheet.text((left + right) / 2, bottom + 18, "epoch", 8.5)
-    at = left
+    at = float(left)
     for n, (key, x, y) in enumerate(series):
         mark = {"marker": show.MARKERS[n % 10], "color": show.COLOURS[(n + shift) % 10]}
         width = lambda text: len(text) * 8.5 * look.LETTER_WIDTH * 0.93 + 24
@@ -204,7 +216,7 @@ def _gauge(sheet, name: str, value: float, y: int, show) -> None:
     )
 
 
-def _map(sheet, xy, labels, left: int, top: int, side: int, reach: float, show) -> None:
+def _map(sheet, xy, labels, left: int, top: int, side: int, reach: float) -> None:
     edge = sheet.canvas[top : top + side, left : left + side]
     edge[:] = 201
     edge[1:-1, 1:-1] = 255
@@ -212,35 +224,31 @@ def _map(sheet, xy, labels, left: int, top: int, side: int, reach: float, show) 
     size = max(2.2, min(4.2, 60 / max(1, len(xy)) ** 0.42))
     for c in sorted({int(c) for c in labels}):
         one = labels == c
-        mark = (
-            {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]}
-            if c >= 0
-            else {"marker": ".", "color": "#B8C0C8"}
-        )
         sheet.axes.plot(
-            x[one], y[one], linestyle="none", markersize=size, markeredgewidth=0, alpha=0.8, **mark
+            x[one], y[one], linestyle="none", markersize=size, markeredgewidth=0, alpha=0.8, **_mark(c)
         )
+
+
+def _mark(c: int) -> dict[str, Any]:
+    """Marker and colour of a class; -1 stands for no class."""
+    from sslcourse import show
+
+    if c < 0:
+        return {"marker": ".", "color": "#B8C0C8"}
+    return {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]}
 
 
 @functools.lru_cache(8)
 def _legend(entries: tuple[tuple[int, str], ...]) -> np.ndarray:
     """Markers and names of the classes as pixels (h, w, 3): the same in every frame, so it is drawn once."""
-    from sslcourse import show
     from sslcourse.show import look, sheets
 
     longest = max((len(name) for _, name in entries), default=1)
     sheet = sheets.Sheet(min(22 + 1.25 * longest * 8.5 * look.LETTER_WIDTH, 140), 17 * len(entries) + 2)
     for i, (c, name) in enumerate(entries):
-        mark = (
-            {"marker": show.MARKERS[c % 10], "color": show.COLOURS[c % 10]}
-            if c >= 0
-            else {"marker": ".", "color": "#B8C0C8"}
-        )
-        sheet.axes.plot([7], [17 * i + 9], markersize=6, markeredgewidth=0, **mark)
+        sheet.axes.plot([7], [17 * i + 9], markersize=6, markeredgewidth=0, **_mark(c))
         sheet.text(17, 17 * i + 9, name, 8.5, ha="left", va="center_baseline")
-    figure = sheet.done(exact=True)
-    figure.canvas.draw()
-    return np.asarray(figure.canvas.buffer_rgba())[..., :3].copy()
+    return look.pixels(sheet.done(exact=True))
 
 
 def _filter_sheet(sheet, filters, left: int, top: int, width: int, height: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 import traitlets
@@ -134,7 +136,7 @@ def filters(
     from sslcourse.encoders.images import first_filters
     from sslcourse.widgets.replay import Replay
 
-    encoder = method if hasattr(method, "layers") else getattr(method, "f", None)
+    encoder: Any = method if hasattr(method, "layers") else getattr(method, "f", None)
     if encoder is None or not hasattr(encoder, "layers"):
         raise CourseError(
             f"{type(method).__name__} has no named layers; pass the method (with .f) or one of "

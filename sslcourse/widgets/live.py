@@ -143,10 +143,12 @@ class Panel:
         self.classes, self.title, self.budget = tuple(map(str, classes)), str(title), budget
         self.rows: list[dict[str, float]] = []
         self.frames_drawn = 0
-        self._xy = self._labels = self._filters = self._strips = None
-        self._pictures, self._truth = (
-            (None, None) if samples is None else (samples.pictures[:24], samples.label[:24].cpu().numpy())
-        )
+        self._xy: np.ndarray | None = None
+        self._labels: np.ndarray | None = None
+        self._filters: np.ndarray | None = None
+        self._strips: dict[str, np.ndarray] | None = None
+        self._pictures: Tensor | None = None if samples is None else samples.pictures[:24]
+        self._truth: np.ndarray | None = None if samples is None else samples.label[:24].cpu().numpy()
         self._reach = NEAREST
         self._snapshots: list[dict] = []
         self._lock = (
@@ -154,7 +156,7 @@ class Panel:
         )  # a second thread (a widget's callback) may ask for a frame while one is drawn
         self._handle, self._closed, self._stale, self._last_png = None, False, False, b""
         self._spent, self._cost, self._next, self._line = 0.0, 0.0, 0.0, 0
-        self._stopped = None
+        self._stopped: float | None = None
         if self.backend == "notebook":
             self._show(self._render())
             start = (
@@ -394,7 +396,7 @@ class Panel:
         from sslcourse.show import look
 
         names = list(dict.fromkeys(k for row in self.rows for k in row if k not in PLAIN))
-        with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
+        with look.course_style():
             figure = draw(
                 self.rows,
                 names,

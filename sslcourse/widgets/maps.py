@@ -1,8 +1,9 @@
 """Two ways to look into a representation: a map of thousands of points to hover over, select and listen to,
 and the nearest neighbours of every image under several encoders.
 
-    view = clusters(tsne(h), val.label, val.image, classes=val.classes, columns=val)     # val: a data set with known factors
-    view.selected                                                                        # what the lasso caught, as indices
+    # val: a data set with known factors
+    view = clusters(tsne(h), val.label, val.image, classes=val.classes, columns=val)
+    view.selected  # what the lasso caught, as indices
     neighbours({"SimCLR": h, "pixels": pixels(val)}, val.image, val.label, classes=val.classes)
 
 Both are drawn in the browser from data that were sent once, so they also live on a page without a kernel.
@@ -392,7 +393,7 @@ def _heard(audio, n: int, rate) -> tuple[object, dict | None, bytes]:
 
 
 def figure(value: float) -> str:
-    """A number for a label: whole numbers as they are, else about three figures. The view writes them alike."""
+    """A number for a label: whole numbers as they are, else about three figures, as the view writes it."""
     if not math.isfinite(value):
         return "none"
     size = abs(value)
@@ -816,7 +817,7 @@ class Clusters(View):
         images = None if self._images is None else self._images[at]
         for thumbnails, colours in ((images, 256), (images, 64), (None, 256)):  # they are what costs most
             drawn = show.embedding(self._xy[at], codes[at], names, thumbnails, title)
-            drawn._colours = colours
+            drawn.colours = colours
             data = show.png(drawn)
             if len(data) <= show.MOST_BYTES:
                 break
@@ -860,8 +861,8 @@ def _all_columns(labels, classes, columns, predicted, n: int) -> list[Column]:
             )
         )
     found += gathered(columns, n)
-    names = [c.name for c in found]
-    twice = next((name for name in names if names.count(name) > 1), None)
+    called = [c.name for c in found]
+    twice = next((name for name in called if called.count(name) > 1), None)
     if twice is not None:
         raise CourseError(
             f"two columns are called {twice!r}; rename one of them (labels and predicted add label, "

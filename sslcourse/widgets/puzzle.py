@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import torch
 import traitlets
-from torch import Tensor, nn
+from torch import Tensor
 
+from sslcourse.methods.jigsaw import Jigsaw
 from sslcourse.runtime.errors import CourseError
 from sslcourse.transforms.augment import grey
 from sslcourse.widgets.views import View, Whole, script, sprite
@@ -27,7 +28,7 @@ class Puzzle(View):
     )  # for each puzzle: n pieces as they lie there, n mended in place, n as they were in place
     about = traitlets.Dict().tag(sync=True)
     puzzle = Whole(0).tag(sync=True)
-    solved = traitlets.List().tag(sync=True)
+    solved: traitlets.List = traitlets.List().tag(sync=True)
 
     def __init__(
         self,
@@ -71,8 +72,8 @@ class Puzzle(View):
         across, side, apart = round(n**0.5), 45, 2
         board = across * (side + apart) - apart
         count = min(2, len(self._order))
-        sheet = sheets.Sheet(3 * (board + 26) + 14, 46 + count * (board + 16))
-        sheet.figure._colours = 256  # true colour would cost three times the bytes
+        # true colour would cost three times the bytes
+        sheet = sheets.Sheet(3 * (board + 26) + 14, 46 + count * (board + 16), colours=256)
         sheet.text(8, 5, self.about["title"] or "damaged puzzles", 10.5, ha="left", fontweight="bold")
         for column, name in enumerate(("the puzzle", "the network's answer", "what it was")):
             sheet.text(14 + column * (board + 26) + board / 2, 26, name)
@@ -93,7 +94,7 @@ class Puzzle(View):
         )
 
 
-def puzzles(method: nn.Module, images, n: int = 6, seed: int = 0, title: str = "") -> Puzzle:
+def puzzles(method: Jigsaw, images, n: int = 6, seed: int = 0, title: str = "") -> Puzzle:
     """Damaged puzzles of some pictures, to be solved by hand beside the network.
 
     Args:

@@ -27,7 +27,7 @@ POINTS = 500  # on the map
 
 
 def due(epoch: int, epochs: int, most: int = MOST_FRAMES) -> bool:
-    """Whether this epoch, 1 to `epochs`, is one of at most `most` evenly spaced ones that end with the last."""
+    """Whether this epoch, 1 to `epochs`, is one of at most `most` evenly spaced ones up to the last."""
     return epochs <= most or epoch * most // epochs > (epoch - 1) * most // epochs
 
 
@@ -56,8 +56,8 @@ def recorded(rows: Iterable[dict], method: nn.Module, data: Data, recipe, checkp
         epoch = int(row["epoch"])
         if (
             epoch <= done
-            # what the checkpoint remembers: the weights are those of epoch `done`, and tell nothing about earlier
-            # ones
+            # what the checkpoint remembers: the weights are those of epoch `done`, and tell nothing about
+            # earlier ones
         ):
             history.append(row)
             if epoch == done:

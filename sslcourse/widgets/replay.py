@@ -16,6 +16,7 @@ import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import traitlets
@@ -406,9 +407,12 @@ class Replay(View):
         run = self.runs[0]
         words = json.dumps({**run.words, "version": VERSION})
         buffer = io.BytesIO()
-        np.savez_compressed(
-            buffer, words=np.array(words), sha256=np.array(_digest(words, run.arrays)), **run.arrays
-        )
+        contents: dict[str, Any] = {
+            "words": np.array(words),
+            "sha256": np.array(_digest(words, run.arrays)),
+            **run.arrays,
+        }
+        np.savez_compressed(buffer, **contents)
         with runtime.atomic(path) as temporary:
             temporary.write_bytes(buffer.getvalue())
         return path
@@ -479,7 +483,7 @@ def _drawn(run: Run, frame: int):
     maps, filters = a["positions"], a["kernels"]
     xy = (maps[frame].astype(np.float32) / _FULL * 2 - 1) * reach if maps.shape[1] else None
     labels = np.where(a["labels"] == NOBODY, -1, a["labels"].astype(int))
-    with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
+    with look.course_style():
         figure = panel_frame.draw(
             rows,
             names,

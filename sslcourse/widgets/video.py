@@ -63,13 +63,13 @@ def _film(frames) -> np.ndarray:
             f"frames of shape {tuple(x.shape)}; pass a film (3, T, H, W) or (T, 3, H, W) of at least one "
             "frame"
         )
-    x = show.to_uint8(x.transpose(0, 1) if x.shape[0] == 3 else x)
-    if max(x.shape[1:3]) > LARGEST:
+    film = show.to_uint8(x.transpose(0, 1) if x.shape[0] == 3 else x)
+    if max(film.shape[1:3]) > LARGEST:
         raise CourseError(
-            f"frames of {x.shape[1]} x {x.shape[2]} pixels; reduce them to at most {LARGEST} along a side, "
-            "for example with torch.nn.functional.interpolate(frames, size=(128, 128), mode='area')"
+            f"frames of {film.shape[1]} x {film.shape[2]} pixels; reduce them to at most {LARGEST} along a "
+            "side, for example with torch.nn.functional.interpolate(frames, size=(128, 128), mode='area')"
         )
-    return x
+    return film
 
 
 def _runs(masks: np.ndarray) -> bytes:
@@ -432,7 +432,7 @@ class Pointer(View):
         from sslcourse import show
         from sslcourse.show import look
 
-        with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
+        with look.course_style():
             return show.png(_pointer_picture(self))
 
 
@@ -667,7 +667,10 @@ class Clip(View):
         if not 1 <= fps <= 120:
             raise CourseError(f"fps={fps}; choose 1 to 120 frames per second")
         self.fps, count = float(fps), len(self._frames)
-        self._sound, self.rate = _wave(audio, rate) if audio is not None else (np.zeros(0, np.int16), None)
+        self._sound: np.ndarray = np.zeros(0, np.int16)
+        self.rate: int | None = None
+        if audio is not None:
+            self._sound, self.rate = _wave(audio, rate)
         self.seconds = max(count / self.fps, len(self._sound) / self.rate if self.rate else 0.0)
         if self.seconds > 60:
             raise CourseError(
@@ -745,7 +748,7 @@ class Clip(View):
         from sslcourse import show
         from sslcourse.show import look
 
-        with look.DRAWING, look.matplotlib.rc_context(look.STYLE):
+        with look.course_style():
             return show.png(_clip_picture(self))
 
 

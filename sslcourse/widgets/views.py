@@ -86,10 +86,10 @@ class View(anywidget.AnyWidget):
         super().__init_subclass__(**kwargs)
 
     def for_page(self) -> None:
-        """Bring into the state what a page without a kernel needs, where that is more than a notebook needs."""
+        """Bring into the state what a page without a kernel needs and a notebook does not."""
 
     def page(self, path, title: str = "") -> pathlib.Path:
-        """Write this view as an HTML page that opens anywhere, without kernel and network. Returns the path."""
+        """Write this view as an HTML page that opens without kernel and network. Returns its path."""
         return write_page(self, path, title)
 
     def picture(self) -> bytes:
@@ -229,7 +229,7 @@ def state(view: View) -> dict:
     own = {
         name
         for c in type(view).__mro__
-        if c.__module__.startswith("sslcourse")
+        if issubclass(c, traitlets.HasTraits) and c.__module__.startswith("sslcourse")
         for name in c.class_own_traits()
         if not name.startswith("_")
     }
@@ -273,8 +273,12 @@ def scripts(states: dict[str, dict]) -> str:
 
 
 PAGE = """<!doctype html>
-<html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
-<style>:root {{ color-scheme: light dark; }} body {{ font-family: system-ui, sans-serif; margin: 16px; }}</style></head>
+<html lang="en"><head><meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1"><title>{title}</title>
+<style>
+:root {{ color-scheme: light dark; }}
+body {{ font-family: system-ui, sans-serif; margin: 16px; }}
+</style></head>
 <body>{body}
 {scripts}
 </body></html>

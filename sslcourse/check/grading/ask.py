@@ -1,7 +1,7 @@
 """Somebody else's function, in a process of its own, called as if it were here.
 
-    outcome = apart.ask(read, limits)                     run our own code on somebody else's bytes, and get plain data back
-    outcome = apart.question(load, examine, limits)       call somebody else's function from a third process
+    outcome = ask(read, limits)                   run our own code on somebody else's bytes; plain data comes back
+    outcome = question(load, examine, limits)     call somebody else's function from a third process
 
 Three processes take part in a question. The *watcher* (the caller) starts the other two, computes nothing,
 reads the clock and the memory, and ends everything in time. The *worker* builds somebody else's function and

@@ -1,9 +1,9 @@
 """The exercises of 90_bugs_museum, one file an exhibit: here the answer is a test, and it is examined by
 planting bugs.
 
-test_partner = check("museum.partner", my_test)     does it pass every right implementation, and fail every planted bug?
-matrix({"museum.partner": test_partner})            which of the planted bugs it caught, as a picture
-catches(test_partner, some_loss)                    what a test says of one implementation
+    test_partner = check("museum.partner", my_test)   does it pass whatever is right, and fail every bug?
+    matrix({"museum.partner": test_partner})          which of the planted bugs it caught, as a picture
+    catches(test_partner, some_loss)                  what a test says of one implementation
 """
 
 from sslcourse.check.engine import Assignment, Task, assign, register

@@ -1,8 +1,8 @@
 """The exercises of 90_bugs_museum: here the answer is a test, and it is examined by planting bugs.
 
-    test_partner = check("museum.partner", my_test)     does it pass every right implementation and fail every planted bug?
-    matrix({"museum.partner": test_partner})            which of the planted bugs it caught, as a picture
-    catches(test_partner, some_loss)                    what a test says of one implementation
+    test_partner = check("museum.partner", my_test)   does it pass whatever is right, and fail every bug?
+    matrix({"museum.partner": test_partner})          which of the planted bugs it caught, as a picture
+    catches(test_partner, some_loss)                  what a test says of one implementation
 
 An exhibit holds several right implementations, written in different ways, and several forms of one bug. A
 test receives an implementation and raises AssertionError, or returns False, where its property does not hold.

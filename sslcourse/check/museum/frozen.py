@@ -72,7 +72,8 @@ def _probe_closed_form(encoder: nn.Module, x: Tensor, y: Tensor) -> float:
 
 def _probe_requires_grad_of_the_module(encoder: nn.Module, x: Tensor, y: Tensor) -> float:
     encoder.eval()
-    encoder.requires_grad = False  # sets an attribute that nobody reads; the method is requires_grad_
+    # sets an attribute that nobody reads; the method is requires_grad_
+    encoder.requires_grad = False  # type: ignore[assignment]
     return _fit_head(encoder, x, y, [p for p in encoder.parameters() if p.requires_grad])
 
 
@@ -219,9 +220,9 @@ FROZEN_EXERCISE = exercise_of(
     general_mistakes(
         test_frozen,
         never=(_state_compared_with_itself,),
-        never_because="A state_dict holds the tensors themselves, not copies: kept before and compared after, it "
-        "is compared with itself. Clone each "
-        "value. And give the encoder something that can change.",
+        never_because="A state_dict holds the tensors themselves, not copies: kept before and compared "
+        "after, it is compared with itself. Clone each value. And give the encoder something that can "
+        "change.",
     ),
     _FROZEN_MISTAKES,
     (

@@ -42,7 +42,9 @@ def _gather_written_out(parts: Sequence[Tensor], rank: int) -> Tensor:
 
 def _gather_into_place(parts: Sequence[Tensor], rank: int) -> Tensor:
     n = len(parts[0])
-    return sum(F.pad(p, (0, 0, i * n, (len(parts) - 1 - i) * n)) for i, p in enumerate(parts))
+    return torch.stack([F.pad(p, (0, 0, i * n, (len(parts) - 1 - i) * n)) for i, p in enumerate(parts)]).sum(
+        0
+    )
 
 
 def _gather_without_gradient(parts: Sequence[Tensor], rank: int) -> Tensor:
@@ -159,7 +161,7 @@ def _gather_assuming_a_gradient(gather: Callable) -> None:
     everybody = gather(parts, 0)
     assert torch.equal(everybody, torch.cat(parts))
     everybody.sum().backward()
-    assert all(torch.equal(p.grad, torch.ones(3, 2)) for p in parts)
+    assert all(p.grad is not None and torch.equal(p.grad, torch.ones(3, 2)) for p in parts)
 
 
 _GATHER_MISTAKES = {

@@ -39,7 +39,7 @@ def _running_mean(p: Tensor, z: Tensor) -> Tensor:
 
 
 def _in_chunks_rightly(p: Tensor, z: Tensor) -> Tensor:
-    return sum(_distance(a, b).sum() for a, b in zip(p.split(16), z.split(16))) / len(p)
+    return torch.stack([_distance(a, b).sum() for a, b in zip(p.split(16), z.split(16))]).sum() / len(p)
 
 
 def _sum_of_distances(p: Tensor, z: Tensor) -> Tensor:
@@ -47,7 +47,7 @@ def _sum_of_distances(p: Tensor, z: Tensor) -> Tensor:
 
 
 def _chunks_added(p: Tensor, z: Tensor) -> Tensor:
-    return sum(_distance(a, b).mean() for a, b in zip(p.split(16), z.split(16)))
+    return torch.stack([_distance(a, b).mean() for a, b in zip(p.split(16), z.split(16))]).sum()
 
 
 def _chunks_averaged(p: Tensor, z: Tensor) -> Tensor:

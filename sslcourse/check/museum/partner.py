@@ -18,7 +18,7 @@ from sslcourse.methods.simclr import nt_xent
 
 def _by_loops(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
     z = F.normalize(torch.cat([z1, z2]), dim=1)
-    n, total = len(z1), 0
+    n, total = len(z1), z.new_zeros(())
     for i in range(2 * n):
         others = torch.stack([z[i] @ z[k] for k in range(2 * n) if k != i]) / temperature
         total = total - z[i] @ z[(i + n) % (2 * n)] / temperature + torch.logsumexp(others, 0)

@@ -52,9 +52,8 @@ def _page(rows: int, pitch: int):
     from sslcourse import show
     from sslcourse.show import sheets
 
-    sheet = sheets.Sheet(show.WIDTH * show.DPI, _TOP + rows * pitch)
-    sheet.figure._colours = 20  # boxes and text: a small palette says the same in a third of the bytes
-    return sheet
+    # boxes and text: a small palette says the same in a third of the bytes
+    return sheets.Sheet(show.WIDTH * show.DPI, _TOP + rows * pitch, colours=20)
 
 
 def trial(name: str, test: Callable, seed: int = 0):

@@ -16,8 +16,21 @@ from sslcourse.check.museum.exercises import exercise_of, general_mistakes, miss
 # that is not saved
 
 
-class _Ring(nn.Module):
+class Queue(nn.Module):
+    """Keys of earlier batches, (size, dim): the negatives of the next one."""
+
+    def push(self, keys: Tensor) -> None:
+        raise NotImplementedError
+
+    def negatives(self) -> Tensor:
+        raise NotImplementedError
+
+
+class _Ring(Queue):
     """The newest keys, written over the oldest."""
+
+    keys: Tensor
+    at: Tensor | int
 
     def __init__(self, size: int, dim: int):
         super().__init__()
@@ -33,8 +46,10 @@ class _Ring(nn.Module):
         return self.keys.clone()
 
 
-class _Line(nn.Module):
+class _Line(Queue):
     """New keys in front, old ones dropped behind: no pointer to forget."""
+
+    memory: Tensor
 
     def __init__(self, size: int, dim: int):
         super().__init__()
@@ -58,7 +73,7 @@ class _RingOfParameters(_Ring):
         self.keys = nn.Parameter(keys, requires_grad=False)
 
 
-class _RingWithExtraState(nn.Module):
+class _RingWithExtraState(Queue):
     """Plain attributes, handed to the checkpoint by hand."""
 
     def __init__(self, size: int, dim: int):
@@ -100,7 +115,7 @@ class _PointerForgotten(_Ring):
         self.at = 0
 
 
-class _ListOfBatches(nn.Module):
+class _ListOfBatches(Queue):
     def __init__(self, size: int, dim: int):
         super().__init__()
         self.size, self.batches = size, [F.normalize(torch.randn(size, dim), dim=1)]
@@ -154,7 +169,7 @@ QUEUE = Exhibit(
 )
 
 
-def test_queue(queue: nn.Module, fresh: Callable) -> None:
+def test_queue(queue: Queue, fresh: Callable[[], Queue]) -> None:
     """A queue restored from a checkpoint holds the same keys, and goes on as the other one does."""
     running = copy.deepcopy(queue)  # the training that we are called from must not notice
     restored = fresh()
@@ -168,48 +183,49 @@ def test_queue(queue: nn.Module, fresh: Callable) -> None:
         restored.push(keys)
 
 
-def _restored(queue: nn.Module, fresh: Callable) -> nn.Module:
+def _restored(queue: Queue, fresh: Callable[[], Queue]) -> Queue:
     other = fresh()
     other.load_state_dict(queue.state_dict())
     return other
 
 
-def _queue_of_itself(queue: nn.Module, fresh: Callable) -> None:
+def _queue_of_itself(queue: Queue, fresh: Callable[[], Queue]) -> None:
     before = queue.negatives()
     queue.load_state_dict(queue.state_dict())
     assert torch.equal(queue.negatives(), before), "loading has changed it"
 
 
-def _queue_copied(queue: nn.Module, fresh: Callable) -> None:
+def _queue_copied(queue: Queue, fresh: Callable[[], Queue]) -> None:
     assert torch.equal(copy.deepcopy(queue).negatives(), queue.negatives()), "another queue"
 
 
-def _queue_shape(queue: nn.Module, fresh: Callable) -> None:
+def _queue_shape(queue: Queue, fresh: Callable[[], Queue]) -> None:
     assert _restored(queue, fresh).negatives().shape == queue.negatives().shape, "another shape"
 
 
-def _queue_content(queue: nn.Module, fresh: Callable) -> None:
+def _queue_content(queue: Queue, fresh: Callable[[], Queue]) -> None:
     assert torch.equal(_restored(queue, fresh).negatives(), queue.negatives()), "other keys"
 
 
-def _queue_content_whole_rounds(queue: nn.Module, fresh: Callable) -> None:
+def _queue_content_whole_rounds(queue: Queue, fresh: Callable[[], Queue]) -> None:
     first = fresh()
     first.push(torch.randn(QUEUE_SIZE, KEY_DIM))
     second, keys = _restored(first, fresh), torch.randn(5, KEY_DIM)
-    first.push(keys), second.push(keys)
+    first.push(keys)
+    second.push(keys)
     assert torch.equal(first.negatives(), second.negatives()), "other keys"
 
 
-def _queue_key_named(queue: nn.Module, fresh: Callable) -> None:
+def _queue_key_named(queue: Queue, fresh: Callable[[], Queue]) -> None:
     assert "keys" in queue.state_dict(), "the checkpoint has no entry 'keys'"
 
 
-def _queue_some_entry(queue: nn.Module, fresh: Callable) -> None:
+def _queue_some_entry(queue: Queue, fresh: Callable[[], Queue]) -> None:
     shapes = [v.shape for v in queue.state_dict().values() if isinstance(v, Tensor)]
     assert queue.negatives().shape in shapes, "no tensor of the queue's shape is in the checkpoint"
 
 
-def _queue_pushed_into(queue: nn.Module, fresh: Callable) -> None:
+def _queue_pushed_into(queue: Queue, fresh: Callable[[], Queue]) -> None:
     other = _restored(queue, fresh)
     for _ in range(2):
         assert torch.equal(queue.negatives(), other.negatives()), "other keys"
@@ -218,12 +234,12 @@ def _queue_pushed_into(queue: nn.Module, fresh: Callable) -> None:
         other.push(keys)
 
 
-def _queue_left_in_eval_mode(queue: nn.Module, fresh: Callable) -> None:
+def _queue_left_in_eval_mode(queue: Queue, fresh: Callable[[], Queue]) -> None:
     queue.eval()
     test_queue(queue, fresh)
 
 
-def _queue_entry_by_name(queue: nn.Module, fresh: Callable) -> None:
+def _queue_entry_by_name(queue: Queue, fresh: Callable[[], Queue]) -> None:
     name = (
         "memory"
         if hasattr(queue, "memory")
@@ -260,9 +276,8 @@ QUEUE_EXERCISE = exercise_of(
     general_mistakes(
         test_queue,
         never=(_queue_of_itself, _queue_copied, _queue_shape),
-        never_because="Nothing is lost while the object lives: loading a queue into itself, or copying it, never "
-        "passes through a checkpoint. Load "
-        "its state_dict into a fresh one.",
+        never_because="Nothing is lost while the object lives: loading a queue into itself, or copying it, "
+        "never passes through a checkpoint. Load its state_dict into a fresh one.",
         breaks=(_queue_entry_by_name,),
         traces=(_queue_pushed_into, _queue_left_in_eval_mode),
     ),

@@ -90,7 +90,9 @@ SELECTION = Exhibit(
 
 
 def test_selection(report: Callable) -> None:
-    """Another test split changes the score and never the choice; and the score is that of the chosen epoch."""
+    """Another test split changes the score and never the choice; and the score is that of the chosen
+    epoch.
+    """
     for _ in range(30):
         validation = torch.randint(0, 5, (12,)) / 5  # with ties, as accuracies have them
         chosen = set()

@@ -19,7 +19,7 @@ def _small_network() -> nn.Sequential:
     return nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 4))
 
 
-class _Learner(nn.Module):
+class Learner(nn.Module):
     """BYOL without pictures: online predicts the target's output of the other view; the target follows
     slowly.
     """
@@ -44,7 +44,7 @@ class _Learner(nn.Module):
             t.mul_(momentum).add_(o, alpha=1 - momentum)
 
 
-class _WithoutGraph(_Learner):
+class _WithoutGraph(Learner):
     @torch.no_grad()
     def seen(self, x: Tensor) -> Tensor:
         return self.target(x)
@@ -54,7 +54,7 @@ class _WithoutGraph(_Learner):
         torch._foreach_lerp_(list(self.target.parameters()), list(self.online.parameters()), 1 - momentum)
 
 
-class _NothingRequired(_Learner):
+class _NothingRequired(Learner):
     def __init__(self):
         super().__init__()
         self.target.requires_grad_(False)
@@ -63,7 +63,7 @@ class _NothingRequired(_Learner):
         return self.target(x)
 
 
-class _OtherStart(_Learner):
+class _OtherStart(Learner):
     """The authors' code draws the two networks' first weights independently; and here the loss is half as
     large.
     """
@@ -76,36 +76,36 @@ class _OtherStart(_Learner):
         return super().loss(first, second) / 2
 
 
-class _GradientFlows(_Learner):
+class _GradientFlows(Learner):
     def seen(self, x: Tensor) -> Tensor:
         return self.target(x)
 
 
-class _OneDirection(_Learner):
+class _OneDirection(Learner):
     def loss(self, first: Tensor, second: Tensor) -> Tensor:
         return self.distance(first, second) + mean_of_distances(
             self.predictor(self.online(second)), self.target(first)
         )
 
 
-class _TargetIsOnline(_Learner):
+class _TargetIsOnline(Learner):
     def __init__(self):
         super().__init__()
         self.target = self.online
 
 
-class _MomentumTurnedRound(_Learner):
+class _MomentumTurnedRound(Learner):
     def update(self, momentum: float) -> None:
         super().update(1 - momentum)
 
 
-class _NothingHappens(_Learner):
+class _NothingHappens(Learner):
     def update(self, momentum: float) -> None:
         for t, o in zip(self.target.parameters(), self.online.parameters()):
             t = momentum * t + (1 - momentum) * o  # a new tensor under an old name
 
 
-class _HeadForgotten(_Learner):
+class _HeadForgotten(Learner):
     @torch.no_grad()
     def update(self, momentum: float) -> None:
         for t, o in zip(self.target[:-1].parameters(), self.online[:-1].parameters()):
@@ -116,7 +116,7 @@ TARGET = Exhibit(
     "museum.target",
     "a target that learns, or stands still",
     right={
-        "detached": _Learner,
+        "detached": Learner,
         "without a graph": _WithoutGraph,
         "no weight requires a gradient": _NothingRequired,
         "starts elsewhere": _OtherStart,
@@ -133,7 +133,7 @@ TARGET = Exhibit(
 )
 
 
-def test_target(learner: nn.Module) -> None:
+def test_target(learner: Learner) -> None:
     """A step of the optimizer moves the online network and not the target; an update moves the target by 1 -
     momentum of the way.
     """
@@ -158,7 +158,7 @@ def test_target(learner: nn.Module) -> None:
             )
 
 
-def _target_moved(learner: nn.Module, momentum: float, parts: slice = slice(None)) -> bool:
+def _target_moved(learner: Learner, momentum: float, parts: slice = slice(None)) -> bool:
     """Whether update(momentum) leads where it should, after a step."""
     optimizer = torch.optim.SGD(learner.online.parameters(), lr=0.1)
     old = [p.detach().clone() for p in learner.target[parts].parameters()]
@@ -173,7 +173,7 @@ def _target_moved(learner: nn.Module, momentum: float, parts: slice = slice(None
     )
 
 
-def _no_gradient_in_target(learner: nn.Module) -> None:
+def _no_gradient_in_target(learner: Learner) -> None:
     learner.loss(torch.randn(16, 6), torch.randn(16, 6)).backward()
     assert any(p.grad is not None for p in learner.online.parameters()), "the online network gets no gradient"
     assert all(p.grad is None or not p.grad.any() for p in learner.target.parameters()), (
@@ -181,16 +181,16 @@ def _no_gradient_in_target(learner: nn.Module) -> None:
     )
 
 
-def _update_only(learner: nn.Module) -> None:
+def _update_only(learner: Learner) -> None:
     assert _target_moved(learner, 0.9), "the update leads elsewhere"
 
 
-def _halfway(learner: nn.Module) -> None:
+def _halfway(learner: Learner) -> None:
     _no_gradient_in_target(learner)
     assert _target_moved(learner, 0.5), "the update leads elsewhere"
 
 
-def _moves_at_all(learner: nn.Module) -> None:
+def _moves_at_all(learner: Learner) -> None:
     _no_gradient_in_target(learner)
     torch.optim.SGD(learner.online.parameters(), lr=0.1).step()
     before = [p.detach().clone() for p in learner.target.parameters()]
@@ -200,18 +200,18 @@ def _moves_at_all(learner: nn.Module) -> None:
     )
 
 
-def _first_layer(learner: nn.Module) -> None:
+def _first_layer(learner: Learner) -> None:
     _no_gradient_in_target(learner)
     assert _target_moved(learner, 0.9, slice(0, 1)), "the update leads elsewhere"
 
 
-def _nothing_required(learner: nn.Module) -> None:
+def _nothing_required(learner: Learner) -> None:
     assert not any(p.requires_grad for p in learner.target.parameters()), (
         "the target's weights require gradients"
     )
 
 
-def _loss_in_range(learner: nn.Module) -> None:
+def _loss_in_range(learner: Learner) -> None:
     assert 0 <= learner.loss(torch.randn(16, 6), torch.randn(16, 6)) <= 8, (
         "a sum of two squared distances of unit vectors"
     )

@@ -188,9 +188,8 @@ def sound_of(video: Video, count: int, fps: float, rate: int) -> np.ndarray:
     channels mixed into one.
 
     Picture and sound of a file have clocks of their own that start together; a sound that begins before or
-    after the picture stays where
-    it is. There is silence only where the file has no sound: before it begins, behind its end, and in its
-        gaps.
+    after the picture stays where it is. There is silence only where the file has no sound: before it begins,
+    behind its end, and in its gaps.
 
     Args:
         count: frames.
@@ -211,7 +210,7 @@ def sound_of(video: Video, count: int, fps: float, rate: int) -> np.ndarray:
         with av.open(_readable(video)) as container:
             stream = container.streams.audio[0]
             stream.thread_type = "AUTO"
-            at = None
+            at: int | None = None
             for frame in container.decode(stream):
                 if at is None:  # the stream itself may announce half the rate of what is decoded (HE-AAC)
                     own = frame.sample_rate
@@ -220,7 +219,8 @@ def sound_of(video: Video, count: int, fps: float, rate: int) -> np.ndarray:
                         av.AudioResampler(format="s16", layout="mono", rate=own),
                     )
                 said = at if frame.time is None else round((frame.time - start) * own)
-                at = (said or 0) if at is None or abs(said - at) > JITTER * own else at
+                if at is None or said is None or abs(said - at) > JITTER * own:
+                    at = said or 0
                 for mixed in mix.resample(frame):
                     samples = mixed.to_ndarray()[0]
                     low, high = max(at, 0), min(at + len(samples), len(whole))

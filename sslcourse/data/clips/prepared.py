@@ -6,23 +6,24 @@
     sound_of(video, ...)    what is heard while these frames are on screen
 
 A folder of prepared clips holds `frames-0000.npy` and so on, (F, 3, H, W) uint8, many videos one after
-another, and `index.json`,
-which says where each video begins and is written last: a folder with an index is complete. With sound,
-`sound-0000.npy` beside it holds (F, S) int16: row f are the S samples from the moment of frame f to that of
-the next. While `prepare` is under way, `prepare.jsonl` notes every video that is safely on disk, and the next
-call goes on behind the last one."""
+another, and `index.json`, which says where each video begins and is written last: a folder with an index is
+complete. With sound, `sound-0000.npy` beside it holds (F, S) int16: row f are the S samples from the moment
+of frame f to that of the next. While `prepare` is under way, `prepare.jsonl` notes every video that is safely
+on disk, and the next call goes on behind the last one."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
+import io
 import json
 import math
 import os
 import sys
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -32,8 +33,7 @@ from sslcourse.data.clips.decode import Unusable, decoded, fingerprint, import_a
 from sslcourse.data.clips.source import Video, as_videos
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- a folder of
-# prepared clips
+# ------------------------------------------------------------------------- a folder of prepared clips
 
 FORMAT = "sslcourse clips 1"
 SETTINGS = ("size", "fps", "rate")  # of an index; the last only with sound
@@ -82,30 +82,17 @@ def prepare(
         CourseError: nothing can be used, PyAV is missing, the disk is full, or the folder was begun with
             another size or fps.
     """
-    height, width = (size, size) if isinstance(size, int) else size
-    if not all(isinstance(s, int) and 4 <= s <= 4096 for s in (height, width)):
-        raise CourseError(f"size={size!r}; pass a whole number of pixels from 4 to 4096, or (height, width)")
-    if fps is not None and not 0 < fps <= 1000:
-        raise CourseError(f"fps={fps}; pass frames per second above 0, or None for every frame")
-    if sound and (fps is None or not isinstance(rate, int) or not 1000 <= rate <= 192_000 or rate % fps):
-        raise CourseError(
-            f"rate={rate!r} and fps={fps}; sound needs a rate of 1000 to 192000 samples a second that is a "
-            "multiple of the frames "
-            "per second, such as rate=8000 and fps=16"
-        )
+    height, width = _checked(size, fps, rate if sound else None)
     videos, out = as_videos(source), Path(out).expanduser()
     if any(not v.file.is_dir() for v in videos):
         import_av()  # better now than after the first hundred folders
-    known = sorted({v.label for v in videos if v.label}) if classes is None else list(classes)
-    if unknown := sorted({v.label for v in videos if v.label} - set(known)):
-        raise CourseError(f"{', '.join(unknown[:5])} is none of the {len(known)} classes")
-    about = dict(
-        name=name
-        or (Path(source).expanduser().resolve().name if isinstance(source, (str, Path)) else out.name),
+    folder = Path(source).expanduser().resolve() if isinstance(source, (str, Path)) else out
+    about: dict[str, Any] = dict(
+        name=name or folder.name,
         size=[height, width],
         fps=fps,
         **(dict(rate=rate) if sound else {}),
-        classes=known,
+        classes=_class_names(videos, classes),
         again=again,
     )
     say = (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
@@ -113,23 +100,15 @@ def prepare(
         store = _Workshop(out, {key: about[key] for key in SETTINGS if key in about}, shard, say)
         todo = [v for v in videos if not store.has(v)]
         index = read_index(out)
-        if (
-            not todo
-            and index is not None
-            and _contents(videos, store, about) == {k: index[k] for k in index if k != "checksum"}
-        ):
+        if index is not None and not todo and _contents(videos, store, about) == _without_checksum(index):
             return index
         (out / "index.json").unlink(missing_ok=True)  # from here until the end the folder is incomplete
         store.begin()
-        progress = _Progress(about["name"], len(todo), quiet)
-        for video in todo:
-            reason = store.add(
-                video,
-                fingerprint(video),
-                lambda video=video: decoded(video, height, width, fps),
-                lambda count, video=video: sound_of(video, count, fps, rate),
-            )
-            progress.step(f"{video.name} is left out: {reason}" if reason else None)
+        for video, remark in _with_progress(todo, about["name"], quiet):
+            blocks = functools.partial(decoded, video, height, width, fps)
+            heard = functools.partial(sound_of, video, fps=fps, rate=rate) if sound and fps else None
+            if reason := store.add(video, fingerprint(video), blocks, heard):
+                remark(f"{video.name} is left out: {reason}")
         store.close()
         index = _contents(videos, store, about)
         if not index["videos"]["name"]:
@@ -137,7 +116,11 @@ def prepare(
                 f"none of the {len(videos)} videos can be used; the first: "
                 f"{': '.join(index['left_out'][0][:2])}"
             )
-        progress.end(len(index["videos"]["name"]), index["left_out"])
+        if index["left_out"]:
+            say(
+                f"{about['name']}: {len(index['videos']['name']):,} videos are prepared, "
+                f"{len(index['left_out']):,} left out (see left_out in index.json)"
+            )
         index["checksum"] = _digest(index)
         download.sweep(out / "index.json")
         with runtime.atomic(out / "index.json") as temporary:
@@ -147,38 +130,87 @@ def prepare(
     return index
 
 
+def _checked(size: int | tuple[int, int], fps: float | None, rate: int | None) -> tuple[int, int]:
+    """Height and width. rate: of the sound, or None where none is wanted."""
+    height, width = (size, size) if isinstance(size, int) else size
+    if not all(isinstance(s, int) and 4 <= s <= 4096 for s in (height, width)):
+        raise CourseError(f"size={size!r}; pass a whole number of pixels from 4 to 4096, or (height, width)")
+    if fps is not None and not 0 < fps <= 1000:
+        raise CourseError(f"fps={fps}; pass frames per second above 0, or None for every frame")
+    if rate is not None and (
+        fps is None or not isinstance(rate, int) or not 1000 <= rate <= 192_000 or rate % fps
+    ):
+        raise CourseError(
+            f"rate={rate!r} and fps={fps}; sound needs a rate of 1000 to 192000 samples a second that is a "
+            "multiple of the frames per second, such as rate=8000 and fps=16"
+        )
+    return height, width
+
+
+def _class_names(videos: Sequence[Video], classes: Sequence[str] | None) -> list[str]:
+    """In the order of their numbers; those of the videos in alphabetical order, where none are given."""
+    there = {v.label for v in videos if v.label}
+    known = sorted(there) if classes is None else list(classes)
+    if unknown := sorted(there - set(known)):
+        raise CourseError(f"{', '.join(unknown[:5])} is none of the {len(known)} classes")
+    return known
+
+
+def _with_progress(
+    videos: Sequence[Video], name: str, quiet: bool
+) -> Iterator[tuple[Video, Callable[[str], None]]]:
+    """Each video, and a function that prints a remark about it above the bar of progress."""
+    from tqdm.auto import tqdm
+
+    live = sys.stderr is not None and sys.stderr.isatty()
+    with tqdm(
+        total=len(videos),
+        desc=name,
+        unit="video",
+        file=sys.stderr,
+        disable=quiet or not videos,
+        mininterval=0.2 if live else 30,  # in the log of a job a line every half minute is enough
+    ) as bar:
+        remark = (lambda text: None) if quiet else functools.partial(bar.write, file=sys.stderr)
+        for video in videos:
+            yield video, remark
+            bar.update()
+
+
 def _contents(videos: Sequence[Video], store: _Workshop, about: dict) -> dict:
     """The index, without its checksum. Videos stand in the order of the source, whatever order they were
     decoded in.
     """
-    kept, left_out = [], []
+    usable, left_out = [], []
     for video in videos:
         record = store.records.get(video.name)
         if record is not None and "left_out" in record:
             left_out.append([video.name, record["left_out"], record["stamp"]])
         elif record is not None:
-            kept.append((video, record))
+            usable.append((video, record))
     folds = sorted(
-        {fold for video, _ in kept if isinstance(video.split, Mapping) for fold in video.split}
+        {fold for video, _ in usable if isinstance(video.split, Mapping) for fold in video.split}
     ) or [""]
     number = {label: i for i, label in enumerate(about["classes"])}
     columns: dict = {
-        key: [record[key] for _, record in kept] for key in ("name", "stamp", "shard", "start", "count")
+        key: [record[key] for _, record in usable] for key in ("name", "stamp", "shard", "start", "count")
     }
-    columns["class"] = [number.get(video.label, -1) for video, _ in kept]
-    columns["group"] = [video.group for video, _ in kept]
+    columns["class"] = [number.get(video.label, -1) for video, _ in usable]
+    columns["group"] = [video.group for video, _ in usable]
     columns["split"] = {
-        fold: [v.split.get(fold, "") if isinstance(v.split, Mapping) else v.split for v, _ in kept]
+        fold: [v.split.get(fold, "") if isinstance(v.split, Mapping) else v.split for v, _ in usable]
         for fold in folds
     }
     shards = {str(k): entry for k, entry in sorted(store.shards.items())}
     return dict(format=FORMAT, **about, shards=shards, videos=columns, left_out=left_out)
 
 
+def _without_checksum(index: dict) -> dict:
+    return {k: v for k, v in index.items() if k != "checksum"}
+
+
 def _digest(index: dict) -> str:
-    return hashlib.sha256(
-        json.dumps({k: v for k, v in index.items() if k != "checksum"}, sort_keys=True).encode()
-    ).hexdigest()
+    return hashlib.sha256(json.dumps(_without_checksum(index), sort_keys=True).encode()).hexdigest()
 
 
 def read_index(folder: str | Path) -> dict | None:
@@ -268,11 +300,9 @@ class _Workshop:
         self.frame = sum(_bytes(*track) for track in self.tracks.items())
         self.records: dict[str, dict] = {}  # name -> where a video is, or why it is left out
         self.shards: dict[int, dict] = {}  # finished files
-        self.files, self.number, self.at = (
-            {},
-            -1,
-            0,
-        )  # the files that are being written, by track, and how many frames they have
+        # The files that are being written, by track; their number, and how many frames they have.
+        self.files: dict[str, io.FileIO] = {}
+        self.number, self.at = -1, 0
         self._recall()
         self._verify()
 
@@ -304,8 +334,7 @@ class _Workshop:
         if settings is not None and settings != self.settings:
             there, here = ({k: s[k] for k in s} for s in (settings, self.settings))
             raise CourseError(
-                f"{self.folder} was prepared with {there}, now it would be {here}; name another "
-                "folder, or "
+                f"{self.folder} was prepared with {there}, now it would be {here}; name another folder, or "
                 "delete this one"
             )
 
@@ -400,12 +429,12 @@ class _Workshop:
         video: Video,
         stamp: int,
         blocks: Callable[[], Iterator[np.ndarray]],
-        sound: Callable[[int], np.ndarray],
+        sound: Callable[[int], np.ndarray] | None = None,
     ) -> str | None:
         """Write one video behind the last one. Returns why it is left out, or None.
 
         Args:
-            sound: number of frames -> (frames, S), asked where there is to be sound.
+            sound: number of frames -> (frames, S); None where there is to be none.
         """
         if not self.files:
             self.number, self.at = max([-1, *self.shards]) + 1, 0
@@ -420,7 +449,7 @@ class _Workshop:
                 self._write("frames", block)
                 count += len(block)
             reason = None if count else "it has no frame"
-            if count and "sound" in self.tracks:
+            if count and sound is not None:
                 self._write("sound", sound(count))
         except Unusable as error:
             reason = str(error)
@@ -441,7 +470,7 @@ class _Workshop:
     def _write(self, track: str, block: np.ndarray) -> None:
         download.need_space(self.folder, block.nbytes)
         try:
-            _write_all(self.files[track], memoryview(np.ascontiguousarray(block)).cast("B"))
+            _write_all(self.files[track], np.ascontiguousarray(block).data.cast("B"))
         except OSError as error:
             raise CourseError(
                 f"cannot write {self.files[track].name}: {error.strerror}; make room and call again"
@@ -470,40 +499,3 @@ class _Workshop:
 def _write_all(file, data: memoryview) -> None:
     while data:
         data = data[file.write(data) :]
-
-
-class _Progress:
-    """`name  120 of 13,320 videos  54.1 a second  4:03 left`: one line that is written anew on a terminal, else one every half minute."""
-
-    def __init__(self, name: str, total: int, quiet: bool):
-        self.name, self.total, self.quiet, self.done = name, total, quiet, 0
-        self.live = not quiet and sys.stderr is not None and sys.stderr.isatty()
-        self.began = self.shown = time.monotonic()
-
-    def _say(self, text: str, end: str = "\n") -> None:
-        if not self.quiet:
-            print(text, end=end, file=sys.stderr, flush=True)
-
-    def step(self, remark: str | None) -> None:
-        self.done += 1
-        if remark:
-            self._say(("\r" if self.live else "") + f"{remark:<79}")
-        now = time.monotonic()
-        if now - self.shown < (0.2 if self.live else 30) and self.done < self.total:
-            return
-        self.shown, rate = now, self.done / max(now - self.began, 1e-6)
-        left = (self.total - self.done) / rate
-        text = (
-            f"{self.name}  {self.done:,} of {self.total:,} videos  {rate:.1f} a second  "
-            f"{left // 60:.0f}:{left % 60:02.0f} left"
-        )
-        self._say(
-            f"\r{text:<79}" if self.live else text, end="" if self.live and self.done < self.total else "\n"
-        )
-
-    def end(self, kept: int, left_out: Sequence) -> None:
-        if left_out:
-            self._say(
-                f"{self.name}: {kept:,} videos are prepared, {len(left_out):,} left out (see left_out in "
-                "index.json)"
-            )

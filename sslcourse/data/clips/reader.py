@@ -1,7 +1,7 @@
 """Videos as `Data` whose frames stay on disk, and sequences with masks.
 
-prepare(source, out)          videos, or folders of frames -> a folder of prepared clips, with sound=True sound too (see
-                              `sslcourse.data.prepared`)
+prepare(source, out)          videos, or folders of frames -> a folder of prepared clips; sound=True keeps
+                              their sound too (see `sslcourse.data.clips.prepared`)
 open(folder)                  -> `Data` of `Clips`: windows of a few frames, read while the training runs
 ucf101(), hmdb51()            the same after `sslcourse data ucf101` and `sslcourse data hmdb51`
 sequences(folder), davis()    frames with masks in the layout of DAVIS
@@ -40,8 +40,7 @@ __all__ = [
     "videos_in",
 ]
 
-# ---------------------------------------------------------------------------------------------- sequences
-# with masks
+# ---------------------------------------------------------------------------------- sequences with masks
 
 UNKNOWN = 255  # in a mask: nobody has annotated this frame
 
@@ -231,14 +230,13 @@ def _scaled(height: int, width: int, size, name: str) -> tuple[int, int]:
             raise CourseError(f"size={size}; the shorter side has at least 4 pixels")
         scale = size / min(height, width)
         return round(height * scale), round(width * scale)
-    wanted = tuple(int(s) for s in size)
-    if abs(wanted[1] / wanted[0] * height / width - 1) > 0.05:
+    tall, wide = (int(s) for s in size)
+    if abs(wide / tall * height / width - 1) > 0.05:
         raise CourseError(
             f"size={size} would squeeze {name}, which is {height} x {width}; pass a number for its "
-            "shorter "
-            "side"
+            "shorter side"
         )
-    return wanted
+    return tall, wide
 
 
 def _object_ids(image, shape: tuple[int, int]) -> np.ndarray:
@@ -277,7 +275,7 @@ class _Store:
         }
         self.arrays = mapped("frames")
         self.fps, self.rate = index["fps"], index.get("rate")  # the latter only with sound
-        self.sounds = mapped("sound") if self.rate else None
+        self.sounds = mapped("sound") if self.rate else {}
         columns = index["videos"]
         self.names = columns["name"]
         self.shard, self.start, self.count = (
@@ -385,21 +383,20 @@ class Clips(Samples):
         return torch.from_numpy(self.store.count)[self._rows]
 
     @property
-    def video(self) -> Tensor:
+    def video(self) -> Tensor:  # type: ignore[override]  # read from disk whenever it is asked for
         """(N, 3, T, H, W) uint8: the middle windows of all clips, read into memory: for a few,
         `data.train.take(slice(0, 8)).video`.
         """
         size = len(self) * 3 * self.frames * self.store.size[0] * self.store.size[1]
         if size > IN_MEMORY:
             raise CourseError(
-                f"{len(self):,} clips are {size / 1e9:.1f} GB in memory; look at a few, .take(slice(0, "
-                "8)).video, or go "
-                "through .batches(...)"
+                f"{len(self):,} clips are {size / 1e9:.1f} GB in memory; look at a few, "
+                ".take(slice(0, 8)).video, or go through .batches(...)"
             )
         return self._read(torch.arange(len(self)), self._starts()).to(self.device)
 
     @property
-    def audio(self) -> Tensor | None:
+    def audio(self) -> Tensor | None:  # type: ignore[override]
         """(N, L) int16: the sound of the middle windows of all clips; None where the clips have none."""
         if self.rate is None:
             return None
@@ -442,8 +439,8 @@ class Clips(Samples):
 
     def spread(self, windows: int) -> Clips:
         """Every clip `windows` times, at places that are evenly spaced from its beginning to its end: (N
-        windows) clips, those of one video
-        together. To evaluate, average over them: `features.view(N, windows, -1).mean(1)`."""
+        windows) clips, those of one video together. To evaluate, average over them:
+        `features.view(N, windows, -1).mean(1)`."""
         if not isinstance(windows, int) or windows < 1:
             raise CourseError(f"windows={windows!r}; pass a whole number from 1")
         new = self._copy(lambda t: t.repeat_interleave(windows, 0))
@@ -591,8 +588,7 @@ def open(
             f'clips.prepare("FOLDER OF VIDEOS", "{folder}", size={tuple(index["size"])}, fps={index["fps"]})'
         )
         raise CourseError(
-            f"{folder} is damaged ({'; '.join(f'{k}: {v}' for k, v in wrong.items())}); only that part "
-            "is "
+            f"{folder} is damaged ({'; '.join(f'{k}: {v}' for k, v in wrong.items())}); only that part is "
             f"made again. Type: {again}"
         )
     folds = list(index["videos"]["split"])
@@ -628,8 +624,7 @@ def open(
         rows = np.flatnonzero(part == which)
         if not len(rows):
             raise CourseError(
-                f"{index['name']} has no video left for {which}; prepare more videos, or set aside "
-                "smaller "
+                f"{index['name']} has no video left for {which}; prepare more videos, or set aside smaller "
                 "shares"
             )
         splits.append(
@@ -655,7 +650,7 @@ def _set_aside(label: np.ndarray, group: Sequence[str], share: float, what: str,
     for value in np.unique(label):
         members = np.flatnonzero(label == value)
         groups: dict[str, list[int]] = {}
-        for i in members:
+        for i in members.tolist():
             groups.setdefault(group[i] or f"{i}", []).append(i)
         taken, wanted = 0, share * len(members)
         for key in rng.permutation(list(groups)):
@@ -663,14 +658,9 @@ def _set_aside(label: np.ndarray, group: Sequence[str], share: float, what: str,
                 held[groups[key]] = True
                 taken += len(groups[key])
     if not held.any() and len(label) > 1:
-        i = rng.integers(len(label))
-        held[
-            [
-                j
-                for j in range(len(label))
-                if j == i or (group[i] and group[j] == group[i] and label[j] == label[i])
-            ]
-        ] = True
+        i = int(rng.integers(len(label)))
+        same = [group[i] and group[j] == group[i] and label[j] == label[i] for j in range(len(label))]
+        held[[j for j in range(len(label)) if j == i or same[j]]] = True
     return np.flatnonzero(held)
 
 

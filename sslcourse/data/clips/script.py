@@ -12,8 +12,7 @@ from sslcourse.data.clips.source import SUFFIXES
 from sslcourse.data.datasets import SPLITS
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- what data
-# scripts share
+# ------------------------------------------------------------------------------ what data scripts share
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
@@ -38,9 +37,10 @@ def command(words: str, folder: str | Path, **options) -> str:
 
 def finished(folder: str | Path, size: int | tuple[int, int], fps: float | None) -> dict | None:
     """The index of a folder that is complete, of these settings, and whose checksums are right; else None."""
-    index, size = read_index(folder), [size, size] if isinstance(size, int) else list(size)
-    same = index is not None and (index["size"], index["fps"]) == (size, fps)
-    return index if same and not damaged(folder, index, thorough=True) else None
+    index, sides = read_index(folder), [size, size] if isinstance(size, int) else list(size)
+    if index is None or (index["size"], index["fps"]) != (sides, fps):
+        return None
+    return None if damaged(folder, index, thorough=True) else index
 
 
 def summary(index: dict, folder: str | Path) -> dict:
@@ -77,7 +77,6 @@ def by_file_name(names: Iterable[str], where: str, wanted: Collection[str]) -> d
     if missing := [base for base in wanted if base not in found]:
         raise CourseError(
             f"{len(missing):,} of the {len(wanted):,} videos are missing, such as {missing[0]}; is "
-            f"{where} "
-            "whole?"
+            f"{where} whole?"
         )
     return found

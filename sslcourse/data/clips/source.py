@@ -11,8 +11,7 @@ from sslcourse.data import images
 from sslcourse.data.datasets import SPLITS
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- what there is
-# to prepare
+# ------------------------------------------------------------------------------ what there is to prepare
 
 SUFFIXES = (
     ".3gp",
@@ -85,8 +84,7 @@ def videos_in(folder: str | Path) -> list[Video]:
         found = _videos_of_classes(folder)
     if not found:
         raise CourseError(
-            f"no video in {folder}; it should hold files that end in {', '.join(SUFFIXES)}, or folders "
-            "of "
+            f"no video in {folder}; it should hold files that end in {', '.join(SUFFIXES)}, or folders of "
             "frames"
         )
     if any(v.label for v in found) and (stray := [v.name for v in found if not v.label]):
@@ -178,8 +176,7 @@ def as_videos(source: str | Path | Iterable) -> list[Video]:
         )
     if 0 < sum(bool(v.label) for v in found) < len(found):
         raise CourseError(
-            f"{next(v.name for v in found if not v.label)} belongs to no class, others do; name its "
-            "class, "
+            f"{next(v.name for v in found if not v.label)} belongs to no class, others do; name its class, "
             "or leave it out"
         )
     return found

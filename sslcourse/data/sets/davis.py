@@ -108,9 +108,8 @@ def prepare(
     count = sum(arrays[f"{part} frames"][0] for part in found)
     if found != dict(expected.sequences) or count != expected.frames:
         raise CourseError(
-            f"{sequences} has {found} sequences of {count:,} frames; expected {dict(expected.sequences)} "
-            f"and {expected.frames:,}. "
-            f"Delete {sequences} and type the same again"
+            f"{sequences} has {found} sequences of {count:,} frames; expected {dict(expected.sequences)} and "
+            f"{expected.frames:,}. Delete {sequences} and type the same again"
         )
     width = round(size * 854 / 480 / 16) * 16
     index = clips.prepare(
@@ -139,8 +138,7 @@ def _frames(root: Path, name: str) -> int:
     ]
     if stems[0] != stems[1]:
         raise CourseError(
-            f"{name} in {root} has {len(stems[0])} frames but {len(stems[1])} masks; delete "
-            f"{root.parent} "
+            f"{name} in {root} has {len(stems[0])} frames but {len(stems[1])} masks; delete {root.parent} "
             "and type the same again"
         )
     return len(stems[0])

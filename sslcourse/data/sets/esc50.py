@@ -112,8 +112,7 @@ def read_table(place: Path, expected: Expected) -> dict[str, np.ndarray]:
         named = re.fullmatch(r"(\d+)-(\d+)-(\w+)-(\d+)\.wav", row["filename"])
         if not named or list(named.groups()) != [row["fold"], row["src_file"], row["take"], row["target"]]:
             raise CourseError(
-                f"{row['filename']} in {place}: its name does not repeat its fold, source, take and "
-                "class; "
+                f"{row['filename']} in {place}: its name does not repeat its fold, source, take and class; "
                 "is it the published set?"
             )
     name = {int(row["target"]): row["category"] for row in rows}
@@ -122,9 +121,8 @@ def read_table(place: Path, expected: Expected) -> dict[str, np.ndarray]:
     counts = (len(rows), len(name), len(set(name.values())), set(in_cell.values()))
     if counts != (expected.count, expected.classes, expected.classes, {expected.each}):
         raise CourseError(
-            f"{place} lists {len(rows):,} recordings of {len(name)} classes; expected {expected.count:,} "
-            f"of {expected.classes}, "
-            f"{expected.each} of each in each of {expected.folds} folds"
+            f"{place} lists {len(rows):,} recordings of {len(name)} classes; expected {expected.count:,} of "
+            f"{expected.classes}, {expected.each} of each in each of {expected.folds} folds"
         )
     if stray := [row["filename"] for row in rows if home[row["src_file"]] != row["fold"]]:
         raise CourseError(

@@ -125,7 +125,7 @@ def _local_folder(source: str | Path | None) -> Path | None:
     place = Path(source).expanduser()
     if not place.is_dir():
         raise CourseError(
-            f"{place} is no folder; pass the one that holds {VIDEOS} and test_train_splits.rar, or what is in "
+            f"{place} is no folder; pass the one that holds {VIDEOS} and test_train_splits.rar, or what is "
             "them"
         )
     return place
@@ -171,8 +171,8 @@ def read_lists(folder: Path, expected: Expected) -> tuple[list[str], dict[str, t
     ) or wrong:
         raise CourseError(
             f"{folder} lists {len(found):,} videos of {len(classes)} classes in {len(tables)} files; "
-            f"expected {expected.count:,}, "
-            f"{expected.classes} and {expected.classes * expected.folds}, with {expected.per_class} of a "
+            f"expected {expected.count:,}, {expected.classes} and {expected.classes * expected.folds}, with "
+            f"{expected.per_class} of a "
             "class in train and test" + (f"; {wrong[0]}" if wrong else "")
         )
     return classes, found

@@ -166,10 +166,9 @@ def read_lists(archive: Path, expected: Expected) -> tuple[list[str], dict[str, 
     in_all = all(len(split) == len(expected.folds) for _, split in found.values())
     if (len(found), len(classes), first, in_all) != (expected.count, expected.classes, expected.first, True):
         raise CourseError(
-            f"{archive} lists {len(found):,} videos of {len(classes)} classes, {first} of them to train "
-            "and test in the first fold; "
-            f"expected {expected.count:,}, {expected.classes} and {expected.first}, and every video in "
-            "every fold"
+            f"{archive} lists {len(found):,} videos of {len(classes)} classes, {first} of them to train and "
+            f"test in the first fold; expected {expected.count:,}, {expected.classes} and {expected.first}, "
+            "and every video in every fold"
         )
     return classes, dict(sorted(found.items(), key=lambda entry: (classes.index(entry[1][0]), entry[0])))
 

@@ -59,7 +59,7 @@ def arrays(
     if cache:
         try:
             with runtime.atomic(path) as temporary, open(temporary, "wb") as file:
-                np.savez(file, **made)
+                np.savez(file, **made)  # type: ignore[arg-type]  # the stubs think of allow_pickle
         except OSError as error:
             print(
                 f"what was drawn could not be cached in {path.parent} ({error}); going on without",

@@ -7,20 +7,19 @@ neighbours but for their sign, and has both senses turned round. What is more, t
 do with each other, so one sense can be turned round alone and frames, their average and the average size of
 their differences stay what they were, but for the moments at which one solid covers the other. So none of
 these tells the class; a linear probe and a small CNN find none either (`tests/test_films_data.py`). With more
-than one sense on the same path this would
-not hold: a solid that also grew while it travelled would leave a trail that says which way growth and travel
-    go together.
+than one sense on the same path this would not hold: a solid that also grew while it travelled would leave a
+trail that says which way growth and travel go together.
 
 Tracks. Several solids go straight between walls and spin; the later ones pass in front of the earlier. What
-is true about each film can be
-had exactly: masks, key-points, boxes, how much of each solid is hidden, flow, and where on a solid each pixel
-    lies (`truth`).
+is true about each film can be had exactly: masks, key-points, boxes, how much of each solid is hidden, flow,
+and where on a solid each pixel lies (`truth`).
 
 Lengths inside are in halves of a picture, y up, as everywhere in the toybox; what is handed out is in pixels,
 x to the right and y down from the outer corner of the first pixel."""
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -235,7 +234,7 @@ def _straight(
 
 
 def _ground_frames(scenes: Scenes, index: slice, t: Tensor, side: int, strength: float) -> Tensor:
-    """(n, T, H*W, 3): the ground of `world`, moving. Its noise repeats after `_GRID` cells, so it never ends."""
+    """(n, T, H*W, 3): the ground of `world`, moving. Its noise repeats after `_GRID` cells: it never ends."""
     grain = scenes.ground["grain"][index] - 0.5  # (n, 6, 6, 3)
     hue, ground = scenes.ground["ground_hue"][index], scenes.ground["ground"][index]
     cells = (GROUND_CELLS - 1) / 2  # per half of a picture, as in a still picture
@@ -477,13 +476,13 @@ def videos(
     parts = []
     for split, n in (("train", train), ("validation", validation), ("test", test)):
         scenes = _motions(n, seed, split, drift)
-        film, mask = _kept(
+        film, mask = _cached(
             f"motions-{split}-{n}-{frames}x{size}-bg{background:g}-drift{drift:g}-noise{noise:g}-seed{seed}",
             n,
             frames,
             size,
             cache,
-            lambda scenes=scenes: draw(scenes, frames, size, background, noise),
+            functools.partial(draw, scenes, frames, size, background, noise),
         )
         columns = scenes.columns
         label = 2 * columns["large"] + columns["small"]
@@ -547,14 +546,18 @@ def tracks(
     parts = []
     for split, n in (("train", train), ("validation", validation), ("test", test)):
         scenes = _straight(n, seed, split, solids, size, speed, radius, spin, scale, gain, drift, alike)
-        knobs = f"{solids}of{radius[0]:g}-{radius[1]:g}-speed{speed[0]:g}-{speed[1]:g}-spin{spin:g}-scale{scale:g}-gain{gain:g}-blur{blur}"
-        film, mask = _kept(
-            f"tracks-{split}-{n}-{frames}x{size}-{knobs}-bg{background:g}-drift{drift:g}-noise{noise:g}-{'alike-' * alike}seed{seed}",
+        knobs = (
+            f"{solids}of{radius[0]:g}-{radius[1]:g}-speed{speed[0]:g}-{speed[1]:g}-spin{spin:g}"
+            f"-scale{scale:g}-gain{gain:g}-blur{blur}"
+        )
+        film, mask = _cached(
+            f"tracks-{split}-{n}-{frames}x{size}-{knobs}-bg{background:g}-drift{drift:g}-noise{noise:g}"
+            f"-{'alike-' * alike}seed{seed}",
             n,
             frames,
             size,
             cache,
-            lambda scenes=scenes: draw(scenes, frames, size, background, noise, blur),
+            functools.partial(draw, scenes, frames, size, background, noise, blur),
         )
         extra = {
             "mask": mask,
@@ -659,7 +662,7 @@ def _check_tracks(count, speed, radius, size, spin, scale, gain, blur) -> None:
         raise CourseError(f"radius={radius}; a solid needs a radius of at least 2 pixels")
 
 
-def _kept(
+def _cached(
     name: str, n: int, frames: int, size: int, cache: bool, drawn: Callable[[], tuple[Tensor, Tensor]]
 ) -> tuple[Tensor, Tensor]:
     """The films from the disk, or drawn and put there."""

@@ -393,7 +393,6 @@ def _drawn(
     # noise, moved by some rows, and a tracker could follow that. All solids of a frame share one: there is
     # one sensor.
     speckle = torch.from_numpy(np.random.default_rng([seed, 0x5BE]).integers(2**24, size=count))
-    frames = masks = None
     for k, body in enumerate(bodies):
         room = (
             1 - 0.9 * 0.85 * body["size"]
@@ -402,7 +401,7 @@ def _drawn(
         scene["x"], scene["y"] = (torch.from_numpy(centres[:, k, i]).float() / room for i in (0, 1))
         scene["speckle"] = speckle
         image, mask = world.render(scene, side, background, noise=noise)
-        if frames is None:
+        if k == 0:
             frames, masks = image, mask.to(torch.uint8)
         else:
             frames = torch.where(mask[:, None], image, frames)

@@ -1,8 +1,8 @@
 """Data sets made of the toybox: pictures with labels, factors, masks and captions, cached on disk.
 
-What the default pictures are worth to pixels, to a random encoder, to SimCLR and with all labels, and what the
-knob `background` does to that: `sslcourse evaluate --calibration` measures it, and the page "What the toybox is
-worth" shows it (`results/measured/calibration.json`).
+What the default pictures are worth to pixels, to a random encoder, to SimCLR and with all labels, and what
+the knob `background` does to that: `sslcourse evaluate --calibration` measures it, and the page "What the
+toybox is worth" shows it (`results/measured/calibration.json`).
 """
 
 from __future__ import annotations

@@ -125,7 +125,7 @@ def trace(shape: int, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor
 
 
 def normals(shape: int, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
-    """Unit normals (3, K) at surface points: the gradient of the distance, by differences on a tetrahedron."""
+    """Unit normals (3, K) at surface points: the distance's gradient, by differences on a tetrahedron."""
     e = 2e-3
     total = torch.zeros(3, len(x), device=x.device)
     for corner in ((1, -1, -1), (-1, -1, 1), (-1, 1, -1), (1, 1, 1)):

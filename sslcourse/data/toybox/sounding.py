@@ -61,16 +61,41 @@ Course = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
 @dataclass(frozen=True, eq=False)
 class Programme:
     """What a solid does. `path(t)` gives x, height above the place of contact, and turn (counter-clockwise)
-    at times t; impacts at `times` with
-    `speeds`; `drive(t)` is how strongly it sounds on, 0 where it does not."""
+    at times t; impacts at `times` with `speeds`; `drive(t)` is how strongly it sounds on, 0 where it does
+    not."""
 
     path: Course
     times: np.ndarray
     speeds: np.ndarray
-    drive: Callable[[np.ndarray], np.ndarray] | None
+    drive: Callable[[np.ndarray], np.ndarray] | None  # None for what is struck
+
+    def driven(self, t: np.ndarray) -> np.ndarray:
+        """`drive(t)`; 0 for what is struck."""
+        return np.zeros_like(t) if self.drive is None else self.drive(t)
 
 
 # ---------------------------------------------------------------------------------------------- what happens
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Where an event happens, and on which side it begins; lengths in halves of a picture."""
+
+    rng: np.random.Generator
+    seconds: float
+    radius: float
+    room: float
+    wall: float
+    way: float  # 1.0 to the right, -1.0 to the left
+    first: float  # where it starts: on the side from which it comes, so that the wall is far
+
+    @property
+    def long(self) -> bool:
+        return self.seconds > 1.5
+
+    def aside(self, pace: float) -> Callable[[np.ndarray], np.ndarray]:
+        """To and fro between the walls; its first way is what `direction` names."""
+        return lambda t: moving.between_walls(self.first + self.way * pace * t, self.wall)
 
 
 def programme(
@@ -86,166 +111,173 @@ def programme(
         room: how far above the floor it can rise.
         wall: how far to either side it can go.
     """
-    long = seconds > 1.5
+    if event not in _COURSES:
+        raise CourseError(f"event={event!r} is none of {', '.join(EVENTS)}")
     start, way = rng.uniform(-wall, wall), rng.choice([-1.0, 1.0])
+    return _COURSES[event](_Stage(rng, seconds, radius, room, wall, way, -way * abs(start)))
 
-    def aside(pace: float) -> Callable[[np.ndarray], np.ndarray]:
-        # Starts on the side from which it comes, so that the wall is far: its first way is what `direction`
-        # names.
-        first = -way * abs(start)
-        return lambda t: moving.between_walls(first + way * pace * t, wall)
 
-    if event == "bounce":
-        gravity, left = rng.uniform(14, 24), rng.uniform(0.75, 0.9)
-        highest = min(room, 1.1)
-        time = math.sqrt(2 * highest * rng.uniform(0.45, 1) / gravity)
-        speed, times, speeds, flights = gravity * time, [], [], []
-        while time < seconds:
-            flight = 2 * left * speed / gravity
-            if flight < 0.24:  # kicked
-                flight = min(rng.uniform(0.42, 0.65), math.sqrt(8 * room / gravity))
-            times.append(time)
-            speeds.append(speed)
-            flights.append(flight)
-            time, speed = time + flight, gravity * flight / 2
-        times, speeds, flights = (np.array(v) for v in (times, speeds, flights))
-        across = aside(rng.uniform(0.15, 0.6))
-        return Programme(
-            lambda t: (
-                across(t),
-                moving.heights_above_ground(t, times, speeds, flights, gravity, room)[0],
-                0 * t,
-            ),
-            times,
-            speeds,
-            None,
+def _bounce(stage: _Stage) -> Programme:
+    """Falls, and rises a little less high each time until it is kicked."""
+    rng, seconds, room = stage.rng, stage.seconds, stage.room
+    gravity, left = rng.uniform(14, 24), rng.uniform(0.75, 0.9)
+    highest = min(room, 1.1)
+    time = math.sqrt(2 * highest * rng.uniform(0.45, 1) / gravity)
+    speed, times, speeds, flights = gravity * time, [], [], []
+    while time < seconds:
+        flight = 2 * left * speed / gravity
+        if flight < 0.24:  # kicked
+            flight = min(rng.uniform(0.42, 0.65), math.sqrt(8 * room / gravity))
+        times.append(time)
+        speeds.append(speed)
+        flights.append(flight)
+        time, speed = time + flight, gravity * flight / 2
+    hits, impacts, gaps = (np.array(v) for v in (times, speeds, flights))
+    across = stage.aside(rng.uniform(0.15, 0.6))
+    height = lambda t: moving.heights_above_ground(t, hits, impacts, gaps, gravity, room)[0]
+    return Programme(lambda t: (across(t), height(t), 0 * t), hits, impacts, None)
+
+
+def _thud(stage: _Stage) -> Programme:
+    """Falls once and lies still; in a long film it is lifted and falls again."""
+    rng, seconds, room = stage.rng, stage.seconds, stage.room
+    gravity, high = rng.uniform(16, 25), min(room, 1.2) * rng.uniform(0.6, 1)
+    fall = math.sqrt(2 * high / gravity)
+    times = [rng.uniform(max(fall, 0.25), 0.75) if not stage.long else rng.uniform(fall, 1.0)]
+    rests, lift = [], 0.3
+    while stage.long and times[-1] < seconds:
+        rests.append(rng.uniform(0.25, 0.5))
+        times.append(times[-1] + rests[-1] + lift + rng.uniform(0.05, 0.4) + fall)
+
+    def height(t: np.ndarray) -> np.ndarray:
+        result = np.full_like(t, high)
+        for k, hit in enumerate(times):
+            falling = (t >= hit - fall) & (t < hit)
+            result[falling] = high - gravity / 2 * (t[falling] - hit + fall) ** 2
+            after = t >= hit
+            result[after] = 0
+            if k < len(rests):
+                up = np.clip((t[after] - hit - rests[k]) / lift, 0, 1)
+                result[after] = high * (3 * up**2 - 2 * up**3)
+        return result
+
+    hits = np.array([t for t in times if t < seconds])
+    across = stage.aside(rng.uniform(0.05, 0.2))
+    last = math.inf if stage.long else times[0]  # then it lies still
+    impacts = np.full(len(hits), gravity * fall)
+    return Programme(lambda t: (across(np.minimum(t, last)), height(t), 0 * t), hits, impacts, None)
+
+
+def _hammer(stage: _Stage) -> Programme:
+    """Goes up and down in beats that are not quite even."""
+    rng, seconds, room = stage.rng, stage.seconds, stage.room
+    beat, uneven = (rng.uniform(0.28, 0.45), 0.25) if stage.long else (rng.uniform(0.17, 0.27), 0.1)
+    high = min(room, 0.75) * rng.uniform(0.5, 1)
+    times = [rng.uniform(0.02, beat) - beat]
+    while times[-1] < seconds + beat:
+        times.append(times[-1] + beat * (1 + uneven * rng.uniform(-1, 1)))
+    edges = np.array(times)
+
+    def hammered(t: np.ndarray) -> np.ndarray:
+        k = np.clip(np.searchsorted(edges, t, "right") - 1, 0, len(edges) - 2)
+        return high * np.sin(math.pi * (t - edges[k]) / (edges[k + 1] - edges[k]))
+
+    inside = (edges[1:] >= 0) & (edges[1:] < seconds)
+    across = stage.aside(rng.uniform(0.03, 0.12))
+    impacts = high * math.pi / np.diff(edges)
+    return Programme(lambda t: (across(t), hammered(t), 0 * t), edges[1:][inside], impacts[inside], None)
+
+
+def _scrape(stage: _Stage) -> Programme:
+    """Is pushed to and fro over the floor, with rests."""
+    rng, seconds, wall, way = stage.rng, stage.seconds, stage.wall, stage.way
+    times, places = [rng.uniform(-0.3, 0)], [-way * wall * rng.uniform(0.3, 0.9)]
+    rests = []
+    side = way
+    while times[-1] < seconds:
+        places.append(side * wall * rng.uniform(0.3, 0.95))
+        rests.append(rng.uniform(0, 0.25) if stage.long else rng.uniform(0, 0.08))
+        times.append(times[-1] + rng.uniform(0.3, 0.6) + rests[-1])
+        side = -side
+    begin, place, rest = np.array(times), np.array(places), np.array(rests)
+
+    def pushed(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        k = np.clip(np.searchsorted(begin, t, "right") - 1, 0, len(rest) - 1)
+        takes = begin[k + 1] - begin[k] - rest[k]
+        part = np.clip((t - begin[k]) / takes, 0, 1)
+        far = place[k + 1] - place[k]
+        speed = np.abs(far) * math.pi / 2 / takes * np.sin(math.pi * part)
+        return place[k] + far * (0.5 - 0.5 * np.cos(math.pi * part)), speed
+
+    return Programme(
+        lambda t: (pushed(t)[0], 0 * t, 0 * t), np.zeros(0), np.zeros(0), lambda t: pushed(t)[1] / 3
+    )
+
+
+def _roll(stage: _Stage) -> Programme:
+    """Rolls along the floor, faster and slower."""
+    rng, radius, wall, way, first = stage.rng, stage.radius, stage.wall, stage.way, stage.first
+    pace, swing, beat, phase = (
+        rng.uniform(0.8, 1.5),
+        rng.uniform(0.4, 0.8),
+        rng.uniform(0.7, 1.3),
+        rng.uniform(0, 2 * math.pi),
+    )
+    w = 2 * math.pi * beat
+
+    def gone(t: np.ndarray) -> np.ndarray:
+        return pace * (t + swing / w * (np.cos(phase) - np.cos(w * t + phase)))
+
+    def rolled(t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        x = moving.between_walls(first + way * gone(t), wall)
+        return x, 0 * t, -(x - first) / radius
+
+    def drive(t: np.ndarray) -> np.ndarray:
+        return pace * (1 + swing * np.sin(w * t + phase)) / 1.5 * (0.7 + 0.3 * np.cos(2 * gone(t) / radius))
+
+    return Programme(rolled, np.zeros(0), np.zeros(0), drive)
+
+
+def _whoosh(stage: _Stage) -> Programme:
+    """Floats up and down in the air."""
+    rng, room = stage.rng, stage.room
+    beat, phase, late, slow = (
+        rng.uniform(0.8, 1.4),
+        *rng.uniform(0, 2 * math.pi, 2),
+        rng.uniform(0.2, 0.45),
+    )
+    high = room * rng.uniform(0.25, 0.36)
+    turn = 1.2 if stage.long else 0.3  # how uneven its beat is
+
+    def floating(t: np.ndarray) -> np.ndarray:
+        return 2 * math.pi * beat * t + turn * np.sin(2 * math.pi * slow * t + late) + phase
+
+    def fast(t: np.ndarray) -> np.ndarray:
+        return np.abs(
+            high
+            * np.cos(floating(t))
+            * 2
+            * math.pi
+            * (beat + turn * slow * np.cos(2 * math.pi * slow * t + late))
         )
-    if event == "thud":
-        gravity, high = rng.uniform(16, 25), min(room, 1.2) * rng.uniform(0.6, 1)
-        fall = math.sqrt(2 * high / gravity)
-        times = [rng.uniform(max(fall, 0.25), 0.75) if not long else rng.uniform(fall, 1.0)]
-        rests, lift = [], 0.3
-        while long and times[-1] < seconds:
-            rests.append(rng.uniform(0.25, 0.5))
-            times.append(times[-1] + rests[-1] + lift + rng.uniform(0.05, 0.4) + fall)
 
-        def height(t: np.ndarray) -> np.ndarray:
-            result = np.full_like(t, high)
-            for k, hit in enumerate(times):
-                falling = (t >= hit - fall) & (t < hit)
-                result[falling] = high - gravity / 2 * (t[falling] - hit + fall) ** 2
-                after = t >= hit
-                result[after] = 0
-                if k < len(rests):
-                    up = np.clip((t[after] - hit - rests[k]) / lift, 0, 1)
-                    result[after] = high * (3 * up**2 - 2 * up**3)
-            return result
+    across = stage.aside(rng.uniform(0.15, 0.6))
+    return Programme(
+        lambda t: (across(t), room * 0.55 + high * np.sin(floating(t)), 0 * t),
+        np.zeros(0),
+        np.zeros(0),
+        lambda t: (fast(t) / 4) ** 1.5,
+    )
 
-        hits = np.array([t for t in times if t < seconds])
-        across = aside(rng.uniform(0.05, 0.2))
-        last = math.inf if long else times[0]  # then it lies still
-        return Programme(
-            lambda t: (across(np.minimum(t, last)), height(t), 0 * t),
-            hits,
-            np.full(len(hits), gravity * fall),
-            None,
-        )
-    if event == "hammer":
-        beat, uneven = (rng.uniform(0.28, 0.45), 0.25) if long else (rng.uniform(0.17, 0.27), 0.1)
-        high = min(room, 0.75) * rng.uniform(0.5, 1)
-        edges = [rng.uniform(0.02, beat) - beat]
-        while edges[-1] < seconds + beat:
-            edges.append(edges[-1] + beat * (1 + uneven * rng.uniform(-1, 1)))
-        edges = np.array(edges)
 
-        def hammered(t: np.ndarray) -> np.ndarray:
-            k = np.clip(np.searchsorted(edges, t, "right") - 1, 0, len(edges) - 2)
-            return high * np.sin(math.pi * (t - edges[k]) / (edges[k + 1] - edges[k]))
-
-        inside = (edges[1:] >= 0) & (edges[1:] < seconds)
-        across = aside(rng.uniform(0.03, 0.12))
-        return Programme(
-            lambda t: (across(t), hammered(t), 0 * t),
-            edges[1:][inside],
-            (high * math.pi / np.diff(edges))[inside],
-            None,
-        )
-    if event == "scrape":
-        times, places = [rng.uniform(-0.3, 0)], [-way * wall * rng.uniform(0.3, 0.9)]
-        rests = []
-        side = way
-        while times[-1] < seconds:
-            places.append(side * wall * rng.uniform(0.3, 0.95))
-            rests.append(rng.uniform(0, 0.25) if long else rng.uniform(0, 0.08))
-            times.append(times[-1] + rng.uniform(0.3, 0.6) + rests[-1])
-            side = -side
-        times, places, rests = np.array(times), np.array(places), np.array(rests)
-
-        def pushed(t: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-            k = np.clip(np.searchsorted(times, t, "right") - 1, 0, len(rests) - 1)
-            takes = times[k + 1] - times[k] - rests[k]
-            part = np.clip((t - times[k]) / takes, 0, 1)
-            far = places[k + 1] - places[k]
-            return places[k] + far * (0.5 - 0.5 * np.cos(math.pi * part)), np.abs(
-                far
-            ) * math.pi / 2 / takes * np.sin(math.pi * part)
-
-        return Programme(
-            lambda t: (pushed(t)[0], 0 * t, 0 * t), np.zeros(0), np.zeros(0), lambda t: pushed(t)[1] / 3
-        )
-    if event == "roll":
-        pace, swing, beat, phase = (
-            rng.uniform(0.8, 1.5),
-            rng.uniform(0.4, 0.8),
-            rng.uniform(0.7, 1.3),
-            rng.uniform(0, 2 * math.pi),
-        )
-        w, first = 2 * math.pi * beat, -way * abs(start)
-
-        def gone(t: np.ndarray) -> np.ndarray:
-            return pace * (t + swing / w * (np.cos(phase) - np.cos(w * t + phase)))
-
-        def rolled(t: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-            x = moving.between_walls(first + way * gone(t), wall)
-            return x, 0 * t, -(x - first) / radius
-
-        return Programme(
-            rolled,
-            np.zeros(0),
-            np.zeros(0),
-            lambda t: (
-                pace * (1 + swing * np.sin(w * t + phase)) / 1.5 * (0.7 + 0.3 * np.cos(2 * gone(t) / radius))
-            ),
-        )
-    if event == "whoosh":
-        beat, phase, late, slow = (
-            rng.uniform(0.8, 1.4),
-            *rng.uniform(0, 2 * math.pi, 2),
-            rng.uniform(0.2, 0.45),
-        )
-        high = room * rng.uniform(0.25, 0.36)
-        turn = 1.2 if long else 0.3  # how uneven its beat is
-
-        def floating(t: np.ndarray) -> np.ndarray:
-            return 2 * math.pi * beat * t + turn * np.sin(2 * math.pi * slow * t + late) + phase
-
-        def fast(t: np.ndarray) -> np.ndarray:
-            return np.abs(
-                high
-                * np.cos(floating(t))
-                * 2
-                * math.pi
-                * (beat + turn * slow * np.cos(2 * math.pi * slow * t + late))
-            )
-
-        across = aside(rng.uniform(0.15, 0.6))
-        return Programme(
-            lambda t: (across(t), room * 0.55 + high * np.sin(floating(t)), 0 * t),
-            np.zeros(0),
-            np.zeros(0),
-            lambda t: (fast(t) / 4) ** 1.5,
-        )
-    raise CourseError(f"event={event!r} is none of {', '.join(EVENTS)}")
+_COURSES: dict[str, Callable[[_Stage], Programme]] = {
+    "bounce": _bounce,
+    "thud": _thud,
+    "hammer": _hammer,
+    "scrape": _scrape,
+    "roll": _roll,
+    "whoosh": _whoosh,
+}
 
 
 # ---------------------------------------------------------------------------------------------- what is heard
@@ -274,7 +306,7 @@ def sound(
         )
     t = np.arange(length) / RATE
     lowest = moving.PITCH / radius * math.exp(0.08 * rng.standard_normal())
-    drive = np.clip(made.drive(t), 0, 2)
+    drive = np.clip(made.driven(t), 0, 2)
     if event == "scrape":
         centre, flutter = 2.5 * lowest * _BRIGHT[material], rng.uniform(8, 14)
         wave = _band(rng, length, lambda f: np.exp(-0.5 * ((f - centre) / (1.2 * lowest)) ** 2))
@@ -430,7 +462,7 @@ def events(
         if n < 1:
             raise CourseError(f"{split}={n}; ask for at least one film")
         knobs = {"seconds": seconds, "size": size, **shares, "new": new and split == "test", "stereo": stereo}
-        found = _kept(split, n, seed, cache, knobs)
+        found = _cached(split, n, seed, cache, knobs)
         columns = {k[7:]: v for k, v in found.items() if k.startswith("factor_")}
         kinds = {
             "material": _MATERIALS,
@@ -492,7 +524,7 @@ def film(samples: Samples, index: int = 0) -> moving.Film:
         mask,
         torch.zeros(frames.shape[1], 0, 2),
         ("one solid",),
-        float(samples.fps),
+        float(samples.fps or FPS),
         audio,
         samples.rate,
         **known,
@@ -558,7 +590,7 @@ def make(
                     ]
                 )
             )
-        force = made.speeds.mean() if len(made.speeds) else made.drive(at).mean() * moving.USUAL_SPEED
+        force = made.speeds.mean() if len(made.speeds) else made.driven(at).mean() * moving.USUAL_SPEED
         way = x[min(2, len(x) - 1)] > x[0]
         rows.append(
             (
@@ -577,21 +609,21 @@ def make(
                 shown.speeds,
             )
         )
-    event, material, shiny, radius, force, way, ground, heard, second, outside, floor, times, speeds = zip(
-        *rows
+    names = (
+        "event", "material", "shiny", "size", "force", "direction", "background", "channel", "second",
+        "outside", "floor", "times", "speeds",
+    )  # fmt: skip
+    column = dict(zip(names, zip(*rows)))
+    grounds, floors, seconds_there, shining = (
+        np.array(column[name]) for name in ("background", "floor", "second", "shiny")
     )
     video, mask = _drawn(
-        looks, np.stack(poses), *map(np.array, (ground, floor, second, shiny)), at, size, background
+        looks, np.stack(poses), grounds, floors, seconds_there, shining, at, size, background
     )
-    numbers = {"size": radius, "force": force}
+    numbers = {name: column[name] for name in ("size", "force")}
     kinds = {
-        "material": material,
-        "shiny": shiny,
-        "direction": way,
-        "background": ground,
-        "channel": heard,
-        "second": second,
-        "outside": outside,
+        name: column[name]
+        for name in ("material", "shiny", "direction", "background", "channel", "second", "outside")
     }
     factor = {
         **{k: torch.from_numpy(np.array(v)).float() for k, v in numbers.items()},
@@ -603,13 +635,13 @@ def make(
         "video": video,
         "mask": mask,
         "audio": _whole(np.stack(waves)),
-        "label": torch.tensor(event),
-        "impacts": _padded(times),
-        "speeds": _padded(speeds),
+        "label": torch.tensor(column["event"]),
+        "impacts": _padded(column["times"]),
+        "speeds": _padded(column["speeds"]),
     }
     if stereo:
         result["stereo"] = _whole(np.stack(ears))
-    return {**result, **{f"factor_{name}": column for name, column in factor.items()}}
+    return {**result, **{f"factor_{name}": values for name, values in factor.items()}}
 
 
 _channel = channel  # `events` and `make` have an argument of that name
@@ -727,7 +759,7 @@ def _drawn(
 # ---------------------------------------------------------------------------------------------- kept on disk
 
 
-def _kept(split: str, n: int, seed: int, cache: bool, knobs: dict) -> dict[str, Tensor]:
+def _cached(split: str, n: int, seed: int, cache: bool, knobs: dict) -> dict[str, Tensor]:
     name = "-".join(f"{k}{v:g}" for k, v in knobs.items())
     path = disk_cache.place("sounding", f"{split}-{n}-{name}-seed{seed}")
     frames, size = round(knobs["seconds"] * FPS), knobs["size"]

@@ -9,6 +9,7 @@ on UCF101 and HMDB51 and has its SVM on ESC-50 and DCASE."""
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 
@@ -21,9 +22,11 @@ from sslcourse.results.claims.engine import Claim, Runs
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
+LESSON = "11_audio_video_sync"
+
 RECIPE = avts.COURSE.but(epochs=7)
 CURRICULUM = (0.0, 0.25)
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "curriculum": dict(hard=CURRICULUM),
     "easy only": dict(hard=(0.0, 0.0)),
     "hard only": dict(hard=(1.0, 1.0)),
@@ -51,7 +54,8 @@ def trained(variants: dict[str, dict], seed: int, data: Data, recipe: Recipe, sa
     Returns: name -> "easy", "hard", "super-hard", "offset error" (seconds), "eye", "ear", "seconds", "loss",
         as far as they were measured.
     """
-    results, methods = {}, {}
+    results: Runs = {}
+    methods: dict[str, Any] = {}
     for name, arguments in variants.items():
         start = time.perf_counter()
         arguments = dict(arguments)
@@ -65,6 +69,7 @@ def trained(variants: dict[str, dict], seed: int, data: Data, recipe: Recipe, sa
         row = fit(method, train, recipe.but(seed=seed, epochs=passes, batch_size=batch))[-1]
         seconds = time.perf_counter() - start
         found = {kind: synchrony.accuracy(method, data.test, kind, each=2) for kind in synchrony.KINDS}
+        assert data.test.fps is not None  # scenes have a clock
         found["offset error"] = synchrony.offset_error(method, data.test) / data.test.fps
         results[name] = {"loss": row["loss"], **found, "seconds": seconds}
         methods[name] = method
@@ -78,8 +83,10 @@ def trained(variants: dict[str, dict], seed: int, data: Data, recipe: Recipe, sa
     judged["random"] = evaluate.random_like(first, data.train, seed)
     ears = {name: method.ear for name, method in judged.items()}
     ears["random"] = evaluate.random_like(first.ear, data.train, seed)
-    scores = synchrony.svm(
-        {**{("eye", n): m for n, m in judged.items()}, **{("ear", n): m for n, m in ears.items()}},
+    networks: dict[Any, Any] = {("eye", n): m for n, m in judged.items()}
+    networks |= {("ear", n): m for n, m in ears.items()}
+    scores: dict[Any, float] = synchrony.svm(
+        networks,
         data,
         on="test",
     )

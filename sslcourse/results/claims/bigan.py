@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
+from typing import Any
 
 import torch
 
@@ -20,6 +21,8 @@ from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import augment
 
+LESSON = "02_bigan"
+
 RECIPE = bigan.COURSE.but(epochs=4)
 PICTURES = 3000
 # of accuracy: the paper's own rows on MNIST lie within half a hundredth, those on photographs within one of
@@ -28,8 +31,8 @@ MARGIN = 0.03
 BASELINES = ("D", "latent regressor", "joint latent regressor", "autoencoder, l2", "autoencoder, l1")
 
 
-def apart(method, images: torch.Tensor) -> tuple[float, float]:
-    """Mean distance of G(E(x)) from x, and from another picture: (own, other), in units of a pixel's range."""
+def reconstruction_distances(method, images: torch.Tensor) -> tuple[float, float]:
+    """Mean distance of G(E(x)) from x, and from another picture: (own, other), 1 is a pixel's range."""
     x = images.float() / 255
     with torch.no_grad():
         y = method.eval().reconstruct(x)
@@ -37,10 +40,10 @@ def apart(method, images: torch.Tensor) -> tuple[float, float]:
 
 
 def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print) -> Runs:
-    """Train BiGAN and the paper's five baselines, with one encoder, on the same pictures for as many passes."""
+    """Train BiGAN and the paper's five baselines, with one encoder, on the same pictures as often."""
     data = data or toybox.images()
     part = data.train.take(slice(0, min(PICTURES, len(data.train)))).unlabelled()
-    variants = {
+    variants: dict[str, tuple[type, dict[str, Any]]] = {
         "BiGAN": (bigan.BiGAN, {}),
         "D": (bigan.GAN, {}),
         "latent regressor": (bigan.LatentRegressor, {}),
@@ -48,7 +51,8 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
         "autoencoder, l2": (bigan.Autoencoder, dict(power=2)),
         "autoencoder, l1": (bigan.Autoencoder, dict(power=1)),
     }
-    methods, results = {}, {}
+    methods: dict[str, Any] = {}
+    results: Runs = {}
     for name, (kind, arguments) in variants.items():
         start = time.perf_counter()
         torch.manual_seed(runtime.step_seed(seed, 0xC1A))
@@ -56,7 +60,9 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
         row = fit(method, part, recipe.but(seed=seed))[-1]
         results[name] = {"loss": row["loss"], "seconds": time.perf_counter() - start}
         if hasattr(method, "reconstruct"):
-            results[name]["own"], results[name]["other"] = apart(method, data.validation.image[:512])
+            results[name]["own"], results[name]["other"] = reconstruction_distances(
+                method, data.validation.image[:512]
+            )
         methods[name] = method
         say(f"  seed {seed}  {name:<24} loss {row['loss']:.3f}  {results[name]['seconds']:.0f} s")
     methods["random"] = evaluate.random_like(methods["BiGAN"], data.train.image, seed)

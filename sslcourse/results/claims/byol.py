@@ -7,6 +7,8 @@ the paper's heads. What is stated in accuracy needs longer runs, and z normalise
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -19,6 +21,8 @@ from sslcourse.results.claims.engine import Claim, Runs, scored
 from sslcourse.train import features
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
+
+LESSON = "06_byol"
 
 LONG = byol.COURSE.but(
     epochs=4
@@ -59,7 +63,7 @@ def runs(
     groups = dict(norm="group+ws", **heads)
     # SimCLR and MoCo learn at the rate of their own recipes.
     theirs = recipe.but(lr=2.5e-3)
-    variants = {
+    variants: dict[str, tuple[Callable[..., Any], str, dict[str, Any], Recipe, Any]] = {
         "healthy": (byol.BYOL, "batch", heads, short, few),
         "no predictor": (byol.BYOL, "batch", dict(predictor=False, **heads), short, few),
         "target = online": (
@@ -81,13 +85,15 @@ def runs(
         "MoCo, 64 keys": (moco.MoCo, "batch", dict(queue=64), theirs, everything),
         "MoCo, 512 keys": (moco.MoCo, "batch", dict(queue=512), theirs, everything),
     }
-    methods, results = {}, {}
+    methods: dict[str, Any] = {}
+    results: Runs = {}
     for name, (kind, norm, arguments, how, part) in variants.items():
         start = time.perf_counter()
         torch.manual_seed(runtime.step_seed(seed, 0xC1A))
         method = kind(encoders.small_cnn(norm=norm), **arguments)
         row = fit(method, part, how.but(seed=seed))[-1]
-        z = features.extract(method, data.validation, encode=lambda batch, m=method: m.g(m.encode(batch)))
+        heads: Callable = lambda batch, m=method: m.g(m.encode(batch))
+        z = features.extract(method, data.validation, encode=heads)
         results[name] = {
             "loss": row["loss"],
             "spread": health.spread(z),

@@ -20,6 +20,8 @@ from sslcourse.train import features
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
+LESSON = "07_clip"
+
 RECIPE = clip.COURSE.but(epochs=8)
 ONE = ("a {}",)
 SEVERAL = (

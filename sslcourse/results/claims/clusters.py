@@ -5,6 +5,7 @@ it.
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 
@@ -16,6 +17,8 @@ from sslcourse.results.claims.engine import Claim, Runs, gain, scored
 from sslcourse.train import features
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
+
+LESSON = "04_rotation_and_clusters"
 
 FEW = 10  # clusters: as many as there are shapes
 
@@ -30,7 +33,7 @@ def runs(
     """Train all variants that the claims compare: under two minutes together on one thread."""
     data = data or toybox.images()
     pictures = data.train.unlabelled()
-    variants = {
+    variants: dict[str, tuple[type, dict[str, Any], Recipe]] = {
         "DeepCluster": (deepcluster.DeepCluster, {}, cluster),
         "DeepCluster, colours": (deepcluster.DeepCluster, dict(edges=False), cluster),
         "DeepCluster, as many clusters as shapes": (deepcluster.DeepCluster, dict(clusters=FEW), cluster),
@@ -41,7 +44,8 @@ def runs(
             turn.but(batch_size=2 * turn.batch_size),
         ),  # as many turned pictures
     }
-    methods, results = {}, {}
+    methods: dict[str, Any] = {}
+    results: Runs = {}
     for name, (kind, arguments, recipe) in variants.items():
         start = time.perf_counter()
         torch.manual_seed(runtime.step_seed(seed, 0xC1A))

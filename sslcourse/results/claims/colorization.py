@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import copy
 import time
+from typing import Any
 
 import torch
 
@@ -23,14 +24,25 @@ from sslcourse.results.claims.engine import Claim, Runs
 from sslcourse.train.loop import epochs, fit
 from sslcourse.train.recipe import Recipe
 
+LESSON = "09_tracking_by_colorization"
+
 # Twice as fast, large changes of size, motion blur, a third solid that hides the others, flicker and noise.
-HURT = dict(speed=(2.5, 5.0), scale=0.3, blur=3, solids=3, gain=0.2, noise=0.05)
+HURT: dict[str, Any] = dict(speed=(2.5, 5.0), scale=0.3, blur=3, solids=3, gain=0.2, noise=0.05)
 FILMS = 400
 RECIPE = colorization.COURSE.but(epochs=6)
 TEMPERATURE = 0.1  # of the training; half of it is the paper's choice for the test
 TRACK = dict(references=3, temperature=TEMPERATURE / 2, window=8, topk=10, keep_first=True, precise=False)
 PAPERS = dict(references=3, precise=False)  # everywhere in the three frames before, and all matches count
 EARLY = 1  # epochs after which a copy is kept
+# Run -> its name on the results wall, and whether it was trained.
+ON_THE_WALL = {
+    "identity": ("copy the first mask", False),
+    "random features": ("random encoder", False),
+    "flow, local": ("flow, local", False),
+    "flow, coarse to fine": ("flow, coarse to fine", False),
+    "single image": ("Single-image colorization", True),
+    "colorization": ("Colorization", True),
+}
 FLOW_NAMES = {"local": "flow, local", "coarse to fine": "flow, coarse to fine"}
 
 

@@ -9,6 +9,7 @@ blocks of 8, here at 2 of 4."""
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 
@@ -21,9 +22,11 @@ from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import film_view
 
+LESSON = "10_dense_predictive_coding"
+
 RECIPE = dpc.COURSE.but(epochs=4)
 AREA = (0.7, 1.0)
-VARIANTS = {
+VARIANTS: dict[str, dict[str, Any]] = {
     "DPC": dict(horizon=(1, 2)),
     "fixed horizon": dict(horizon=(2, 2)),
     "one block ahead": dict(horizon=(1, 1)),
@@ -43,7 +46,8 @@ def trained(variants: dict[str, dict], seed: int, data: Data, recipe: Recipe, re
     Returns: name -> "kNN", "linear", and for the trained ones "seconds", "loss" and what is picked on
         validation films ("cell found", ...).
     """
-    results, methods = {}, {}
+    results: Runs = {}
+    methods: dict[str, Any] = {}
     for name, arguments in variants.items():
         start = time.perf_counter()
         torch.manual_seed(runtime.step_seed(seed, 0xD9C))

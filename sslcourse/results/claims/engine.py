@@ -1,8 +1,8 @@
 """From the effects of a paper's claims, one per seed, to verdicts; and the runs that several papers' claims
 need.
 
-Each module beside this one holds one paper: `runs(seed)` trains what the claims compare, `CLAIMS` says what
-is claimed."""
+Each module beside this one holds one paper: `LESSON` is the notebook that treats it, `runs(seed)` trains
+what the claims compare, `CLAIMS` says what is claimed."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
@@ -118,7 +119,7 @@ def papers() -> tuple[str, ...]:
 
 
 def paper(name: str):
-    """The module of a paper, with `runs(seed, ...)` and `CLAIMS`."""
+    """The module of a paper, with `LESSON`, `runs(seed, ...)` and `CLAIMS`."""
     if name not in papers():
         raise CourseError(f"no claims of {name!r} are written down; there are those of {', '.join(papers())}")
     return importlib.import_module(f"sslcourse.results.claims.{name}")
@@ -145,7 +146,7 @@ def run(
     if seeds < 1:
         raise CourseError(f"seeds={seeds}; use at least 1, and 5 for a verdict worth reporting")
     train = paper(name).runs
-    page = {"paper": name, "runs": {}}
+    page: dict[str, Any] = {"paper": name, "runs": {}}
     if file and Path(file).exists():
         try:
             page = json.loads(Path(file).read_text(encoding="utf-8"))

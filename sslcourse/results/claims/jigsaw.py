@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 
@@ -18,6 +19,8 @@ from sslcourse.methods import jigsaw
 from sslcourse.results.claims.engine import Claim, Runs, gain, scored
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
+
+LESSON = "03_damaged_jigsaw"
 
 PICTURES = 3000  # to train on, and whose labels fit the probes
 RECIPE = jigsaw.COURSE.but(epochs=4)  # four passes over them: four in five intact puzzles are solved by then
@@ -36,13 +39,16 @@ def trained(
 
     Returns name -> "linear", "kNN", "seconds", and the marks of the last epoch ("puzzles solved" and others,
     where asked for)."""
-    methods, results = {}, {}
+    methods: dict[str, Any] = {}
+    results: Runs = {}
     for name in names:
         start = time.perf_counter()
         torch.manual_seed(runtime.step_seed(seed, 0xC1A))
         methods[name] = jigsaw.Jigsaw(encoders.small_cnn(), **jigsaw.COMBINATIONS[name])
         row = fit(methods[name], data.train.unlabelled(), recipe.but(seed=seed))[-1]
-        marks = {k: row[k] for k in ("puzzles solved", "filled right", "coloured right") if k in row}
+        marks: dict[str, float] = {
+            k: row[k] for k in ("puzzles solved", "filled right", "coloured right") if k in row
+        }
         results[name] = {**marks, "seconds": time.perf_counter() - start}
         say(
             f"  seed {seed}  {name:<24} "

@@ -16,6 +16,8 @@ from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import augment
 
+LESSON = "01_simclr"
+
 # Six passes: short enough for nine runs a seed, long enough that the order of the variants no longer changes.
 RECIPE = simclr.COURSE.but(epochs=6)
 _VIEW = simclr.COURSE_VIEW

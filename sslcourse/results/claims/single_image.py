@@ -12,7 +12,7 @@ step and stands in the table only (`sslcourse table single_image`)."""
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -26,6 +26,8 @@ from sslcourse.methods.base import Method, floats_of
 from sslcourse.results.claims.engine import Claim, Runs
 from sslcourse.train import features
 from sslcourse.train.loop import fit
+
+LESSON = "05_single_image"
 
 PICTURES, LABELLED = 2000, 2000  # to learn from without labels, and to fit the probes on
 KINDS = {"BiGAN": bigan, "RotNet": rotnet, "DeepCluster": deepcluster}
@@ -53,11 +55,11 @@ def untrained(kind: str, classes: int, pictures: int, seed: int) -> Method:
     """A method of `KINDS` around the course's encoder; with one seed the encoder's first weights are the same
     for every training set.
     """
-    settings = KINDS[kind].settings("course", True, classes)
+    settings = KINDS[kind].SPEC.settings("course", True, classes)
     if kind == "DeepCluster":
         settings |= {"clusters": max(2, pictures // 100), "every": 3, "capacity": pictures}
     torch.manual_seed(runtime.step_seed(seed, 0x51))
-    return KINDS[kind].build(encoders.small_cnn(), settings)
+    return KINDS[kind].SPEC.build(encoders.small_cnn(), settings)
 
 
 def layer_by_layer(methods: Mapping[str, Method], layers: tuple[str, ...] | None = None) -> dict[str, tuple]:
@@ -87,7 +89,8 @@ def opened(
             evaluate.linear_probe(x[0], train_label, classes=len(data.classes)).predict(x[1]) == label
         )
     for name, method in (classifiers or {}).items():
-        logits = features.extract(method, data.test, encode=lambda batch, m=method: m.head(m.encode(batch)))
+        classify: Callable = lambda batch, m=method: m.head(m.encode(batch))
+        logits = features.extract(method, data.test, encode=classify)
         right[name] = logits.argmax(1) == label
     return {name: float(found.float().mean()) for name, found in right.items()}
 

@@ -22,6 +22,8 @@ from sslcourse.train import features
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
+LESSON = "08_video_lstm"
+
 PRETRAIN = video_lstm.COURSE.but(epochs=5)  # on films of the toybox
 PREDICT = video_lstm.COURSE.but(epochs=8)  # on moving digits
 FINE_TUNE = Recipe(epochs=20, batch_size=32, lr=3e-3)
@@ -59,6 +61,7 @@ def prediction_errors(method: video_lstm.VideoLSTM, samples) -> dict[str, float]
     with features.frozen(method):
         video = samples.video.float() / 255
         views = method.views({"video": video})
+        assert method.forward_decoder is not None  # it was made to predict
         fed = method.forward_decoder(method.state(views["seen"].flatten(0, 1)), views["future"].flatten(0, 1))
         own = method.predict({"video": video})
         return {

@@ -13,6 +13,7 @@ with the background, in every clip."""
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import torch
 
@@ -25,10 +26,13 @@ from sslcourse.train import clustering, features
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
+LESSON = "12_cross_modal_clustering"
+
 RECIPE = xdc.COURSE.but(epochs=9)  # three clusterings
 CLIPS = (800, 100, 600)
 VARIANTS = {"XDC": "xdc", "CDC": "cdc", "MDC": "mdc", "SDC": "sdc"}
-LESS, VENUE = dict(background=0.1, channel=1 / 6), dict(venue=1.0)
+LESS: dict[str, Any] = dict(background=0.1, channel=1 / 6)
+VENUE: dict[str, Any] = dict(venue=1.0)
 SHARED, PRIVATE = ("size", "force", "material"), {"eye": ("background", "direction"), "ear": ("channel",)}
 
 
@@ -54,7 +58,7 @@ def agreement(method: xdc.XDC, data: Data) -> dict[str, float]:
     }
 
 
-def halves(method: xdc.XDC) -> dict[str, torch.nn.Module]:
+def halves(method: xdc.XDC) -> dict[str, Any]:
     """What of a method is judged, by name."""
     return {"eye": method, "ear": method.ear}
 

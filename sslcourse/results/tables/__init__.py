@@ -1,7 +1,7 @@
 """The papers' tables, made again: `sslcourse table NAME` trains every row and prints it with its spread.
 
-Each module here is one table. It holds `TITLE` (one line), `table(seeds, say, ...)` which returns rows for
-`show.table`, and its docstring says what differs from the paper. Keyword arguments of `table` beyond these
+Each module here is one table. It holds `TITLE` (one line), `measure(seeds, say, ...)` which returns rows for
+`show.table`, and its docstring says what differs from the paper. Keyword arguments of `measure` beyond these
 two are set by `--set key=value`."""
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def make(
     """
     if seeds < 1:
         raise CourseError(f"seeds={seeds}; use at least 1")
-    function = module(name).table
+    function = module(name).measure
     known = {
         k: p.default for k, p in inspect.signature(function).parameters.items() if k not in ("seeds", "say")
     }

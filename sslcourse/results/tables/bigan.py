@@ -63,7 +63,8 @@ def trained(
     """All variants (or those named), trained from the recipe's seed, with an untrained encoder; and the
     seconds that each took.
     """
-    methods, seconds = {}, {}
+    methods: dict[str, nn.Module] = {}
+    seconds: dict[str, float] = {}
     makers = variants(data.train.image.shape[-1], width)
     for name in names or tuple(makers):
         start = time.perf_counter()
@@ -95,7 +96,7 @@ def accuracies(methods: dict[str, nn.Module], data: Data, on: str = "validation"
     return evaluate.nearest_neighbour(sources, data, on=on)
 
 
-def table(
+def measure(
     seeds: int = 3,
     say=print,
     data: str = "digits",
@@ -125,12 +126,12 @@ def table(
         say("  " + "  ".join(f"{name} {100 * value:.2f}" for name, value in scores[-1].items()))
     rows = []
     for name in scores[0]:
-        took = [s[name] for s in seconds if name in s]
+        times = [s[name] for s in seconds if name in s]
         rows.append(
             {
                 "features": name,
                 "1-NN": cell([s[name] for s in scores], 2),
-                "seconds": f"{statistics.fmean(took):.0f}" if took else "–",
+                "seconds": f"{statistics.fmean(times):.0f}" if times else "–",
                 "paper, MNIST": f"{bigan.TABLE[name]:.2f}" if name in bigan.TABLE else "–",
             }
         )

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 import statistics
+from typing import Any
 
 from torch import Tensor
 
@@ -33,7 +34,7 @@ def pooled(prediction: Tensor, target: Tensor, temperature: float) -> Tensor:
     return dpc.dense_nce(average(prediction), average(target), temperature)
 
 
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "DPC, horizon 1 to 2": {},
     "horizon 2 from the start": dict(horizon=(2, 2)),
     "horizon 1": dict(horizon=(1, 1)),
@@ -50,7 +51,7 @@ ROWS = {
 }
 
 
-def table(seeds: int = 3, say=print, films: int = 1200, epochs: int = 3) -> list[dict]:
+def measure(seeds: int = 3, say=print, films: int = 1200, epochs: int = 3) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 
     Args:

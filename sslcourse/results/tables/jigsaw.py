@@ -22,7 +22,7 @@ TITLE = "Jigsaw, inpainting and colouring, alone, added and entangled (toybox, t
 PAPER = {"Jig": 66.6, "Jig + Inp": 67.4, "Jig + Col": 68.4, "Jig + Inp + Col, simple": 68.0, "CDJP": 69.2}
 
 
-def table(seeds: int = 3, say=print, pictures: int = PICTURES, epochs: int = RECIPE.epochs) -> list[dict]:
+def measure(seeds: int = 3, say=print, pictures: int = PICTURES, epochs: int = RECIPE.epochs) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 
     Args:

@@ -6,8 +6,9 @@ each convolution, and the accuracy of a network whose first two layers are kept 
 with labels. Beside them random weights, the scattering transform and full supervision. Every training without
 labels has equally many pictures, whatever they were cut from.
 
-    sslcourse table single_image                                                          the toybox and scikit-learn's photograph
-    sslcourse table single_image --set data=cifar10.npz --set picture=a.jpg,b.jpg         real pictures, two photographs
+    sslcourse table single_image                 the toybox and scikit-learn's photograph
+    sslcourse table single_image --set data=cifar10.npz --set picture=a.jpg,b.jpg
+                                                 real pictures, two photographs
 
 Departures: five small convolutions and pictures of 32 pixels; "full" is as many pictures as there are crops,
 not a million; the paper takes its 10 and 1,000 source pictures at their full size, here they have the 32
@@ -46,7 +47,7 @@ LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 UPPER = "two kept"
 
 
-def table(
+def measure(
     seeds: int = 1,
     say=print,
     data: str = "toybox",
@@ -60,7 +61,7 @@ def table(
     Args:
         data: the name of a data set, as for `load`: where the labels come from, and the pictures of all rows
             but "1".
-        picture: photographs for the rows "1", separated by commas, each as for `single.photograph`.
+        picture: photographs for the rows "1", with commas between, each as for `data.single_image.photograph`.
         pictures: that each training without labels has.
         labelled: to fit the probes on, and to train with where labels are used.
         effort: all epochs times this.
@@ -90,7 +91,7 @@ def training_sets(
     """Name of a condition -> (how many pictures it is made from, its samples): one for each photograph, then
     deka, kilo and full.
     """
-    sets = {}
+    sets: dict[str, Samples] = {}
     for photograph in photographs:
         made = (
             single_image.conditions(train, photograph, n, seed=seed)
@@ -131,7 +132,7 @@ def _seed(
         say(f"  seed {seed}  {name:<26} {time.perf_counter() - start:5.0f} s")
 
     epochs = _epochs(supervised.COURSE, SUPERVISED, effort, seed).epochs
-    about = {
+    about: dict[str, dict] = {
         "supervised": {"method": "full supervision", "images": f"{len(data.train):,}", "epochs": epochs},
         "scattering": {"method": "scattering", "images": "0", "epochs": "–"},
         "random": {"method": "random", "images": "0", "epochs": "–"},

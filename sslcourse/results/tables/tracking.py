@@ -2,7 +2,8 @@
 film, and how well.
 
     sslcourse table tracking                                  films of the toybox, key-points too
-    sslcourse table tracking --seeds 1 --set data=FOLDER      your own sequences in the layout of DAVIS: JPEGImages/480p/NAME/*.jpg and
+    sslcourse table tracking --seeds 1 --set data=FOLDER      your own sequences in the layout of DAVIS:
+                                                              JPEGImages/480p/NAME/*.jpg and
                                                               Annotations/480p/NAME/*.png; another name than
                                                               480p by --set resolution=...
 
@@ -80,7 +81,7 @@ SIDE = 96  # of the crops that are trained on with a folder, in pixels of the re
 GAPS = (1, 2, 3)  # between their frames
 
 
-def table(
+def measure(
     seeds: int = 3,
     say=print,
     data: str = "toytracks",
@@ -172,8 +173,8 @@ def windows(
         torch.multinomial(span.clamp_min(0).float(), n, replacement=True, generator=g).tolist()
     ):
         _, t, h, w = films[which].shape
-        gap = [k for k in gaps if (frames - 1) * k < t]
-        gap = gap[int(torch.randint(len(gap), (1,), generator=g))]
+        fitting = [k for k in gaps if (frames - 1) * k < t]
+        gap = fitting[int(torch.randint(len(fitting), (1,), generator=g))]
         first, y, x = (
             int(torch.randint(room + 1, (1,), generator=g))
             for room in (t - 1 - (frames - 1) * gap, h - side, w - side)

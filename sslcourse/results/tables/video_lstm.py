@@ -49,7 +49,7 @@ def _nats(values: list[float]) -> str:
     return f"{statistics.fmean(values):.1f}{spread}" if values else "–"
 
 
-def table(
+def measure(
     seeds: int = 3,
     say=print,
     films: int = 1200,

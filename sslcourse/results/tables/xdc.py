@@ -16,6 +16,8 @@ from __future__ import annotations
 import copy
 import statistics
 import time
+from collections.abc import Callable
+from typing import Any
 
 import torch
 from torch import nn
@@ -48,7 +50,7 @@ COLUMNS = tuple(f"{part} {how}" for part in ("eye", "ear") for how in ("kNN", "l
 
 
 def tuned(encoder: nn.Module, data: Data, hears: bool, recipe: Recipe, seed: int) -> xdc.Pupil:
-    """A copy of an encoder and a new linear layer, all of it trained with the labels of the training split."""
+    """A copy of an encoder and a new linear layer, all trained with the labels of the training split."""
     torch.manual_seed(runtime.step_seed(seed, 0xF1E))
     pupil = xdc.Pupil(copy.deepcopy(encoder), data.train.label, hears)
     fit(pupil, data.train, recipe.but(seed=seed))
@@ -59,11 +61,11 @@ def trained(data: Data, recipe: Recipe, tuning: Recipe, seed: int, say) -> dict[
     """All rows of one seed: name -> column -> value, and "seconds". The test labels are opened once, at the
     end.
     """
-    networks: dict[str, dict[str, nn.Module]] = {}
+    networks: dict[str, dict[str, Any]] = {}
     seconds: dict[str, float] = {}
     unlabelled = data.train.unlabelled()
 
-    def keep(name: str, make) -> nn.Module:
+    def keep(name: str, make) -> Any:
         start = time.perf_counter()
         method = make()
         seconds[name] = time.perf_counter() - start
@@ -125,16 +127,15 @@ def trained(data: Data, recipe: Recipe, tuning: Recipe, seed: int, say) -> dict[
         for part, network in parts.items():
             judge(name, part, [features.extract(network, split) for split in (data.train, data.test)])
     for (name, part), pupil in last.items():
-        logits = features.extract(
-            pupil, data.test, encode=lambda batch, pupil=pupil: pupil.head(pupil.encode(batch))
-        )
+        classify: Callable = lambda batch, pupil=pupil: pupil.head(pupil.encode(batch))
+        logits = features.extract(pupil, data.test, encode=classify)
         found[name][f"{part} fine-tuned"] = float((logits.argmax(1) == label).float().mean())
     for name, value in seconds.items():
         found[name]["seconds"] = value
     return found
 
 
-def table(
+def measure(
     seeds: int = 3,
     say=print,
     clips: int = 800,

@@ -10,13 +10,15 @@ and the channel, as normalised mutual information on the training clips."""
 
 from __future__ import annotations
 
+from typing import Any
+
 from sslcourse.data import toybox
 from sslcourse.results.claims.xdc import CLIPS, RECIPE, VARIANTS, agreement, halves, judged, new
 from sslcourse.results.tables import cell
 from sslcourse.train.loop import fit
 
 TITLE = "The order of the variants by the strength of the nuisance (toybox events, kNN, test accuracy, %)"
-ROWS = {
+ROWS: dict[str, dict[str, Any]] = {
     "strength 0": dict(background=0.0, channel=0.0),
     "strength 1/3": dict(background=0.1, channel=1 / 6),
     "strength 1": dict(background=0.3, channel=0.5),
@@ -25,7 +27,7 @@ ROWS = {
 }
 
 
-def table(seeds: int = 3, say=print, clips: int = 800, epochs: int = 9) -> list[dict]:
+def measure(seeds: int = 3, say=print, clips: int = 800, epochs: int = 9) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 
     Args:
