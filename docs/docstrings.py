@@ -17,6 +17,10 @@ SECTION = re.compile(r"(Args|Returns|Raises|Yields|Attributes|Example|Examples|N
 MARKS = re.compile(r"(``[^`]+``|`[^`]+`)|(?<![\w*])(\*\w[^*`]*\*)(?![\w*])|([*|\\])|(\w_)(?=\W|$)")
 
 
+# "K. Piczak" at the beginning of a line is an author and not the eleventh point of a list.
+INITIAL = re.compile(r"^( *)([A-Za-z]\. )")
+
+
 def _escaped(line: str) -> str:
     """A line of prose: names in backticks are code, stars, bars and trailing underscores are themselves."""
 
@@ -27,7 +31,7 @@ def _escaped(line: str) -> str:
             return found[2]
         return f"\\{found[3]}" if found[3] else f"{found[4][0]}\\_"
 
-    return MARKS.sub(mark, line)
+    return INITIAL.sub(r"\1\\\2", MARKS.sub(mark, line))
 
 
 def _language(lines: list[str]) -> str:
@@ -56,7 +60,7 @@ def _begins_block(before: str, line: str) -> bool:
     return before.rstrip().endswith(":") or any(re.search(r"\S  +\S", text) for text in (before, line))
 
 
-BULLET = re.compile(r"\s*- ")
+BULLET = re.compile(r"\s*(- |\d+\. )")
 
 
 def plain(lines: list[str]) -> list[str]:
@@ -67,6 +71,7 @@ def plain(lines: list[str]) -> list[str]:
     """
     lines = _joined(lines)
     result: list[str] = []
+    hang = 0  # how far the text of a list's point is indented
     state = "text"  # or "section", "literal", "list"
     for i, line in enumerate(lines):
         if not line.strip():
@@ -77,11 +82,11 @@ def plain(lines: list[str]) -> list[str]:
             state = "section"
         elif state == "section" and indent:
             line = " " * min(indent, 8) + line.lstrip()  # a name, or what is said of it
-        elif BULLET.match(line) and state != "literal":
+        elif (found := BULLET.match(line)) and state != "literal":
             result += [] if state == "list" else [""]
-            state, line = "list", line.lstrip()
+            state, line, hang = "list", line.lstrip(), len(found[1])
         elif state == "list" and indent:
-            line = "  " + line.lstrip()
+            line = " " * hang + line.lstrip()
         elif not indent:
             result += [""] if state in ("literal", "list") else []
             state = "text"

@@ -306,3 +306,31 @@ def test_the_whole_way_from_a_lesson_to_a_page(site, tmp_path):
     body = "\n".join(site.output_html(items, run["views"]) for items in run["outputs"])
     file.write_text(site.ALONE.format(title="02_bigan", body=body + site.scripts(run)), encoding="utf-8")
     assert use_page(file, tmp_path) == len(run["views"]) > 0
+
+
+def test_every_docstring_is_read_without_a_warning(site):
+    """By docutils and napoleon, as the reference reads it."""
+    pytest.importorskip("sphinx")
+    import ast
+    import io
+
+    import docstrings
+    from docutils.core import publish_doctree
+    from sphinx.ext.napoleon import Config, GoogleDocstring
+
+    def warnings(text: str, prepared: bool = True) -> str:
+        lines = docstrings.plain(text.splitlines()) if prepared else text.splitlines()
+        told = str(GoogleDocstring("\n".join(lines), Config(napoleon_use_rtype=False)))
+        stream = io.StringIO()
+        publish_doctree(told, settings_overrides={"warning_stream": stream, "report_level": 2})
+        return stream.getvalue()
+
+    kinds, read = (ast.Module, ast.FunctionDef, ast.ClassDef), 0
+    for file in (ROOT / "sslcourse").rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            text = ast.get_docstring(node) if isinstance(node, kinds) else None
+            if text:
+                read += 1
+                assert not warnings(text), (file.name, getattr(node, "name", "module"), warnings(text))
+    assert read > 500
+    assert "WARNING" in warnings("What **kwargs are", prepared=False)  # as it would be without our reading
