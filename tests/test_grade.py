@@ -209,16 +209,16 @@ def test_an_exercise_that_is_handed_functions_is_judged_where_it_runs(tmp_path, 
 BATTERY = """
 import json, os, pathlib, socket, sys, time
 import torch
-from sslcourse import apart
+from sslcourse.check.grading import ask, sandbox, wire
 from sslcourse.check import engine
 
 scratch = pathlib.Path(sys.argv[1])
 (scratch / "class").mkdir()
 (scratch / "class" / "other.txt").write_text("somebody else's answer")
 if sys.argv[2] == "plain":
-    apart._way = ()
-limits = apart.Limits(seconds=3, memory=500 << 20)
-text = lambda answer, said: {"said": said, "came": repr(answer(3))} if callable(answer) else {"said": said, "came": repr(answer)}
+    sandbox._way = ()
+limits = wire.Limits(seconds=3, memory=500 << 20)
+text = lambda answer, said: {"said": said, "came": repr(answer(3) if callable(answer) else answer)}
 
 def attempt(action):
     def function(x):
@@ -248,8 +248,8 @@ actions = {
     "neighbours": lambda: os.listdir(scratch / "class"),
     "processes": lambda: sorted(int(p) for p in os.listdir("/proc") if p.isdigit()),
     "kill": lambda: os.kill(int(sys.argv[4]), 0),
-    "remount": lambda: apart._must(apart._libc().mount(None, b"/", None, 32 | 4096, None), "remount"),
-    "new namespace": lambda: apart._must(apart._libc().unshare(0x10000000), "unshare"),
+    "remount": lambda: sandbox._must(sandbox._libc().mount(None, b"/", None, 32 | 4096, None), "remount"),
+    "new namespace": lambda: sandbox._must(sandbox._libc().unshare(0x10000000), "unshare"),
     "environment": lambda: sorted(os.environ),
     "home": lambda: (os.environ["HOME"] == os.getcwd(), os.listdir(".")),
     "descriptors": lambda: sorted(int(n) for n in os.listdir("/proc/self/fd")),
@@ -257,9 +257,9 @@ actions = {
     "large file": lambda: pathlib.Path("large").write_bytes(bytes(200 << 20)),
     "stays": stays,
 }
-found = {"isolation": apart.isolation()}
+found = {"isolation": sandbox.isolation()}
 for name, action in actions.items():
-    outcome = apart.question(lambda: (attempt(action), {}), text, limits, [str(scratch / "class")])
+    outcome = ask.question(lambda: (attempt(action), {}), text, limits, [str(scratch / "class")])
     found[name] = [outcome.status, outcome.value.get("came"), outcome.remark]
 print(json.dumps(found))
 """
@@ -330,6 +330,31 @@ def test_without_namespaces_a_worker_is_still_ended_with_all_it_started(tmp_path
     )
 
 
+NO_NAMESPACES = """\
+from sslcourse.check.grading import sandbox
+sandbox._way = ()
+grade.serve"""
+
+
+def test_the_process_that_grades_takes_the_package_that_started_it(monkeypatch):
+    """Whatever else is on the path, and without the folders inside of the package."""
+    started = {}
+
+    class Stop(Exception):
+        pass
+
+    def popen(command, *, env, **others):
+        started.update(json.loads(env["SSLCOURSE_GRADING"]))
+        raise Stop
+
+    monkeypatch.setattr(grade.subprocess, "Popen", popen)
+    with pytest.raises(Stop):
+        next(grade._events({}))
+    package = pathlib.Path(started["path"][0], "sslcourse")
+    assert (package / "__init__.py").is_file()
+    assert package / "check" / "grading" / "grade.py" == pathlib.Path(grade.__file__).resolve()
+
+
 @pytest.mark.slow
 def test_a_submission_that_ends_the_grader_costs_its_own_row(tmp_path, monkeypatch):
     """Possible only where processes are not kept apart; the others are graded by a new process."""
@@ -349,7 +374,7 @@ def nt_xent(z1, z2, temperature):
     for name, levels in (("a_guard", 1), ("b_watcher", 2), ("c_grader", 3)):
         (folder / f"{name}.ipynb").write_text(submissions.notebook(ancestors.replace("LEVELS", str(levels))))
     (folder / "z_right.ipynb").write_text(submissions.notebook(submissions.RIGHT["nt_xent"]))
-    monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", "sandbox._way = ()\ngrade.serve"))
+    monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", NO_NAMESPACES))
     rooms = tmp_path / "rooms"
     rooms.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(rooms))
@@ -371,8 +396,9 @@ REMOTE = """
 import json, sys
 sys.path.insert(0, sys.argv[1])
 from wrong_answers import RIGHT_OTHERWISE, WRITTEN_OTHERWISE
-from sslcourse import apart, check
+from sslcourse import check
 from sslcourse.check import engine
+from sslcourse.check.grading import ask, wire
 
 cases = [(name, check.EXERCISES[name].reference) for name in WRITTEN_OTHERWISE]
 cases += [("simclr.nt_xent", a) for a in RIGHT_OTHERWISE["simclr.nt_xent"]]
@@ -382,9 +408,11 @@ for name in ("simclr.two_views", "simclr.contrastive_accuracy", "simclr.frozen_p
 told = lambda result: {"verdict": result.verdict, "mistake": result.mistake, "found": result.found}
 far = []
 for name, answer in cases:
-    outcome = apart.question(lambda: (answer, {}), lambda remote, said: told(engine.examine(name, remote, 5)), apart.Limits())
+    judge = lambda remote, said: told(engine.examine(name, remote, 5))
+    outcome = ask.question(lambda: (answer, {}), judge, wire.Limits())
     far.append([name, outcome.status, outcome.value])
-print(json.dumps([far, [[name, "answered", told(engine.examine(name, answer, 5))] for name, answer in cases]]))
+near = [[name, "answered", told(engine.examine(name, answer, 5))] for name, answer in cases]
+print(json.dumps([far, near]))
 """
 
 

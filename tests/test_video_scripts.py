@@ -273,6 +273,16 @@ def test_kinds_of_members(tmp_path, write):
     assert found == {"a": "file", "link": "other", "null": "other", "pipe": "other"}
 
 
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR])
+def test_what_is_no_plain_file_is_refused_before_a_program_writes_anything(
+    tmp_path, unrar, monkeypatch, kind
+):
+    (tmp_path / "x.rar").write_bytes(rar_of({"good": b"1", "bad": (b"good", kind | 0o644)}))
+    monkeypatch.setattr(download.rar, "_unrar_into", lambda *given: pytest.fail("a program was started"))
+    with pytest.raises(CourseError, match="its member 'bad' is a link or a device"):
+        download.unrar(tmp_path / "x.rar", tmp_path / "out")
+
+
 def test_without_rarfile_the_message_says_what_to_install(tmp_path, unrar, monkeypatch):
     (tmp_path / "x.rar").write_bytes(rar_of({"a": b"one"}))
     monkeypatch.setitem(sys.modules, "rarfile", None)

@@ -93,7 +93,7 @@ def _adopt_orphans() -> None:
 
 def _mirror(child: int) -> None:
     """Wait for a child, and for the orphans it leaves, and end as it ended."""
-    code = None
+    code = 70  # of a child that somebody else has waited for
     while True:
         try:
             pid, status = os.waitpid(-1, 0)
@@ -184,7 +184,9 @@ def process_family(root: int) -> dict[int, float]:
     """A process and its descendants, with the processor seconds that each has used, its ended children's
     included.
     """
-    children, seconds, tick = {}, {}, os.sysconf("SC_CLK_TCK")
+    children: dict[int, list[int]] = {}
+    seconds: dict[int, float] = {}
+    tick = os.sysconf("SC_CLK_TCK")
     for name in os.listdir("/proc") if sys.platform == "linux" else ():
         if name.isdigit():
             try:

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, cast
 
 from sslcourse.runtime.errors import CourseError
 
@@ -64,8 +64,8 @@ def unpack(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT
 
     Only plain files and folders are written, with plain permissions. A member that is absolute, has `..`, is
     a device or a link (of whatever aim: chains of links are how archives break out) stops the unpacking, and
-    nothing remains. Members of a tar archive also pass Python's own data filter (PEP 706). Python lacks it before
-    3.10.12 and 3.11.4; there our rules, which are no looser, stand alone.
+    nothing remains. Members of a tar archive also pass Python's own data filter (PEP 706). Python lacks it
+    before 3.10.12 and 3.11.4; there our rules, which are no looser, stand alone.
 
     Args:
         folder: must not exist yet, or be empty. An existing one is complete, so callers can ask
@@ -186,7 +186,7 @@ def _regular_files(
             yield from _zip_files(archive, skip_others)
         elif _is_gzip(archive):
             with gzip.open(archive, "rb") as stream:
-                yield archive.name.removesuffix(".gz"), -1, stream
+                yield archive.name.removesuffix(".gz"), -1, cast("IO[bytes]", stream)
         else:
             raise CourseError(f"{archive} is no tar, zip or gz archive; is it the file that was meant?")
     except BROKEN_ARCHIVE as error:
@@ -235,7 +235,8 @@ def _tar_files(archive: Path, skip_others: bool, into: Path | None) -> Iterator[
                 raise _link(archive, member)
         if not getattr(tar, "end_marker_seen", False):
             raise CourseError(
-                f"{archive} is damaged: it has no end marker, so it is cut short; delete it and fetch it again"
+                f"{archive} is damaged: it has no end marker, so it is cut short; delete it and fetch it "
+                "again"
             )
 
 

@@ -1,7 +1,7 @@
 """RAR archives, for data sets that are published as such.
 
-`rarfile` reads what an archive holds: names, kinds, sizes, checksums. An installed program unpacks it whole, in
-one call: one call a file would read a solid archive from its start each time.
+`rarfile` reads what an archive holds: names, kinds, sizes, checksums. An installed program unpacks it whole,
+in one call: one call a file would read a solid archive from its start each time.
 """
 
 from __future__ import annotations
@@ -97,8 +97,8 @@ def rar_members(archive: str | Path) -> list[RarMember]:
     """What a .rar archive of version 3 to 5 holds, in its order, from its headers. Nothing is unpacked.
 
     Raises:
-        CourseError: `rarfile` is missing, or the headers cannot be followed: damaged, cut short, encrypted, or
-            the first of several volumes without the others.
+        CourseError: `rarfile` is missing, or the headers cannot be followed: damaged, cut short, encrypted,
+            or the first of several volumes without the others.
     """
     rarfile, archive = _rarfile(), Path(archive)
     headers: list = []
@@ -154,8 +154,8 @@ def examine_rar(archive: Path) -> str | None:
 def _not_the_table(folder: Path, files: Sequence[RarMember]) -> str | None:
     """How the files of a folder differ from those that their archive lists.
 
-    Programs differ: libarchive does not compare the checksums of files that are stored uncompressed. Names are
-    not compared: each program writes those that it cannot show in its own way.
+    Programs differ: libarchive does not compare the checksums of files that are stored uncompressed. Names
+    are not compared: each program writes those that it cannot show in its own way.
     """
     sizes_only = any(member.crc is None for member in files)
     missing = collections.Counter((m.size, None if sizes_only else m.crc) for m in files)
