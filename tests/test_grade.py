@@ -255,6 +255,8 @@ actions = {
     "descriptors": lambda: sorted(int(n) for n in os.listdir("/proc/self/fd")),
     "own file": lambda: pathlib.Path("mine").write_text("abc"),
     "large file": lambda: pathlib.Path("large").write_bytes(bytes(200 << 20)),
+    # opened and never written: where it succeeds, the setting is the whole machine's
+    "kernel settings": lambda: os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)),
     "stays": stays,
 }
 found = {"isolation": sandbox.isolation()}
@@ -306,6 +308,7 @@ def test_a_worker_is_kept_to_itself(tmp_path):
     assert came["neighbours"] == "'[]'" and (tmp_path / "isolated" / "class" / "other.txt").exists()
     assert len(json.loads(came["processes"].strip("'"))) <= 2 and came["kill"] == "'ProcessLookupError 3'"
     assert "PermissionError" in came["remount"] and "Error" in came["new namespace"]
+    assert came["kernel settings"] in ("'OSError 30'", "'FileNotFoundError 2'"), came["kernel settings"]
     assert "A_SECRET" not in came["environment"] and came["home"] == "'(True, [])'"
     assert len(json.loads(came["descriptors"].strip("'"))) <= 5
     assert came["own file"] == "'3'" and "OSError" in came["large file"]

@@ -11,8 +11,8 @@ How a submission is graded:
        the submission's own.
 3. These statements run in a process of their own, and the course's checker asks the function from another
    process (`sslcourse.check.grading.ask` says what this keeps out and what it does not), with inputs of a
-   seed that was drawn for this run. An answer that prints "correct", patches the checker, ends its process or knows the
-   values of the notebook by heart gains nothing.
+   seed that was drawn for this run. An answer that prints "correct", patches the checker, ends its process
+   or knows the values of the notebook by heart gains nothing.
 4. A function that crashes, never ends or takes all memory loses the points of its exercise; the other
    exercises, and the other submissions, are examined as if nothing had happened.
 

@@ -136,8 +136,6 @@ def isolate(way: Sequence[str], folder: str, hidden: Sequence[str], files: int) 
             *[p for p in ("/run",) if os.path.isdir(p) and not os.path.islink(p)],
         ):  # sockets of services live in /run
             _mount("tmpfs", path, "size=4k,mode=755")
-        _read_only()
-        _mount("tmpfs", folder, f"size={files},mode=700")
         try:
             _mount("proc", "/proc")
             with open("/proc/sys/user/max_user_namespaces", "w") as file:
@@ -146,6 +144,9 @@ def isolate(way: Sequence[str], folder: str, hidden: Sequence[str], files: int) 
             OSError
         ):  # a container that masks parts of /proc allows no new one: then none is better than ours
             _mount("tmpfs", "/proc", "size=4k,mode=755")
+        # /proc too: a worker of root's owns /proc/sys, and needs no capability to change the machine there.
+        _read_only()
+        _mount("tmpfs", folder, f"size={files},mode=700")
         inner = os.fork()  # the first process of a namespace does not feel most signals: a worker should
         if inner:
             os.closerange(3, MOST_FILES)
