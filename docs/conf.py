@@ -28,6 +28,8 @@ myst_heading_anchors = 3
 # A whole formula may stand on one line of text and a price in dollars may not: `$` is always a formula here.
 myst_dmath_double_inline = True
 
+smartquotes = False  # a table prints what the result files say, to the letter
+
 html_theme = "furo"
 html_title = "sslcourse"
 html_math_renderer = "mathml"
