@@ -53,7 +53,7 @@ ONE_THREAD := OMP_NUM_THREADS=1 SSLCOURSE_THREADS=1
 PYTEST := -m pytest -q --durations=12
 TWO := -n 2 --dist worksteal
 
-check: lint
+check: lint types
 	$(ONE_THREAD) $(BIN)/python $(PYTEST) -n 2 --dist loadfile tests -m "not slow and not browser and not distributed and not nightly"
 
 slow: $(VENV)/installed-for-tests

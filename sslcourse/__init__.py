@@ -18,10 +18,20 @@ if "torch" not in sys.modules:
 
 __version__ = "0.1.0"
 
-_load, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+
+def front_door(package: str, file: str):
+    """__getattr__, __dir__ and __all__ of a room: what stands in the __init__.pyi beside `file`.
+
+    Each part loads at its first use. A name that is not there is answered with those that are.
+    """
+    load, names_of, names = lazy_loader.attach_stub(package, file)
+
+    def get(name: str):
+        if name not in names:
+            raise AttributeError(f"{package} has no {name!r}; it has {', '.join(names)}")
+        return load(name)
+
+    return get, names_of, names
 
 
-def __getattr__(name: str):
-    if name not in __all__:
-        raise AttributeError(f"sslcourse has no {name!r}; it has {', '.join(__all__)}")
-    return _load(name)
+__getattr__, __dir__, __all__ = front_door(__name__, __file__)

@@ -1,5 +1,3 @@
-__version__: str
-
 from . import (
     check as check,
     data as data,
@@ -48,3 +46,7 @@ from .transforms import (
     colour as colour,
     sounds as sounds,
 )
+
+__version__: str
+
+def front_door(package: str, file: str) -> tuple: ...

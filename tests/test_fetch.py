@@ -594,6 +594,39 @@ def test_unpack_damaged_archives(tmp_path):
         download.unpack(tmp_path / "page.tar.gz", tmp_path / "out")
 
 
+@pytest.mark.parametrize("kind", ["tar", "tar.gz"])
+def test_a_tar_that_is_cut_between_two_members_is_damaged(tmp_path, kind):
+    """Only its end marker, blocks of zeros, tells a whole archive from one that lacks its last members."""
+    whole = tar_of(tmp_path / "whole.tar", ("a", b"one"), ("b", b"two"), mode="w").read_bytes()
+    archive = tmp_path / f"x.{kind}"
+    for end, rest in ((1024, b""), (2048, b""), (1024 + 100, b""), (1024, b"no header" * 100)):
+        data = whole[:end] + rest
+        archive.write_bytes(gzip.compress(data) if kind == "tar.gz" else data)
+        with pytest.raises(CourseError, match="damaged: it has no end marker"):
+            download.unpack(archive, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
+        with pytest.raises(CourseError, match="damaged: it has no end marker"):
+            list(download.members(archive, {"a"}))
+    archive.write_bytes(gzip.compress(whole) if kind == "tar.gz" else whole)
+    assert len(list(download.unpack(archive, tmp_path / "out").iterdir())) == 2
+
+
+def test_members_pass_the_data_filter(tmp_path, monkeypatch):
+    """What it refuses is refused, also where our own rules would not; without it they stand alone."""
+
+    def refuses(member, folder):
+        raise tarfile.OutsideDestinationError(member, folder)
+
+    archive = tar_of(tmp_path / "x.tar.gz", ("a", b"one"))
+    monkeypatch.setattr(tarfile, "data_filter", refuses)
+    with pytest.raises(CourseError, match="'a' would be written outside of its folder"):
+        download.unpack(archive, tmp_path / "out")
+    monkeypatch.delattr(tarfile, "data_filter")
+    assert (download.unpack(archive, tmp_path / "out") / "a").read_bytes() == b"one"
+    with pytest.raises(CourseError, match="unsafe"):
+        download.unpack(tar_of(tmp_path / "y.tar.gz", *BAD_TARS["parent"]), tmp_path / "other")
+
+
 def test_unpack_after_a_kill(tmp_path):
     leftover = tmp_path / ".out.abc.part"
     leftover.mkdir()

@@ -210,15 +210,14 @@ BATTERY = """
 import json, os, pathlib, socket, sys, time
 import torch
 from sslcourse.check import engine
-from sslcourse.check.grading import ask, sandbox
-from sslcourse.check.grading.wire import Limits
+from sslcourse.check.grading import ask, sandbox, wire
 
 scratch = pathlib.Path(sys.argv[1])
 (scratch / "class").mkdir()
 (scratch / "class" / "other.txt").write_text("somebody else's answer")
 if sys.argv[2] == "plain":
     sandbox._way = ()
-limits = Limits(seconds=3, memory=500 << 20)
+limits = wire.Limits(seconds=3, memory=500 << 20)
 text = lambda answer, said: {"said": said, "came": repr(answer(3) if callable(answer) else answer)}
 
 def attempt(action):
@@ -256,6 +255,8 @@ actions = {
     "descriptors": lambda: sorted(int(n) for n in os.listdir("/proc/self/fd")),
     "own file": lambda: pathlib.Path("mine").write_text("abc"),
     "large file": lambda: pathlib.Path("large").write_bytes(bytes(200 << 20)),
+    # opened and never written: where it succeeds, the setting is the whole machine's
+    "kernel settings": lambda: os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)),
     "stays": stays,
 }
 found = {"isolation": sandbox.isolation()}
@@ -307,6 +308,7 @@ def test_a_worker_is_kept_to_itself(tmp_path):
     assert came["neighbours"] == "'[]'" and (tmp_path / "isolated" / "class" / "other.txt").exists()
     assert len(json.loads(came["processes"].strip("'"))) <= 2 and came["kill"] == "'ProcessLookupError 3'"
     assert "PermissionError" in came["remount"] and "Error" in came["new namespace"]
+    assert came["kernel settings"] in ("'OSError 30'", "'FileNotFoundError 2'"), came["kernel settings"]
     assert "A_SECRET" not in came["environment"] and came["home"] == "'(True, [])'"
     assert len(json.loads(came["descriptors"].strip("'"))) <= 5
     assert came["own file"] == "'3'" and "OSError" in came["large file"]
@@ -331,6 +333,31 @@ def test_without_namespaces_a_worker_is_still_ended_with_all_it_started(tmp_path
     )
 
 
+NO_NAMESPACES = """\
+from sslcourse.check.grading import sandbox
+sandbox._way = ()
+grade.serve"""
+
+
+def test_the_process_that_grades_takes_the_package_that_started_it(monkeypatch):
+    """Whatever else is on the path, and without the folders inside of the package."""
+    started = {}
+
+    class Stop(Exception):
+        pass
+
+    def popen(command, *, env, **others):
+        started.update(json.loads(env["SSLCOURSE_GRADING"]))
+        raise Stop
+
+    monkeypatch.setattr(grade.subprocess, "Popen", popen)
+    with pytest.raises(Stop):
+        next(grade._events({}))
+    package = pathlib.Path(started["path"][0], "sslcourse")
+    assert (package / "__init__.py").is_file()
+    assert package / "check" / "grading" / "grade.py" == pathlib.Path(grade.__file__).resolve()
+
+
 @pytest.mark.slow
 def test_a_submission_that_ends_the_grader_costs_its_own_row(tmp_path, monkeypatch):
     """Possible only where processes are not kept apart; the others are graded by a new process."""
@@ -350,7 +377,7 @@ def nt_xent(z1, z2, temperature):
     for name, levels in (("a_guard", 1), ("b_watcher", 2), ("c_grader", 3)):
         (folder / f"{name}.ipynb").write_text(submissions.notebook(ancestors.replace("LEVELS", str(levels))))
     (folder / "z_right.ipynb").write_text(submissions.notebook(submissions.RIGHT["nt_xent"]))
-    monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", "sandbox._way = ()\ngrade.serve"))
+    monkeypatch.setattr(grade, "BOOT", grade.BOOT.replace("grade.serve", NO_NAMESPACES))
     rooms = tmp_path / "rooms"
     rooms.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(rooms))
@@ -374,8 +401,7 @@ sys.path.insert(0, sys.argv[1])
 from wrong_answers import RIGHT_OTHERWISE, WRITTEN_OTHERWISE
 from sslcourse import check
 from sslcourse.check import engine
-from sslcourse.check.grading import ask
-from sslcourse.check.grading.wire import Limits
+from sslcourse.check.grading import ask, wire
 
 cases = [(name, check.EXERCISES[name].reference) for name in WRITTEN_OTHERWISE]
 cases += [("simclr.nt_xent", a) for a in RIGHT_OTHERWISE["simclr.nt_xent"]]
@@ -385,11 +411,11 @@ for name in ("simclr.two_views", "simclr.contrastive_accuracy", "simclr.frozen_p
 told = lambda result: {"verdict": result.verdict, "mistake": result.mistake, "found": result.found}
 far = []
 for name, answer in cases:
-    examine = lambda remote, said: told(engine.examine(name, remote, 5))
-    outcome = ask.question(lambda: (answer, {}), examine, Limits())
+    judge = lambda remote, said: told(engine.examine(name, remote, 5))
+    outcome = ask.question(lambda: (answer, {}), judge, wire.Limits())
     far.append([name, outcome.status, outcome.value])
-print(json.dumps([far, [[name, "answered", told(engine.examine(name, answer, 5))]
-                        for name, answer in cases]]))
+near = [[name, "answered", told(engine.examine(name, answer, 5))] for name, answer in cases]
+print(json.dumps([far, near]))
 """
 
 

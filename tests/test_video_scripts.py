@@ -130,6 +130,7 @@ def rar5_of(files):
 
     parts = [b"Rar!\x1a\x07\x01\x00", block(1, 0, 0)]
     for name, data in files.items():
+        data, mode = data if isinstance(data, tuple) else (data, stat.S_IFREG | 0o644)
         written = name.encode()
         tail = (
             struct.pack("<II", 1_600_000_000, zlib.crc32(data))
@@ -138,7 +139,7 @@ def rar5_of(files):
             + number(len(written))
             + written
         )
-        parts += [block(2, 2, len(data), 2 | 4, len(data), stat.S_IFREG | 0o644, tail=tail), data]
+        parts += [block(2, 2, len(data), 2 | 4, len(data), mode, tail=tail), data]
     return b"".join([*parts, block(5, 0, 0)])
 
 
@@ -215,6 +216,7 @@ def test_unrar(tmp_path, any_unrar):
         {"/tmp/evil-of-sslcourse": b"x"},
         {"a/../../evil": b"x"},
         {"good": b"1", "link": (b"..", stat.S_IFLNK | 0o777)},
+        {"good": b"1", "null": (b"", stat.S_IFCHR | 0o666)},
     ],
 )
 def test_unrar_refuses_and_leaves_nothing(tmp_path, any_unrar, files):
@@ -230,8 +232,8 @@ def test_unrar_refuses_and_leaves_nothing(tmp_path, any_unrar, files):
     )
 
 
-def test_a_link_is_refused_where_the_table_cannot_be_read(tmp_path, any_unrar, monkeypatch):
-    monkeypatch.setattr(download.rar, "rar_table", lambda archive: None)
+def test_a_link_is_refused_where_the_table_hides_it(tmp_path, any_unrar, monkeypatch):
+    monkeypatch.setattr(download.rar, "_kind", lambda rarfile, info: "file")
     (tmp_path / "x.rar").write_bytes(rar_of({"good": b"1", "link": (b"good", stat.S_IFLNK | 0o777)}))
     with pytest.raises(CourseError, match="its member 'link' is a link"):
         download.unrar(tmp_path / "x.rar", tmp_path / "out")
@@ -254,13 +256,39 @@ def test_unrar_of_what_is_damaged(tmp_path, any_unrar):
 def test_the_table_of_contents_of_an_archive(tmp_path, write):
     files = {"a": b"one" * 1000, "b/c": b"two" * 50, "empty": b""}
     (tmp_path / "x.rar").write_bytes(write(files))
-    assert download.rar_table(tmp_path / "x.rar") == [
-        (len(data), zlib.crc32(data)) for data in files.values()
+    assert download.rar_members(tmp_path / "x.rar") == [
+        (name, "file", len(data), zlib.crc32(data)) for name, data in files.items()
     ]
-    (tmp_path / "x.rar").write_bytes(write(files)[:-60])
-    assert download.rar_table(tmp_path / "x.rar") is None
-    (tmp_path / "x.rar").write_bytes(b"PK" * 50)
-    assert download.rar_table(tmp_path / "x.rar") is None
+    for data in (write(files)[:2000], b"PK" * 50, b""):
+        (tmp_path / "x.rar").write_bytes(data)
+        with pytest.raises(CourseError, match="x.rar is damaged, or of a kind"):
+            download.rar_members(tmp_path / "x.rar")
+
+
+@pytest.mark.parametrize("write", [rar_of, rar5_of])
+def test_kinds_of_members(tmp_path, write):
+    kinds = {"a": stat.S_IFREG, "link": stat.S_IFLNK, "null": stat.S_IFCHR, "pipe": stat.S_IFIFO}
+    (tmp_path / "x.rar").write_bytes(write({name: (b"a", kind | 0o644) for name, kind in kinds.items()}))
+    found = {member.name: member.kind for member in download.rar_members(tmp_path / "x.rar")}
+    assert found == {"a": "file", "link": "other", "null": "other", "pipe": "other"}
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR])
+def test_what_is_no_plain_file_is_refused_before_a_program_writes_anything(
+    tmp_path, unrar, monkeypatch, kind
+):
+    (tmp_path / "x.rar").write_bytes(rar_of({"good": b"1", "bad": (b"good", kind | 0o644)}))
+    monkeypatch.setattr(download.rar, "_unrar_into", lambda *given: pytest.fail("a program was started"))
+    with pytest.raises(CourseError, match="its member 'bad' is a link or a device"):
+        download.unrar(tmp_path / "x.rar", tmp_path / "out")
+
+
+def test_without_rarfile_the_message_says_what_to_install(tmp_path, unrar, monkeypatch):
+    (tmp_path / "x.rar").write_bytes(rar_of({"a": b"one"}))
+    monkeypatch.setitem(sys.modules, "rarfile", None)
+    for ask in (download.rar_programs, lambda: download.unrar(tmp_path / "x.rar", tmp_path / "out")):
+        with pytest.raises(CourseError, match="pip install rarfile"):
+            ask()
 
 
 @pytest.mark.parametrize("program", ["unrar", "unar", "bsdtar"])

@@ -133,6 +133,8 @@ class Ear(nn.Module):
         rate: samples per second of what it will hear.
     """
 
+    f: Any  # from spectrograms to vectors, `encoder` below
+
     def __init__(self, encoder: nn.Module, rate: int):
         super().__init__()
         self.f, self.rate = encoder, rate

@@ -306,7 +306,7 @@ class VideoLSTM(Method):
 
     def __init__(
         self,
-        encoder: Any,  # an nn.Module with what a FrameLSTM has
+        encoder: nn.Module,
         reconstruct: bool = True,
         predict: bool = True,
         conditional_past: bool = False,
@@ -332,11 +332,12 @@ class VideoLSTM(Method):
         if future < 1:
             raise CourseError(f"future={future}; predict at least 1 frame")
         self.f, self.future, self.cells, self.split = encoder, future, cells, split
-        self.kind = encoder.frames.kind
+        frames: Any = encoder.frames  # `encoders.Pixels` or its like
+        self.kind: str = frames.kind
         self.frame_loss = frame_loss or LOSSES[self.kind]
         emit = torch.sigmoid if self.kind == "bce" else nn.Identity()
         decoder = lambda conditional: Decoder(
-            encoder.frames.size, encoder.hidden, encoder.depth, conditional, encoder.enter, emit
+            frames.size, encoder.hidden, encoder.depth, conditional, encoder.enter, emit
         )
         self.backward_decoder = decoder(conditional_past) if reconstruct else None
         self.forward_decoder = decoder(conditional_future) if predict else None

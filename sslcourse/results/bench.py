@@ -229,9 +229,12 @@ def augmentation_table(batch: int = 256, rounds: int = 5) -> list[dict]:
         both = SimCLRTransform(
             input_size=32, cj_strength=s, cj_hue=hue / s, min_scale=area[0], gaussian_blur=0.0, normalize=None
         )
-        loaders["lightly, in a DataLoader"] = lambda picture: torch.stack(
-            list(both(picture))
-        )  # two views each
+
+        def two_views(picture) -> Tensor:
+            pair: list = both(picture)
+            return torch.stack(pair)
+
+        loaders["lightly, in a DataLoader"] = two_views
     work: dict[str, Callable] = {"sslcourse, batched": lambda: ours(ready)}
     for name, transform in loaders.items():
         loader = torch.utils.data.DataLoader(_Pictures(images, transform), batch_size=batch)

@@ -3,7 +3,7 @@
 Nothing here knows about learning.
 """
 
-import lazy_loader
+from sslcourse import front_door
 
 # What can be reached from here stands in __init__.pyi, with its home; each part loads when it is first used.
-__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)
+__getattr__, __dir__, __all__ = front_door(__name__, __file__)

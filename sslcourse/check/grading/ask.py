@@ -1,7 +1,7 @@
 """Somebody else's function, in a process of its own, called as if it were here.
 
-    outcome = ask(read, limits)                   run our own code on somebody else's bytes; plain data comes back
-    outcome = question(load, examine, limits)     call somebody else's function from a third process
+    outcome = ask.ask(read, limits)                  run our own code on somebody else's bytes; get plain data
+    outcome = ask.question(load, examine, limits)    call somebody else's function from a third process
 
 Three processes take part in a question. The *watcher* (the caller) starts the other two, computes nothing,
 reads the clock and the memory, and ends everything in time. The *worker* builds somebody else's function and
@@ -39,6 +39,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -301,7 +302,7 @@ def question(
             text = str(error) if isinstance(error, AnswerError) else f"{type(error).__name__}: {error}"
             answer, said, state = None, {"error": text[:1000]}, "error"
         channel.send({"kind": "hello", "state": state, "said": packed(said)[0]})
-        if state == "ready":
+        if state == "ready" and answer is not None:
             serve(channel, answer)
 
     def examined(channel: Channel) -> dict:
@@ -349,6 +350,7 @@ def _together(
 
     def examiner() -> None:
         visible_to_others(False)
+        value: dict[str, object]
         try:
             value = {"value": examine(Channel(ours))}
         except Gone:
@@ -407,7 +409,7 @@ def _watch(worker: Child, told: int, limits: Limits, base: int) -> Outcome:
             stopped = Outcome("crashed", {}, f"stopped: it started more than {limits.processes} processes")
         if stopped:
             worker.end()
-    value = json.loads(text) if text else {"fault": "the examiner ended without a word"}
+    value: dict[str, Any] = json.loads(text) if text else {"fault": "the examiner ended without a word"}
     if "fault" in value:
         return Outcome("not examined", {}, value["fault"])
     if "value" in value:

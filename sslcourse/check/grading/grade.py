@@ -1,6 +1,6 @@
 """Grade a folder of submitted notebooks: one row for each, whatever is in it.
 
-    graded = grade.grade("submissions", "homework_simclr")      a table that shows itself; .write("grades.csv")
+    graded = grade.grade("submissions", "homework_simclr")    a table that shows itself; .write("grades.csv")
 
 How a submission is graded:
 
@@ -10,9 +10,9 @@ How a submission is graded:
    other functions that it uses, and what those use. Nothing else runs: no training, no plots, no `check` of
        the submission's own.
 3. These statements run in a process of their own, and the course's checker asks the function from another
-   process (`check.grading.ask` says what this keeps out and what it does not), with inputs of a seed that was
-   drawn for this run. An answer that prints "correct", patches the checker, ends its process or knows the
-   values of the notebook by heart gains nothing.
+   process (`sslcourse.check.grading.ask` says what this keeps out and what it does not), with inputs of a
+   seed that was drawn for this run. An answer that prints "correct", patches the checker, ends its process
+   or knows the values of the notebook by heart gains nothing.
 4. A function that crashes, never ends or takes all memory loses the points of its exercise; the other
    exercises, and the other submissions, are examined as if nothing had happened.
 
@@ -43,7 +43,9 @@ import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 from sslcourse import __version__, check, runtime
 from sslcourse.check import engine
@@ -172,7 +174,7 @@ def load(data: bytes, task: Task, pictures: Path, seed: int) -> tuple[Callable |
             at = [f for f in traceback.extract_tb(error.__traceback__) if f.filename == name][-1:]
             where = "".join(f", line {f.lineno}: {f.line}" for f in at)
             raise AnswerError(f"{type(error).__name__}: {error} (code cell {i + 1}{where})") from None
-    answer = space.__dict__.get(task.function)
+    answer: Any = space.__dict__.get(task.function)  # whatever the name stands for; the judge says what it is
     if not check.EXERCISES[task.exercise].apart:
         result = judge(task.exercise, answer, seed)
         return None, {
@@ -204,7 +206,7 @@ def _borrows(chosen: Sequence[Statement], reference: str) -> bool:
 
 
 def examined(task: Task, seed: int) -> Callable[[object, dict], dict]:
-    def examine(answer: object, said: dict) -> dict:
+    def examine(answer: Any, said: dict) -> dict:
         if not check.EXERCISES[task.exercise].apart and isinstance(said.get("judged"), dict):
             return {k: said["judged"].get(k, "") for k in ("verdict", "mistake", "found", "borrowed")}
         remark = {
@@ -255,7 +257,7 @@ def grade_one(
     remarks, pictures = [*told["broken"]], runtime.cache_dir("toybox")
     for task in assignment.tasks:
         outcome = ask.question(
-            lambda task=task: load(data, task, pictures, seed), examined(task, seed), limits, hidden
+            partial(load, data, task, pictures, seed), examined(task, seed), limits, hidden
         )
         if outcome.status == "answered":
             results[task.exercise] = {
@@ -325,27 +327,28 @@ def serve_grading() -> None:
     job = json.loads(sys.stdin.buffer.readline())
     assignment, limits = engine.assignment(job["assignment"]), Limits(**job["limits"])
     _say({"isolation": sandbox.isolation()})
-    waiting, running = list(job["submissions"]), {}
+    waiting = list(job["submissions"])
+    running: dict[int, tuple[sandbox.Child, dict, float]] = {}  # by the end of the pipe that we read
+    texts_of: dict[int, bytes] = {}
     try:
         while waiting or running:
             while waiting and len(running) < job["jobs"]:
                 item = waiting.pop(0)
                 _say({"started": item["number"]})
                 told, tell = os.pipe()
-                child = sandbox.Child(
-                    lambda item=item, tell=tell: _grade_into(tell, item, assignment, job, limits), [tell]
-                )
+                child = sandbox.Child(partial(_grade_into, tell, item, assignment, job, limits), [tell])
                 os.close(tell)
-                running[told] = [child, item, b"", time.monotonic()]
-            ready = select.select([sys.stdin.buffer, *running], [], [])[0]
-            if sys.stdin.buffer in ready:  # nobody is waiting for us any more
+                running[told], texts_of[told] = (child, item, time.monotonic()), b""
+            ready = select.select([sys.stdin.fileno(), *running], [], [])[0]
+            if sys.stdin.fileno() in ready:  # nobody is waiting for us any more
                 return
             for told in ready:
-                child, item, text, start = running[told]
+                child, item, start = running[told]
                 part = os.read(told, 1 << 16)
-                running[told][2] = text + part
+                texts_of[told] += part
                 if part:
                     continue
+                text = texts_of.pop(told)
                 child.wait(10)
                 os.close(told)
                 row = (
@@ -430,7 +433,7 @@ class Graded:
         return file.getvalue()
 
     def write(self, path: str | os.PathLike) -> Path:
-        with runtime.atomic(path) as temporary:
+        with runtime.atomic(Path(path)) as temporary:
             temporary.write_text(
                 self.csv(), encoding="utf-8-sig"
             )  # the mark by which spreadsheets know the encoding
@@ -573,7 +576,11 @@ def grade(
     isolation: dict[str, bool] = {}
     while len(rows) < len(found):
         before, started = len(rows), None
-        items = [{"number": i, "path": str(s.path.resolve())} for i, s in enumerate(found) if i not in rows]
+        items = [
+            {"number": i, "path": str(s.path.resolve())}
+            for i, s in enumerate(found)
+            if i not in rows and s.path is not None
+        ]
         job = {
             "assignment": whole.name,
             "seed": seed,
@@ -622,7 +629,7 @@ def _events(job: dict) -> Iterator[dict]:
     """Start the process that grades, with nothing of our environment but what it needs, and yield what it
     says.
     """
-    package = str(Path(__file__).resolve().parents[1])
+    package = str(Path(__file__).resolve().parents[3])  # the folder that holds sslcourse
     here = {"", str(Path.cwd())} - {package}
     path = [p for p in dict.fromkeys([package, *sys.path]) if p not in here]
     keep = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSLCOURSE_CACHE", "XDG_CACHE_HOME", "HOME")
@@ -646,6 +653,7 @@ def _events(job: dict) -> Iterator[dict]:
         start_new_session=True,
         text=True,
     )
+    assert process.stdin is not None and process.stdout is not None  # pipes, as asked for
     try:
         process.stdin.write(json.dumps(job) + "\n")
         process.stdin.flush()

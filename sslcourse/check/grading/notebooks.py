@@ -1,4 +1,4 @@
-"""What stands in a submitted notebook: its cells as plain Python, and the statements that one function needs."""
+"""What stands in a submitted notebook: its cells as plain Python, and what one function needs of them."""
 
 from __future__ import annotations
 
@@ -112,7 +112,7 @@ def _changed(node: ast.AST) -> Iterator[str]:
     if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef, ast.ClassDef, ast.Lambda)):
         return
     if isinstance(node, (ast.Attribute, ast.Subscript)) and isinstance(node.ctx, ast.Store):
-        base = node
+        base: ast.expr = node
         while isinstance(base, (ast.Attribute, ast.Subscript)):
             base = base.value
         if isinstance(base, ast.Name):
@@ -133,7 +133,8 @@ def needed(all_of_them: Sequence[Statement], function: str) -> list[Statement]:
     gives = {
         id(s): s.names if is_import(s) else s.names - (set(_changed(s.node)) & modules) for s in all_of_them
     }
-    wanted, chosen, before = {function, "*"}, set(), -1
+    wanted, before = {function, "*"}, -1
+    chosen: set[int] = set()  # ids of statements
     while len(chosen) > before:
         before = len(chosen)
         for s in all_of_them:

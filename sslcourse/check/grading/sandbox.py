@@ -93,7 +93,7 @@ def _adopt_orphans() -> None:
 
 def _mirror(child: int) -> None:
     """Wait for a child, and for the orphans it leaves, and end as it ended."""
-    code = None
+    code = 70  # of a child that somebody else has waited for
     while True:
         try:
             pid, status = os.waitpid(-1, 0)
@@ -136,8 +136,6 @@ def isolate(way: Sequence[str], folder: str, hidden: Sequence[str], files: int) 
             *[p for p in ("/run",) if os.path.isdir(p) and not os.path.islink(p)],
         ):  # sockets of services live in /run
             _mount("tmpfs", path, "size=4k,mode=755")
-        _read_only()
-        _mount("tmpfs", folder, f"size={files},mode=700")
         try:
             _mount("proc", "/proc")
             with open("/proc/sys/user/max_user_namespaces", "w") as file:
@@ -146,6 +144,9 @@ def isolate(way: Sequence[str], folder: str, hidden: Sequence[str], files: int) 
             OSError
         ):  # a container that masks parts of /proc allows no new one: then none is better than ours
             _mount("tmpfs", "/proc", "size=4k,mode=755")
+        # /proc too: a worker of root's owns /proc/sys, and needs no capability to change the machine there.
+        _read_only()
+        _mount("tmpfs", folder, f"size={files},mode=700")
         inner = os.fork()  # the first process of a namespace does not feel most signals: a worker should
         if inner:
             os.closerange(3, MOST_FILES)
@@ -184,7 +185,9 @@ def process_family(root: int) -> dict[int, float]:
     """A process and its descendants, with the processor seconds that each has used, its ended children's
     included.
     """
-    children, seconds, tick = {}, {}, os.sysconf("SC_CLK_TCK")
+    children: dict[int, list[int]] = {}
+    seconds: dict[int, float] = {}
+    tick = os.sysconf("SC_CLK_TCK")
     for name in os.listdir("/proc") if sys.platform == "linux" else ():
         if name.isdigit():
             try:

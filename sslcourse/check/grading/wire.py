@@ -11,6 +11,7 @@ import socket
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -83,13 +84,14 @@ class Unaskable(BaseException):
 # ---------------------------------------------------------------------------------------------- what travels
 
 
-def packed(value: object) -> tuple[object, list[bytes], list[Tensor]]:
+def packed(value: object) -> tuple[Any, list[bytes], list[Tensor]]:
     """A value as JSON, the bytes of its tensors, and those tensors that know a gradient. What cannot travel
     becomes its type's name.
     """
-    buffers, learning = [], []
+    buffers: list[bytes] = []
+    learning: list[Tensor] = []
 
-    def pack(x: object, depth: int = 0) -> object:
+    def pack(x: Any, depth: int = 0) -> object:
         if x is None or isinstance(x, (bool, str)):
             return x[:10_000] if isinstance(x, str) else x
         if isinstance(x, (int, np.integer)):
@@ -123,13 +125,14 @@ def packed(value: object) -> tuple[object, list[bytes], list[Tensor]]:
     return pack(value), buffers, learning
 
 
-def unpacked(packed_value: object, buffers: Sequence[bytes]) -> tuple[object, list[Tensor]]:
+def unpacked(packed_value: object, buffers: Sequence[bytes]) -> tuple[Any, list[Tensor]]:
     """The value again, and those of its tensors that know a gradient, in their order. Raises ValueError for
     anything malformed.
     """
-    left, learning = list(buffers), []
+    left = list(buffers)
+    learning: list[Tensor] = []
 
-    def unpack(x: object, depth: int = 0) -> object:
+    def unpack(x: Any, depth: int = 0) -> Any:
         if x is None or isinstance(x, (bool, int, str)):
             return x
         if depth > 12 or not isinstance(x, dict):
@@ -151,7 +154,7 @@ def unpacked(packed_value: object, buffers: Sequence[bytes]) -> tuple[object, li
         if "array" in x:
             return unpack(x["array"], depth + 1).numpy()
         if "list" in x or "tuple" in x:
-            values = [unpack(v, depth + 1) for v in x.get("list", x.get("tuple"))]
+            values = [unpack(v, depth + 1) for v in (x["list"] if "list" in x else x["tuple"])]
             return values if "list" in x else tuple(values)
         if "dict" in x:
             return {unpack(k, depth + 1): unpack(v, depth + 1) for k, v in x["dict"]}

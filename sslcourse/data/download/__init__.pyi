@@ -26,9 +26,10 @@ from .files import (
     need_space as need_space,
 )
 from .rar import (
+    RarMember as RarMember,
     examine_rar as examine_rar,
+    rar_members as rar_members,
     rar_programs as rar_programs,
-    rar_table as rar_table,
     unrar as unrar,
 )
 from .script import (

@@ -12,7 +12,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, cast
 
 from sslcourse.runtime.errors import CourseError
 
@@ -32,7 +32,7 @@ BROKEN_ARCHIVE = (
 # ---------------------------------------------------------------------------------------------- archives
 
 
-def members(archive: str | Path, wanted: Collection[str]) -> Iterator[tuple[str, int, BinaryIO]]:
+def members(archive: str | Path, wanted: Collection[str]) -> Iterator[tuple[str, int, IO[bytes]]]:
     """The wanted regular files of a tar(.gz, .bz2, .xz) or zip archive, as (name, size in bytes, stream), in
     its order.
 
@@ -64,7 +64,8 @@ def unpack(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT
 
     Only plain files and folders are written, with plain permissions. A member that is absolute, has `..`, is
     a device or a link (of whatever aim: chains of links are how archives break out) stops the unpacking, and
-    nothing remains.
+    nothing remains. Members of a tar archive also pass Python's own data filter (PEP 706). Python lacks it
+    before 3.10.12 and 3.11.4; there our rules, which are no looser, stand alone.
 
     Args:
         folder: must not exist yet, or be empty. An existing one is complete, so callers can ask
@@ -110,7 +111,7 @@ def sweep(path: str | Path) -> None:
 
 def _unpack_into(archive: Path, folder: Path, limit: int) -> None:
     written = 0
-    for count, (name, size, stream) in enumerate(_regular_files(archive), 1):
+    for count, (name, size, stream) in enumerate(_regular_files(archive, into=folder), 1):
         if count > MEMBER_LIMIT:
             raise CourseError(f"{archive} holds more than {MEMBER_LIMIT:,} files; refused")
         target = folder.joinpath(*safe_parts(archive, name))
@@ -141,22 +142,25 @@ def safe_parts(archive: Path, name: str) -> list[str]:
         parts and ":" in parts[0]
     )  # C:\ and alternate streams of Windows
     if absolute or ".." in parts or "\0" in name or not parts:
-        raise CourseError(
-            f"{archive} is unsafe: its member {name!r} would be written outside of its folder. Nothing was "
-            "unpacked; "
-            "fetch the archive from its authors"
-        )
+        raise outside(archive, name)
     return parts
 
 
-def _read(archive: Path, stream: BinaryIO, size: int) -> bytes:
+def outside(archive: Path, name: str) -> CourseError:
+    return CourseError(
+        f"{archive} is unsafe: its member {name!r} would be written outside of its folder. Nothing was "
+        "unpacked; fetch the archive from its authors"
+    )
+
+
+def _read(archive: Path, stream: IO[bytes], size: int) -> bytes:
     try:
         return stream.read(size)
     except BROKEN_ARCHIVE as error:
         raise CourseError(f"{archive} is damaged ({error}); delete it and fetch it again") from None
 
 
-def read_exactly(stream: BinaryIO, size: int, name: str) -> bytes:
+def read_exactly(stream: IO[bytes], size: int, name: str) -> bytes:
     """`size` bytes of a stream of `members`. CourseError when it ends early or is damaged."""
     data = _read(Path(name), stream, size)
     if len(data) != size:
@@ -166,20 +170,23 @@ def read_exactly(stream: BinaryIO, size: int, name: str) -> bytes:
     return data
 
 
-def _regular_files(archive: Path, skip_others: bool = False) -> Iterator[tuple[str, int, BinaryIO]]:
+def _regular_files(
+    archive: Path, skip_others: bool = False, into: Path | None = None
+) -> Iterator[tuple[str, int, IO[bytes]]]:
     """(name, size, stream) of each regular file; size -1 where the archive does not say. Folders are passed
-    over; links
-    and devices too with `skip_others`, else they are refused."""
+    over; links and devices too with `skip_others`, else they are refused. `into`: where the files will be
+    written.
+    """
     if not archive.is_file():
         raise CourseError(f"there is no file {archive}")
     try:
         if _is_tar(archive):
-            yield from _tar_files(archive, skip_others)
+            yield from _tar_files(archive, skip_others, into)
         elif zipfile.is_zipfile(archive):
             yield from _zip_files(archive, skip_others)
         elif _is_gzip(archive):
             with gzip.open(archive, "rb") as stream:
-                yield archive.name.removesuffix(".gz"), -1, stream
+                yield archive.name.removesuffix(".gz"), -1, cast("IO[bytes]", stream)
         else:
             raise CourseError(f"{archive} is no tar, zip or gz archive; is it the file that was meant?")
     except BROKEN_ARCHIVE as error:
@@ -199,20 +206,57 @@ def _is_gzip(path: Path) -> bool:
         return file.read(2) == b"\x1f\x8b"
 
 
-def _tar_files(archive: Path, skip_others: bool) -> Iterator[tuple[str, int, BinaryIO]]:
-    with tarfile.open(archive, "r:*") as tar:
+class _Header(tarfile.TarInfo):
+    """A header that tells its archive when it is the end marker: tarfile itself takes the end of the file, or
+    whatever else is no header, for the archive's end too.
+    """
+
+    @classmethod
+    def fromtarfile(cls, archive: tarfile.TarFile) -> _Header:
+        try:
+            return super().fromtarfile(archive)
+        except tarfile.EOFHeaderError:  # type: ignore[attr-defined, unused-ignore]
+            archive.end_marker_seen = True  # type: ignore[attr-defined]
+            raise
+
+
+def _tar_files(archive: Path, skip_others: bool, into: Path | None) -> Iterator[tuple[str, int, IO[bytes]]]:
+    with tarfile.open(archive, "r:*", tarinfo=_Header) as tar:
         for member in tar:
-            if member.isreg():
-                yield member.name, member.size, tar.extractfile(member)
+            if into is not None:
+                _pass_data_filter(archive, member, into)
+            stream = tar.extractfile(member) if member.isreg() else None
+            if stream is not None:
+                yield member.name, member.size, stream
             elif member.isdir():
                 if not skip_others and member.name not in ("", "."):
                     safe_parts(archive, member.name)
             elif not skip_others:
-                aim = f" to {member.linkname!r}" if member.linkname else ""
-                raise not_plain(archive, member.name, aim)
+                raise _link(archive, member)
+        if not getattr(tar, "end_marker_seen", False):
+            raise CourseError(
+                f"{archive} is damaged: it has no end marker, so it is cut short; delete it and fetch it "
+                "again"
+            )
 
 
-def _zip_files(archive: Path, skip_others: bool) -> Iterator[tuple[str, int, BinaryIO]]:
+def _link(archive: Path, member: tarfile.TarInfo) -> CourseError:
+    return not_plain(archive, member.name, f" to {member.linkname!r}" if member.linkname else "")
+
+
+def _pass_data_filter(archive: Path, member: tarfile.TarInfo, folder: Path) -> None:
+    """CourseError for what Python's data filter refuses: leaving the folder, devices, links that lead out."""
+    if not hasattr(tarfile, "data_filter"):
+        return
+    try:
+        tarfile.data_filter(member, str(folder))
+    except tarfile.FilterError:
+        if member.isreg() or member.isdir():
+            raise outside(archive, member.name) from None
+        raise _link(archive, member) from None
+
+
+def _zip_files(archive: Path, skip_others: bool) -> Iterator[tuple[str, int, IO[bytes]]]:
     with zipfile.ZipFile(archive) as zipped:
         for info in zipped.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)

@@ -1,7 +1,7 @@
 """Files from the network or from the student's disk: never half a file, never a changed one, none outside its
 folder.
 
-    download            a file from one of several mirrors; goes on where it stopped; renamed into place once verified
+    download            a file from one of several mirrors; goes on where it stopped; renamed once verified
     local_or_download   the same, or a file that the student already has, held to the same checksum
     members             the wanted files of a tar or zip archive as streams: nothing is written to disk
     unpack              a whole archive into a new folder
@@ -224,7 +224,9 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def clear(self) -> None:
-        """Forget everything. The note goes last: bytes without a note are harmless, the checksum judges them."""
+        """Forget everything. The note goes last: bytes without a note are harmless, the checksum judges
+        them.
+        """
         self.path.unlink(missing_ok=True)
         self.note_path.unlink(missing_ok=True)
         self.note, self.total = {}, self.size
@@ -282,7 +284,9 @@ def _from_mirror(
 
 
 def _transfer(url: str, part: _Part, chunk: int, timeout: float, say: Callable[[str], None]) -> None:
-    """One request: append what the server sends. Returns when, as far as anyone can tell, the file is whole."""
+    """One request: append what the server sends. Returns when, as far as anyone can tell, the file is
+    whole.
+    """
     if part.total and part.have > part.total:
         part.clear()
     start = part.have
@@ -303,8 +307,9 @@ def _transfer(url: str, part: _Part, chunk: int, timeout: float, say: Callable[[
             raise _Broken(f"the server answered {error.code} {error.reason}") from None
         raise _Hopeless(f"the server answered {error.code} {error.reason}") from None
     except (OSError, http.client.HTTPException) as error:
-        if isinstance(getattr(error, "reason", None), ssl.SSLCertVerificationError):
-            raise _Hopeless(f"the certificate of the server is not valid ({error.reason})") from None
+        reason = getattr(error, "reason", None)
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            raise _Hopeless(f"the certificate of the server is not valid ({reason})") from None
         raise _Broken(f"no connection ({_reason(error)})") from None
     with response:
         end, complete_if_closed = _prepare_part(url, response, part, start)
@@ -316,7 +321,9 @@ def _transfer(url: str, part: _Part, chunk: int, timeout: float, say: Callable[[
 
 
 def _past_the_end(headers, part: _Part) -> None:
-    """416: the server has no byte at our position. Either all is here, or the part belongs to another file."""
+    """416: the server has no byte at our position. Either all is here, or the part belongs to another
+    file.
+    """
     if headers.get("Content-Range", "").strip() == f"bytes */{part.have}" and part.size in (None, part.have):
         part.total = part.have
         return

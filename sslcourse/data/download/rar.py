@@ -1,4 +1,8 @@
-"""RAR archives, for data sets that are published as such."""
+"""RAR archives, for data sets that are published as such.
+
+`rarfile` reads what an archive holds: names, kinds, sizes, checksums. An installed program unpacks it whole,
+in one call: one call a file would read a solid archive from its start each time.
+"""
 
 from __future__ import annotations
 
@@ -7,19 +11,41 @@ import contextlib
 import os
 import shutil
 import stat
-import struct
 import subprocess
 import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import BinaryIO
+from types import ModuleType
+from typing import NamedTuple
 
 from sslcourse.data.download.archives import UNPACK_LIMIT, not_plain, safe_parts, sweep
 from sslcourse.data.download.files import need_space
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- rar
+
+class RarMember(NamedTuple):
+    """What an archive says of a member.
+
+    Args:
+        name: with `/` between its parts.
+        kind: "file", "folder", or "other" for links and devices.
+        size: bytes when unpacked.
+        crc: CRC-32 of the file; None where the archive has none.
+    """
+
+    name: str
+    kind: str
+    size: int
+    crc: int | None
+
+
+def _rarfile() -> ModuleType:
+    try:
+        import rarfile
+    except ImportError:
+        raise CourseError("reading .rar archives needs rarfile; install it: pip install rarfile") from None
+    return rarfile
 
 
 def rar_programs() -> list[str]:
@@ -27,8 +53,9 @@ def rar_programs() -> list[str]:
     Python cannot read it.
 
     Raises:
-        CourseError: there is none; the message says what to install.
+        CourseError: there is none, or `rarfile` is missing; the message says what to install.
     """
+    _rarfile()  # asked for here, so that whoever is about to fetch gigabytes hears of it before
     found = [path for path in map(shutil.which, ("unrar", "unar", "bsdtar")) if path]
     if (tar := shutil.which("tar")) and not found:  # on macOS and Windows `tar` is bsdtar
         with contextlib.suppress(OSError):
@@ -49,23 +76,14 @@ def rar_programs() -> list[str]:
     return found
 
 
-def _rar_commands(program: str, archive: Path, folder: Path) -> tuple[list[str], list[str], int]:
-    """How to list an archive, how to unpack it, and how many lines of the list are no names."""
+def _rar_command(program: str, archive: Path, folder: Path) -> list[str]:
+    """How to unpack a whole archive into a folder, without a password and without a question."""
     kind = Path(program).stem
     if kind == "unrar":
-        return (
-            [program, "lb", "-p-", "--", str(archive)],
-            [program, "x", "-p-", "-o-", "-idq", "--", str(archive), f"{folder}{os.sep}"],
-            0,
-        )
+        return [program, "x", "-p-", "-o-", "-idq", "--", str(archive), f"{folder}{os.sep}"]
     if kind == "unar":
-        lister = shutil.which("lsar") or str(Path(program).with_name("lsar"))
-        return (
-            [lister, "-p", "", str(archive)],
-            [program, "-q", "-D", "-s", "-p", "", "-o", str(folder), str(archive)],
-            1,
-        )
-    return [program, "-tf", str(archive)], [program, "-xf", str(archive), "-C", str(folder)], 0
+        return [program, "-q", "-D", "-s", "-p", "", "-o", str(folder), str(archive)]
+    return [program, "-xf", str(archive), "-C", str(folder)]
 
 
 def _run(command: Sequence[str]) -> subprocess.CompletedProcess:
@@ -75,6 +93,50 @@ def _run(command: Sequence[str]) -> subprocess.CompletedProcess:
     )
 
 
+def rar_members(archive: str | Path) -> list[RarMember]:
+    """What a .rar archive of version 3 to 5 holds, in its order, from its headers. Nothing is unpacked.
+
+    Raises:
+        CourseError: `rarfile` is missing, or the headers cannot be followed: damaged, cut short, encrypted,
+            or the first of several volumes without the others.
+    """
+    rarfile, archive = _rarfile(), Path(archive)
+    headers: list = []
+    try:
+        with rarfile.RarFile(archive, errors="strict", info_callback=headers.append) as rar:
+            found, encrypted = rar.infolist(), rar.needs_password()
+    except (rarfile.Error, ValueError, LookupError, OverflowError) as error:
+        raise _unreadable(archive, str(error) or type(error).__name__) from None
+    if encrypted:
+        raise _unreadable(archive, "it is encrypted")
+    sizes = {path: os.path.getsize(path) for path in {header.volume_file for header in headers}}
+    for header in headers:
+        if header.data_offset + (header.add_size or 0) > sizes[header.volume_file]:
+            raise _unreadable(archive, "it is cut short")
+    return [RarMember(info.filename, _kind(rarfile, info), info.file_size, info.CRC) for info in found]
+
+
+def _unreadable(archive: Path, reason: str) -> CourseError:
+    return CourseError(
+        f"{archive} is damaged, or of a kind that no program here can read ({reason}); fetch it again, or "
+        "install unrar"
+    )
+
+
+def _kind(rarfile: ModuleType, info) -> str:
+    """ "file", "folder" or "other" (a link, a device): by `rarfile`, and by the mode where Unix wrote it."""
+    copied = rarfile.RAR5_XREDIR_FILE_COPY  # a file that is there twice, and stored once
+    if info.is_symlink() or (info.file_redir and info.file_redir[0] != copied):
+        return "other"
+    if info.host_os == rarfile.RAR_OS_UNIX and stat.S_IFMT(info.mode or 0) not in (
+        0,
+        stat.S_IFREG,
+        stat.S_IFDIR,
+    ):
+        return "other"
+    return "folder" if info.is_dir() else "file"
+
+
 def examine_rar(archive: Path) -> str | None:
     """What is wrong with a .rar archive as far as its beginning and its table of contents tell; None if
     nothing is.
@@ -82,105 +144,21 @@ def examine_rar(archive: Path) -> str | None:
     with open(archive, "rb") as file:
         if file.read(6) != b"Rar!\x1a\x07":
             return "it does not begin like a .rar archive"
-    for program in rar_programs():
-        done = _run(_rar_commands(program, archive, archive.parent)[0])
-        if not done.returncode:
-            return None
-    return f"its table of contents cannot be read ({(done.stderr or done.stdout).strip()[-200:]})"
-
-
-def rar_table(archive: str | Path) -> list[tuple[int, int | None]] | None:
-    """(bytes, CRC-32 or None) of every file in a .rar archive of version 4 or 5, from its headers; None where
-    they cannot be followed (encrypted, in several volumes, cut short).
-
-    Unpacking needs a program, but programs differ: libarchive does not compare the checksums of files that
-    are stored uncompressed."""
-    archive = Path(archive)
     try:
-        with open(archive, "rb") as file:
-            signature = file.read(8)
-            if signature == b"Rar!\x1a\x07\x01\x00":
-                return _rar5_table(file, archive.stat().st_size)
-            file.seek(7)
-            return _rar4_table(file, archive.stat().st_size) if signature[:7] == b"Rar!\x1a\x07\x00" else None
-    except (struct.error, IndexError):
-        return None
+        members = rar_members(archive)
+    except CourseError as error:
+        return f"its table of contents cannot be read ({error})"
+    return None if members else "its table of contents is empty"
 
 
-def _rar4_table(file: BinaryIO, end: int) -> list[tuple[int, int | None]] | None:
-    """Blocks of: checksum, kind, flags, size of the header, then in a file's header packed and unpacked size,
-    system, CRC, and so on.
+def _not_the_table(folder: Path, files: Sequence[RarMember]) -> str | None:
+    """How the files of a folder differ from those that their archive lists.
+
+    Programs differ: libarchive does not compare the checksums of files that are stored uncompressed. Names
+    are not compared: each program writes those that it cannot show in its own way.
     """
-    found = []
-    while True:
-        at = file.tell()
-        _, kind, flags, size = struct.unpack("<HBHH", file.read(7))
-        if kind == 0x7B:  # the end; its first flag: another volume follows
-            return None if flags & 1 else found
-        if size < 7 or (kind == 0x73 and flags & 0x81):  # a volume, or encrypted headers
-            return None
-        more = 0
-        if kind in (0x74, 0x7A) or flags & 0x8000:
-            more, unpacked, _, crc = struct.unpack("<IIBI", (file.read(13) + bytes(13))[:13])
-            if kind in (0x74, 0x7A) and flags & 0x100:  # upper halves of both sizes
-                file.seek(at + 32)
-                high_packed, high = struct.unpack("<II", file.read(8))
-                more, unpacked = more + (high_packed << 32), unpacked + (high << 32)
-            if kind == 0x74 and flags & 0xE0 != 0xE0:  # no folder
-                if flags & 0x3:
-                    return None
-                found.append((unpacked, crc))
-        if at + size + more > end:
-            return None
-        file.seek(at + size + more)
-
-
-def _rar5_table(file: BinaryIO, end: int) -> list[tuple[int, int | None]] | None:
-    """Blocks of: checksum, size, then kind, flags and so on as numbers of seven bits a byte."""
-    found = []
-
-    def number(data: bytes, at: int) -> tuple[int, int]:
-        value = shift = 0
-        while True:
-            value, shift, at = value | (data[at] & 0x7F) << shift, shift + 7, at + 1
-            if not data[at - 1] & 0x80:
-                return value, at
-
-    while True:
-        start = file.tell()
-        size, length = number(file.read(16), 4)
-        file.seek(start + length)
-        header = file.read(size)
-        kind, at = number(header, 0)
-        flags, at = number(header, at)
-        more = 0
-        if flags & 1:
-            _, at = number(header, at)
-        if flags & 2:
-            more, at = number(header, at)
-        if kind == 5:  # the end
-            volume, _ = number(header, at)
-            return None if volume & 1 else found
-        if kind == 4 or flags & 0x18:  # encrypted headers; a file that goes on in another volume
-            return None
-        if kind == 2:
-            about, at = number(header, at)
-            unpacked, at = number(header, at)
-            _, at = number(header, at)
-            at += 4 if about & 2 else 0  # the time
-            if not about & 1:  # no folder
-                found.append((unpacked, struct.unpack_from("<I", header, at)[0] if about & 4 else None))
-        if start + length + size + more > end:
-            return None
-        file.seek(start + length + size + more)
-
-
-def _not_the_table(folder: Path, table: Sequence[tuple[int, int | None]]) -> str | None:
-    """How the files of a folder differ from the table of contents of their archive."""
-    missing = collections.Counter(table)
-    sizes_only = any(crc is None for _, crc in table)
-    if sizes_only:
-        missing = collections.Counter((size, None) for size, _ in table)
+    sizes_only = any(member.crc is None for member in files)
+    missing = collections.Counter((m.size, None if sizes_only else m.crc) for m in files)
     for path in folder.rglob("*"):
         if path.is_file():
             crc = 0
@@ -192,23 +170,24 @@ def _not_the_table(folder: Path, table: Sequence[tuple[int, int | None]]) -> str
                 return f"checksum error in {path.name}"
             missing[key] -= 1
     lost = sum(missing.values())
-    return f"{lost} of {len(table)} files did not come out" if lost else None
+    return f"{lost} of {len(files)} files did not come out" if lost else None
 
 
 def unrar(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT) -> Path:
     """Unpack a .rar archive into a new folder, which appears once it is complete and has the sizes and CRC-32
     that the archive lists.
 
-    As for `unpack`, nothing may leave the folder and only plain files and folders are accepted: names are
-    read before anything is written, and what was written is examined before the folder gets its name.
+    As for `unpack`, nothing may leave the folder and only plain files and folders are accepted: names, kinds
+    and sizes are read before anything is written, and what was written is examined before the folder gets its
+    name.
 
     Args:
         folder: must not exist yet, or be empty.
         limit: bytes that the unpacked files may have together.
 
     Raises:
-        CourseError: no program is there, the archive is damaged, unsafe or too large, or the folder is not
-            empty.
+        CourseError: no program or no `rarfile` is there, the archive is damaged, unsafe or too large, or the
+            folder is not empty.
     """
     archive, folder = Path(archive), Path(folder)
     if not archive.is_file():
@@ -219,11 +198,20 @@ def unrar(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT)
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
     sweep(folder)
+    programs, members = rar_programs(), rar_members(archive)
+    for member in members:
+        safe_parts(archive, member.name)
+        if member.kind == "other":
+            raise not_plain(archive, member.name, "")
+    size = sum(member.size for member in members)
+    if size > limit:
+        raise _too_large(archive, limit)
+    need_space(folder.parent, size)
     reasons = []
-    for program in rar_programs():
+    for program in programs:
         temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
         try:
-            reason = _unrar_into(program, archive, temporary, limit)
+            reason = _unrar_into(program, archive, members, temporary, limit)
             if reason:
                 reasons.append(f"{Path(program).name}: {reason}")
                 continue
@@ -234,23 +222,18 @@ def unrar(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT)
             return folder
         finally:
             shutil.rmtree(temporary, ignore_errors=True)
-    raise CourseError(
-        f"{archive} is damaged, or of a kind that no program here can read ({'; '.join(reasons)}); fetch "
-        "it again, or install unrar"
-    )
+    raise _unreadable(archive, "; ".join(reasons))
 
 
-def _unrar_into(program: str, archive: Path, folder: Path, limit: int) -> str | None:
+def _too_large(archive: Path, limit: int) -> CourseError:
+    return CourseError(f"{archive} unpacks to more than {limit:,} bytes; if it should, pass limit=...")
+
+
+def _unrar_into(
+    program: str, archive: Path, members: Sequence[RarMember], folder: Path, limit: int
+) -> str | None:
     """None, or why this program could not."""
-    listing, unpacking, skip = _rar_commands(program, archive, folder)
-    done = _run(listing)
-    if done.returncode:
-        return (done.stderr or done.stdout).strip()[-200:] or f"exit status {done.returncode}"
-    for name in done.stdout.splitlines()[skip:]:
-        if name.strip():
-            safe_parts(archive, name)
-    need_space(folder, archive.stat().st_size)
-    done = _run(unpacking)
+    done = _run(_rar_command(program, archive, folder))
     if done.returncode:
         return (done.stderr or done.stdout).strip()[-200:] or f"exit status {done.returncode}"
     written = 0
@@ -262,6 +245,7 @@ def _unrar_into(program: str, archive: Path, folder: Path, limit: int) -> str | 
                 raise not_plain(archive, path.relative_to(folder).as_posix(), "")
             written += kind.st_size if stat.S_ISREG(kind.st_mode) else 0
     if written > limit:
-        raise CourseError(f"{archive} unpacks to more than {limit:,} bytes; if it should, pass limit=...")
-    table = rar_table(archive)
-    return _not_the_table(folder, table) if table else None if written else "nothing came out of it"
+        raise _too_large(archive, limit)
+    if not written:
+        return "nothing came out of it"
+    return _not_the_table(folder, [member for member in members if member.kind == "file"])

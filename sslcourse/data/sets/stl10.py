@@ -23,7 +23,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 import numpy as np
 
@@ -110,7 +110,7 @@ def convert(archive: Path, folder: Path, arrays: dict[str, tuple[int, ...]]) -> 
     return CLASSES
 
 
-def _blocks(stream: BinaryIO, count: int, name: str) -> Iterator[np.ndarray]:
+def _blocks(stream: IO[bytes], count: int, name: str) -> Iterator[np.ndarray]:
     """(b, 96, 96, 3) arrays. The file has a plane per colour, and within it column after column."""
     for start in range(0, count, BLOCK):
         n = min(BLOCK, count - start)

@@ -92,8 +92,8 @@ def runs(
         torch.manual_seed(runtime.step_seed(seed, 0xC1A))
         method = kind(encoders.small_cnn(norm=norm), **arguments)
         row = fit(method, part, how.but(seed=seed))[-1]
-        heads: Callable = lambda batch, m=method: m.g(m.encode(batch))
-        z = features.extract(method, data.validation, encode=heads)
+        project: Callable = lambda batch, m=method: m.g(m.encode(batch))
+        z = features.extract(method, data.validation, encode=project)
         results[name] = {
             "loss": row["loss"],
             "spread": health.spread(z),

@@ -61,7 +61,7 @@ def measure(
     Args:
         data: the name of a data set, as for `load`: where the labels come from, and the pictures of all rows
             but "1".
-        picture: photographs for the rows "1", with commas between, each as for `data.single_image.photograph`.
+        picture: photographs for the rows "1", comma between, each as for `data.single_image.photograph`.
         pictures: that each training without labels has.
         labelled: to fit the probes on, and to train with where labels are used.
         effort: all epochs times this.
