@@ -31,8 +31,7 @@ def rows_of(path) -> dict[str, dict]:
         return {row["student"]: row for row in csv.DictReader(file)}
 
 
-# ---------------------------------------------------------------------------------------------- the whole
-# class
+# -------------------------------------------------------------------------------------------- the whole class
 
 
 @pytest.fixture(scope="module")
@@ -203,8 +202,7 @@ def test_an_exercise_that_is_handed_functions_is_judged_where_it_runs(tmp_path, 
     assert "judged in the answers' own process, where a verdict can be forged: simclr.nt_xent" in str(found)
 
 
-# ---------------------------------------------------------------------------------------------- what workers
-# cannot do
+# ------------------------------------------------------------------------------------- what workers cannot do
 
 BATTERY = """
 import json, os, pathlib, socket, sys, time
@@ -437,8 +435,7 @@ def test_asked_from_another_process_an_answer_gets_the_verdict_it_gets_here(tmp_
             assert a[2]["found"] == b[2]["found"]
 
 
-# ---------------------------------------------------------------------------------------------- reading
-# notebooks
+# ------------------------------------------------------------------------------------------ reading notebooks
 
 
 def chosen(function: str, *cells: str) -> str:

@@ -446,8 +446,7 @@ class _Progress:
         self.show(at, end="\n")
 
 
-# ---------------------------------------------------------------------------------------------- the student's
-# own file
+# ------------------------------------------------------------------------------------- the student's own file
 
 
 def local_or_download(
@@ -489,8 +488,7 @@ def local_or_download(
     return file
 
 
-# ---------------------------------------------------------------------------------------------- files without
-# a published checksum
+# ------------------------------------------------------------------------- files without a published checksum
 
 
 def download_unsigned(
