@@ -291,7 +291,7 @@ def names() -> list[str]:
 
 
 def minutes(lesson: str) -> str:
-    """How long a processor worked on the stored run of a lesson, in minutes and halves, as its notebook says."""
+    """How long a processor worked on the stored run of a lesson, in minutes and halves: its notebook says."""
     stored = json.loads((NOTEBOOKS / f"{lesson}.ipynb").read_text(encoding="utf-8"))
     seconds = stored["metadata"].get("sslcourse", {}).get("processor_seconds")
     if seconds is None:
