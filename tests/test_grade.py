@@ -472,6 +472,10 @@ def test_only_what_python_needs_is_readable_in_bubblewrap(tmp_path, monkeypatch)
     assert str(folder) not in wall.readable
     package = pathlib.Path(grade.__file__).resolve().parents[2]
     assert any(package.is_relative_to(p) for p in wall.readable)
+    # A class that lies inside of Python's own folder: that one is there, the class is not.
+    monkeypatch.setattr(sys, "prefix", str(other))
+    (other / "class").mkdir()
+    assert str(other / "class") in grade._bubblewrap(other / "class").emptied
 
 
 @pytest.mark.slow

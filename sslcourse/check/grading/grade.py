@@ -664,7 +664,10 @@ def _bubblewrap(folder: Path) -> sandbox.Bubblewrap | None:
     readable = sandbox.python_folders(Path(__file__).resolve().parents[2], _path(), [folder, Path.home()])
     wall = sandbox.Bubblewrap(
         readable,
-        [str(cache), *(hidden for hidden in _hideable(folder) if any(map(folder.is_relative_to, readable)))],
+        [
+            str(cache),
+            *(hidden for hidden in _hideable(folder) if any(map(folder.is_relative_to, ["/usr", *readable]))),
+        ],
         [str(file) for file in sorted(cache.glob(f"*-{drawn_by()}/*.npz"))],
     )
     return wall if wall.works() else None

@@ -394,7 +394,8 @@ def python_folders(package: Path, path: Sequence[str], private: Sequence[Path]) 
     """The folders that Python and the course need, for `Bubblewrap`.
 
     Args:
-        package: the folder of the package `sslcourse`; what lies beside it is not taken.
+        package: the folder of the package `sslcourse`; what lies beside it is taken where packages are
+            installed there, and not where it is a repository.
         path: the folders that modules are looked for in.
         private: folders that are nobody's business. What holds one of them is taken only where Python itself
             is installed in it.
@@ -403,7 +404,8 @@ def python_folders(package: Path, path: Sequence[str], private: Sequence[Path]) 
     own = [folder.resolve() for folder in private]
     for name in (*path, *os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)):
         folder = Path(name)
-        if not folder.is_absolute() or not folder.is_dir() or folder == package.parent:
+        beside = folder == package.parent and folder.name not in ("site-packages", "dist-packages")
+        if beside or not folder.is_absolute() or not folder.is_dir():
             continue
         if not any(secret.is_relative_to(folder.resolve()) for secret in own):
             folders.add(folder)
