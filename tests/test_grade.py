@@ -285,12 +285,13 @@ actions = {
     "root": lambda: sorted(os.listdir("/")),
     "rooms": lambda: {room: os.listdir(room) for room in given["rooms"]},
     "python": lambda: opened(os.__file__),
+    "write at the root": lambda: os.close(os.open("/", os.O_TMPFILE | os.O_WRONLY)),  # leaves nothing
     "namespaces": lambda: {name: os.readlink(f"/proc/self/ns/{name}") for name in given["own"]},
     "capabilities": capabilities,
     "user": lambda: [os.getuid(), os.getgid()],
 }
 hidden = [] if given["bubblewrap"] else [str(scratch / "class")]
-found = {"isolation": sandbox.isolation(given["bubblewrap"]), "ours": capabilities()}
+found = {"isolation": sandbox.isolation(given["bubblewrap"]), "ours": [*capabilities(), os.getsid(0)]}
 for name, action in actions.items():
     outcome = ask.question(lambda: (attempt(action), {}), text, limits, hidden)
     found[name] = [outcome.status, outcome.value.get("came"), outcome.remark]
@@ -392,7 +393,7 @@ def test_a_worker_is_kept_to_itself(tmp_path):
     came = came_of(found)
     assert not found["isolation"]["bubblewrap"]
     assert "OSError" in came["network"] or "Refused" in came["network"], came["network"]
-    assert came["write"] == came["delete"] == READ_ONLY
+    assert came["write"] == came["delete"] == came["write at the root"] == READ_ONLY
     assert came["neighbours"] == "[]" and (tmp_path / "isolated" / "class" / "other.txt").exists()
     assert came["read"] == MISSING
     assert came["processes"] == MISSING or len(json.loads(came["processes"])) <= 2
@@ -420,13 +421,16 @@ def kept_in_bubblewrap(found: dict) -> None:
     assert came["terminal"] == "2" and came["own terminal"] == MISSING
     assert came["devices"] == "['null', 'random', 'urandom', 'zero']"
     assert came["rooms"] == str({"/var/tmp": [], sandbox.HOME: []})
+    assert came["write at the root"] == READ_ONLY
     assert "run" not in came["root"] and "sys" not in came["root"] and came["python"] == "30"
     assert came["kill"] == "ProcessLookupError 3"
     assert came["remount"] == FORBIDDEN and came["new namespace"] == "OSError 28"  # none is left
     assert set(ast.literal_eval(came["kernel settings"])) <= {2, 30}, came["kernel settings"]
     assert came["user"] == "[65534, 65534]"
     # To build the workers' namespaces, inside of its own; a worker has no capability at all.
-    assert found["ours"] == [1 << 21] * 4 + [1], found["ours"]
+    *capabilities, session = found["ours"]
+    assert capabilities == [1 << 21] * 4 + [1], capabilities
+    assert session > 0, "its session, and so its terminal, are those of whoever started it"
     kept_to_its_folder(came)
 
 
