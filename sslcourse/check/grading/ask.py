@@ -69,8 +69,7 @@ from sslcourse.check.grading.wire import (
     unpacked,
 )
 
-# ---------------------------------------------------------------------------------------------- the
-# examiner's end
+# ----------------------------------------------------------------------------------------- the examiner's end
 
 
 class _Link(torch.autograd.Function):
@@ -188,8 +187,7 @@ def _replaced(value: object, new: dict[int, Tensor]) -> object:
     return value
 
 
-# ---------------------------------------------------------------------------------------------- the worker's
-# end
+# ------------------------------------------------------------------------------------------- the worker's end
 
 
 def is_refused_memory(error: BaseException) -> bool:

@@ -61,8 +61,7 @@ from sslcourse.runtime.errors import CourseError
 LARGEST = 20 << 20  # bytes of a notebook
 LIMITS = Limits()
 
-# ---------------------------------------------------------------------------------------------- what was
-# handed in
+# ----------------------------------------------------------------------------------------- what was handed in
 
 
 @dataclass(frozen=True)
@@ -204,8 +203,7 @@ def _borrows(chosen: Sequence[Statement], reference: str) -> bool:
     return False
 
 
-# ---------------------------------------------------------------------------------------------- in the
-# examiner
+# -------------------------------------------------------------------------------------------- in the examiner
 
 
 def examined(task: Task, seed: int) -> Callable[[object, dict], dict]:
@@ -243,8 +241,7 @@ def examined(task: Task, seed: int) -> Callable[[object, dict], dict]:
     return examine
 
 
-# ---------------------------------------------------------------------------------------------- one
-# submission
+# --------------------------------------------------------------------------------------------- one submission
 
 
 def grade_one(
@@ -307,8 +304,7 @@ def _row(
     }
 
 
-# ---------------------------------------------------------------------------------------------- the process
-# that forks
+# ------------------------------------------------------------------------------------- the process that forks
 
 
 def serve_grading() -> None:
@@ -396,8 +392,7 @@ def _say(event: dict) -> None:
     sys.stdout.flush()
 
 
-# ---------------------------------------------------------------------------------------------- a whole
-# folder
+# --------------------------------------------------------------------------------------------- a whole folder
 
 
 @dataclass

@@ -32,8 +32,7 @@ from pathlib import Path
 
 from sslcourse.check.grading.wire import Gone, Limits
 
-# ---------------------------------------------------------------------------------------------- keeping a
-# process to itself
+# -------------------------------------------------------------------------------- keeping a process to itself
 
 _UNSHARE = {
     "user": 0x10000000,
