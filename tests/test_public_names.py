@@ -83,7 +83,7 @@ def test_front_doors_hand_on_what_they_say():
 
 
 def test_front_doors_find_each_name_where_they_say():
-    """Read from the code alone: a name that only another import happens to have loaded would be found by luck."""
+    """Read from the code alone: a name that another import happens to have loaded is found by luck."""
     known = modules(ROOT / "sslcourse")
     handed_on = doors(known)
     for module, file in known.items():
