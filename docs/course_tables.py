@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import math
-import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -292,12 +291,12 @@ def names() -> list[str]:
 
 
 def minutes(lesson: str) -> str:
-    """How long the stored run of a lesson took, as its last cell printed it, in minutes and halves."""
-    text = (NOTEBOOKS / f"{lesson}.ipynb").read_text(encoding="utf-8")
-    found = re.findall(r"this notebook: (\d+) s", text)
-    if not found:
+    """How long a processor worked on the stored run of a lesson, in minutes and halves: its notebook says."""
+    stored = json.loads((NOTEBOOKS / f"{lesson}.ipynb").read_text(encoding="utf-8"))
+    seconds = stored["metadata"].get("sslcourse", {}).get("processor_seconds")
+    if seconds is None:
         raise LookupError(f"{lesson}.ipynb does not say how long it took; run: make notebooks")
-    halves = math.ceil(int(found[-1]) / 30)
+    halves = math.ceil(seconds / 30)
     return ("½" if halves % 2 else "") if halves < 2 else f"{halves // 2}{'½' * (halves % 2)}"
 
 

@@ -8,8 +8,7 @@ from torch import nn
 
 from sslcourse.methods import byol, moco
 
-# ----------------------------------------------------------------------------------------------
-# byol.regression_loss
+# --------------------------------------------------------------------------------------- byol.regression_loss
 
 
 def by_loops(
@@ -90,8 +89,7 @@ REGRESSION_LOSS = {
     ],
 }
 
-# ----------------------------------------------------------------------------------------------
-# byol.update_target
+# ----------------------------------------------------------------------------------------- byol.update_target
 
 
 def by_data(online, target, tau, *, keep=lambda tau: tau, take=lambda tau: 1 - tau, which=lambda name: True):

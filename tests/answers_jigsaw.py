@@ -7,8 +7,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-# ---------------------------------------------------------------------------------------------- orders far
-# from each other
+# --------------------------------------------------------------------------------- orders far from each other
 
 
 def hamming(a, b):

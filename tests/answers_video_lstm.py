@@ -7,8 +7,7 @@ import torch.nn.functional as F
 
 from sslcourse.methods import video_lstm
 
-# ----------------------------------------------------------------------------------------------
-# video_lstm.lstm_cell
+# --------------------------------------------------------------------------------------- video_lstm.lstm_cell
 
 
 def by_rows(
@@ -122,8 +121,7 @@ LSTM_CELL = {
     "only h": [lambda *v: by_rows(*v, back="h"), lambda *v: by_torch(*v, both=False)],
 }
 
-# ----------------------------------------------------------------------------------------------
-# video_lstm.targets
+# ----------------------------------------------------------------------------------------- video_lstm.targets
 
 
 def by_lists(x, past, *, first=None, second=None):
@@ -177,8 +175,7 @@ TARGETS = {
     ],
 }
 
-# ----------------------------------------------------------------------------------------------
-# video_lstm.nats_per_frame
+# ---------------------------------------------------------------------------------- video_lstm.nats_per_frame
 
 
 def by_softplus(z, x, *, bright=1.0, dark=1.0, divide=lambda z: z.shape[0] * z.shape[1], sign=1.0):

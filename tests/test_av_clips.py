@@ -275,17 +275,17 @@ def test_broken_off_and_damaged_folders_are_mended(album, tmp_path, monkeypatch)
     assert sum(name.startswith("sound") for name in content(tmp_path / "whole")) > 2
     real, calls = clips.sound_of, []
 
-    def dies(*arguments):
+    def dies(*arguments, **named):
         calls.append(arguments)
         if len(calls) == 4:
             raise KeyboardInterrupt
-        return real(*arguments)
+        return real(*arguments, **named)
 
     monkeypatch.setattr(clips.prepared, "sound_of", dies)
     with pytest.raises(KeyboardInterrupt):  # between a video and its sound
         clips.prepare(album, tmp_path / "out", **options)
     monkeypatch.setattr(
-        clips.prepared, "sound_of", lambda *arguments: calls.append(arguments) or real(*arguments)
+        clips.prepared, "sound_of", lambda *given, **named: calls.append(given) or real(*given, **named)
     )
     clips.prepare(album, tmp_path / "out", **options)
     assert len(calls) == 4 + len(CASES) - 3  # three were safe
@@ -321,7 +321,7 @@ def test_killed_between_the_names_of_the_two_files(album, tmp_path, monkeypatch)
     with pytest.raises(KeyboardInterrupt):
         clips.prepare(album, tmp_path / "out", **options)
     monkeypatch.setattr(clips.prepared.os, "replace", real)
-    monkeypatch.setattr(clips.prepared, "decoded", lambda *arguments: pytest.fail("nothing was lost"))
+    monkeypatch.setattr(clips.prepared, "decoded", lambda *given, **named: pytest.fail("nothing was lost"))
     assert clips.prepare(album, tmp_path / "out", **options)["videos"] == whole["videos"]
     assert seen_and_heard(tmp_path / "out") == seen_and_heard(tmp_path / "whole")
 

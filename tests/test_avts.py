@@ -184,8 +184,7 @@ def test_films_too_short_say_what_to_type():
     assert avts.starts(4, 32, 16, 16, 99).sum(0).tolist() == [16] * 4
 
 
-# ---------------------------------------------------------------------------------------------- who is paired
-# with whom
+# ------------------------------------------------------------------------------------ who is paired with whom
 
 
 @pytest.mark.parametrize("films, hard", [(6, 0), (6, 6), (6, 2), (2, 0), (5, 3)])
@@ -438,8 +437,7 @@ def test_settings_build_what_they_describe():
     assert twin.share == method.share and twin.g_seen is not method.g_seen
 
 
-# ---------------------------------------------------------------------------------------------- how it is
-# judged
+# ------------------------------------------------------------------------------------------- how it is judged
 
 
 class Clockwork:

@@ -290,8 +290,7 @@ def test_wrong_arguments_say_what_to_type(make, match):
         make()
 
 
-# ---------------------------------------------------------------------------------------------- flat networks
-# and the table
+# -------------------------------------------------------------------------------- flat networks and the table
 
 
 def test_flat_networks_do_not_care_where_a_pixel_stands():
@@ -346,8 +345,7 @@ def test_coverage_sees_a_mode_that_is_missing():
         health.coverage(real[:3], real)
 
 
-# ---------------------------------------------------------------------------------------------- a short
-# training
+# ------------------------------------------------------------------------------------------- a short training
 
 
 @pytest.mark.slow

@@ -30,8 +30,7 @@ def code(notebook) -> list[str]:
     return [c.source for c in notebook.cells if c.cell_type == "code"]
 
 
-# ---------------------------------------------------------------------------------------------- what is in
-# them
+# -------------------------------------------------------------------------------------------- what is in them
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=build.name_of)
@@ -103,8 +102,7 @@ def test_homework_is_blank_and_tells_its_points():
     )
 
 
-# ---------------------------------------------------------------------------------------------- what is
-# stored
+# --------------------------------------------------------------------------------------------- what is stored
 
 
 @pytest.fixture

@@ -277,8 +277,7 @@ def test_errors_say_what_to_type():
         encoders.small_cnn(8, norm="layer")
 
 
-# ---------------------------------------------------------------------------------------------- without batch
-# statistics
+# ----------------------------------------------------------------------------------- without batch statistics
 
 
 def test_the_batch_network_is_what_it_always_was():
@@ -334,8 +333,7 @@ def test_group_norm_fits_any_number_of_channels():
     assert [encoders.group_norm(c).num_groups for c in (8, 12, 32, 128, 7)] == [8, 4, 16, 16, 1]
 
 
-# ---------------------------------------------------------------------------------------------- MoCo's loss
-# and queue
+# -------------------------------------------------------------------------------------- MoCo's loss and queue
 
 
 def info_nce_by_hand(q, k, negatives, temperature):
@@ -481,8 +479,7 @@ def test_a_filled_queue_survives_the_checkpoint(toys):
     assert again.seen == method.seen == 50 + 6 * 32 and torch.equal(again.queue, method.queue)
 
 
-# ---------------------------------------------------------------------------------------------- claims and
-# collapse
+# ---------------------------------------------------------------------------------------- claims and collapse
 
 
 def test_the_effects_of_the_claims_are_positive_where_the_papers_are_right():

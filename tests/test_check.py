@@ -52,8 +52,7 @@ def no_progress(monkeypatch):
     monkeypatch.setattr(engine, "_records", {})
 
 
-# ---------------------------------------------------------------------------------------------- mistakes are
-# named
+# ----------------------------------------------------------------------------------------- mistakes are named
 
 
 @pytest.mark.parametrize("name, mistake", cases(CASES))
@@ -420,8 +419,7 @@ def test_help(capsys):
         check.assign(check.Assignment("x", (check.Task("simclr.ntxent", "f"),)))
 
 
-# ---------------------------------------------------------------------------------------------- the mutation
-# table
+# ----------------------------------------------------------------------------------------- the mutation table
 
 
 def test_the_mutation_table_is_printed_and_its_code_is_0(capsys):

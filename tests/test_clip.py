@@ -255,8 +255,7 @@ def test_data_without_captions_say_what_to_type(toys):
         )
 
 
-# ---------------------------------------------------------------------------------------------- the encoder
-# and its prompts
+# -------------------------------------------------------------------------------- the encoder and its prompts
 
 
 def test_the_text_encoder_reads_up_to_the_end_and_no_further():

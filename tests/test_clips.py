@@ -37,8 +37,7 @@ from sslcourse.train.recipe import Recipe
 
 av = pytest.importorskip("av", reason="videos are written and read by PyAV: pip install av")
 
-# ---------------------------------------------------------------------------------------------- sequences
-# with masks
+# --------------------------------------------------------------------------------------- sequences with masks
 
 PALETTE = [0, 0, 0, 128, 0, 0, 0, 128, 0, 128, 128, 0]
 
@@ -844,8 +843,7 @@ def test_folds_and_groups(album, tmp_path):
         clips.open(tmp_path / "out", fold=3)
 
 
-# ---------------------------------------------------------------------------------------------- training on
-# clips
+# ------------------------------------------------------------------------------------------ training on clips
 
 
 class Mean(Method):

@@ -494,8 +494,7 @@ def test_the_table_of_the_toybox():
     assert rows[0]["J, hurt"] != "–" and rows[1]["J, hurt"] == "–"
 
 
-# ---------------------------------------------------------------------------------------------- that tracking
-# comes of it
+# ---------------------------------------------------------------------------------- that tracking comes of it
 
 
 @pytest.mark.slow

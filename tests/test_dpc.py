@@ -50,8 +50,7 @@ def films():
     return Samples(video=video, label=torch.randint(0, 4, (64,), generator=g), name="drift")
 
 
-# ---------------------------------------------------------------------------------------------- the dense
-# loss
+# --------------------------------------------------------------------------------------------- the dense loss
 
 
 def by_hand(prediction, target, temperature=1.0, allowed=lambda same_film, same_time, same_place: True):
@@ -140,8 +139,7 @@ def test_the_loss_stays_finite(dtype):
     assert torch.isfinite(torch.autograd.grad(loss, big)[0]).all()
 
 
-# ---------------------------------------------------------------------------------------------- kinds of
-# negatives
+# ----------------------------------------------------------------------------------------- kinds of negatives
 
 
 @pytest.mark.parametrize("films, blocks, places", [(4, 3, 16), (2, 1, 4), (1, 2, 3), (5, 2, 1)])
@@ -187,8 +185,7 @@ def test_what_is_picked_is_sorted_by_kind():
     assert sum(float(v) for v in found.values()) == pytest.approx(1)
 
 
-# ---------------------------------------------------------------------------------------------- blocks, GRU,
-# roll-out
+# -------------------------------------------------------------------------------------- blocks, GRU, roll-out
 
 
 def test_blocks_follow_one_another():

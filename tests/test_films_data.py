@@ -20,7 +20,7 @@ from sslcourse.runtime.errors import CourseError
 @pytest.fixture(scope="module")
 def motions():
     """Enough films to count in; small, because only their factors are looked at."""
-    return toybox.videos(1200, 1, 1, size=8)
+    return toybox.videos(1200, 1, 1, size=16)
 
 
 @pytest.fixture(scope="module")

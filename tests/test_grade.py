@@ -1,11 +1,13 @@
 """Grading: every submission becomes its row, whatever it does; what counts is what its functions return."""
 
+import ast
 import csv
 import dataclasses
 import io
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -18,7 +20,7 @@ from submissions import EXPECTED, TASKS
 
 from sslcourse import check
 from sslcourse.check import engine
-from sslcourse.check.grading import ask, grade, notebooks, wire
+from sslcourse.check.grading import ask, grade, notebooks, sandbox, wire
 from sslcourse.commands.parser import main
 from sslcourse.runtime.errors import CourseError
 
@@ -31,8 +33,7 @@ def rows_of(path) -> dict[str, dict]:
         return {row["student"]: row for row in csv.DictReader(file)}
 
 
-# ---------------------------------------------------------------------------------------------- the whole
-# class
+# -------------------------------------------------------------------------------------------- the whole class
 
 
 @pytest.fixture(scope="module")
@@ -115,7 +116,10 @@ def test_the_class_sees_what_it_got_wrong(graded):
 
 
 @pytest.mark.slow
-def test_the_same_seed_gives_the_same_table_and_another_the_same_verdicts(graded, tmp_path, capsys):
+def test_the_same_seed_gives_the_same_table_and_another_the_same_verdicts(
+    graded, tmp_path, capsys, monkeypatch
+):
+    """With bubblewrap, where the class was graded in it, and without."""
     folder = tmp_path / "some"
     folder.mkdir()
     submissions.write(folder)
@@ -123,7 +127,9 @@ def test_the_same_seed_gives_the_same_table_and_another_the_same_verdicts(graded
         if path.stem not in ("takes_the_reference", "by_heart", "fake_success", "essay"):
             path.rename(tmp_path / path.name)
     tables = {}
+    works = sandbox.Bubblewrap.works
     for seed in ("31", "32"):
+        monkeypatch.setattr(sandbox.Bubblewrap, "works", works if seed == "32" else lambda self: False)
         assert main(["grade", str(folder), "--out", str(tmp_path / "g.csv"), "--seed", seed, *LIMITS]) == 0
         tables[seed] = rows_of(tmp_path / "g.csv")
     without = lambda row, *columns: {k: v for k, v in row.items() if k not in ("seconds", *columns)}
@@ -203,8 +209,7 @@ def test_an_exercise_that_is_handed_functions_is_judged_where_it_runs(tmp_path, 
     assert "judged in the answers' own process, where a verdict can be forged: simclr.nt_xent" in str(found)
 
 
-# ---------------------------------------------------------------------------------------------- what workers
-# cannot do
+# ------------------------------------------------------------------------------------- what workers cannot do
 
 BATTERY = """
 import json, os, pathlib, socket, sys, time
@@ -213,9 +218,8 @@ from sslcourse.check import engine
 from sslcourse.check.grading import ask, sandbox, wire
 
 scratch = pathlib.Path(sys.argv[1])
-(scratch / "class").mkdir()
-(scratch / "class" / "other.txt").write_text("somebody else's answer")
-if sys.argv[2] == "plain":
+given = json.loads(sys.argv[2])
+if not given["namespaces"]:
     sandbox._way = ()
 limits = wire.Limits(seconds=3, memory=500 << 20)
 text = lambda answer, said: {"said": said, "came": repr(answer(3) if callable(answer) else answer)}
@@ -228,8 +232,20 @@ def attempt(action):
             return f"{type(error).__name__} {error.errno}"
     return function
 
-def shared_memory_of_parent():
-    return open(f"/proc/{os.getppid()}/environ").read()
+def opened(path):  # for writing, and never written: where it succeeds, it is the whole machine's
+    try:
+        os.close(os.open(path, os.O_WRONLY))
+        return "opened"
+    except OSError as error:
+        return error.errno
+
+def capabilities():
+    told = dict(line.split(":", 1) for line in open("/proc/self/status"))
+    return [int(told[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapAmb", "NoNewPrivs")]
+
+def unix_socket():
+    with socket.socket(socket.AF_UNIX) as end:
+        return end.connect(str(scratch / "socket"))
 
 def stays():
     if os.fork() == 0:
@@ -242,12 +258,12 @@ def stays():
     return "left one behind"
 
 actions = {
-    "network": lambda: socket.create_connection(("127.0.0.1", int(sys.argv[3])), 2),
+    "network": lambda: socket.create_connection(("127.0.0.1", given["port"]), 2),
     "write": lambda: (scratch / "written").write_text("x"),
     "delete": lambda: os.remove(scratch / "class" / "other.txt"),
     "neighbours": lambda: os.listdir(scratch / "class"),
     "processes": lambda: sorted(int(p) for p in os.listdir("/proc") if p.isdigit()),
-    "kill": lambda: os.kill(int(sys.argv[4]), 0),
+    "kill": lambda: os.kill(given["pid"], 0),
     "remount": lambda: sandbox._must(sandbox._libc().mount(None, b"/", None, 32 | 4096, None), "remount"),
     "new namespace": lambda: sandbox._must(sandbox._libc().unshare(0x10000000), "unshare"),
     "environment": lambda: sorted(os.environ),
@@ -255,38 +271,105 @@ actions = {
     "descriptors": lambda: sorted(int(n) for n in os.listdir("/proc/self/fd")),
     "own file": lambda: pathlib.Path("mine").write_text("abc"),
     "large file": lambda: pathlib.Path("large").write_bytes(bytes(200 << 20)),
-    # opened and never written: where it succeeds, the setting is the whole machine's
-    "kernel settings": lambda: os.close(os.open("/proc/sys/kernel/core_pattern", os.O_WRONLY)),
+    "kernel settings": lambda: [opened("/proc/sys/kernel/core_pattern"), opened("/proc/sysrq-trigger")],
     "stays": stays,
+    "read": lambda: (scratch / "class" / "other.txt").read_text(),
+    "the teacher's": lambda: (scratch / "teacher.txt").read_text(),
+    "unix socket": unix_socket,
+    "terminal": lambda: opened(given["terminal"]),
+    "own terminal": lambda: os.close(os.open("/dev/tty", os.O_RDWR)),
+    "devices": lambda: sorted(os.listdir("/dev")),
+    "sys": lambda: os.listdir("/sys"),
+    "root": lambda: sorted(os.listdir("/")),
+    "rooms": lambda: {room: os.listdir(room) for room in given["rooms"]},
+    "python": lambda: opened(os.__file__),
+    "write at the root": lambda: os.close(os.open("/", os.O_TMPFILE | os.O_WRONLY)),  # leaves nothing
+    "namespaces": lambda: {name: os.readlink(f"/proc/self/ns/{name}") for name in given["own"]},
+    "capabilities": capabilities,
+    "user": lambda: [os.getuid(), os.getgid()],
 }
-found = {"isolation": sandbox.isolation()}
+hidden = [] if given["bubblewrap"] else [str(scratch / "class")]
+found = {"isolation": sandbox.isolation(given["bubblewrap"]), "ours": [*capabilities(), os.getsid(0)]}
 for name, action in actions.items():
-    outcome = ask.question(lambda: (attempt(action), {}), text, limits, [str(scratch / "class")])
+    outcome = ask.question(lambda: (attempt(action), {}), text, limits, hidden)
     found[name] = [outcome.status, outcome.value.get("came"), outcome.remark]
 print(json.dumps(found))
 """
 
 
-def battery(tmp_path, way):
+NAMESPACES = ("user", "mnt", "net", "pid", "ipc", "uts")
+
+
+def battery(scratch, namespaces=True, bubblewrap=False, without=lambda command: command):
+    """What came of everything that a worker tried: in namespaces of its own, in bubblewrap, in both, or
+    neither.
+    """
     import socket
 
-    tmp_path.mkdir(exist_ok=True)
-    script = tmp_path / "battery.py"
-    script.write_text(BATTERY)
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        command = [
-            sys.executable,
-            str(script),
-            str(tmp_path),
-            way,
-            str(server.getsockname()[1]),
-            str(os.getpid()),
-        ]
-        done = subprocess.run(
-            command, capture_output=True, text=True, env={**os.environ, "A_SECRET": "xyzzy"}
-        )
+    (scratch / "class").mkdir(parents=True)
+    (scratch / "class" / "other.txt").write_text("somebody else's answer")
+    (scratch / "teacher.txt").write_text("the teacher's own")
+    environment = {**os.environ, "A_SECRET": "xyzzy", "PYTHONPATH": str(submissions.ROOT)}
+    own = {n: os.readlink(f"/proc/self/ns/{n}") for n in NAMESPACES} if sys.platform == "linux" else {}
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.socket(socket.AF_UNIX) as unix:
+        unix.bind(str(scratch / "socket"))
+        unix.listen()
+        ends = os.openpty()
+        given = {
+            "namespaces": namespaces,
+            "bubblewrap": bubblewrap,
+            "port": server.getsockname()[1],
+            "pid": os.getpid(),
+            "terminal": os.ttyname(ends[1]),
+            "rooms": ["/var/tmp", sandbox.HOME],
+            "own": own,
+        }
+        command = [sys.executable, "-c", BATTERY, str(scratch), json.dumps(given)]
+        if bubblewrap:
+            wall = grade._bubblewrap(scratch / "class")
+            assert wall is not None
+            environment |= {"TMPDIR": "/tmp", "HOME": sandbox.HOME, "USER": "grader"}
+            command = without(wall.command(command))
+        done = subprocess.run(command, capture_output=True, text=True, env=environment)
+        for end in ends:
+            os.close(end)
     assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout)
+    return {**json.loads(done.stdout), "own": own}
+
+
+def came_of(found: dict) -> dict:
+    """What came of each attempt, as the worker's Python printed it; where it failed, as words."""
+    tried = {k: v for k, v in found.items() if k not in ("isolation", "ours", "own")}
+    assert all(status == "answered" for status, *_ in tried.values()), tried
+    return {name: ast.literal_eval(came) for name, (_, came, _) in tried.items()}
+
+
+@pytest.fixture
+def bubblewrap():
+    """Skips where bubblewrap cannot run, and says why. Where tests must not skip, it must be installed."""
+    required = bool(os.environ.get("CI") or os.environ.get("SSLCOURSE_REQUIRE_BROWSER"))
+    if sys.platform != "linux":
+        pytest.skip("bubblewrap is a program of Linux")
+    if shutil.which("bwrap") is None:
+        if required:
+            pytest.fail("bwrap is missing: apt-get install bubblewrap")
+        pytest.skip("bwrap is not installed (Debian: apt-get install bubblewrap)")
+    everything = [
+        "bwrap",
+        "--unshare-user",
+        "--unshare-pid",
+        "--ro-bind",
+        "/",
+        "/",
+        "--proc",
+        "/proc",
+        "true",
+    ]
+    at_all = subprocess.run(everything, capture_output=True, text=True)
+    if at_all.returncode:
+        pytest.skip(f"bwrap is installed, but this machine or container forbids it: {at_all.stderr.strip()}")
+    if "--disable-userns" not in subprocess.run(["bwrap", "--help"], capture_output=True, text=True).stdout:
+        pytest.skip("bwrap is older than 0.8: it does not know --disable-userns")
 
 
 def is_running(pid: int) -> bool:
@@ -296,29 +379,111 @@ def is_running(pid: int) -> bool:
         return False
 
 
+MISSING, READ_ONLY, FORBIDDEN = "FileNotFoundError 2", "OSError 30", "PermissionError 1"
+
+
 @pytest.mark.slow
 def test_a_worker_is_kept_to_itself(tmp_path):
-    found = battery(tmp_path / "isolated", "isolated")
-    if not all(found["isolation"].values()):
+    """By namespaces of its own alone: where bubblewrap is missing."""
+    found = battery(tmp_path / "isolated")
+    if not all(v for k, v in found["isolation"].items() if k != "bubblewrap"):
         pytest.skip(f"this machine permits no namespaces: {found['isolation']}")
-    came = {name: value[1] for name, value in found.items() if name != "isolation"}
-    assert all(value[0] == "answered" for name, value in found.items() if name != "isolation"), found
+    came = came_of(found)
+    assert not found["isolation"]["bubblewrap"]
     assert "OSError" in came["network"] or "Refused" in came["network"], came["network"]
-    assert came["write"] == "'OSError 30'" and came["delete"] == "'OSError 30'"  # read-only file system
-    assert came["neighbours"] == "'[]'" and (tmp_path / "isolated" / "class" / "other.txt").exists()
-    assert len(json.loads(came["processes"].strip("'"))) <= 2 and came["kill"] == "'ProcessLookupError 3'"
-    assert "PermissionError" in came["remount"] and "Error" in came["new namespace"]
-    assert came["kernel settings"] in ("'OSError 30'", "'FileNotFoundError 2'"), came["kernel settings"]
-    assert "A_SECRET" not in came["environment"] and came["home"] == "'(True, [])'"
-    assert len(json.loads(came["descriptors"].strip("'"))) <= 5
-    assert came["own file"] == "'3'" and "OSError" in came["large file"]
-    assert came["stays"] == "'OSError 30'" or "left one" in came["stays"]
+    assert came["write"] == came["delete"] == came["write at the root"] == READ_ONLY
+    assert came["neighbours"] == "[]" and (tmp_path / "isolated" / "class" / "other.txt").exists()
+    assert came["read"] == MISSING
+    assert came["processes"] == MISSING or len(json.loads(came["processes"])) <= 2
+    assert came["kill"] == "ProcessLookupError 3"
+    assert came["remount"] == FORBIDDEN and "Error" in came["new namespace"]
+    assert set(ast.literal_eval(came["kernel settings"])) <= {2, 30}, came["kernel settings"]
+    assert came["capabilities"] in ("[0, 0, 0, 0, 1]", MISSING) and came["python"] == "30"
+    kept_to_its_folder(came)
+
+
+def kept_to_its_folder(came: dict) -> None:
+    """What holds with whatever namespaces a worker has: it takes nothing along, and has one folder."""
+    assert "A_SECRET" not in came["environment"] and came["home"] == "(True, [])"
+    assert came["descriptors"] == MISSING or len(json.loads(came["descriptors"])) <= 5
+    assert came["own file"] == "3" and "OSError" in came["large file"]
+
+
+def kept_in_bubblewrap(found: dict) -> None:
+    """What bubblewrap holds, whether or not the worker has namespaces of its own."""
+    came = came_of(found)
+    assert found["isolation"]["bubblewrap"] and found["isolation"]["network"] and found["isolation"]["files"]
+    assert "OSError" in came["network"] or "Refused" in came["network"], came["network"]
+    for attempt in ("write", "delete", "neighbours", "read", "the teacher's", "unix socket", "sys"):
+        assert came[attempt] == MISSING, (attempt, came[attempt])
+    assert came["terminal"] == "2" and came["own terminal"] == MISSING
+    assert came["devices"] == "['null', 'random', 'urandom', 'zero']"
+    assert came["rooms"] == str({"/var/tmp": [], sandbox.HOME: []})
+    assert came["write at the root"] == READ_ONLY
+    assert "run" not in came["root"] and "sys" not in came["root"] and came["python"] == "30"
+    assert came["kill"] == "ProcessLookupError 3"
+    assert came["remount"] == FORBIDDEN and came["new namespace"] == "OSError 28"  # none is left
+    assert set(ast.literal_eval(came["kernel settings"])) <= {2, 30}, came["kernel settings"]
+    assert came["user"] == "[65534, 65534]"
+    # To build the workers' namespaces, inside of its own; a worker has no capability at all.
+    *capabilities, session = found["ours"]
+    assert capabilities == [1 << 21] * 4 + [1], capabilities
+    assert session > 0, "its session, and so its terminal, are those of whoever started it"
+    kept_to_its_folder(came)
+
+
+@pytest.mark.slow
+def test_in_bubblewrap_a_worker_is_kept_from_all_files_too(tmp_path, bubblewrap):
+    found = battery(tmp_path / "both", bubblewrap=True)
+    kept_in_bubblewrap(found)
+    came = came_of(found)
+    assert found["isolation"]["processes"] and came["processes"] in (MISSING, "[]", "[1, 2]")
+    assert came["stays"] != "left one behind" or not (tmp_path / "both" / "pid").exists()
+
+
+@pytest.mark.slow
+def test_bubblewrap_holds_where_a_worker_has_no_namespaces_of_its_own(tmp_path, bubblewrap):
+    found = battery(tmp_path / "alone", namespaces=False, bubblewrap=True)
+    kept_in_bubblewrap(found)
+    came = came_of(found)
+    assert not found["isolation"]["processes"]
+    assert len(json.loads(came["processes"])) < 10 and came["capabilities"] == "[0, 0, 0, 0, 1]"
+    inside = ast.literal_eval(came["namespaces"])
+    assert set(inside) == set(NAMESPACES)
+    assert [n for n in NAMESPACES if inside[n] == found["own"][n]] == []
+
+
+def test_only_what_python_needs_is_readable_in_bubblewrap(tmp_path, monkeypatch):
+    home, folder, other = tmp_path / "home", tmp_path / "home" / "class", tmp_path / "library"
+    for path in (folder, other):
+        path.mkdir(parents=True)
+    pictures = tmp_path / "cache" / "toybox" / f"pictures-{grade.drawn_by()}" / "a.npz"
+    for path in (pictures, tmp_path / "cache" / "toybox" / "pictures-00000000" / "b.npz"):
+        path.parent.mkdir(parents=True)
+        path.write_bytes(b"")
+    monkeypatch.setenv("SSLCOURSE_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setattr(sandbox.Bubblewrap, "works", lambda self: True)
+    for path in (tmp_path, home, folder, other, tmp_path / "nowhere"):
+        monkeypatch.syspath_prepend(str(path))
+    wall = grade._bubblewrap(folder)
+    assert str(other) in wall.readable and wall.visible == [str(pictures)]
+    for private in (home, folder, submissions.ROOT / "tests", submissions.ROOT / "notebooks"):
+        holders = [p for p in wall.readable if private.is_relative_to(p) and p != str(private)]
+        assert holders == [], private
+    assert str(folder) not in wall.readable
+    package = pathlib.Path(grade.__file__).resolve().parents[2]
+    assert any(package.is_relative_to(p) for p in wall.readable)
+    # A class that lies inside of Python's own folder: that one is there, the class is not.
+    monkeypatch.setattr(sys, "prefix", str(other))
+    (other / "class").mkdir()
+    assert str(other / "class") in grade._bubblewrap(other / "class").emptied
 
 
 @pytest.mark.slow
 def test_without_namespaces_a_worker_is_still_ended_with_all_it_started(tmp_path):
-    found = battery(tmp_path / "plain", "plain")
-    assert found["isolation"] == {"network": False, "files": False, "processes": False}
+    found = battery(tmp_path / "plain", namespaces=False)
+    assert not any(found["isolation"].values())
     assert "left one behind" in found["stays"][1]
     pid = int((tmp_path / "plain" / "pid").read_text())
     for _ in range(100):
@@ -352,15 +517,20 @@ def test_the_process_that_grades_takes_the_package_that_started_it(monkeypatch):
 
     monkeypatch.setattr(grade.subprocess, "Popen", popen)
     with pytest.raises(Stop):
-        next(grade._events({}))
+        next(grade._events({}, {}, None))
     package = pathlib.Path(started["path"][0], "sslcourse")
     assert (package / "__init__.py").is_file()
     assert package / "check" / "grading" / "grade.py" == pathlib.Path(grade.__file__).resolve()
 
 
 @pytest.mark.slow
-def test_a_submission_that_ends_the_grader_costs_its_own_row(tmp_path, monkeypatch):
+@pytest.mark.parametrize("wall", ["bubblewrap", "none"])
+def test_a_submission_that_ends_the_grader_costs_its_own_row(tmp_path, monkeypatch, request, wall):
     """Possible only where processes are not kept apart; the others are graded by a new process."""
+    if wall == "bubblewrap":
+        request.getfixturevalue("bubblewrap")
+    else:
+        monkeypatch.setattr(sandbox.Bubblewrap, "works", lambda self: False)
     folder = tmp_path / "class"
     folder.mkdir()
     ancestors = """\
@@ -382,9 +552,10 @@ def nt_xent(z1, z2, temperature):
     rooms.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(rooms))
     found = grade.grade(folder, "homework", seed=1, limits=wire.Limits(seconds=5))
-    assert not any(
-        found.isolation.values()
-    ) and "NOT kept from them on this machine: network, files, processes" in str(found)
+    lacking = ["processes"] if wall == "bubblewrap" else ["network", "files", "processes"]
+    assert [k for k, stands in found.isolation.items() if not stands and k != "bubblewrap"] == lacking
+    assert found.isolation["bubblewrap"] == (wall == "bubblewrap")
+    assert f"NOT kept from them on this machine: {', '.join(lacking)}\n" in str(found)
     rows = {r["student"]: r for r in found.rows}
     assert (
         rows["z_right"]["results"]["simclr.nt_xent"]["verdict"] == "correct" and rows["z_right"]["total"] == 4
@@ -437,13 +608,10 @@ def test_asked_from_another_process_an_answer_gets_the_verdict_it_gets_here(tmp_
             assert a[2]["found"] == b[2]["found"]
 
 
-# ---------------------------------------------------------------------------------------------- reading
-# notebooks
+# ------------------------------------------------------------------------------------------ reading notebooks
 
 
 def chosen(function: str, *cells: str) -> str:
-    import ast
-
     return "\n".join(ast.unparse(s.node) for s in notebooks.needed(notebooks.statements(cells)[0], function))
 
 

@@ -58,8 +58,7 @@ def zip_bytes(files):
     return buffer.getvalue()
 
 
-# ---------------------------------------------------------------------------------------------- sound as
-# numbers
+# ------------------------------------------------------------------------------------------- sound as numbers
 
 
 def test_resampling_keeps_pitch_level_and_time():
@@ -112,8 +111,7 @@ def test_recordings_of_many_lengths():
     assert heard.fitted(audio, np.array([3, 8, 4]), 7)[0].tolist() == [0, 0, 1, 2, 3, 0, 0]
 
 
-# ---------------------------------------------------------------------------------------------- files of
-# one's own
+# ----------------------------------------------------------------------------------------- files of one's own
 
 
 def test_own_recordings(tmp_path):
@@ -422,8 +420,7 @@ def test_what_the_scripts_expect_by_default():
     assert done.returncode == 1 and "there is no file or folder absent" in done.stderr
 
 
-# ---------------------------------------------------------------------------------------------- audio-visual
-# digits
+# ---------------------------------------------------------------------------------------- audio-visual digits
 
 
 def sounds_of_digits(n=200, seed=0, seconds=0.5):
@@ -484,8 +481,7 @@ def test_audio_visual_digits_are_constructed_pairs_of_one_class():
         heard.av_digits(pictures, tones, 12, 12, 12)
 
 
-# ---------------------------------------------------------------------------------------------- the ESC
-# protocol
+# ------------------------------------------------------------------------------------------- the ESC protocol
 
 
 def test_crops():

@@ -55,8 +55,7 @@ def tar_gz(path, files):
     return path
 
 
-# -------------------------------------------------------- tiny archives, written from the formats'
-# descriptions
+# ------------------------------------------------------ tiny archives, written from the formats' descriptions
 
 
 def cifar_archive(folder, label=lambda n: np.arange(n) % 10, classes=CIFAR.CLASSES):

@@ -655,8 +655,7 @@ def test_views_carry_a_picture_and_no_address(toys):
     )
 
 
-# ------------------------------------------------------------------------------- the cluster explorer in a
-# page
+# ----------------------------------------------------------------------------- the cluster explorer in a page
 
 ROOT = "document.querySelector('.ssl-clusters')"
 
@@ -1366,8 +1365,7 @@ def test_pointer_to_pixels_at_five_thousand_points(blank_page):
     assert blank_page.errors == []
 
 
-# ------------------------------------------------------------------------------- the neighbour browser in a
-# page
+# ---------------------------------------------------------------------------- the neighbour browser in a page
 
 BROWSER = "document.querySelector('.ssl-neighbours')"
 

@@ -39,8 +39,7 @@ def right(name, specimen):
     return museum.EXHIBITS[f"museum.{name}"].right[specimen]
 
 
-# ---------------------------------------------------------------------------------------------- our own tests
-# are right
+# ------------------------------------------------------------------------------------ our own tests are right
 
 
 @pytest.mark.parametrize("name, specimen, is_bug", SPECIMENS, ids=[f"{n}: {s}" for n, s, _ in SPECIMENS])
@@ -62,8 +61,7 @@ def test_every_exhibit_has_several_forms():
         assert not set(exhibit.right) & set(exhibit.bugs)
 
 
-# ---------------------------------------------------------------------------------------------- mistakes are
-# named
+# ----------------------------------------------------------------------------------------- mistakes are named
 
 
 @pytest.mark.nightly
@@ -611,8 +609,7 @@ def test_every_mistake_is_also_written_by_other_hands():
         assert {m.name for m in check.EXERCISES[name].mistakes} == set(OTHERWISE[name]) | set(GENERAL), name
 
 
-# ---------------------------------------------------------------------------------------------- right tests,
-# written otherwise
+# ----------------------------------------------------------------------------- right tests, written otherwise
 
 
 def right_partner(loss):
@@ -776,8 +773,7 @@ def test_right_tests_of_other_hands_are_correct(answer):
         assert result.verdict == "correct", result
 
 
-# ---------------------------------------------------------------------------------------------- what a
-# student sees
+# ---------------------------------------------------------------------------------------- what a student sees
 
 
 def test_a_stub_is_not_attempted_and_the_reference_goes_on(capsys):
@@ -884,8 +880,7 @@ def test_no_text_of_the_pictures_is_cut():
             assert not [t for t in words(figure) if "…" in t], name
 
 
-# ---------------------------------------------------------------------------------------------- the bugs have
-# their symptoms
+# ------------------------------------------------------------------------------- the bugs have their symptoms
 
 
 def test_paired_with_itself_does_not_care_who_is_whose_partner():

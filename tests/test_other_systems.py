@@ -142,6 +142,7 @@ def bare(code: str, folder: pathlib.Path, **environment: str) -> str:
     return done.stdout
 
 
+@pytest.mark.slow
 def test_the_students_way_needs_no_posix(tmp_path):
     """From the lessons' folder over a training, its replay and its score to the wall."""
     out = bare(
@@ -172,6 +173,7 @@ print("END", len(toybox.images(64, 16, 16).train.image))
     )
 
 
+@pytest.mark.slow
 def test_this_machine_is_bare_indeed(tmp_path):
     for line in ("import fcntl", "import resource", "os.getuid()", "os.sched_getaffinity(0)"):
         with pytest.raises(AssertionError, match="No module named|has no attribute"):

@@ -7,6 +7,7 @@ import importlib
 import pathlib
 
 import pytest
+from arrows import doors, modules
 
 import sslcourse
 
@@ -79,3 +80,35 @@ def test_front_doors_hand_on_what_they_say():
             if isinstance(node, ast.ImportFrom):
                 for alias in node.names:
                     assert hasattr(reached(path), alias.asname or alias.name), f"{path}: {alias.name}"
+
+
+def test_front_doors_find_each_name_where_they_say():
+    """Read from the code alone: a name that another import happens to have loaded is found by luck."""
+    known = modules(ROOT / "sslcourse")
+    handed_on = doors(known)
+    for module, file in known.items():
+        stub = file.with_suffix(".pyi")
+        for node in ast.parse(stub.read_text()).body if stub.exists() else ():
+            if not isinstance(node, ast.ImportFrom):
+                continue
+            home = f"{module}.{node.module}" if node.module else module
+            for alias in node.names:
+                if node.module is None:
+                    assert f"{home}.{alias.name}" in known, f"{module}: {alias.name}"
+                elif known[home].name == "__init__.py":
+                    assert alias.name in handed_on[home], f"{module}: {alias.name} is not handed on by {home}"
+                else:
+                    defined = {
+                        name
+                        for statement in ast.parse(known[home].read_text()).body
+                        for name in bound(statement)
+                    }
+                    assert alias.name in defined, f"{module}: {alias.name} is not in {home}"
+
+
+def bound(statement: ast.stmt) -> list[str]:
+    """The names that a statement at the top of a module gives a value."""
+    if isinstance(statement, (ast.FunctionDef, ast.ClassDef)):
+        return [statement.name]
+    targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
+    return [node.id for t in targets if t is not None for node in ast.walk(t) if isinstance(node, ast.Name)]

@@ -163,8 +163,7 @@ def test_a_photograph_from_a_file_stands_upright(tmp_path):
         single_image.photograph(tmp_path / "broken.jpg")
 
 
-# ---------------------------------------------------------------------------------------------- the
-# scattering transform
+# ----------------------------------------------------------------------------------- the scattering transform
 
 
 def test_wavelets_see_no_constant_and_the_blur_keeps_it():
@@ -223,8 +222,7 @@ def test_small_shifts_move_it_little():
         transform(torch.rand(1, 3, 30, 30))
 
 
-# ---------------------------------------------------------------------------------------------- style
-# transfer, frozen layers
+# ------------------------------------------------------------------------------ style transfer, frozen layers
 
 
 def test_gram_is_the_double_loop():
@@ -308,8 +306,7 @@ def test_the_transforms_maps_are_standardised_after_a_few_batches(toys):
     assert 0.8 < scale.min() and scale.max() < 1.25
 
 
-# ---------------------------------------------------------------------------------------------- claims and
-# table
+# ------------------------------------------------------------------------------------------- claims and table
 
 
 def results(**changed):

@@ -34,8 +34,7 @@ def named(made, event):
     return (made["label"] == sounding.EVENTS.index(event)).nonzero().squeeze(1)
 
 
-# ---------------------------------------------------------------------------------------------- the same
-# again
+# --------------------------------------------------------------------------------------------- the same again
 
 
 def test_the_first_films_are_the_same_whatever_their_number_is(made):
@@ -435,8 +434,7 @@ def test_both_senses_can_tell_the_event():
     assert _accuracy(eye, seen[0], many["label"], seen[1], more["label"], 12) > 0.5
 
 
-# ---------------------------------------------------------------------------------------------- samples with
-# sound
+# ----------------------------------------------------------------------------------------- samples with sound
 
 
 def test_samples_carry_sound():

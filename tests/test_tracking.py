@@ -17,8 +17,7 @@ def disk_mask(h, w, y, x, r):
     return ((torch.arange(h)[:, None] - y) ** 2 + (torch.arange(w) - x) ** 2 <= r * r).long()
 
 
-# ---------------------------------------------------------------------------------------------- F, against
-# the benchmark's definition
+# ---------------------------------------------------------------------- F, against the benchmark's definition
 
 
 def slow_boundary(mask):
@@ -325,8 +324,7 @@ def test_single_precision_is_as_good_and_windows_are_cut_alike():
             assert torch.allclose((a[..., None] * exact[refs]).sum((0, 1, 2)), exact[3][cell])
 
 
-# ---------------------------------------------------------------------------------------------- films of a
-# data set
+# ---------------------------------------------------------------------------------------- films of a data set
 
 
 @pytest.fixture(scope="module")

@@ -94,8 +94,7 @@ def test_peepholes_are_the_papers_equations_unit_by_unit():
     assert torch.autograd.gradcheck(video_lstm.lstm_cell, _cell_inputs(2, 3, 2))
 
 
-# ---------------------------------------------------------------------------------------------- targets and
-# losses
+# ----------------------------------------------------------------------------------------- targets and losses
 
 
 def test_targets_of_a_film_that_counts_its_frames():
@@ -237,8 +236,7 @@ def test_percepts_do_not_learn_and_are_standardised():
         percepts.of(x)
 
 
-# ---------------------------------------------------------------------------------------------- encoder and
-# decoders
+# --------------------------------------------------------------------------------------- encoder and decoders
 
 
 @pytest.mark.parametrize("depth", [1, 2])
@@ -400,8 +398,7 @@ def test_mistakes_say_what_to_type():
             call()
 
 
-# ---------------------------------------------------------------------------------------------- the
-# classifier
+# --------------------------------------------------------------------------------------------- the classifier
 
 
 def test_the_classifier_has_a_softmax_after_every_frame():
@@ -454,8 +451,7 @@ def test_the_future_is_learned_without_labels_and_the_classifier_learns_which_wa
     assert all(torch.equal(v, before[k]) for k, v in method.f.state_dict().items())
 
 
-# ---------------------------------------------------------------------------------------------- claims and
-# table
+# ------------------------------------------------------------------------------------------- claims and table
 
 
 def test_effects_are_positive_where_the_paper_is_right():

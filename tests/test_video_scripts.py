@@ -38,8 +38,7 @@ from PIL import Image  # isort: skip
 DAVIS, UCF, HMDB = script("davis"), script("ucf101"), script("hmdb51")
 
 
-# ---------------------------------------------------------------------------------------------- a server and
-# archives
+# -------------------------------------------------------------------------------------- a server and archives
 
 
 class Server(ThreadingHTTPServer):
@@ -327,8 +326,7 @@ def test_tar_that_is_bsdtar(tmp_path, monkeypatch):
                 download.rar_programs()
 
 
-# ---------------------------------------------------------------------------------------------- files without
-# a checksum
+# ----------------------------------------------------------------------------------- files without a checksum
 
 
 def test_download_without_a_checksum(server, tmp_path):
@@ -771,8 +769,7 @@ def test_davis_of_a_wrong_archive(tmp_path):
         )
 
 
-# ---------------------------------------------------------------------------------------------- the command
-# line
+# ------------------------------------------------------------------------------------------- the command line
 
 
 def test_command_lines(server, ucf, tmp_path, capsys, monkeypatch):

@@ -109,8 +109,7 @@ def clips():
     return planted()
 
 
-# ---------------------------------------------------------------------------------------------- whose
-# clusters
+# --------------------------------------------------------------------------------------------- whose clusters
 
 
 # said once more, in words of the paper's figure: head -> the modality whose clusters it is taught
@@ -364,8 +363,7 @@ def test_it_goes_on_from_networks_that_know_something(clips):
     torch.testing.assert_close(method.features(clips)["eye"], h, rtol=1e-4, atol=1e-5)
 
 
-# ---------------------------------------------------------------------------------------------- pseudo-labels
-# for others
+# ----------------------------------------------------------------------------------- pseudo-labels for others
 
 
 @pytest.mark.parametrize("hears", [False, True])
@@ -389,8 +387,7 @@ def test_a_pupil_needs_the_clips_that_its_labels_belong_to(clips):
     assert torch.equal(xdc.Pupil(encoders.small_clip(8), clips.label).state_dict()["label"], clips.label)
 
 
-# ---------------------------------------------------------------------------------------------- errors,
-# settings, encoders
+# --------------------------------------------------------------------------------- errors, settings, encoders
 
 
 def test_wrong_arguments_and_data_say_what_to_type(clips):
@@ -568,8 +565,7 @@ def test_the_tables_train_every_row(monkeypatch):
     )
 
 
-# ---------------------------------------------------------------------------------------------- pictures, and
-# that it works
+# -------------------------------------------------------------------------------- pictures, and that it works
 
 
 def test_the_pictures_say_what_is_there():

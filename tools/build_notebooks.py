@@ -259,6 +259,7 @@ def main() -> int:
         seconds = execute(notebook, RECORDED / f"{source.stem}.views.json")
         nbformat.write(notebook, RECORDED / f"{source.stem}.ipynb")
         tidy(notebook)
+        notebook.metadata["sslcourse"] = {"processor_seconds": round(seconds)}  # the pages print it
         size = write(text_of(notebook), NOTEBOOKS / f"{source.stem}.ipynb")
         for cell in notebook.cells:
             if "readme-picture" in cell.metadata.get("tags", []):  # the README shows what this run made

@@ -22,8 +22,7 @@ from sslcourse.evaluate import synchrony
 from sslcourse.methods import avts
 from sslcourse.runtime.seeds import generator
 
-# ---------------------------------------------------------------------------------------------- windows on
-# one clock
+# --------------------------------------------------------------------------------------- windows on one clock
 
 # Films of so many frames with so many samples a frame; the last does not come out even.
 CLOCKS = ((4, 12, 5.0, 4), (3, 10, 7.5, 4))
@@ -217,8 +216,7 @@ CUT = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- the loss with
-# a margin
+# ------------------------------------------------------------------------------------- the loss with a margin
 
 
 def _pairs(seed: int, n: int = 10, scale: float = 0.25) -> tuple[Tensor, Tensor, Tensor]:
@@ -440,8 +438,7 @@ CONTRASTIVE = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- a threshold
-# that has not seen them
+# ------------------------------------------------------------------------- a threshold that has not seen them
 
 
 def _distances(seed: int, n: int = 60) -> tuple[Tensor, Tensor, Tensor]:

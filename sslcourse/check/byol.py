@@ -22,8 +22,7 @@ from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, 
 from sslcourse.methods import byol, moco
 from sslcourse.runtime.seeds import generator
 
-# ---------------------------------------------------------------------------------------------- the
-# regression loss
+# ---------------------------------------------------------------------------------------- the regression loss
 
 
 def _pair(n: int, d: int, *seed: int, dtype=torch.float64) -> tuple[Tensor, Tensor]:
@@ -219,8 +218,7 @@ REGRESSION_LOSS = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- the target
-# follows
+# ----------------------------------------------------------------------------------------- the target follows
 
 
 def _networks(*seed: int) -> tuple[nn.Module, nn.Module]:

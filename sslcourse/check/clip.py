@@ -22,8 +22,7 @@ from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, 
 from sslcourse.methods import clip
 from sslcourse.runtime.seeds import generator
 
-# ---------------------------------------------------------------------------------------------- the symmetric
-# loss
+# ----------------------------------------------------------------------------------------- the symmetric loss
 
 
 def _pair(n: int, d: int, *seed: int, dtype=torch.float64) -> tuple[Tensor, Tensor]:
@@ -300,8 +299,7 @@ LOSS = Exercise(
     ),
 )
 
-# ---------------------------------------------------------------------------------------------- a classifier
-# made of prompts
+# ------------------------------------------------------------------------------- a classifier made of prompts
 
 
 def _scene(n: int, c: int, k: int, d: int, *seed: int) -> tuple[Tensor, Tensor]:

@@ -231,8 +231,7 @@ ROTATIONS = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- one step of
-# k-means
+# ---------------------------------------------------------------------------------------- one step of k-means
 
 
 def _cloud(n: int, d: int, k: int, *seed: int, empty: bool = False) -> tuple[Tensor, Tensor]:
@@ -453,8 +452,7 @@ KMEANS_STEP = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- agreement of
-# two partitions
+# -------------------------------------------------------------------------------- agreement of two partitions
 
 
 def _partitions(n: int, k: int, *seed: int) -> tuple[Tensor, Tensor]:

@@ -226,8 +226,7 @@ POINTER = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- the loss of
-# what was copied
+# -------------------------------------------------------------------------------- the loss of what was copied
 
 
 def _shares(m: int, c: int, *seed: int, dtype=torch.float64) -> tuple[Tensor, Tensor]:

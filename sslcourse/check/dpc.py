@@ -25,8 +25,7 @@ from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, 
 from sslcourse.methods import dpc
 from sslcourse.runtime.seeds import generator
 
-# ---------------------------------------------------------------------------------------------- kinds of
-# negatives
+# ----------------------------------------------------------------------------------------- kinds of negatives
 
 NAMES = ("0, the positive", "1, other time", "2, other place", "3, other film")
 
@@ -198,8 +197,7 @@ KINDS = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- the dense
-# loss
+# --------------------------------------------------------------------------------------------- the dense loss
 
 
 def _maps(shape: tuple[int, ...], *seed: int, dtype=torch.float64) -> tuple[Tensor, Tensor]:
@@ -464,8 +462,7 @@ DENSE_NCE = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- predictions
-# that are fed back
+# ------------------------------------------------------------------------------ predictions that are fed back
 
 
 def _world(*seed: int) -> tuple[Tensor, Callable, Callable]:

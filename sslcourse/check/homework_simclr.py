@@ -36,8 +36,7 @@ def _as_number(value: object, what: str) -> float:
     raise NotYet(what, "one number", kind)
 
 
-# ---------------------------------------------------------------------------------------------- contrastive
-# accuracy
+# --------------------------------------------------------------------------------------- contrastive accuracy
 
 NOISES = (0.2, 0.6, 1.2, 2.5)
 
@@ -211,8 +210,7 @@ CONTRASTIVE_ACCURACY = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- a fair
-# comparison
+# ------------------------------------------------------------------------------------------ a fair comparison
 
 
 @contextlib.contextmanager
@@ -492,8 +490,7 @@ COMPARE_TEMPERATURES = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- a probe that
-# leaves the encoder alone
+# ---------------------------------------------------------------------- a probe that leaves the encoder alone
 
 SHARES = {
     "train": 0.9,

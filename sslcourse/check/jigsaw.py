@@ -23,8 +23,7 @@ from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, 
 from sslcourse.methods import jigsaw
 from sslcourse.runtime.seeds import generator
 
-# ---------------------------------------------------------------------------------------------- orders far
-# from each other
+# --------------------------------------------------------------------------------- orders far from each other
 
 COUNT = 8
 

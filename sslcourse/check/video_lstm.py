@@ -24,8 +24,7 @@ from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, 
 from sslcourse.methods import video_lstm
 from sslcourse.runtime.seeds import generator
 
-# ---------------------------------------------------------------------------------------------- one step of
-# an LSTM
+# ---------------------------------------------------------------------------------------- one step of an LSTM
 
 
 def _step_inputs(n: int, d: int, units: int, *seed: int) -> list[Tensor]:
@@ -248,8 +247,7 @@ LSTM_CELL = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- what the
-# decoders must say
+# --------------------------------------------------------------------------------- what the decoders must say
 
 
 def _counted(n: int, t: int, d: int) -> Tensor:
@@ -381,8 +379,7 @@ TARGETS = Exercise(
 )
 
 
-# ---------------------------------------------------------------------------------------------- nats per
-# frame
+# --------------------------------------------------------------------------------------------- nats per frame
 
 
 def _scores(n: int, t: int, d: int, *seed: int) -> tuple[Tensor, Tensor]:

@@ -25,8 +25,7 @@ from sslcourse.check.engine import Assignment, Exercise, Mistake, NotYet, Task, 
 from sslcourse.methods import xdc
 from sslcourse.runtime.seeds import generator
 
-# ---------------------------------------------------------------------------------------------- whose
-# clusters
+# --------------------------------------------------------------------------------------------- whose clusters
 
 VARIANTS = ("sdc", "mdc", "cdc", "xdc")
 NAMES = ("eye", "ear", "eye + ear")

@@ -119,17 +119,17 @@ class _watched:
         return _watched(self.samples.to(device), self.recipe)
 
     def batches(self, batch_size, *arguments, first=0, **named):
-        start, steps = time.perf_counter(), len(self) // batch_size
-        for i, batch in enumerate(self.samples.batches(batch_size, *arguments, first=first, **named), first):
-            done, seconds = i - first, time.perf_counter() - start
-            if sys.stderr.isatty() and done and i % max(1, steps // 50) == 0:
-                left = seconds / done * (steps - i)
-                sys.stderr.write(
-                    f"\r  step {i}/{steps}  {done * batch_size / seconds:,.0f} samples/s  {left:.0f} s "
-                    "left in this epoch "
-                )
-                sys.stderr.flush()
-            yield batch
+        from tqdm.auto import tqdm
+
+        yield from tqdm(
+            self.samples.batches(batch_size, *arguments, first=first, **named),
+            total=len(self) // batch_size,
+            initial=first,
+            unit="step",
+            file=sys.stderr,
+            leave=False,  # the epoch's own line takes its place
+            disable=None,  # where nobody watches
+        )
 
 
 # ---------------------------------------------------------------------------------------------- replay

@@ -334,8 +334,7 @@ class AVTS(Method):
             "wrong": partners(hard)[right],
         }
 
-    # ------------------------------------------------------------------------------------------ the common
-    # space
+    # --------------------------------------------------------------------------------------- the common space
 
     def _embedded(self, z: Tensor) -> Tensor:
         length = LENGTHS[self.length] if self.objective == "margin" else None

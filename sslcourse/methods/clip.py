@@ -97,8 +97,7 @@ def pairs_found(image: Float[Tensor, "n d"], text: Float[Tensor, "n d"]) -> Floa
     return (cosine.argmax(1) == torch.arange(len(cosine), device=cosine.device)).float().mean()
 
 
-# ---------------------------------------------------------------------------------------------- the text
-# encoder
+# ------------------------------------------------------------------------------------------- the text encoder
 
 
 def at_the_end(hidden: Float[Tensor, "b l d"], tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
@@ -266,8 +265,7 @@ def word_counts(tokens: Int[Tensor, "b l"], words: int) -> Float[Tensor, "b w"]:
     return counts
 
 
-# ---------------------------------------------------------------------------------------------- classes out
-# of words
+# --------------------------------------------------------------------------------------- classes out of words
 
 
 def prompts_of(names: Sequence[str], templates: Sequence[str] = ("a {}",)) -> list[list[str]]:

@@ -234,8 +234,7 @@ def lens(
     return image.clamp(0, 1)
 
 
-# ---------------------------------------------------------------------------------------------- the three
-# losses
+# ------------------------------------------------------------------------------------------- the three losses
 
 
 def order_term(logits: Float[Tensor, "b p"], permutation: Int[Tensor, " b"]) -> Float[Tensor, ""]:

@@ -103,8 +103,7 @@ def lstm_cell(
     return torch.sigmoid(o) * torch.tanh(c), c
 
 
-# ---------------------------------------------------------------------------------------------- targets and
-# losses
+# ----------------------------------------------------------------------------------------- targets and losses
 
 
 def targets(x: Float[Tensor, "*b t d"], past: int) -> tuple[Float[Tensor, "*b p d"], Float[Tensor, "*b q d"]]:

@@ -11,8 +11,7 @@ import torch
 from sslcourse.runtime.errors import CourseError
 from sslcourse.show.look import COLOURS, MARKERS, WIDTH, Picture, as_array, in_course_style, to_uint8
 
-# ---------------------------------------------------------------------------------------------- dense
-# predictions
+# ------------------------------------------------------------------------------------------ dense predictions
 
 KIND_COLOURS = (
     "#009E73",
@@ -153,8 +152,7 @@ def match(seen, future, share, place: int, title: str | None = None) -> Picture:
     return figure
 
 
-# ---------------------------------------------------------------------------------------------- picture and
-# sound
+# ------------------------------------------------------------------------------------------ picture and sound
 
 
 @in_course_style
@@ -210,8 +208,7 @@ def in_step(frames, mel, distances, offset: int, fps: float, title: str | None =
     return figure
 
 
-# ---------------------------------------------------------------------------------------------- clusters,
-# round after round
+# -------------------------------------------------------------------------------- clusters, round after round
 
 
 @in_course_style

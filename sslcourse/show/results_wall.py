@@ -11,8 +11,7 @@ import numpy as np
 from sslcourse.runtime.errors import CourseError
 from sslcourse.show.look import COLOURS, INK, RIGHT, SOFT, WIDTH, WRONG, Picture, in_course_style, wrapped
 
-# ---------------------------------------------------------------------------------------------- the results
-# wall
+# ------------------------------------------------------------------------------------------- the results wall
 
 _VERDICT_COLOURS = {"pass": RIGHT, "inconclusive": "#B8BEC6", "fail": WRONG}
 _VERDICT_SIGNS = {"pass": "\u2713", "inconclusive": "?", "fail": "\u2717"}

@@ -388,8 +388,7 @@ def _heard(audio, n: int, rate) -> tuple[object, dict | None, bytes]:
     )
 
 
-# ---------------------------------------------------------------------------------------------- what a
-# selection is made of
+# -------------------------------------------------------------------------------- what a selection is made of
 
 
 def figure(value: float) -> str:
@@ -469,8 +468,7 @@ def composition(column: Column | None, selected, n: int, most: int = 4) -> str:
     )
 
 
-# ---------------------------------------------------------------------------------------------- nearest
-# neighbours
+# ----------------------------------------------------------------------------------------- nearest neighbours
 
 
 def nearest(features, k: int, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]:

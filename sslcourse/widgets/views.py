@@ -216,8 +216,7 @@ def filmstrip(frames: np.ndarray, most: int, qualities: Sequence[int]) -> tuple[
     return made
 
 
-# ---------------------------------------------------------------------------------------------- pages without
-# a kernel
+# ----------------------------------------------------------------------------------- pages without a kernel
 #
 # A page carries the view's script and state and a few lines that play the part of the notebook. Nothing is
 # loaded from elsewhere.

@@ -19,7 +19,9 @@ late for one large allocation.)
 What this is worth. A worker can print what it likes, patch every module, search its memory, and end itself:
 the verdict is formed in another process, from values that it returned for inputs that it had not seen, and it
 never holds the values that are expected. Where Linux permits new namespaces to us (`isolation()` says so), a
-worker has no network, sees no other process, and may write to nothing but an empty folder in memory.
+worker has no network, sees no other process, and may write to nothing but an empty folder in memory. In
+bubblewrap the user's files are not there either; without it they can be read, and a service that listens on a
+socket among them can be reached.
 Elsewhere it runs with the user's own rights: it can then delete the user's files and end the user's
 processes, as every program can that one starts. It is no virtual machine: somebody who knows a hole in the
 kernel is not kept in."""
@@ -67,8 +69,7 @@ from sslcourse.check.grading.wire import (
     unpacked,
 )
 
-# ---------------------------------------------------------------------------------------------- the
-# examiner's end
+# ----------------------------------------------------------------------------------------- the examiner's end
 
 
 class _Link(torch.autograd.Function):
@@ -186,8 +187,7 @@ def _replaced(value: object, new: dict[int, Tensor]) -> object:
     return value
 
 
-# ---------------------------------------------------------------------------------------------- the worker's
-# end
+# ------------------------------------------------------------------------------------------- the worker's end
 
 
 def is_refused_memory(error: BaseException) -> bool:
@@ -330,7 +330,7 @@ def _together(
         isolate(own_namespaces, folder, hidden, limits.files)
         runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))  # the examiner's, where both train
         os.chdir(folder)
-        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL")}
+        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "USER")}
         os.environ.clear()
         os.environ.update(
             kept,

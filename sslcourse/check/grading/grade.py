@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import csv
 import io
 import json
@@ -33,6 +34,7 @@ import secrets
 import select
 import shutil
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -41,7 +43,7 @@ import time
 import traceback
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -53,13 +55,13 @@ from sslcourse.check.engine import AnswerError, Assignment, Task
 from sslcourse.check.grading import ask, sandbox
 from sslcourse.check.grading.notebooks import Statement, code_cells, needed, plain, statements, texts
 from sslcourse.check.grading.wire import Limits
+from sslcourse.data.toybox.disk_cache import drawn_by
 from sslcourse.runtime.errors import CourseError
 
 LARGEST = 20 << 20  # bytes of a notebook
 LIMITS = Limits()
 
-# ---------------------------------------------------------------------------------------------- what was
-# handed in
+# ----------------------------------------------------------------------------------------- what was handed in
 
 
 @dataclass(frozen=True)
@@ -201,8 +203,7 @@ def _borrows(chosen: Sequence[Statement], reference: str) -> bool:
     return False
 
 
-# ---------------------------------------------------------------------------------------------- in the
-# examiner
+# -------------------------------------------------------------------------------------------- in the examiner
 
 
 def examined(task: Task, seed: int) -> Callable[[object, dict], dict]:
@@ -240,8 +241,7 @@ def examined(task: Task, seed: int) -> Callable[[object, dict], dict]:
     return examine
 
 
-# ---------------------------------------------------------------------------------------------- one
-# submission
+# --------------------------------------------------------------------------------------------- one submission
 
 
 def grade_one(
@@ -304,16 +304,16 @@ def _row(
     }
 
 
-# ---------------------------------------------------------------------------------------------- the process
-# that forks
+# ------------------------------------------------------------------------------------- the process that forks
 
 
 def serve_grading() -> None:
     """The main function of the process that grades: it computes nothing itself, so that its forks start
     clean.
 
-    Reads one JSON object from standard input, writes one JSON line for every event to standard output, and
-    ends when its input is closed."""
+    Reads one JSON object from standard input, which is a socket, writes one JSON line for every event to
+    standard output, and ends when its input is closed. It opens no submission: for each that it starts, the
+    open file comes over the socket, and only the process that watches this one reads it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     # Ahead of the forks, so that no worker waits for it: the modules that answers use, and what torch loads
     # at the first optimizer.
@@ -326,24 +326,30 @@ def serve_grading() -> None:
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
     job = json.loads(sys.stdin.buffer.readline())
     assignment, limits = engine.assignment(job["assignment"]), Limits(**job["limits"])
-    _say({"isolation": sandbox.isolation()})
-    waiting = list(job["submissions"])
-    running: dict[int, tuple[sandbox.Child, dict, float]] = {}  # by the end of the pipe that we read
+    line = socket.socket(fileno=os.dup(sys.stdin.fileno()))
+    _say({"isolation": sandbox.isolation(job["bubblewrap"])})
+    waiting: list[int] = list(job["submissions"])
+    running: dict[int, tuple[sandbox.Child, int, float]] = {}  # by the end of the pipe that we read
     texts_of: dict[int, bytes] = {}
     try:
         while waiting or running:
             while waiting and len(running) < job["jobs"]:
-                item = waiting.pop(0)
-                _say({"started": item["number"]})
+                number = waiting.pop(0)
+                _say({"started": number})
+                problem, handles, *_ = socket.recv_fds(line, 1000, 1)
+                if not problem:  # nobody is waiting for us any more
+                    return
                 told, tell = os.pipe()
-                child = sandbox.Child(partial(_grade_into, tell, item, assignment, job, limits), [tell])
-                os.close(tell)
-                running[told], texts_of[told] = (child, item, time.monotonic()), b""
+                body = partial(_grade_into, tell, handles, problem.decode(), assignment, job, limits)
+                child = sandbox.Child(body, [tell, *handles])
+                for handle in (tell, *handles):
+                    os.close(handle)
+                running[told], texts_of[told] = (child, number, time.monotonic()), b""
             ready = select.select([sys.stdin.fileno(), *running], [], [])[0]
             if sys.stdin.fileno() in ready:  # nobody is waiting for us any more
                 return
             for told in ready:
-                child, item, start = running[told]
+                child, number, start = running[told]
                 part = os.read(told, 1 << 16)
                 texts_of[told] += part
                 if part:
@@ -356,7 +362,7 @@ def serve_grading() -> None:
                     if text
                     else _row("crashed", ["the process that watched it was ended"], assignment)
                 )
-                _say({"number": item["number"], "row": {**row, "seconds": time.monotonic() - start}})
+                _say({"number": number, "row": {**row, "seconds": time.monotonic() - start}})
                 child.end()
                 del running[told]
     finally:
@@ -364,13 +370,17 @@ def serve_grading() -> None:
             child.end()
 
 
-def _grade_into(tell: int, item: dict, assignment: Assignment, job: dict, limits: Limits) -> None:
+def _grade_into(
+    tell: int, handles: Sequence[int], problem: str, assignment: Assignment, job: dict, limits: Limits
+) -> None:
     sandbox.visible_to_others(False)
     try:
-        handle = os.open(item["path"], os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
-        with os.fdopen(handle, "rb") as file:
-            data = file.read(LARGEST + 1)
-        row = grade_one(data, assignment, job["seed"], limits, job["hidden"])
+        for handle in handles:
+            with os.fdopen(handle, "rb") as file:
+                data = file.read(LARGEST + 1)
+            row = grade_one(data, assignment, job["seed"], limits, job["hidden"])
+        if not handles:
+            row = _row("not a notebook", [f"cannot be read: {problem}"], assignment)
     except OSError as error:
         row = _row("not a notebook", [f"cannot be read: {error.strerror}"], assignment)
     with os.fdopen(tell, "w") as file:
@@ -382,8 +392,7 @@ def _say(event: dict) -> None:
     sys.stdout.flush()
 
 
-# ---------------------------------------------------------------------------------------------- a whole
-# folder
+# --------------------------------------------------------------------------------------------- a whole folder
 
 
 @dataclass
@@ -495,7 +504,15 @@ class Graded:
         }
         kept = [text for key, text in names.items() if self.isolation.get(key)]
         lacks = [key for key in names if not self.isolation.get(key)]
-        apart_ = f"answers ran apart: {', '.join(kept) or 'in processes of their own, with your rights'}"
+        way = ""
+        if self.isolation.get("bubblewrap"):
+            way = " in bubblewrap"
+            kept.insert(0, "no file of yours in sight")
+        elif self.isolation.get("files"):
+            way = (
+                " in namespaces of their own (bubblewrap, which keeps your files out of sight, was not used)"
+            )
+        apart_ = f"answers ran apart{way}: {', '.join(kept) or 'in processes of their own, with your rights'}"
         lacking = f"; NOT kept from them on this machine: {', '.join(lacks)}" if lacks else ""
         inside = [t.exercise for t in self.assignment.tasks if not check.EXERCISES[t.exercise].apart]
         if inside:
@@ -574,23 +591,21 @@ def grade(
                 "seconds": 0.0,
             }
     isolation: dict[str, bool] = {}
+    wall: sandbox.Bubblewrap | None = _bubblewrap(Path(folder).resolve()) if len(rows) < len(found) else None
     while len(rows) < len(found):
         before, started = len(rows), None
-        items = [
-            {"number": i, "path": str(s.path.resolve())}
-            for i, s in enumerate(found)
-            if i not in rows and s.path is not None
-        ]
+        items = {i: s.path for i, s in enumerate(found) if i not in rows and s.path is not None}
         job = {
             "assignment": whole.name,
             "seed": seed,
             "jobs": jobs,
             "limits": ask.settings(limits),
-            "submissions": items,
-            "hidden": _hideable(Path(folder).resolve()),
+            "submissions": list(items),
+            "bubblewrap": wall is not None,
+            "hidden": [] if wall else _hideable(Path(folder).resolve()),
         }
         in_flight = set()
-        for event in _events(job):
+        for event in _events(job, items, wall):
             if "isolation" in event:
                 isolation = event["isolation"]
             elif "started" in event:
@@ -601,6 +616,9 @@ def grade(
                 in_flight.discard(number)
                 if say:
                     say(_line(found[number], event["row"]))
+        if wall and not isolation:  # its Python does not find everything in there: no answer has run yet
+            wall = None
+            continue
         if len(rows) == before and not in_flight:
             raise CourseError("the grading process does not start; does `sslcourse doctor` find anything?")
         for (
@@ -625,17 +643,39 @@ def _hideable(folder: Path) -> list[str]:
     return [] if any(p.is_relative_to(folder) for p in needed) else [str(folder)]
 
 
-def _events(job: dict) -> Iterator[dict]:
-    """Start the process that grades, with nothing of our environment but what it needs, and yield what it
-    says.
-    """
+def _path() -> list[str]:
+    """Where the process that grades looks for modules: the package that started it comes first."""
     package = str(Path(__file__).resolve().parents[3])  # the folder that holds sslcourse
     here = {"", str(Path.cwd())} - {package}
-    path = [p for p in dict.fromkeys([package, *sys.path]) if p not in here]
+    return [p for p in dict.fromkeys([package, *sys.path]) if p not in here]
+
+
+def _bubblewrap(folder: Path) -> sandbox.Bubblewrap | None:
+    """What a class in this folder is graded in; None where bubblewrap is missing or not permitted.
+
+    Of the cache there are only the pictures that this version draws: what is missing is drawn inside, for the
+    run."""
+    cache = runtime.cache_dir("toybox").absolute()
+    readable = sandbox.python_folders(Path(__file__).resolve().parents[2], _path(), [folder, Path.home()])
+    wall = sandbox.Bubblewrap(
+        readable,
+        [
+            str(cache),
+            *(hidden for hidden in _hideable(folder) if any(map(folder.is_relative_to, ["/usr", *readable]))),
+        ],
+        [str(file) for file in sorted(cache.glob(f"*-{drawn_by()}/*.npz"))],
+    )
+    return wall if wall.works() else None
+
+
+def _events(job: dict, notebooks: Mapping[int, Path], wall: sandbox.Bubblewrap | None) -> Iterator[dict]:
+    """Start the process that grades, with nothing of our environment but what it needs, hand it each notebook
+    that it asks for, and yield what it says.
+    """
     keep = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "SSLCOURSE_CACHE", "XDG_CACHE_HOME", "HOME")
     environment = {k: os.environ[k] for k in keep if k in os.environ}
     environment |= {
-        "SSLCOURSE_GRADING": json.dumps({"path": path}),
+        "SSLCOURSE_GRADING": json.dumps({"path": _path()}),
         "OMP_NUM_THREADS": "1",
         "SSLCOURSE_THREADS": "1",
         "SSLCOURSE_DEVICE": "cpu",
@@ -645,26 +685,52 @@ def _events(job: dict) -> Iterator[dict]:
     # All workers' folders are in one that is ours to remove, whoever was ended.
     room = tempfile.TemporaryDirectory(prefix="sslcourse-", ignore_cleanup_errors=True)
     environment["TMPDIR"] = room.name
-    process = subprocess.Popen(
-        [sys.executable, "-I", "-c", BOOT],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        env=environment,
-        start_new_session=True,
-        text=True,
-    )
-    assert process.stdin is not None and process.stdout is not None  # pipes, as asked for
-    try:
-        process.stdin.write(json.dumps(job) + "\n")
-        process.stdin.flush()
-        for line in process.stdout:
-            yield json.loads(line)
-    finally:
-        process.stdin.close()
+    command = [sys.executable, "-I", "-c", BOOT]
+    if wall:
+        command = wall.command(command)
+        # There is no list of users inside, and torch asks for the user's name.
+        environment |= {"TMPDIR": "/tmp", "HOME": sandbox.HOME, "USER": "grader"}
+        environment["SSLCOURSE_CACHE"] = str(runtime.cache_dir().absolute())
+    ours, theirs = socket.socketpair()
+    with ours:
+        with theirs:
+            process = subprocess.Popen(
+                command,
+                stdin=theirs.fileno(),
+                stdout=subprocess.PIPE,
+                env=environment,
+                start_new_session=True,
+                text=True,
+            )
+        assert process.stdout is not None  # a pipe, as asked for
         try:
-            process.wait(20)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        process.stdout.close()
-        room.cleanup()
+            with contextlib.suppress(OSError):  # it has ended already, and says nothing
+                ours.sendall(json.dumps(job).encode() + b"\n")
+            for line in process.stdout:
+                event = json.loads(line)
+                if "started" in event:
+                    _hand_over(notebooks[event["started"]], ours)
+                yield event
+        finally:
+            ours.close()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+            process.stdout.close()
+            room.cleanup()
+
+
+def _hand_over(notebook: Path, line: socket.socket) -> None:
+    """Send an open file to the process that grades, or say why there is none."""
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # it has ended; its silence is noticed
+        try:
+            handle = os.open(notebook, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        except OSError as error:
+            line.sendall(str(error.strerror).encode())
+            return
+        try:
+            socket.send_fds(line, [b"open"], [handle])
+        finally:
+            os.close(handle)

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- statements by
-# name
+# ----------------------------------------------------------------------------------------- statements by name
 
 
 def code_cells(data: bytes) -> list[str]:

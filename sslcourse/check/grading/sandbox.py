@@ -1,6 +1,15 @@
 """A worker process that cannot reach the teacher's files, the network or other processes (Linux).
 
-Each wall is built where this machine allows it; `isolation` says which ones stand.
+There are two walls, and each is built where this machine allows it; `isolation` says what stands.
+
+- *bubblewrap* (the program `bwrap`) starts the process that grades in a file system that holds only what is
+  named in `Bubblewrap`: Python, read-only. What is not named is not there.
+- *Namespaces* of each worker's own (`isolate`), inside bubblewrap or, where that is missing, alone. They keep
+  a worker from the processes that examine it, and leave it one folder to write to.
+
+A worker can build no user namespace inside bubblewrap (`--disable-userns`), where it would be root and find
+more of the kernel open to it. So that the second wall can still be built, the process that grades holds
+CAP_SYS_ADMIN in bubblewrap's own user namespace; every worker gives it up before it runs an answer.
 """
 
 from __future__ import annotations
@@ -10,17 +19,20 @@ import ctypes
 import math
 import os
 import resource
+import shutil
 import signal
 import struct
+import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 
 from sslcourse.check.grading.wire import Gone, Limits
 
-# ---------------------------------------------------------------------------------------------- keeping a
-# process to itself
+# -------------------------------------------------------------------------------- keeping a process to itself
 
 _UNSHARE = {
     "user": 0x10000000,
@@ -65,9 +77,9 @@ def _read_only() -> None:
 def _drop_privileges() -> None:
     libc = _libc()
     for capability in range(64):
-        libc.prctl(
-            24, capability, 0, 0, 0
-        )  # out of the bounding set; beyond the last one this fails, harmlessly
+        # Out of the bounding set. Beyond the last one this fails, and in bubblewrap, where we may not change
+        # that set: harmlessly, as no program that is started can gain a capability after the next line.
+        libc.prctl(24, capability, 0, 0, 0)
     _must(libc.prctl(38, 1, 0, 0, 0), "no_new_privs")
     _must(libc.capset(struct.pack("<Ii", 0x20080522, 0), struct.pack("<6I", *[0] * 6)), "capset")
 
@@ -274,11 +286,22 @@ def way() -> tuple[str, ...]:
     return _way
 
 
-def isolation() -> dict[str, bool]:
-    """What keeps workers apart on this machine, found out by trying once: no network, no writing to files, no
-    sight of other processes.
+def isolation(in_bubblewrap: bool = False) -> dict[str, bool]:
+    """What keeps workers apart on this machine, found out by trying once.
+
+    Args:
+        in_bubblewrap: whether this process runs in bubblewrap, which has neither network nor files to write.
+
+    Returns:
+        whether workers have no network, no writing to files, no sight of other processes; and whether
+        "bubblewrap" is used, where files that are not Python's are not there at all.
     """
-    return {"network": "network" in way(), "files": "mount" in way(), "processes": "process" in way()}
+    return {
+        "bubblewrap": in_bubblewrap,
+        "network": in_bubblewrap or "network" in way(),
+        "files": in_bubblewrap or "mount" in way(),
+        "processes": "process" in way(),
+    }
 
 
 def _works(way: Sequence[str]) -> bool:
@@ -299,3 +322,91 @@ def _works(way: Sequence[str]) -> bool:
         child.wait(10)
         child.end()
         return child.code == 0
+
+
+# ---------------------------------------------------------------------------------------------- bubblewrap
+
+HOME = "/home/grader"  # an empty folder, inside bubblewrap
+_SYSTEM = ("/usr", *(f"/{lib}" for lib in ("lib", "lib32", "lib64", "libx32")))
+_LOADER = ("/etc/ld.so.cache", "/etc/alternatives")  # where libraries lie; Debian's BLAS is an alternative
+_DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
+
+
+@dataclass(frozen=True)
+class Bubblewrap:
+    """What exists in bubblewrap beside the system's programs and libraries and four devices.
+
+    Args:
+        readable: folders that exist inside, read-only.
+        emptied: folders that are empty inside, whatever they hold here.
+        visible: files that are there, read-only, also where their folder is emptied.
+    """
+
+    readable: Sequence[str]
+    emptied: Sequence[str] = ()
+    visible: Sequence[str] = ()
+
+    def command(self, command: Sequence[str]) -> list[str]:
+        """The command that runs another one inside, with the environment of whoever starts it."""
+        words = [
+            "bwrap",
+            "--unshare-user",
+            "--unshare-ipc",
+            "--unshare-pid",
+            "--unshare-net",
+            "--unshare-uts",
+        ]
+        words += ["--disable-userns", "--uid", "65534", "--gid", "65534"]
+        words += ["--cap-drop", "ALL", "--cap-add", "CAP_SYS_ADMIN", "--die-with-parent", "--new-session"]
+        for folder in ("/tmp", "/var/tmp", "/home"):
+            words += ["--tmpfs", folder]
+        words += ["--dir", HOME]
+        for path in (*_SYSTEM, *_LOADER):
+            words += ["--ro-bind-try", path, path]
+        for path in sorted(self.readable):  # a folder comes before those inside of it
+            words += ["--ro-bind", path, path]
+        for path in self.emptied:
+            words += ["--tmpfs", path]
+        for path in self.visible:
+            words += ["--ro-bind", path, path]
+        for path in _DEVICES:
+            words += ["--dev-bind", path, path]
+        # Where root grades, /proc/sys belongs to us in any user namespace: a new /proc alone could change the
+        # whole machine's settings.
+        words += ["--proc", "/proc", "--ro-bind", "/proc/sys", "/proc/sys", "--remount-ro", "/"]
+        return [*words, "--chdir", "/tmp", "--", *command]
+
+    def works(self) -> bool:
+        """Whether Python starts inside on this machine: bubblewrap is installed (0.8 or newer, which knows
+        --disable-userns), namespaces are permitted, and Python finds its libraries.
+        """
+        if sys.platform != "linux" or shutil.which("bwrap") is None:
+            return False
+        trial = self.command([sys.executable, "-I", "-S", "-c", "import ctypes"])
+        try:
+            return subprocess.run(trial, capture_output=True, timeout=30).returncode == 0
+        except (OSError, subprocess.TimeoutExpired):
+            return False
+
+
+def python_folders(package: Path, path: Sequence[str], private: Sequence[Path]) -> list[str]:
+    """The folders that Python and the course need, for `Bubblewrap`.
+
+    Args:
+        package: the folder of the package `sslcourse`; what lies beside it is taken where packages are
+            installed there, and not where it is a repository.
+        path: the folders that modules are looked for in.
+        private: folders that are nobody's business. What holds one of them is taken only where Python itself
+            is installed in it.
+    """
+    folders = {package, *map(Path, (sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix))}
+    own = [folder.resolve() for folder in private]
+    for name in (*path, *os.environ.get("LD_LIBRARY_PATH", "").split(os.pathsep)):
+        folder = Path(name)
+        beside = folder == package.parent and folder.name not in ("site-packages", "dist-packages")
+        if beside or not folder.is_absolute() or not folder.is_dir():
+            continue
+        if not any(secret.is_relative_to(folder.resolve()) for secret in own):
+            folders.add(folder)
+    found = {str(f) for folder in folders if folder.is_dir() for f in (folder, folder.resolve())}
+    return [f for f in found if not any(Path(f).is_relative_to(system) for system in _SYSTEM)]

@@ -10,8 +10,7 @@ from torch import Tensor
 from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import exercise_of, general_mistakes, misses, rejects
 
-# ---------------------------------------------------------------------------------------------- 10. empty
-# clusters
+# ----------------------------------------------------------------------------------------- 10. empty clusters
 
 
 def _nearest(x: Tensor, centres: Tensor) -> Tensor:

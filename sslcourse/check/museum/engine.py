@@ -27,8 +27,7 @@ from sslcourse.runtime.errors import CourseError
 DRAWS = 3  # a test is run so often on each implementation, every time with other random numbers
 
 
-# ---------------------------------------------------------------------------------------------- what a test
-# says
+# ------------------------------------------------------------------------------------------- what a test says
 
 
 @dataclass(frozen=True)
@@ -155,8 +154,7 @@ def _changed(before: Mapping[str, object], after: Mapping[str, object], modes: t
     return ""
 
 
-# ---------------------------------------------------------------------------------------------- what a test
-# gets wrong
+# ------------------------------------------------------------------------------------- what a test gets wrong
 
 Fault = Callable[[Sequence[Outcome]], bool]
 

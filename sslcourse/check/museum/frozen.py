@@ -13,8 +13,7 @@ from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import exercise_of, general_mistakes, misses, rejects
 from sslcourse.train.features import frozen
 
-# ---------------------------------------------------------------------------------------------- 3. a probe on
-# a frozen encoder
+# ----------------------------------------------------------------------------- 3. a probe on a frozen encoder
 
 
 def _fit_head(

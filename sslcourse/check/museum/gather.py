@@ -11,8 +11,7 @@ from torch import Tensor
 from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import assert_true, exercise_of, general_mistakes, misses, rejects
 
-# ---------------------------------------------------------------------------------------------- 2. gradients
-# through a gather
+# ------------------------------------------------------------------------------ 2. gradients through a gather
 
 
 def _gather(parts: Sequence[Tensor], rank: int) -> Tensor:

@@ -11,8 +11,7 @@ from torch import Tensor
 from sslcourse.check.museum.engine import Exhibit, Outcome
 from sslcourse.check.museum.exercises import assert_true, exercise_of, general_mistakes, misses, rejects
 
-# ---------------------------------------------------------------------------------------------- 5. sum
-# instead of mean
+# ------------------------------------------------------------------------------------- 5. sum instead of mean
 
 
 def _distance(p: Tensor, z: Tensor) -> Tensor:

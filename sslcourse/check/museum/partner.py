@@ -12,8 +12,7 @@ from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import assert_true, exercise_of, general_mistakes, misses, rejects
 from sslcourse.methods.simclr import nt_xent
 
-# ---------------------------------------------------------------------------------------------- 1. who is
-# whose partner
+# ------------------------------------------------------------------------------------ 1. who is whose partner
 
 
 def _by_loops(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:

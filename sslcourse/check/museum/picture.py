@@ -7,8 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from sslcourse.check.museum.engine import EXHIBITS, Exhibit, Outcome
 from sslcourse.runtime.errors import CourseError
 
-# ---------------------------------------------------------------------------------------------- what came of
-# it, as pictures
+# ------------------------------------------------------------------------------- what came of it, as pictures
 
 _GOOD, _BAD = (
     ("#E3F3EC", "#00795A"),

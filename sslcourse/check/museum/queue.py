@@ -12,8 +12,7 @@ from torch import Tensor, nn
 from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import exercise_of, general_mistakes, misses, rejects
 
-# ---------------------------------------------------------------------------------------------- 7. a queue
-# that is not saved
+# ------------------------------------------------------------------------------- 7. a queue that is not saved
 
 
 class Queue(nn.Module):

@@ -10,8 +10,7 @@ from torch import Tensor
 from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import assert_true, exercise_of, general_mistakes, misses, rejects
 
-# ---------------------------------------------------------------------------------------------- 4. selection
-# on test
+# --------------------------------------------------------------------------------------- 4. selection on test
 
 
 def _report_best(validation: Tensor, test: Tensor) -> tuple[int, float]:

@@ -11,8 +11,7 @@ from torch import Tensor
 from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import assert_true, exercise_of, general_mistakes, misses, rejects
 
-# ---------------------------------------------------------------------------------------------- 6. batch
-# statistics that leak
+# ------------------------------------------------------------------------------ 6. batch statistics that leak
 
 GROUP = 8  # samples that share their batch statistics: what one process of several would hold
 

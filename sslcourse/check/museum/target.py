@@ -11,8 +11,7 @@ from sslcourse.check.museum.engine import Exhibit
 from sslcourse.check.museum.exercises import exercise_of, general_mistakes, misses, rejects
 from sslcourse.check.museum.mean import mean_of_distances
 
-# ---------------------------------------------------------------------------------------------- 9. a target
-# that learns
+# ------------------------------------------------------------------------------------ 9. a target that learns
 
 
 def _small_network() -> nn.Sequential:

@@ -20,8 +20,7 @@ from sslcourse.transforms.augment import (
     simclr_view,
 )
 
-# ---------------------------------------------------------------------------------------------- 8. one
-# augmentation for a whole batch
+# ---------------------------------------------------------------------- 8. one augmentation for a whole batch
 
 
 def _view_per_image(image: Tensor) -> Tensor:

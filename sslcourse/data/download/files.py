@@ -371,8 +371,8 @@ def _append(response, part: _Part, end: int | None, chunk: int, say: Callable[[s
         file = open(part.path, "ab", buffering=0)  # unbuffered: what has arrived survives a kill
     except OSError as error:
         raise CourseError(f"cannot write {part.path}: {error.strerror}; choose another folder") from None
-    with file:
-        at, progress = part.have, _Progress(part.target.name, part.have, part.total, say)
+    with file, _bar(part, hidden=say is _silent) as bar:
+        at = part.have
         need_space(part.target.parent, (part.total or at) - at)
         while end is None or at < end:
             try:
@@ -382,15 +382,15 @@ def _append(response, part: _Part, end: int | None, chunk: int, say: Callable[[s
             if not block:
                 break
             try:
-                at += file.write(block)
+                written = file.write(block)
             except OSError as error:
                 raise CourseError(
                     f"cannot write {part.path}: {error.strerror}; make room and call again"
                 ) from None
-            progress.show(at)
+            at += written
+            bar.update(written)
             if part.size and at > part.size:
                 break  # more than the whole file: the checksum will refuse it
-        progress.end(at)
 
 
 def need_space(folder: Path, size: int) -> None:
@@ -412,42 +412,37 @@ def _reason(error: BaseException) -> str:
 # ---------------------------------------------------------------------------------------------- telling
 
 
-def _teller(quiet: bool) -> Callable[..., None]:
+def _silent(text: str) -> None:
+    """Says nothing."""
+
+
+def _aloud(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _teller(quiet: bool) -> Callable[[str], None]:
     """A function that writes to stderr, or does nothing when quiet or when nobody watches."""
-    if quiet or sys.stderr is None or not sys.stderr.isatty():
-        return lambda text, end="\n": None
-    return lambda text, end="\n": print(text, end=end, file=sys.stderr, flush=True)
+    nobody = quiet or sys.stderr is None or not sys.stderr.isatty()
+    return _silent if nobody else _aloud
 
 
-class _Progress:
-    """`name  12.3 of 162.2 MB  4.1 MB/s  0:37 left`, five times a second."""
+def _bar(part: _Part, hidden: bool):
+    """How far a file has come, how fast, and the time that is left."""
+    from tqdm.auto import tqdm
 
-    def __init__(self, name: str, start: int, total: int | None, say: Callable[..., None]):
-        self.name, self.start, self.total, self.say = name, start, total, say
-        self.began, self.shown = time.monotonic(), 0.0
-
-    def show(self, at: int, end: str = "") -> None:
-        now = time.monotonic()
-        if now - self.shown < 0.2 and not end:
-            return
-        self.shown, rate = now, (at - self.start) / max(now - self.began, 1e-6)
-        text = f"\r{self.name}  {at / 1e6:.1f}"
-        if self.total:
-            left = max(0, self.total - at) / max(rate, 1.0)
-            text += (
-                f" of {self.total / 1e6:.1f} MB  {rate / 1e6:.1f} MB/s  "
-                f"{left // 60:.0f}:{left % 60:02.0f} left"
-            )
-        else:
-            text += f" MB  {rate / 1e6:.1f} MB/s"
-        self.say(f"{text:<79}", end=end)
-
-    def end(self, at: int) -> None:
-        self.show(at, end="\n")
+    return tqdm(
+        total=part.total,
+        initial=part.have,
+        desc=part.target.name,
+        unit="B",
+        unit_scale=True,
+        file=sys.stderr,
+        mininterval=0.2,
+        disable=hidden,
+    )
 
 
-# ---------------------------------------------------------------------------------------------- the student's
-# own file
+# ------------------------------------------------------------------------------------- the student's own file
 
 
 def local_or_download(
@@ -489,8 +484,7 @@ def local_or_download(
     return file
 
 
-# ---------------------------------------------------------------------------------------------- files without
-# a published checksum
+# ------------------------------------------------------------------------- files without a published checksum
 
 
 def download_unsigned(

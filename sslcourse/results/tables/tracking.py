@@ -139,8 +139,7 @@ def _toybox(seed: int, films: int, test: int, epochs: int, say) -> dict[str, dic
     return {**found, "supervised": measured["supervised"].row()}
 
 
-# ---------------------------------------------------------------------------------------------- real
-# sequences
+# --------------------------------------------------------------------------------------------- real sequences
 
 
 def reduced(frames: Tensor, height: int) -> Tensor:
