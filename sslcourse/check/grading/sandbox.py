@@ -326,7 +326,7 @@ def _works(way: Sequence[str]) -> bool:
 
 # ---------------------------------------------------------------------------------------------- bubblewrap
 
-HOME = "/home/grader"  # an empty folder, inside bubblewrap
+HOME = "/grader"  # an empty folder, inside bubblewrap
 _SYSTEM = ("/usr", *(f"/{lib}" for lib in ("lib", "lib32", "lib64", "libx32")))
 _LOADER = ("/etc/ld.so.cache", "/etc/alternatives")  # where libraries lie; Debian's BLAS is an alternative
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/urandom", "/dev/random")
