@@ -19,7 +19,7 @@ RECORDED = Path(__file__).resolve().parents[1] / "build" / "lessons"
 COLLECT = "from sslcourse.widgets import views\nviews.collect({path!r})"
 SECONDS = 90  # of a processor, that a whole notebook may take, as a student runs it
 STEP = 0.065  # of a processor, that one of SimCLR's steps takes on a core for which SECONDS is meant
-ROOM = 1.4  # what a lesson's time varies by: whose caches it shares, how its steps differ from SimCLR's
+ROOM = 1.2  # what a lesson's time varies by: whose caches it shares, how its steps differ from SimCLR's
 MOST = 1.9  # on slow cores there is more time, but never more than so many times SECONDS
 
 
