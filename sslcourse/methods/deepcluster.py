@@ -125,6 +125,9 @@ class DeepCluster(Method):
         balanced: whether all clusters count alike (`balance`).
         fresh_head: whether the classifier and its optimizer state begin anew after each clustering. Cluster 7
             of this round has nothing to do with cluster 7 of the last.
+        head_lr: the learning rate of the classifier, the same in every step, as in the authors' code; None
+            leaves it to the recipe. A schedule that ends at 0 would leave the heads of the last rounds as
+            they were drawn, and what they cannot tell apart yet teaches the encoder nothing.
         capacity: for how many pictures there is room. The cluster numbers are part of the checkpoint, whose
             size is fixed when the method is built, so that a run that was killed goes on with the
             pseudo-labels it had.
@@ -142,14 +145,20 @@ class DeepCluster(Method):
         partition: Partition | None = None,
         balanced: bool = True,
         fresh_head: bool = True,
+        head_lr: float | None = 1e-2,
         capacity: int = 65_536,
     ):
         super().__init__()
         for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
             if not isinstance(value, int) or value < 1:
                 raise CourseError(f"DeepCluster({name}={value!r}); use a whole number from 1")
+        if head_lr is not None and not head_lr > 0:
+            raise CourseError(
+                f"DeepCluster(head_lr={head_lr!r}); use a learning rate above 0, or None for the recipe's"
+            )
         self.f, self.g = encoder, nn.Linear(dim_of(encoder), clusters)
         self.clusters, self.every, self.balanced, self.fresh_head = clusters, every, balanced, fresh_head
+        self.head_lr = head_lr
         self.edges, self.view = edges, view or crop_and_flip(AREA)
         self.partition = partition or by_kmeans()
         self.register_buffer("assigned", torch.full((capacity,), -1))
@@ -227,6 +236,11 @@ class DeepCluster(Method):
     def encode(self, batch):
         return self.f(self.seen(floats_of(batch)))
 
+    def step(self, batch, optimizers):
+        for group in optimizers["head"].param_groups if self.head_lr is not None else ():
+            group["lr"] = self.head_lr  # the loop set both alike
+        return super().step(batch, optimizers)
+
     def trainable(self):
         return {"encoder": list(self.f.parameters()), "head": list(self.g.parameters())}
 
@@ -236,7 +250,9 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     values, for files.
     """
     sizes = (
-        dict(clusters=100, every=1, pca=32) if recipe == "course" else dict(clusters=1000, every=1, pca=128)
+        dict(clusters=1000, every=1, pca=128, head_lr=0.05)
+        if recipe == "gpu"
+        else dict(clusters=100, every=1, pca=32, head_lr=1e-2)
     )
     return {
         **sizes,
@@ -247,7 +263,9 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
 
 
 def from_settings(encoder: nn.Module, settings: dict) -> DeepCluster:
-    """The method that `settings` describe."""
+    """The method that `settings` describe. Those of older checkpoints do not say head_lr: their heads had the
+    recipe's.
+    """
     return DeepCluster(
         encoder,
         settings["clusters"],
@@ -255,6 +273,7 @@ def from_settings(encoder: nn.Module, settings: dict) -> DeepCluster:
         crop_and_flip(settings["area"]),
         settings["edges"],
         by_kmeans(settings["pca"]),
+        head_lr=settings.get("head_lr"),
         capacity=settings["capacity"],
     )
 

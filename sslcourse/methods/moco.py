@@ -2,7 +2,8 @@
 
 He, Fan, Wu, Xie and Girshick. Momentum Contrast for Unsupervised Visual Representation Learning. CVPR 2020.
 arXiv:1911.05722. Chen, Fan, Girshick and He. Improved Baselines with Momentum Contrastive Learning. 2020.
-arXiv:2003.04297 (v2: head="mlp").
+arXiv:2003.04297 (v2: head="mlp"). Chen, Xie and He. An Empirical Study of Training Self-Supervised Vision
+Transformers. ICCV 2021. arXiv:2104.02057 (v3: its symmetric loss, symmetric=True with own_keys=True).
 Notebook: 06_byol
 
 Algorithm 1 of the paper                            here
@@ -11,6 +12,7 @@ Algorithm 1 of the paper                            here
     theta_k <- m theta_k + (1 - m) theta_q (eq. 2)  follow
     enqueue k, dequeue the oldest                   enqueue
     shuffling batch normalisation (section 3.3)     shuffled
+    both directions, own batch's keys (version 3)   MoCo(symmetric=True, own_keys=True), among_keys
     keep f_q                                        MoCo.encode
 """
 
@@ -74,14 +76,21 @@ def info_nce(
 
 
 def among_keys(
-    q: Float[Tensor, "n d"], k: Float[Tensor, "m d"], first: int, temperature: float
+    q: Float[Tensor, "n d"],
+    k: Float[Tensor, "m d"],
+    first: int,
+    temperature: float,
+    queue: Float[Tensor, "r d"] | None = None,
 ) -> Float[Tensor, ""]:
-    """The same without a queue: query i finds key first + i among all keys of the batch (the paper's
-    "end-to-end").
+    """Query i finds key first + i among all keys of the batch: the paper's "end-to-end" without a queue, and
+    the term ctr(q, k) of version 3. The rows of a queue are candidates beside them.
     """
-    q, k = (F.normalize(at_least_float32(x), dim=1) for x in (q, k.detach()))
+    if not temperature > 0:
+        raise CourseError(f"temperature={temperature}; it divides the similarities and must be above 0")
+    candidates = k if queue is None else torch.cat([k, queue.to(k.dtype)])
+    q, candidates = (F.normalize(at_least_float32(x), dim=1) for x in (q, candidates.detach()))
     with torch.autocast(q.device.type, enabled=False):
-        logits = q @ k.T / temperature  # (n, m)
+        logits = q @ candidates.T / temperature  # (n, m + r): the batch's keys first
     return F.cross_entropy(logits, first + torch.arange(len(q), device=q.device))
 
 
@@ -158,7 +167,14 @@ class MoCo(Method):
         groups: parts of a batch with batch statistics of their own, keys shuffled among them; 1 leaves the
             batch whole. The batch size should be a multiple.
         view: draws one random view of a batch of images; called twice.
-        loss: of (q, k, negatives, temperature), `info_nce` by default; put your own here.
+        symmetric: version 3's loss: each view is once the query and once the key, and the loss is the mean of
+            both directions (the paper of version 3 sums them). Both views of a batch go through each network
+            in one pass, with common batch statistics; the queue gets the keys of both. Twice the
+            comparisons for less than twice the time.
+        own_keys: whether the keys of the other pictures of the batch are negatives too, beside the queue
+            (version 3 has these alone: queue=0). Without a queue they are, whatever is said here.
+        loss: of (q, k, negatives, temperature), `info_nce` by default; put your own here, where the negatives
+            are those of the queue alone.
         write: of (queue, keys, seen), how keys are written into the queue; `enqueue` by default.
 
     Before the first step the queue is filled with keys of training pictures, where the authors take random
@@ -175,6 +191,8 @@ class MoCo(Method):
         temperature: float = 0.1,
         head: str = "mlp+bn",
         groups: int = 1,
+        symmetric: bool = False,
+        own_keys: bool = False,
         view: View | None = None,
         loss=info_nce,
         write=enqueue,
@@ -188,6 +206,10 @@ class MoCo(Method):
             )
         if not 0 <= momentum <= 1:
             raise CourseError(f"momentum={momentum}; m is a share of the old key encoder, from 0 to 1")
+        if own_keys and loss is not info_nce:
+            raise CourseError(
+                "a loss of your own is handed the queue's keys alone as negatives; take own_keys=False with it"
+            )
         self.f = encoder
         self.g = projector(dim_of(encoder), hidden, dim, head)
         self.key = nn.Sequential(copy.deepcopy(self.f), copy.deepcopy(self.g)).requires_grad_(False)
@@ -200,6 +222,7 @@ class MoCo(Method):
             loss,
             write,
         )
+        self.symmetric, self.own_keys = symmetric, own_keys
         self.view = view or simclr_view(**COURSE_VIEW)
 
     def views(self, batch):
@@ -208,16 +231,26 @@ class MoCo(Method):
 
     def loss(self, batch):
         x_q, x_k = self.views(batch).values()
-        q = shuffled(nn.Sequential(self.f, self.g), x_q, self.groups, shuffle=False)  # (B, dim)
+        if self.symmetric:
+            x_q, x_k = torch.cat([x_q, x_k]), torch.cat([x_k, x_q])  # row i's key is row i, in both directions
+        q = shuffled(nn.Sequential(self.f, self.g), x_q, self.groups, shuffle=False)  # (B or 2 B, dim)
         with torch.no_grad():
             own = F.normalize(shuffled(self.key, x_k, self.groups, shuffle=True).float(), dim=1)
             self.keys = distributed.gather(own)  # of all processes, so that every one holds the same queue
-        if not len(self.queue):
-            return among_keys(q, self.keys, distributed.rank() * len(q), self.temperature), {
-                "key found": key_found(q, own, own)
-            }
+        directions = 2 if self.symmetric else 1
+        # A query looks among the keys of its own direction: among the others is one of its very own view.
+        found = [key_found(a, b, b) for a, b in zip(q.chunk(directions), own.chunk(directions))]
+        metrics = {"key found": torch.stack(found).mean()}
         negatives = self.queue[: self.seen].clone()  # the queue changes before the gradient is needed
-        return self.contrast(q, own, negatives, self.temperature), {"key found": key_found(q, own, own)}
+        if len(self.queue) and not self.own_keys:
+            return self.contrast(q, own, negatives, self.temperature), metrics
+        first = distributed.rank() * (len(q) // directions)
+        keys = self.keys.unflatten(0, (-1, directions, len(q) // directions))  # (processes, directions, B, dim)
+        losses = [
+            among_keys(part, keys[:, i].flatten(0, 1), first, self.temperature, negatives)
+            for i, part in enumerate(q.chunk(directions))
+        ]
+        return torch.stack(losses).mean(), metrics
 
     @torch.no_grad()
     def before_epoch(self, progress, dataset, optimizers):
