@@ -19,6 +19,7 @@ them. The data set is the one that the checkpoint was trained on, unless --data 
   sslcourse evaluate --calibration         the toybox's table: pixels, random, supervised, SimCLR
   sslcourse evaluate --all                 every method of the course, for the wall: writes
                                            results/wall/*.json
+  sslcourse evaluate --all --recipe full   the same at full strength: results/wall/*-full.json
 """
 
 
@@ -84,12 +85,12 @@ def _all_worlds(options) -> int:
         raise CourseError("--all trains and scores every method of the course; leave out the checkpoints")
     found = {}
     for world in walls.WORLDS if options.all == "all" else [options.all]:
-        found[world] = walls.measure(world, options.seeds, say=log)
+        found[world] = walls.measure(world, options.seeds, recipe=options.recipe, say=log)
         tables = (show.table(rows(found[world])) for rows in (compare.table, compare.factor_rows))
         log(
             f"{walls.question(world)}\n"
             + "\n\n".join(map(repr, tables))
-            + f"\nwritten: results/wall/{world}.json\n"
+            + f"\nwritten: results/wall/{world}{walls.STRENGTHS[options.recipe]}.json\n"
         )
     print_result(options, found, "next: sslcourse wall")
     return 0
@@ -144,6 +145,7 @@ def compare(options) -> int:
         encoder=options.encoder,
         epochs=options.epochs,
         batch_size=options.batch_size,
+        recipe=options.recipe,
         factors=options.factors,
         folder=options.folder,
         say=log,

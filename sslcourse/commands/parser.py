@@ -69,12 +69,15 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("method", choices=METHODS, metavar="METHOD", help=", ".join(METHODS))
     add_data_option(sub, default=None)
     sub.add_argument(
-        "--recipe", choices=("course", "gpu"), help="default: gpu where there is a GPU and the data are real"
+        "--recipe",
+        choices=spec.RECIPES,
+        help="course: what a class waits for; full: up to five minutes on a laptop; gpu: real data on a GPU "
+        "(default: gpu where there is a GPU and the data are real, else course)",
     )
     sub.add_argument(
         "--encoder",
         choices=ENCODERS,
-        help="default: small_cnn for the course recipe, resnet18 for the gpu recipe",
+        help="default: small_cnn for the course and full recipes, resnet18 for the gpu recipe",
     )
     for name, kind in (("epochs", int), ("batch-size", int), ("lr", float)):
         sub.add_argument(f"--{name}", type=kind, help="instead of the recipe's")
@@ -88,7 +91,9 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("--seed", type=int, default=0)
     sub.add_argument("--limit", type=int, help="use only so many training images")
     sub.add_argument(
-        "--checkpoint", help="file to write and to resume from (default: results/METHOD.safetensors)"
+        "--checkpoint",
+        help="file to write and to resume from (default: results/METHOD.safetensors, and "
+        "results/METHOD-full.safetensors for the full recipe)",
     )
     sub.add_argument(
         "--replay",
@@ -118,6 +123,9 @@ def main(arguments: list[str] | None = None) -> int:
         "(toybox, films, seen or heard; all of them by default)",
     )
     sub.add_argument("--seeds", type=int, default=3, help="of --calibration and --all")
+    sub.add_argument(
+        "--recipe", choices=("course", "full"), default="course", help="of every method, with --all"
+    )
 
     sub = command(
         "replay", replay, "make a page of one recorded training, or of several side by side", REPLAY
@@ -138,6 +146,7 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument(
         "--encoder", choices=ENCODERS, help="of all; default: the course's own (small_cnn for pictures)"
     )
+    sub.add_argument("--recipe", choices=spec.RECIPES, default="course", help="of every method")
     sub.add_argument("--epochs", type=int, help="of every method, instead of its own recipe's")
     sub.add_argument("--batch-size", type=int, help="of every method, instead of its own recipe's")
     sub.add_argument("--seeds", type=int, default=1)

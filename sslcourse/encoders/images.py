@@ -95,8 +95,12 @@ def dim_of(encoder: nn.Module) -> int:
 class Encoder(Stages):
     """Named stages one after another, then the average over all places."""
 
+    def maps(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d i j"]:
+        """The last stage's map, before the average over all places."""
+        return self.stages(image * 4 - 2)  # centred, and spread to about unit variance
+
     def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
-        return self.stages(image * 4 - 2).mean((2, 3))  # centred, and spread to about unit variance
+        return self.maps(image).mean((2, 3))
 
 
 def small_cnn(width: int = 32, norm: str = "batch") -> Encoder:

@@ -62,6 +62,7 @@ PAPER = dict(
 COURSE = Recipe(
     epochs=20, batch_size=12, lr=2e-3
 )  # a laptop CPU, scenes of the toybox: many small steps, of 24 windows each
+FULL = COURSE.but(epochs=100)
 GPU = Recipe(epochs=90, batch_size=64, lr=1e-3, schedule="cosine")  # one GPU, films of 112 pixels with sound
 EARS = {"small_mel": encoders.small_mel, "resnet18_mel": encoders.resnet18_mel}
 
@@ -402,7 +403,7 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
         "switch": 5 / 9,
         "objective": "margin",
     }
-    if recipe == "course":
+    if recipe != "gpu":
         return {"ear": "small_mel", "fps": 16, "rate": 8000, "gap": 0.0, "dim": 64, "hidden": 128, **rest}
     return {
         "ear": "resnet18_mel",
@@ -426,6 +427,7 @@ SPEC = Spec(
     lesson="11_audio_video_sync",
     title="AVTS",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

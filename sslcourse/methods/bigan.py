@@ -8,7 +8,7 @@ Goodfellow et al. Generative Adversarial Nets. NeurIPS 2014. arXiv:1406.2661.
 In the paper                                              here
     z uniform on [-1, 1]                                  noise
     G(z), a picture for every z                           Generator, self.g
-    E(x), a code for every picture                        BiGAN.code: tanh(head(f(x)) / 2), in z's range
+    E(x), a code for every picture                        Coder.code: tanh(a / 2), in z's range; a by CodeHead
     D(x, z), how likely the pair is (x, E(x))             Discriminator, self.d; here its logit
     max over D of V(D, E, G)                              discriminator_loss
     min over E and G, by the opposite labels              generator_encoder_loss
@@ -21,7 +21,8 @@ and what the paper compares with:
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -60,6 +61,7 @@ TABLE = {
 COURSE = Recipe(
     epochs=12, batch_size=64, lr=1e-3, schedule="cosine", weight_decay=2.5e-5
 )  # a laptop CPU, the toybox
+FULL = COURSE.but(epochs=40)
 GPU = Recipe(epochs=100, batch_size=128, lr=4e-4, schedule="cosine", weight_decay=2.5e-5)  # one GPU, CIFAR-10
 
 
@@ -129,14 +131,65 @@ def constant(network: nn.Module, *inputs: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------------------- the networks
 
 
+LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
+SLOPE = 0.2  # of leaky ReLUs below 0
+# Of the batch normalisation on E's output: tanh(a / 2) of normal a with this spread has the spread of z, 0.58.
+GAIN = 1.81
+
+
 def _small_weights(network: nn.Module) -> nn.Module:
-    """All weights from N(0, 0.02), as in the authors' code (and DCGAN's)."""
+    """All weights from N(0, 0.02), as in DCGAN: generators and encoders, whose layers are normalised."""
     for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)):
+        if isinstance(module, LAYERS):
             nn.init.normal_(module.weight, std=0.02)
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
     return network
+
+
+def _level_weights(network: nn.Module) -> nn.Module:
+    """Weights that keep the signal's size from layer to layer (He et al., 2015): discriminators, whose first
+    layer has no normalisation to do it.
+    """
+    for module in network.modules():
+        if isinstance(module, LAYERS):
+            nn.init.kaiming_normal_(module.weight, a=SLOPE, nonlinearity="leaky_relu")
+            if module.bias is not None:
+                nn.init.zeros_(module.bias)
+    return network
+
+
+def whole(encoder: nn.Module, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
+    """All that an encoder's last stage says of pictures: its map with every place, as one vector; the vector
+    of an encoder that has no map.
+    """
+    if hasattr(encoder, "maps"):
+        return cast("Callable[[Tensor], Tensor]", encoder.maps)(x).flatten(1)
+    return encoder(x)
+
+
+class CodeHead(nn.Sequential):
+    """From `whole` to E's output before it is squashed: linear, then normalised to the spread of z.
+
+    Without the normalisation the codes begin at a tenth of the spread of z, and D tells pairs apart by how
+    large the code is; E then learns to be large and nothing else. The places are kept, as in the authors'
+    code: their average does not say where a thing is, and G has to draw it there.
+
+    Args:
+        encoder: see `BiGAN`.
+        size: side of the pictures.
+        latent: length of the code.
+    """
+
+    def __init__(self, encoder: nn.Module, size: int, latent: int):
+        inside = dim_of(encoder)
+        if hasattr(encoder, "maps"):
+            training = encoder.training
+            with torch.no_grad():  # in eval mode: no statistics move
+                inside = whole(encoder.eval(), torch.zeros(1, 3, size, size)).shape[1]
+            encoder.train(training)
+        super().__init__(nn.Linear(inside, latent, bias=False), nn.BatchNorm1d(latent))
+        nn.init.constant_(self[1].weight, GAIN)
 
 
 class Generator(nn.Module):
@@ -197,15 +250,15 @@ class Discriminator(nn.Module):
             [nn.Linear(latent, 2 * w, bias=False), nn.Linear(latent, 4 * w, bias=False)] if latent else []
         )
         self.last = nn.Linear(4 * w * (size // 8) ** 2, 1)
-        _small_weights(self)
+        _level_weights(self)
 
     def forward(
         self, x: Float[Tensor, "b 3 h w"], z: Float[Tensor, "b d"] | None = None
     ) -> Float[Tensor, " b"]:
-        x = F.leaky_relu(self.first(x * 2 - 1), 0.2)
+        x = F.leaky_relu(self.first(x * 2 - 1), SLOPE)
         for i, (shrink, norm) in enumerate(zip(self.shrink, self.norms)):
             x = shrink(x) + self.told[i](z)[:, :, None, None] if self.told else shrink(x)
-            x = F.leaky_relu(norm(x), 0.2)
+            x = F.leaky_relu(norm(x), SLOPE)
         return self.last(x.flatten(1))[:, 0]
 
 
@@ -219,8 +272,8 @@ class FlatEncoder(nn.Module):
     def __init__(self, size: int = 28, dim: int = 1024):
         super().__init__()
         self.dim = dim
-        self.hidden1 = nn.Sequential(nn.Linear(size * size, dim, bias=False), nn.LeakyReLU(0.2))
-        self.hidden2 = nn.Sequential(nn.Linear(dim, dim, bias=False), nn.BatchNorm1d(dim), nn.LeakyReLU(0.2))
+        self.hidden1 = nn.Sequential(nn.Linear(size * size, dim, bias=False), nn.LeakyReLU(SLOPE))
+        self.hidden2 = nn.Sequential(nn.Linear(dim, dim, bias=False), nn.BatchNorm1d(dim), nn.LeakyReLU(SLOPE))
         _small_weights(self)
 
     @property
@@ -260,14 +313,14 @@ class FlatDiscriminator(nn.Module):
         self.first, self.middle = nn.Linear(size * size, width), nn.Linear(width, width, bias=False)
         self.told = nn.Linear(latent, width, bias=False) if latent else None
         self.norm, self.last = nn.BatchNorm1d(width), nn.Linear(width, 1)
-        _small_weights(self)
+        _level_weights(self)
 
     def forward(
         self, x: Float[Tensor, "b 3 h w"], z: Float[Tensor, "b d"] | None = None
     ) -> Float[Tensor, " b"]:
-        x = self.middle(F.leaky_relu(self.first(x[:, 0].flatten(1)), 0.2))
+        x = self.middle(F.leaky_relu(self.first(x[:, 0].flatten(1)), SLOPE))
         x = x if self.told is None else x + self.told(z)
-        return self.last(F.leaky_relu(self.norm(x), 0.2))[:, 0]
+        return self.last(F.leaky_relu(self.norm(x), SLOPE))[:, 0]
 
 
 class Judge(nn.Module):
@@ -295,14 +348,18 @@ def short_memory(optimizers: dict[str, torch.optim.Optimizer]) -> None:
 
 
 class Coder(Method):
-    """What BiGAN shares with its rivals: an encoder E(x) = tanh(head(f(x)) / 2), and a generator G."""
+    """What BiGAN shares with its rivals: an encoder E(x) = tanh(a / 2), and a generator G."""
 
     head: nn.Module
     g: nn.Module
 
+    def before_tanh(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        """a, E's output before it is squashed into the range of z."""
+        return self.head(whole(self.f, x))
+
     def code(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
         """E(x), in the range of z: were it another, D could tell the pairs apart by that alone."""
-        return torch.tanh(self.head(self.f(x)) / 2)
+        return torch.tanh(self.before_tanh(x) / 2)
 
     def reconstruct(self, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
         """G(E(x)): near x as far as E undoes G."""
@@ -315,7 +372,8 @@ class Coder(Method):
         short_memory(optimizers)
 
     def encode(self, batch):
-        return self.f(floats_of(batch))  # the layer before E's output, as in the paper's tables
+        # The layer before E's output, as in the paper's tables; of a map the average over all places.
+        return self.f(floats_of(batch))
 
 
 class BiGAN(Coder):
@@ -347,7 +405,7 @@ class BiGAN(Coder):
         eg_loss=generator_encoder_loss,
     ):
         super().__init__()
-        self.f, self.head = encoder, nn.Linear(dim_of(encoder), latent)
+        self.f, self.head = encoder, CodeHead(encoder, size, latent)
         self.g = generator or Generator(size, latent, width)
         self.d = discriminator or Discriminator(size, latent, width)
         self.latent, self.view, self.d_loss, self.eg_loss = latent, view, d_loss, eg_loss
@@ -456,7 +514,7 @@ class LatentRegressor(Coder):
             raise CourseError(
                 f"joint={joint}; it weighs the regression in the generator's loss: 0, or the paper's 0.25"
             )
-        self.f, self.head = encoder, nn.Linear(dim_of(encoder), latent)
+        self.f, self.head = encoder, CodeHead(encoder, size, latent)
         self.g, self.d = (
             generator or Generator(size, latent, width),
             discriminator or Discriminator(size, 0, width),
@@ -480,7 +538,7 @@ class LatentRegressor(Coder):
             seen = self.joint * picture + (1 - self.joint) * picture.detach()
         else:
             seen = picture.detach()
-        e = regression_loss(self.head(self.f(seen)), z)
+        e = regression_loss(self.before_tanh(seen), z)
         return d + g + e, {"D": d.detach(), "G": g.detach(), "E": e.detach()}
 
     def step(self, batch, optimizers):
@@ -510,7 +568,7 @@ class Autoencoder(Coder):
         super().__init__()
         if power not in (1, 2):
             raise CourseError(f"power={power}; use 1 (absolute differences) or 2 (squared ones)")
-        self.f, self.head = encoder, nn.Linear(dim_of(encoder), latent)
+        self.f, self.head = encoder, CodeHead(encoder, size, latent)
         self.g, self.latent, self.power = generator or Generator(size, latent, width), latent, power
 
     def loss(self, batch):
@@ -520,8 +578,8 @@ class Autoencoder(Coder):
 
 
 def settings_for(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe; plain values, for files."""
-    return dict(size=32, latent=64, width=32) if recipe == "course" else dict(size=32, latent=100, width=64)
+    """What this method is under each recipe; plain values, for files."""
+    return dict(size=32, latent=64, width=32) if recipe != "gpu" else dict(size=32, latent=100, width=64)
 
 
 def from_settings(encoder: nn.Module, settings: dict) -> BiGAN:
@@ -534,6 +592,7 @@ SPEC = Spec(
     lesson="02_bigan",
     title="BiGAN",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

@@ -60,7 +60,7 @@ def describe(
 
     Args:
         data: the name that `load` understands.
-        recipe: "course" or "gpu".
+        recipe: "course", "full" or "gpu".
         encoder: one of `ENCODERS`; by default the recipe's.
         changes: "key=value" instead of the method's own settings, values as in JSON: "temperature=0.1",
             "predictor=false".
@@ -72,7 +72,7 @@ def describe(
     settings = runtime.override(settings, changes, name)
     return {
         "method": name,
-        "encoder": encoder or method.encoders[recipe],
+        "encoder": encoder or method.encoder(recipe),
         "data": data,
         "classes": classes,
         "recipe": recipe,

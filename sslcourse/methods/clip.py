@@ -55,6 +55,7 @@ PAPER = dict(
 COURSE = Recipe(
     epochs=10, batch_size=128, lr=2.5e-3, weight_decay=0.1
 )  # a laptop CPU, the toybox, the small encoder
+FULL = COURSE.but(epochs=60)
 GPU = Recipe(
     epochs=60, batch_size=512, lr=1e-3, weight_decay=0.1
 )  # one GPU, the toybox (the only data here with captions), ResNet-18
@@ -345,12 +346,12 @@ def zero_shot_words(
 
 
 def settings_for(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe; plain values, for files. Its words are
+    """What this method is under each recipe; plain values, for files. Its words are
     those of the toybox.
     """
     sizes = (
         dict(dim=64, width=64, layers=2, heads=4)
-        if recipe == "course"
+        if recipe != "gpu"
         else dict(dim=128, width=128, layers=4, heads=4)
     )
     return {**sizes, "view": dict(COURSE_VIEW)}
@@ -366,6 +367,7 @@ SPEC = Spec(
     lesson="07_clip",
     title="CLIP (captions)",  # its captions name the shapes: it is told more than the other methods
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

@@ -35,6 +35,7 @@ from sslcourse.transforms.colour import from_lab, lab
 PAPER = dict(data="Kinetics", encoder="ResNet-18", cells="stride 8", references=3, colours=16)
 
 COURSE = Recipe(epochs=8, batch_size=8, lr=3e-3)  # a laptop CPU, toytracks
+FULL = COURSE.but(epochs=40)
 GPU = Recipe(epochs=100, batch_size=32, lr=1e-3)  # one GPU, a folder of films
 
 SHOWN = ("grey", "colour", "dropout")
@@ -385,6 +386,7 @@ SPEC = Spec(
     lesson="09_tracking_by_colorization",
     title="Colorization",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

@@ -49,6 +49,7 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=12, batch_size=64, lr=3e-3)  # a laptop CPU, the toybox, the small encoder
+FULL = COURSE.but(epochs=60)
 GPU = Recipe(
     epochs=200, batch_size=256, lr=0.05, optimizer="sgd", schedule="cosine", weight_decay=1e-5
 )  # one GPU, CIFAR-10, ResNet-18
@@ -246,9 +247,7 @@ class DeepCluster(Method):
 
 
 def settings_for(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
-    values, for files.
-    """
+    """What this method is under each recipe, on the toybox or on real pictures; plain values, for files."""
     sizes = (
         dict(clusters=1000, every=1, pca=128, head_lr=0.05)
         if recipe == "gpu"
@@ -283,6 +282,7 @@ SPEC = Spec(
     lesson="04_rotation_and_clusters",
     title="DeepCluster",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

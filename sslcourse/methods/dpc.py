@@ -53,6 +53,7 @@ PAPER = dict(
 COURSE = Recipe(
     epochs=10, batch_size=16, lr=2e-3
 )  # a laptop CPU, the moving toybox: many small steps rather than many candidates
+FULL = COURSE.but(epochs=60)
 GPU = Recipe(
     epochs=100, batch_size=64, lr=1e-3, schedule="cosine", weight_decay=1e-5
 )  # one GPU, UCF101 at 128 pixels
@@ -371,7 +372,7 @@ class MotionClassifier(Method):
 
 def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     """What this method is; plain values, for files."""
-    if recipe == "course":
+    if recipe != "gpu":
         return {
             "frames": 4,
             "horizon": [1, 2],
@@ -398,6 +399,7 @@ SPEC = Spec(
     lesson="10_dense_predictive_coding",
     title="DPC",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

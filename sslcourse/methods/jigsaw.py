@@ -64,6 +64,7 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=8, batch_size=128, lr=3e-3)  # a laptop CPU, the toybox, the small encoder
+FULL = COURSE.but(epochs=36)
 GPU = Recipe(epochs=200, batch_size=256, lr=1e-3)  # one GPU, CIFAR-10, ResNet-18
 
 TASKS = ("jigsaw", "inpainting", "colour")
@@ -548,12 +549,10 @@ class Jigsaw(Method):
 
 
 def settings_for(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
-    values, for files.
-    """
+    """What this method is under each recipe, on the toybox or on real pictures; plain values, for files."""
     sizes = (
         dict(permutations=24, side=60, gap=5, hidden=256)
-        if recipe == "course"
+        if recipe != "gpu"
         else dict(permutations=100, side=63, gap=3, hidden=512)
     )
     return {
@@ -582,6 +581,7 @@ SPEC = Spec(
     lesson="03_damaged_jigsaw",
     title="Jigsaw",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

@@ -19,6 +19,7 @@ Algorithm 1 of the paper                            here
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -47,7 +48,8 @@ PAPER = dict(
     temperature=0.2,
 )
 
-COURSE = Recipe(epochs=10, batch_size=64, lr=2.5e-3)  # a laptop CPU, the toybox, the small encoder
+COURSE = Recipe(epochs=6, batch_size=64, lr=4e-3)  # a laptop CPU, the toybox, the small encoder
+FULL = COURSE.but(epochs=40)
 GPU = Recipe(
     epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4
 )  # one GPU, CIFAR-10, ResNet-18
@@ -208,7 +210,7 @@ class MoCo(Method):
             raise CourseError(f"momentum={momentum}; m is a share of the old key encoder, from 0 to 1")
         if own_keys and loss is not info_nce:
             raise CourseError(
-                "a loss of your own is handed the queue's keys alone as negatives; take own_keys=False with it"
+                "a loss of your own is handed the queue's keys alone as negatives; write own_keys=False"
             )
         self.f = encoder
         self.g = projector(dim_of(encoder), hidden, dim, head)
@@ -232,7 +234,10 @@ class MoCo(Method):
     def loss(self, batch):
         x_q, x_k = self.views(batch).values()
         if self.symmetric:
-            x_q, x_k = torch.cat([x_q, x_k]), torch.cat([x_k, x_q])  # row i's key is row i, in both directions
+            x_q, x_k = (
+                torch.cat([x_q, x_k]),
+                torch.cat([x_k, x_q]),
+            )  # row i's key is row i, in both directions
         q = shuffled(nn.Sequential(self.f, self.g), x_q, self.groups, shuffle=False)  # (B or 2 B, dim)
         with torch.no_grad():
             own = F.normalize(shuffled(self.key, x_k, self.groups, shuffle=True).float(), dim=1)
@@ -245,7 +250,9 @@ class MoCo(Method):
         if len(self.queue) and not self.own_keys:
             return self.contrast(q, own, negatives, self.temperature), metrics
         first = distributed.rank() * (len(q) // directions)
-        keys = self.keys.unflatten(0, (-1, directions, len(q) // directions))  # (processes, directions, B, dim)
+        keys = self.keys.unflatten(
+            0, (-1, directions, len(q) // directions)
+        )  # (processes, directions, B, dim)
         losses = [
             among_keys(part, keys[:, i].flatten(0, 1), first, self.temperature, negatives)
             for i, part in enumerate(q.chunk(directions))
@@ -297,16 +304,32 @@ def key_found(
 
 
 def settings_for(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
-    values, for files.
-    """
-    sizes = (
-        dict(dim=64, hidden=128, queue=1024, momentum=0.97, temperature=0.1)
-        if recipe == "course"
-        else dict(dim=128, hidden=512, queue=4096, momentum=0.99, temperature=0.1)
+    """What this method is under each recipe, on the toybox or on real pictures; plain values, for files."""
+    small: dict[str, Any] = dict(
+        dim=64,
+        hidden=128,
+        queue=256,
+        momentum=0.9,
+        temperature=0.2,
+        head="mlp+bn",
+        symmetric=True,
+        own_keys=True,
     )
-    head = "mlp+bn" if recipe == "course" else "mlp"
-    return {**sizes, "head": head, "groups": 1, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}
+    sizes = {
+        "course": small,
+        "full": {**small, "momentum": 0.97},
+        "gpu": dict(
+            dim=128,
+            hidden=512,
+            queue=4096,
+            momentum=0.99,
+            temperature=0.1,
+            head="mlp",
+            symmetric=False,
+            own_keys=False,
+        ),
+    }[recipe]
+    return {**sizes, "groups": 1, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}
 
 
 def from_settings(encoder: nn.Module, settings: dict) -> MoCo:
@@ -319,6 +342,7 @@ SPEC = Spec(
     lesson="06_byol",
     title="MoCo",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

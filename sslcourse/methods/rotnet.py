@@ -41,6 +41,7 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=6, batch_size=64, lr=3e-3)  # a batch of 64 pictures is 256 turned ones
+FULL = COURSE.but(epochs=40)
 GPU = Recipe(
     epochs=100, batch_size=128, lr=0.1, optimizer="sgd", schedule="cosine", weight_decay=5e-4
 )  # one GPU, CIFAR-10, ResNet-18
@@ -131,6 +132,7 @@ SPEC = Spec(
     lesson="04_rotation_and_clusters",
     title="RotNet",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

@@ -40,6 +40,7 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=8, batch_size=128, lr=3.5e-3)  # a laptop CPU, the toybox, the small encoder
+FULL = COURSE.but(epochs=50)  # three minutes there
 GPU = Recipe(
     epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4
 )  # one GPU, CIFAR-10, ResNet-18
@@ -141,12 +142,10 @@ class SimCLR(Method):
 
 
 def settings_for(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe, on the toybox or on real pictures; plain
-    values, for files.
-    """
+    """What this method is under each recipe, on the toybox or on real pictures; plain values, for files."""
     sizes = (
         dict(dim=64, hidden=256, temperature=0.2)
-        if recipe == "course"
+        if recipe != "gpu"
         else dict(dim=128, hidden=1024, temperature=0.5)
     )
     return {**sizes, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}
@@ -162,6 +161,7 @@ SPEC = Spec(
     lesson="01_simclr",
     title="SimCLR",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

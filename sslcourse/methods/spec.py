@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sslcourse.train.recipe import Recipe
 
 FOLDER = Path(__file__).parent
+RECIPES = ("course", "full", "gpu")
 _STATEMENT = "SPEC = Spec("
 
 
@@ -38,12 +39,14 @@ class Spec:
         lesson: the notebook that teaches it, such as "01_simclr"; "" for a yardstick. Lists and tables keep
             the order of the lessons.
         title: its row in tables and on the wall.
-        course, gpu: the two recipes: a laptop CPU with the data below; one GPU with real data.
-        settings: (recipe "course" or "gpu", whether the data are the course's own, number of classes) ->
+        course, full, gpu: the three recipes: what a class waits for, at most 40 s on a laptop CPU with the
+            data below; what the method can do there, at most five minutes; one GPU with real data.
+        settings: (one of `RECIPES`, whether the data are the course's own, number of classes) ->
             what the method is, as plain values that a checkpoint can hold.
         build: (encoder, settings) -> the method, untrained.
         data: what it learns from, as `data.load` understands it.
-        encoders: recipe -> the name of its backbone in `sslcourse.encoders`.
+        encoders: recipe -> the name of its backbone in `sslcourse.encoders`; "full" has that of "course"
+            where it is not named.
         hears: whether it learns from films with sound, and so has an `ear` beside its eye.
     """
 
@@ -51,6 +54,7 @@ class Spec:
     lesson: str
     title: str
     course: Recipe
+    full: Recipe
     gpu: Recipe
     settings: Callable[[str, bool, int], dict]
     build: Callable[[nn.Module, dict], Method]
@@ -61,10 +65,18 @@ class Spec:
     hears: bool = False
 
     def recipe(self, kind: str) -> Recipe:
-        """The recipe "course" or "gpu"."""
-        if kind not in ("course", "gpu"):
-            raise CourseError(f"no recipe {kind!r}; choose 'course' or 'gpu'")
-        return self.course if kind == "course" else self.gpu
+        """The recipe "course", "full" or "gpu"."""
+        return {"course": self.course, "full": self.full, "gpu": self.gpu}[_known(kind)]
+
+    def encoder(self, kind: str) -> str:
+        """The name of the backbone that this recipe is made for."""
+        return self.encoders.get(_known(kind), self.encoders["course"])
+
+
+def _known(kind: str) -> str:
+    if kind not in RECIPES:
+        raise CourseError(f"no recipe {kind!r}; choose 'course', 'full' or 'gpu'")
+    return kind
 
 
 @dataclass(frozen=True)

@@ -55,6 +55,7 @@ PAPER = dict(
 COURSE = Recipe(
     epochs=20, batch_size=16, lr=3e-3
 )  # a laptop CPU, moving solids; small batches, because it is steps that are missing
+FULL = COURSE.but(epochs=100)
 GPU = Recipe(
     epochs=60, batch_size=128, lr=3e-4, schedule="cosine"
 )  # one GPU, films of 32 frames and 128 pixels
@@ -464,7 +465,7 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
         predict=True,
         conditional_past=False,
         conditional_future=False,
-        future=8 if recipe == "course" else 13,
+        future=8 if recipe != "gpu" else 13,
     )
 
 
@@ -478,6 +479,7 @@ SPEC = Spec(
     lesson="08_video_lstm",
     title="VideoLSTM",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

@@ -56,6 +56,7 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=15, batch_size=32, lr=3e-3)  # a laptop CPU, the sounding toybox: five clusterings
+FULL = COURSE.but(epochs=60)
 GPU = Recipe(
     epochs=50, batch_size=128, lr=1e-3, schedule="cosine", weight_decay=1e-4
 )  # one GPU, tens of thousands of clips at 112 pixels
@@ -438,7 +439,7 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
     }
     sizes = (
         dict(ear="small_mel", clusters=12, every=3, pca=8)
-        if recipe == "course"
+        if recipe != "gpu"
         else dict(ear="resnet18_mel", clusters=128, every=10, pca=64)
     )
     return {
@@ -462,6 +463,7 @@ SPEC = Spec(
     lesson="12_cross_modal_clustering",
     title="XDC",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

@@ -3,7 +3,7 @@ pictures.
 
     sslcourse compare simclr byol rotnet --data cifar10 --epochs 10 --batch-size 256
     sslcourse evaluate --all                 every method by its COURSE recipe on the data it is for, three
-                                             seeds, with the factor table
+                                             seeds, with the factor table; --recipe full for the FULL ones
 
 `wall()` gives what was last measured on the toybox, to which each notebook adds its own bar; the whole wall
 is `sslcourse.results.wall`."""
@@ -41,6 +41,7 @@ def run(
     encoder: str | None = None,
     epochs: int | None = None,
     batch_size: int | None = None,
+    recipe: str = "course",
     factors: bool = False,
     hear: bool = False,
     folder: str | Path = "results/compare",
@@ -53,7 +54,8 @@ def run(
         names: methods of the catalogue.
         data: as for `load`; a seed of the toybox draws its own world.
         encoder: the one backbone of all; where left out, the course's own (`small_cnn` for pictures).
-        epochs, batch_size: the one budget of all; where left out, each method's COURSE recipe decides.
+        epochs, batch_size: the one budget of all; where left out, each method's recipe decides.
+        recipe: "course", "full" or "gpu", of every method.
         factors: also the factor table, on the test split.
         hear: judge the ears of the methods and not their eyes; only of those that have one.
         folder: where each training keeps its checkpoint; a run that was broken off goes on from there.
@@ -61,9 +63,9 @@ def run(
     A method for scenes is trained on scenes, also where it is judged on the films of one second
     ("toyevents").
 
-    Returns {"data", "encoder", "profile", "versions", "rows": {name: {"kNN": [per seed], "linear": [...],
-    "few labels": [...], "seconds": [...], "epochs": n, "batch_size": n}}, "factors": {name: {factor: [per
-    seed]}}}."""
+    Returns {"data", "recipe", "encoder", "profile", "versions", "rows": {name: {"kNN": [per seed], "linear":
+    [...], "few labels": [...], "seconds": [...], "epochs": n, "batch_size": n}}, "factors": {name: {factor:
+    [per seed]}}}."""
     if seeds < 1:
         raise CourseError(f"seeds={seeds}; use at least 1")
     specs = [catalogue.spec(name) for name in names]
@@ -75,26 +77,26 @@ def run(
         sets = load(data, seed)
         methods: dict[str, Any] = {}
         for spec in specs:
-            recipe = spec.course.but(seed=seed, **changes)
+            how = spec.recipe(recipe).but(seed=seed, **changes)
             torch.manual_seed(runtime.step_seed(seed, 0xC09))
             home = spec.data if data == "toyevents" else data
-            about = catalogue.describe(spec.name, home, len(sets.classes), encoder=encoder)
+            about = catalogue.describe(spec.name, home, len(sets.classes), recipe, encoder)
             method = catalogue.build(about)
             used.setdefault(about["encoder"])
-            budget = f"{recipe.epochs}x{recipe.batch_size}"
+            budget = f"{how.epochs}x{how.batch_size}" + ("" if recipe == "course" else f"-{recipe}")
             file = Path(folder) / (
                 f"{Path(data).stem}-{spec.name}-{about['encoder']}-{budget}-{seed}.safetensors"
             )
             start = time.perf_counter()
-            history = fit(method, (sets if home == data else load(home, seed)).train, recipe, checkpoint=file)
+            history = fit(method, (sets if home == data else load(home, seed)).train, how, checkpoint=file)
             seconds = sum(row["seconds"] for row in history)
             say(
-                f"  seed {seed}  {spec.name:<14} {recipe.epochs} epochs in {seconds:.0f} s "
+                f"  seed {seed}  {spec.name:<14} {how.epochs} epochs in {seconds:.0f} s "
                 f"({time.perf_counter() - start:.0f} s in this call)"
             )
             methods[spec.title] = method.ear if hear else method
             row = rows.setdefault(
-                spec.title, {"seconds": [], "epochs": recipe.epochs, "batch_size": recipe.batch_size}
+                spec.title, {"seconds": [], "epochs": how.epochs, "batch_size": how.batch_size}
             )
             row["seconds"].append(seconds)
         judged = sets.heard() if hear else sets
@@ -120,6 +122,7 @@ def run(
     return {
         "data": found.data,
         "protocol": found.protocol,
+        "recipe": recipe,
         "encoder": ", ".join(used),
         "seeds": seeds,
         "profile": str(runtime.profile()),
@@ -130,7 +133,10 @@ def run(
 
 
 def table(found: dict) -> list[dict]:
-    """Rows for a table, in per cent: baselines first, then by their linear probe."""
+    """Rows for a table, in per cent: baselines first, then by their linear probe. Where both recipes were
+    measured (`wall.read` lays them together), the FULL one's columns stand beside.
+    """
+    both = _full(found)
     rows = []
     for name, row in sorted(
         found["rows"].items(),
@@ -142,19 +148,41 @@ def table(found: dict) -> list[dict]:
                 "kNN": cell(row["kNN"]),
                 "linear probe": cell(row["linear"]),
                 "few labels": cell(row.get("few labels", [])),
-                "seconds of training": f"{statistics.fmean(row['seconds']):.0f}" if "seconds" in row else "–",
+                "seconds of training": _seconds(row),
                 "epochs": row.get("epochs", "–"),
                 "batch size": row.get("batch_size", "–"),
             }
         )
+        if both:
+            # Baselines are not trained: a second measurement of the same would say nothing.
+            full = both.get(name, {}) if "seconds" in row else {}
+            rows[-1] |= {
+                "kNN, full": cell(full.get("kNN", [])),
+                "linear probe, full": cell(full.get("linear", [])),
+                "few labels, full": cell(full.get("few labels", [])),
+                "seconds of training, full": _seconds(full),
+                "epochs, full": full.get("epochs", "–"),
+            }
     return rows
 
 
+def _full(found: Mapping) -> dict[str, dict]:
+    """The rows of the FULL recipes that were laid beside these; empty where there are none."""
+    return found.get("full", {}).get("rows", {})
+
+
+def _seconds(row: Mapping) -> str:
+    return f"{statistics.fmean(row['seconds']):.0f}" if row.get("seconds") else "–"
+
+
 def factor_rows(found: dict) -> list[dict]:
-    """The factor table as rows: means over seeds, 0 (nothing) to 1 (everything can be read)."""
+    """The factor table as rows: means over seeds, 0 (nothing) to 1 (everything can be read); of the FULL
+    recipes where they were measured.
+    """
+    kept = {**found["factors"], **found.get("full", {}).get("factors", {})}
     return [
         {"features": name, **{factor: f"{statistics.fmean(values):.2f}" for factor, values in row.items()}}
-        for name, row in found["factors"].items()
+        for name, row in kept.items()
     ]
 
 

@@ -3,6 +3,7 @@ from result files.
 
     sslcourse wall                    the wall as text, and as one page (results/wall.html)
     sslcourse evaluate --all          measure all methods again; writes results/wall/DATA.json
+    sslcourse evaluate --all --recipe full     the same at full strength; writes results/wall/DATA-full.json
     sslcourse claims --all            run all claims again; writes results/claims-PAPER.json
     wall.add("mine", method, data)    your own row, in results/wall/mine.json
 
@@ -37,6 +38,7 @@ WORLDS = {
     "seen": ("toyevents", False, "Films with sound, seen: which of six events is it?"),
     "heard": ("toyevents", True, "Films with sound, heard: which of six events is it?"),
 }
+STRENGTHS = {"course": "", "full": "-full"}  # recipe -> what its file's name has behind the world's
 # Tracking is judged otherwise, and measured by its claims (`sslcourse claims colorization`).
 TRACKS = "tracks"
 _QUESTIONS = {
@@ -47,16 +49,27 @@ _TRACK_KEYS = {"J": "J (masks)", "F": "F (outlines)", "PCK@0.2": "PCK@0.2 (key-p
 MINE = "mine"
 
 
-def measure(world: str, seeds: int = 3, *, folder: str | Path = FOLDER, say=print) -> dict:
+def measure(
+    world: str, seeds: int = 3, *, recipe: str = "course", folder: str | Path = FOLDER, say=print
+) -> dict:
     """Train every method of the course that learns from this data, three seeds, and write
-    `folder`/wall/WORLD.json; see `compare.run`.
+    `folder`/wall/WORLD.json, or WORLD-full.json for the "full" recipe; see `compare.run`.
     """
+    if recipe not in STRENGTHS:
+        raise CourseError(f"recipe={recipe!r}; the wall has {' and '.join(map(repr, STRENGTHS))}")
     data, hear, _ = _world(world)
     names = catalogue.methods_for(data, hears=hear)
     found = compare.run(
-        names, data, seeds=seeds, factors=True, hear=hear, folder=Path(folder) / "compare", say=say
+        names,
+        data,
+        seeds=seeds,
+        recipe=recipe,
+        factors=True,
+        hear=hear,
+        folder=Path(folder) / "compare",
+        say=say,
     )
-    compare.keep(found, _file(folder, world))
+    compare.keep(found, _file(folder, world + STRENGTHS[recipe]))
     return found
 
 
@@ -87,22 +100,15 @@ def _opened(file: Path) -> dict:
 
 def read(folder: str | Path = FOLDER) -> dict[str, dict]:
     """World -> what `compare.run` returned for it, the file in `folder` before the one that comes with the
-    course, and your own rows added.
+    course, and your own rows added. What was measured with the FULL recipes is its entry "full".
 
     A world that nobody has measured is left out. Your own rows have "mine": True. The last world, "tracks",
     is read from the claims on tracking."""
     walls: dict[str, dict] = {}
     for world in WORLDS:
-        file = next(
-            (
-                f
-                for f in (Path(folder) / "wall" / f"{world}.json", compare.MEASURED / f"{world}.json")
-                if f.exists()
-            ),
-            None,
-        )
-        if file is not None:
-            walls[world] = _opened(file)
+        short, full = (_measured(f"{world}{end}.json", folder) for end in STRENGTHS.values())
+        if short is not None:
+            walls[world] = short | ({} if full is None else {"full": full})
     own = Path(folder) / "wall" / f"{MINE}.json"
     for world, rows in (_opened(own) if own.exists() else {}).items():
         if world in walls:
@@ -132,6 +138,14 @@ def read(folder: str | Path = FOLDER) -> dict[str, dict]:
     return walls
 
 
+def _measured(name: str, folder: str | Path) -> dict | None:
+    """A result file of your own, else the one of this name that comes with the course, else None."""
+    for file in (Path(folder) / "wall" / name, compare.MEASURED / name):
+        if file.exists():
+            return _opened(file)
+    return None
+
+
 def question(world: str) -> str:
     """What a world asks."""
     return _QUESTIONS[world]
@@ -142,7 +156,12 @@ def drawn(world: str, found: Mapping, title: str | None = None) -> show.Picture:
     title = _QUESTIONS[world] if title is None else title
     if world == TRACKS:
         return show.wall(found["rows"], title=title, keys=_TRACK_KEYS, what="per cent, test split")
-    return show.wall(found["rows"], chance=_chance(found), title=title)
+    full = found.get("full", {}).get("rows", {})
+    rows = {
+        name: row | ({"full": full[name]} if name in full and "seconds" in row else {})
+        for name, row in found["rows"].items()
+    }
+    return show.wall(rows, chance=_chance(found), title=title)
 
 
 def table(world: str, found: Mapping) -> list[dict]:
@@ -218,11 +237,11 @@ def forget(name: str, folder: str | Path = FOLDER) -> None:
 
 
 def factors(found: Mapping) -> dict[str, dict[str, float]]:
-    """The factor table of one world, means over seeds, for `show.factor_table`."""
-    return {
-        name: {f: statistics.fmean(v) for f, v in row.items()}
-        for name, row in found.get("factors", {}).items()
-    }
+    """The factor table of one world, means over seeds, for `show.factor_table`; of the FULL recipes where
+    they were measured.
+    """
+    kept = {**found.get("factors", {}), **found.get("full", {}).get("factors", {})}
+    return {name: {f: statistics.fmean(v) for f, v in row.items()} for name, row in kept.items()}
 
 
 # ---------------------------------------------------------------------------------------------- claims
@@ -314,8 +333,8 @@ def keep(folder: str | Path = FOLDER) -> list[Path]:
     build it.
     """
     written = []
-    for world in WORLDS:
-        file = Path(folder) / "wall" / f"{world}.json"
+    for name in (f"{world}{end}.json" for world in WORLDS for end in STRENGTHS.values()):
+        file = Path(folder) / "wall" / name
         if file.exists():
             written.append(compare.MEASURED / file.name)
             compare.keep(_opened(file), written[-1])

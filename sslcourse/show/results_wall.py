@@ -30,8 +30,9 @@ def wall(
 
     Args:
         rows: {name: {"linear": [one per seed], "kNN": [...], "few labels": [...], "seconds": [...], "trained"
-            or "mine": True or absent}}, shares from 0 to 1, as in the result files of the course; "chance" is
-            left out. Baselines, which were not trained, come first and are grey.
+            or "mine": True or absent, "full": a row of the same method trained for longer, or absent}},
+            shares from 0 to 1, as in the result files of the course; "chance" is left out. Baselines, which
+            were not trained, come first and are grey.
         chance: what guessing scores.
         keys: other readings of the rows and what they are called; the first is the bar, up to two more are
             marks.
@@ -40,6 +41,7 @@ def wall(
     keys = dict(keys or {"linear": "linear probe", "kNN": "kNN", "few labels": "few labels"})
     bar, *marked = keys
     from matplotlib.lines import Line2D
+    from matplotlib.patches import Rectangle
 
     shown = {name: row for name, row in rows.items() if name != "chance" and row.get(bar)}
     if not shown:
@@ -62,6 +64,9 @@ def wall(
             xerr=linear.std(ddof=1) if len(linear) > 1 else None,
             error_kw={"ecolor": INK, "elinewidth": 1.1, "capsize": 2.5},
         )
+        full = row.get("full", {}).get(bar)
+        if full:
+            ax.barh(i, 100 * statistics.fmean(full), 0.64, color="none", edgecolor=colour, linewidth=1.4)
         for key, marker in zip(marked, "oD"):
             if row.get(key):
                 ax.plot(
@@ -75,6 +80,9 @@ def wall(
                 )
         text = f"{mean:.1f}" + (f" ± {linear.std(ddof=1):.1f}" if len(linear) > 1 else "")
         text += f"   {np.mean(row['seconds']):.0f} s" if row.get("seconds") else ""
+        if full:
+            text += f"   full: {100 * statistics.fmean(full):.1f}"
+            text += f"   {np.mean(row['full']['seconds']):.0f} s" if row["full"].get("seconds") else ""
         ax.text(102, i, text, va="center", fontsize=9)
     names = [wrapped(n + (" (yours)" if shown[n].get("mine") else ""), 190, 9.5, 2) for n in order]
     ax.set_yticks(range(len(order)), names, fontsize=9.5)
@@ -89,6 +97,11 @@ def wall(
         ax.axvline(100 * chance, color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
     marks = [
         Line2D([], [], color=COLOURS[0], linewidth=7, label=keys[bar]),
+        *(
+            [Rectangle((0, 0), 1, 1, fill=False, edgecolor=COLOURS[0], label=f"{keys[bar]}, full recipe")]
+            if any(row.get("full") for row in shown.values())
+            else []
+        ),
         *(
             Line2D(
                 [],

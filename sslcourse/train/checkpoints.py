@@ -219,7 +219,9 @@ def load_weights(state: State, method: nn.Module) -> nn.Module:
     if wrong:
         raise CourseError(
             f"the checkpoint of {state.method} does not fit this {type(method).__name__}: {wrong[0]!r} and "
-            f"{len(wrong) - 1} more differ. Build it with the same encoder and sizes as when it was trained."
+            f"{len(wrong) - 1} more differ. Build it with the same encoder and sizes as when it was trained; "
+            "if the method itself has changed since then, train it again: sslcourse train "
+            f"{state.about.get('method', 'METHOD')}"
         )
     method.load_state_dict(weights)
     return method

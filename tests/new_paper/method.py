@@ -25,6 +25,7 @@ from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_v
 # What the authors report for ImageNet; shown beside our recipes, never executed.
 PAPER = dict(data="ImageNet", encoder="ResNet-50", optimizer="LARS", epochs=1000, batch_size=2048)
 COURSE = Recipe(epochs=8, batch_size=128, lr=3.5e-3)  # a laptop CPU, the toybox, the small encoder
+FULL = COURSE.but(epochs=50)  # what it can do there in three minutes
 GPU = Recipe(epochs=200, batch_size=512, lr=1e-3)  # one GPU, CIFAR-10, ResNet-18
 
 
@@ -81,8 +82,8 @@ class BarlowTwins(Method):
 
 
 def settings_for(recipe: str, toy: bool, classes: int) -> dict:
-    """What this method is under the "course" or the "gpu" recipe; plain values, for files."""
-    sizes = dict(dim=128, hidden=256) if recipe == "course" else dict(dim=1024, hidden=1024)
+    """What this method is under each recipe; plain values, for files."""
+    sizes = dict(dim=1024, hidden=1024) if recipe == "gpu" else dict(dim=128, hidden=256)
     return {**sizes, "redundancy": 5e-3, "view": dict(COURSE_VIEW if toy else CIFAR_VIEW)}
 
 
@@ -96,6 +97,7 @@ SPEC = Spec(
     lesson="14_barlow_twins",
     title="Barlow Twins",
     course=COURSE,
+    full=FULL,
     gpu=GPU,
     settings=settings_for,
     build=from_settings,

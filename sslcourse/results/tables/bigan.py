@@ -89,7 +89,7 @@ def accuracies(methods: dict[str, nn.Module], data: Data, on: str = "validation"
     if "BiGAN" in methods:
         sources["BiGAN, E(x) itself"] = (
             methods["BiGAN"],
-            lambda batch, m=methods["BiGAN"]: m.head(m.encode(batch)),
+            lambda batch, m=methods["BiGAN"]: m.before_tanh(floats_of(batch)),
         )
     # Three equal channels: one is enough.
     sources["pixels"] = (next(iter(methods.values())), lambda batch: floats_of(batch)[:, 0].flatten(1))
