@@ -61,7 +61,7 @@ play(held, one_of_each[2], data.classes[2])
 # %%
 def new_method(variant="xdc", **arguments):
     torch.manual_seed(0)
-    return xdc.XDC(encoders.small_clip(), encoders.small_mel(), variant=variant, **arguments)
+    return xdc.XDC(encoders.small_clip(), encoders.small_mel(steady=0), variant=variant, **arguments)
 
 private = {"eye": "background", "ear": "channel"}
 known = {"event": train.label, **{name: train.factors[name] for name in ("background", "channel", "material")}}
@@ -432,7 +432,7 @@ print("\n".join(f"- {c.text}" for c in claims.paper("xdc").CLAIMS))
 
 # %%
 teacher = {}
-for part, encoder in (("eye", encoders.small_clip()), ("ear", encoders.small_mel())):
+for part, encoder in (("eye", encoders.small_clip()), ("ear", encoders.small_mel(steady=0))):
     teacher[part] = xdc.Pupil(encoder, train.label, hears=part == "ear")
     fit(teacher[part], train, recipe.but(epochs=3))
 class LogMel(torch.nn.Module):

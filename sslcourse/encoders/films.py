@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse.encoders.images import Stages, group_norm
+from sslcourse.encoders.images import MeanShare, Stages, group_norm
 from sslcourse.runtime.errors import CourseError
 
 # ------------------------------------------------------------------------------------ blocks of a film
@@ -144,18 +144,33 @@ def resnet18_2d3d() -> BlockEncoder:
 
 
 class ClipEncoder(Stages):
-    """Named stages of 3-D convolutions over a whole film, then the average over time and place."""
+    """Named stages of 3-D convolutions over a whole film, then the average over time and place.
+
+    Args:
+        still: the share of a film's mean frame that is seen, from 0 (what moves alone) to 1 (the film as it
+            is); what moves is equally strong at every share. It belongs to the checkpoint.
+    """
+
+    def __init__(self, stages: Mapping[str, nn.Module], dim: int, still: float = 1.0):
+        super().__init__(stages, dim)
+        self.still = MeanShare(still)
+
+    def shown(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b 3 t h w"]:
+        """What the first stage is given of films 0..1."""
+        return self.still.of_mean(video * 4 - 2, 2)
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d"]:
-        return self.stages(video * 4 - 2).mean((2, 3, 4))
+        return self.stages(self.shown(video)).mean((2, 3, 4))
 
 
-def small_clip(dim: int = 64) -> ClipEncoder:
+def small_clip(dim: int = 64, still: float = 0.0) -> ClipEncoder:
     """Four 3-D convolutions for short films of 32 pixels, 184 k parameters at dim 64: (B, 3, 16, 32, 32) to
     (B, dim, 2, 4, 4), then averaged.
 
     All four see time, the first one already: what moves is told from what stands still before anything is
-    averaged."""
+    averaged. And what stands still is not seen at all, unless `still` says so: the clusters of an untrained
+    network are those of the backgrounds first of all, and a network that is then taught to predict them
+    looks for nothing else. That is a prior, as the edges that DeepCluster's network is shown."""
 
     def stage(inside: int, outside: int, side: int, time: int, place: int) -> nn.Sequential:
         conv = nn.Conv3d(
@@ -170,7 +185,7 @@ def small_clip(dim: int = 64) -> ClipEncoder:
         "conv3": stage(half, dim, 3, 2, 2),  # (B, 64, 4, 4, 4)
         "conv4": stage(dim, dim, 3, 2, 1),  # (B, 64, 2, 4, 4)
     }
-    return ClipEncoder(stages, dim)
+    return ClipEncoder(stages, dim, still)
 
 
 def _stages_of(net: nn.Module) -> dict[str, nn.Module]:
@@ -242,3 +257,20 @@ def mc3_18() -> FilmEncoder:
     from torchvision.models.video import mc3_18 as build
 
     return FilmEncoder(_stages_of(build(weights=None)), 512)
+
+
+def show_still(encoder: nn.Module, share: float) -> None:
+    """Let an encoder of films see so much of what stands still, from 0 to 1; see `ClipEncoder`.
+
+    Raises:
+        CourseError: where the network cannot be told so.
+    """
+    if isinstance(encoder, ClipEncoder):
+        encoder.still.set(share)
+    elif isinstance(encoder, FilmEncoder) and share in (0, 1):
+        encoder.still = bool(share)
+    elif share != 1:
+        raise CourseError(
+            f"still={share}: {type(encoder).__name__} cannot leave out such a share of what stands still; "
+            "write still=1 (--set still=1), or take small_clip"
+        )

@@ -76,6 +76,36 @@ class Stages(nn.Module):
         return dict(self.stages.named_children())
 
 
+class MeanShare(nn.Module):
+    """How much of an input's mean over one axis is seen: `share` of it, and all of what departs from it.
+
+    A buffer holds the share, so that it is saved with the weights."""
+
+    share: Tensor
+    # Checkpoints from before it existed are of networks that saw everything (`checkpoints.load_weights`).
+    before = {"share": torch.tensor(1.0)}
+
+    def __init__(self, share: float):
+        super().__init__()
+        self.register_buffer("share", torch.tensor(0.0))
+        self.set(share)
+
+    def set(self, share: float) -> None:
+        """Another share, from 0 to 1."""
+        if not 0 <= share <= 1:
+            raise CourseError(f"{share} of what stays the same; choose a share from 0 (none) to 1 (all)")
+        self.share.fill_(share)
+        self.all_of_it = share == 1  # a Python word, because a GPU would wait for a tensor's value
+
+    def of_mean(self, x: Tensor, axis: int) -> Tensor:
+        """x with so much of its mean over `axis`; at a share of 1, x itself."""
+        return x if self.all_of_it else x - (1 - self.share) * x.mean(axis, keepdim=True)
+
+    def _load_from_state_dict(self, state_dict, prefix, *rest):
+        super()._load_from_state_dict(state_dict, prefix, *rest)
+        self.all_of_it = float(self.share) == 1
+
+
 def layers_of(encoder: nn.Module) -> dict[str, nn.Module]:
     """`encoder.layers`, the named stages of an encoder, in order."""
     return cast("dict[str, nn.Module]", encoder.layers)

@@ -7,30 +7,37 @@ from collections.abc import Mapping
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sslcourse.encoders.images import Stages, conv_stage, resnet18
+from sslcourse.encoders.images import MeanShare, Stages, conv_stage, resnet18
 
 
 class MelEncoder(Stages):
     """Named stages over a log-mel spectrogram, as over a grey picture, then the average over pitch and time.
 
     Its input is standardised by batch normalisation without weights: the statistics are those of the training
-    sounds, one pair for all bands, so that loud stays louder than soft."""
+    sounds, one pair for all bands, so that loud stays louder than soft.
 
-    def __init__(self, stages: Mapping[str, nn.Module], dim: int):
+    Args:
+        steady: the share of each band's mean over time that is heard, from 0 (what changes alone) to 1 (the
+            sound as it is). A channel (microphone, room) raises or lowers whole bands, and is gone without
+            it. It belongs to the checkpoint.
+    """
+
+    def __init__(self, stages: Mapping[str, nn.Module], dim: int, steady: float = 1.0):
         super().__init__(stages, dim)
         self.standard = nn.BatchNorm2d(1, affine=False)
+        self.steady = MeanShare(steady)
 
     def maps(self, logmel: Float[Tensor, "b 1 m t"]) -> Float[Tensor, "b d s"]:
         """What is heard at each moment: averaged over pitch, time is kept."""
-        return self.stages(self.standard(logmel)).mean(2)
+        return self.stages(self.standard(self.steady.of_mean(logmel, 3))).mean(2)
 
     def forward(self, logmel: Float[Tensor, "b 1 m t"]) -> Float[Tensor, "b d"]:
         return self.maps(logmel).mean(2)
 
 
-def small_mel(dim: int = 64) -> MelEncoder:
+def small_mel(dim: int = 64, steady: float = 1.0) -> MelEncoder:
     """Four convolutions for spectrograms of 32 bands, 61 k parameters at dim 64: (B, 1, 32, 49) to (B, dim,
-    4, 13), then averaged.
+    4, 13), then averaged. `steady` as for `MelEncoder`; XDC's ears have 0.
     """
     quarter, half = max(1, dim // 4), max(1, dim // 2)
     stages = {
@@ -41,7 +48,7 @@ def small_mel(dim: int = 64) -> MelEncoder:
         ),  # (B, 64, 4, 13)
         "conv4": conv_stage(dim, dim, 3, 1),
     }
-    return MelEncoder(stages, dim)
+    return MelEncoder(stages, dim, steady)
 
 
 def resnet18_mel() -> MelEncoder:

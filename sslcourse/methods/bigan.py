@@ -273,7 +273,9 @@ class FlatEncoder(nn.Module):
         super().__init__()
         self.dim = dim
         self.hidden1 = nn.Sequential(nn.Linear(size * size, dim, bias=False), nn.LeakyReLU(SLOPE))
-        self.hidden2 = nn.Sequential(nn.Linear(dim, dim, bias=False), nn.BatchNorm1d(dim), nn.LeakyReLU(SLOPE))
+        self.hidden2 = nn.Sequential(
+            nn.Linear(dim, dim, bias=False), nn.BatchNorm1d(dim), nn.LeakyReLU(SLOPE)
+        )
         _small_weights(self)
 
     @property

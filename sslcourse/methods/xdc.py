@@ -28,6 +28,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import encoders
+from sslcourse.encoders.films import show_still
 from sslcourse.methods.base import (
     Ear,
     Method,
@@ -128,8 +129,8 @@ class XDC(Method):
     Args:
         encoder: films (B, 3, T, H, W) in 0..1 to vectors (B, encoder.dim). One that another method has
             trained is where this one goes on: its first clusters are then those of what it knows already.
-        ear: log-mel spectrograms (B, 1, M, T) to vectors (B, ear.dim); `encoders.small_mel()` by default.
-            Likewise.
+        ear: log-mel spectrograms (B, 1, M, T) to vectors (B, ear.dim); `encoders.small_mel(steady=0)` by
+            default. Likewise.
         rate: samples of sound per second.
         variant: a row of `WHOSE`.
         clusters: k, of every partition.
@@ -149,7 +150,8 @@ class XDC(Method):
 
     Departures from the paper: a set number of epochs in place of "until the loss on held-out clips
     saturates", weights by cluster size in the loss, and both networks in one step (they share nothing, so
-    this changes nothing)."""
+    this changes nothing). The course's small encoders do not see what stands still, nor hear what stays the
+    same: see `encoders.small_clip`."""
 
     assigned: Tensor  # (partitions, capacity): each clip's cluster, -1 before the first clustering
     size: Tensor  # (partitions, clusters): how many clips each has
@@ -177,7 +179,7 @@ class XDC(Method):
         for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
             if not isinstance(value, int) or value < 1:
                 raise CourseError(f"XDC({name}={value!r}); use a whole number from 1")
-        self.f, self.ear = encoder, Ear(ear or encoders.small_mel(), rate)
+        self.f, self.ear = encoder, Ear(ear or encoders.small_mel(steady=0), rate)
         self.variant, self.clusters, self.every, self.fresh_heads, self.shift = (
             variant,
             clusters,
@@ -438,9 +440,9 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
         "copied": 0.0,
     }
     sizes = (
-        dict(ear="small_mel", clusters=12, every=3, pca=8)
+        dict(ear="small_mel", clusters=12, every=3, pca=8, still=0.0, steady=0.0)
         if recipe != "gpu"
-        else dict(ear="resnet18_mel", clusters=128, every=10, pca=64)
+        else dict(ear="resnet18_mel", clusters=128, every=10, pca=64, still=1.0, steady=1.0)
     )
     return {
         "variant": "xdc",
@@ -453,9 +455,16 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
 
 
 def from_settings(encoder: nn.Module, settings: dict) -> XDC:
-    """The method that `settings` describe."""
-    others = {name: value for name, value in settings.items() if name not in ("ear", "view")}
-    return XDC(encoder, getattr(encoders, settings["ear"])(), view=film_view(**settings["view"]), **others)
+    """The method that `settings` describe. Those of older checkpoints do not say still and steady: their
+    networks saw and heard everything.
+    """
+    others = {
+        name: value for name, value in settings.items() if name not in ("ear", "view", "still", "steady")
+    }
+    ear = getattr(encoders, settings["ear"])()
+    show_still(encoder, settings.get("still", 1.0))
+    ear.steady.set(settings.get("steady", 1.0))
+    return XDC(encoder, ear, view=film_view(**settings["view"]), **others)
 
 
 SPEC = Spec(

@@ -212,8 +212,13 @@ def restore(state: State, method: nn.Module, optimizers: dict[str, torch.optim.O
 
 
 def load_weights(state: State, method: nn.Module) -> nn.Module:
-    """Only the method's weights and buffers, with an error that names what does not fit."""
+    """Only the method's weights and buffers, with an error that names what does not fit.
+
+    A module that has got a buffer since then says in `before` what older files mean by not having it."""
     weights = {k.removeprefix("method/"): v for k, v in state.tensors.items() if k.startswith("method/")}
+    for name, module in method.named_modules():
+        for key, value in getattr(module, "before", {}).items():
+            weights.setdefault(f"{name}.{key}", value)
     own = method.state_dict()
     wrong = sorted(set(own) ^ set(weights)) or [k for k in own if own[k].shape != weights[k].shape]
     if wrong:

@@ -39,7 +39,7 @@ SHARED, PRIVATE = ("size", "force", "material"), {"eye": ("background", "directi
 def new(variant: str, seed: int, **arguments) -> xdc.XDC:
     """A method whose networks begin the same for every variant of a seed."""
     torch.manual_seed(runtime.step_seed(seed, 0x8DC))
-    eye, ear = encoders.small_clip(), encoders.small_mel()
+    eye, ear = encoders.small_clip(), encoders.small_mel(steady=0)
     return xdc.XDC(eye, ear, variant=variant, **arguments)
 
 

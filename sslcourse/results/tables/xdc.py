@@ -6,7 +6,7 @@ picture and for the sound.
 
 Departures: the paper fine-tunes on UCF101, HMDB51 and ESC-50; here all is judged by the event of the toybox's
 clips, test split: by nearest neighbours, by a linear probe on frozen features (the paper's "fc only"), and
-after training all of the network on as many labels ("fine-tuned"). The row "random, fine-tuned" is training
+after training all of the network on as many labels for as many epochs ("fine-tuned"). The row "random, fine-tuned" is training
 from scratch. Raw input are 8 x 8 pixels of all frames, and the log-mel spectrogram. AVTS learns from the same
 clips which sound belongs to which half second; its networks keep every frame, and XDC is trained from them
 and, to tell the start from the network, from random ones of their kind."""
@@ -57,7 +57,7 @@ def tuned(encoder: nn.Module, data: Data, hears: bool, recipe: Recipe, seed: int
     return pupil.eval()
 
 
-def trained(data: Data, recipe: Recipe, tuning: Recipe, seed: int, say) -> dict[str, dict[str, float]]:
+def trained(data: Data, recipe: Recipe, seed: int, say) -> dict[str, dict[str, float]]:
     """All rows of one seed: name -> column -> value, and "seconds". The test labels are opened once, at the
     end.
     """
@@ -107,7 +107,7 @@ def trained(data: Data, recipe: Recipe, tuning: Recipe, seed: int, say) -> dict[
 
     found: dict[str, dict[str, float]] = {name: {} for name in ROWS}
     last = {
-        (name, part): tuned(network.f, data, part == "ear", tuning, seed)
+        (name, part): tuned(network.f, data, part == "ear", recipe, seed)
         for name, parts in networks.items()
         if name != "supervised"
         for part, network in parts.items()
@@ -151,10 +151,7 @@ def measure(
         background, channel: the nuisances of picture and sound, 0 to 1.
     """
     data = toybox.events(clips, *CLIPS[1:], background=background, channel=channel)
-    found = [
-        trained(data, RECIPE.but(epochs=epochs), RECIPE.but(epochs=max(1, epochs // 3)), seed, say)
-        for seed in range(seeds)
-    ]
+    found = [trained(data, RECIPE.but(epochs=epochs), seed, say) for seed in range(seeds)]
     rows = []
     for name in ROWS:
         values = lambda key, name=name: [r[name][key] for r in found if key in r[name]]
