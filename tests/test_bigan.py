@@ -221,6 +221,68 @@ def test_codes_and_pictures_are_in_range_and_memory_is_short():
     assert {g["betas"] for o in optimizers.values() for g in o.param_groups} == {(0.5, 0.999)}
 
 
+def test_codes_begin_with_the_spread_of_z_whatever_the_network():
+    """Otherwise D tells the pairs apart by the size of the code. Without the normalisation, as a plain linear
+    layer on the average over all places, it is a tenth of that."""
+    x = batch_of(64)["image"]
+    prior = bigan.noise(4096, 8).std()
+    flat = bigan.BiGAN(
+        bigan.FlatEncoder(32, 16),
+        32,
+        8,
+        generator=bigan.FlatGenerator(32, 8, 16),
+        discriminator=bigan.FlatDiscriminator(32, 8, 16),
+    )
+    for method in (small(), small(bigan.LatentRegressor), small(bigan.Autoencoder), flat.train()):
+        code = method.code(x)
+        assert float(code.std()) == pytest.approx(float(prior), abs=0.05), type(method)
+        assert float(code.mean(0).abs().max()) < 0.2
+    encoder = encoders.small_cnn(8).train()
+    plain = torch.tanh(torch.nn.Linear(encoder.dim, 8)(encoder(x)) / 2)
+    assert float(plain.std(0).mean()) < 0.3 * float(prior)
+
+
+def test_the_head_reads_every_place():
+    """Two maps with the same average give two codes, as a plain sum over places and channels says."""
+    method, x = small().eval(), batch_of(3)["image"]
+    maps = method.f.maps(x)  # (3, 32, 4, 4)
+    linear, norm = method.head
+    assert linear.in_features == maps[0].numel() and linear.bias is None
+    a = torch.zeros(3, 8)
+    for n, c, i, j in itertools.product(range(3), *(range(m) for m in maps.shape[1:])):
+        a[n] += linear.weight[:, (c * maps.shape[2] + i) * maps.shape[3] + j] * maps[n, c, i, j]
+    a = norm.weight * (a - norm.running_mean) / (norm.running_var + norm.eps).sqrt() + norm.bias
+    torch.testing.assert_close(method.code(x), torch.tanh(a / 2), rtol=1e-4, atol=1e-5)
+    torch.testing.assert_close(
+        method.encode({"image": x}), maps.mean((2, 3))
+    )  # and what is kept is the average
+
+    class Vector(torch.nn.Module):
+        dim = 5
+
+        def forward(self, x):
+            return x.flatten(1)[:, :5]
+
+    assert bigan.BiGAN(Vector(), latent=4, width=8).head[0].in_features == 5  # an encoder without a map
+    statistics = {k: v.clone() for k, v in encoders.small_cnn(8).state_dict().items() if "running" in k}
+    fresh = encoders.small_cnn(8)
+    head = bigan.CodeHead(fresh, 64, 4)  # 64 pixels: a map of 8 x 8
+    assert head[0].in_features == fresh.dim * 64 and fresh.training
+    assert all(torch.equal(v, fresh.state_dict()[k]) for k, v in statistics.items())
+
+
+def test_discriminators_keep_the_size_of_their_signal():
+    """Kaiming's weights: the first layer, which nothing normalises, gives out about what it is given."""
+    torch.manual_seed(0)
+    x = torch.randn(64, 3, 32, 32)
+    d = bigan.Discriminator(width=32)
+    out = torch.nn.functional.leaky_relu(d.first(x), bigan.SLOPE)[:, :, 2:-2, 2:-2]
+    assert 0.7 < float(out.square().mean()) < 1.4
+    flat = bigan.FlatDiscriminator(32, 8, 64)
+    out = torch.nn.functional.leaky_relu(flat.first(x[:, 0].flatten(1)), bigan.SLOPE)
+    assert 0.7 < float(out.square().mean()) < 1.4
+
+
 # ---------------------------------------------------------------------------------------------- the baselines
 
 

@@ -12,6 +12,7 @@ from collections import deque
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 from sslcourse import encoders
@@ -266,6 +267,8 @@ def test_errors_say_what_to_type():
         (dict(queue=-1), "queue=-1"),
         (dict(momentum=2.0), "momentum=2"),
         (dict(head="deep"), "'linear'"),
+        (dict(head="deep"), "'linear'"),
+        (dict(own_keys=True, loss=lambda q, k, negatives, t: q.sum()), "own_keys=False"),
     ):
         with pytest.raises(CourseError, match=text):
             small(moco.MoCo, **arguments)
@@ -398,6 +401,95 @@ def test_without_a_queue_the_other_keys_of_the_batch_are_the_negatives():
     torch.testing.assert_close(
         moco.among_keys(q[3:], k, 3, 0.3), part, rtol=1e-9, atol=1e-9
     )  # the second of two processes
+
+
+def test_own_keys_and_the_queue_are_candidates_together():
+    q, k, queue = rows(5, 4).requires_grad_(), rows(5, 4, seed=1).requires_grad_(), rows(3, 4, seed=2)
+    by_hand = (
+        sum(
+            info_nce_by_hand(q[i : i + 1], k[i : i + 1], torch.cat([k[:i], k[i + 1 :], queue]), 0.3)
+            for i in range(5)
+        )
+        / 5
+    )
+    ours = moco.among_keys(q, k, 0, 0.3, queue)
+    torch.testing.assert_close(ours, by_hand, rtol=1e-9, atol=1e-9)
+    mine = torch.autograd.grad(ours, (q, k), allow_unused=True)
+    by_hand = sum(
+        info_nce_by_hand(
+            q[i : i + 1], k[i : i + 1].detach(), torch.cat([k[:i], k[i + 1 :], queue]).detach(), 0.3
+        )
+        for i in range(5)
+    )
+    torch.testing.assert_close(mine[0], torch.autograd.grad(by_hand / 5, q)[0], rtol=1e-7, atol=1e-9)
+    assert mine[1] is None  # keys learn nothing
+    with pytest.raises(CourseError, match="temperature=0"):
+        moco.among_keys(q, k, 0, 0.0)
+
+
+class Mirrored(moco.MoCo):
+    """MoCo whose views draw nothing."""
+
+    def views(self, batch):
+        return dict(zip(("query", "key"), still(batch)))
+
+
+@pytest.mark.parametrize("own_keys", [True, False])
+def test_the_symmetric_loss_is_the_mean_of_both_directions(toys, own_keys):
+    """Algorithm 1 of version 3 with a queue beside it, direction by direction and query by query. In eval
+    mode, where a picture's vector does not depend on what passes with it."""
+    method = small(Mirrored, queue=20, symmetric=True, own_keys=own_keys, temperature=0.4)
+    with torch.no_grad():  # another key encoder than the query encoder
+        for p in method.key.parameters():
+            p.add_(0.05 * torch.randn_like(p))
+    method.before_epoch(0.0, toys.train, {})
+    method.eval()
+    batch = next(toys.train.batches(6))
+    queue = method.queue.clone().double()
+    loss, metrics = method.loss(batch)
+    views = still(batch)
+    q = [method.g(method.f(x)).double() for x in views]
+    k = [method.key(x).double().detach() for x in views]
+    terms, found = [], []
+    for there, back in ((0, 1), (1, 0)):
+        for i in range(6):
+            others = torch.cat([k[back][:i], k[back][i + 1 :], queue]) if own_keys else queue
+            terms.append(info_nce_by_hand(q[there][i : i + 1], k[back][i : i + 1], others, 0.4))
+            near = F.cosine_similarity(q[there][i : i + 1], k[back])
+            found.append(float(near.argmax() == i))
+    expected = sum(terms) / 12
+    torch.testing.assert_close(loss.double(), expected, rtol=1e-5, atol=1e-6)
+    assert float(metrics["key found"]) == pytest.approx(sum(found) / 12)
+    mine, theirs = (
+        torch.cat(
+            [g.flatten() for g in torch.autograd.grad(v, [*method.f.parameters(), *method.g.parameters()])]
+        )
+        for v in (loss, expected)
+    )
+    torch.testing.assert_close(mine, theirs, rtol=1e-3, atol=1e-6)
+    # The queue gets the keys of both views, those of the second first.
+    torch.testing.assert_close(
+        method.keys.double(), F.normalize(torch.cat([k[1], k[0]]), dim=1), rtol=1e-5, atol=1e-6
+    )
+
+
+def test_with_one_direction_and_no_own_keys_it_is_the_papers_own(toys):
+    """What version 3 adds is off by default: same seed, same numbers as a plain reading of algorithm 1."""
+    method = small(Mirrored, queue=20)
+    method.before_epoch(0.0, toys.train, {})
+    method.eval()
+    batch = next(toys.train.batches(6))
+    x_q, x_k = still(batch)
+    q, k = method.g(method.f(x_q)).double(), method.key(x_k).double()
+    expected = info_nce_by_hand(q, k, method.queue.double(), method.temperature)
+    torch.testing.assert_close(method.loss(batch)[0].double(), expected, rtol=1e-5, atol=1e-6)
+
+
+def test_the_symmetric_loss_writes_the_keys_of_both_views(toys):
+    method = small(moco.MoCo, queue=100, symmetric=True, own_keys=True)
+    fit(method, toys.train, QUICK)
+    assert method.seen == 100 + 6 * 64  # six steps of 32 pictures
+    torch.testing.assert_close(method.queue.norm(dim=1), torch.ones(100), rtol=1e-5, atol=1e-5)
 
 
 @pytest.mark.parametrize("size", [1, 4, 7, 10])
@@ -594,13 +686,14 @@ class StillBYOL(byol.BYOL):
     def views(self, batch):
         return {"first": augment.as_float(batch["image"]), "second": mirrored(batch["image"])}
 results = {}
-runs = [("moco", StillMoCo, dict(queue=160)), ("no queue", StillMoCo, dict(queue=0)), ("byol", StillBYOL, {})]
+runs = [("moco", StillMoCo, dict(queue=160)), ("no queue", StillMoCo, dict(queue=0)), ("byol", StillBYOL, {}),
+    ("symmetric", StillMoCo, dict(queue=160, symmetric=True, own_keys=True))]
 for name, kind, arguments in runs[:1] if "local keys" in sys.argv else runs:
     torch.manual_seed(0)
     method = kind(encoders.small_cnn(8), dim=16, hidden=32, **arguments)
     history = fit(method, data.train, Recipe(epochs=2, batch_size=64, lr=1e-3, max_steps=4))
     results[name] = {"loss": [row["loss"] for row in history], "alike": True}
-    kept = torch.cat([method.queue.flatten() if name == "moco" else torch.zeros(0),
+    kept = torch.cat([method.queue.flatten() if name in ("moco", "symmetric") else torch.zeros(0),
         *[p.detach().flatten() for p in method.parameters()]])
     if world > 1:
         other = [torch.empty_like(kept) for _ in range(world)]

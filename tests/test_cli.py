@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -345,12 +347,40 @@ def test_the_command_line_knows_every_method_of_the_catalogue():
 
     assert line.METHODS == catalogue.NAMES and line.ENCODERS == catalogue.ENCODERS
     for name in catalogue.NAMES:
-        for recipe, data in (("course", "toybox"), ("gpu", "cifar10")):
-            small = catalogue.spec(name).encoders["course"]
+        for recipe, data in (("course", "toybox"), ("full", "toybox"), ("gpu", "cifar10")):
+            small = catalogue.spec(name).encoder("course")
             about = catalogue.describe(name, data, 10, recipe, encoder=small)
             again = catalogue.build(json.loads(json.dumps(about)))  # plain values: they survive a checkpoint
             assert again.about == about and again.f.dim == getattr(encoders, small)().dim
-        assert catalogue.spec(name).course.epochs < catalogue.spec(name).gpu.epochs
+        spec = catalogue.spec(name)
+        assert spec.course.epochs < min(spec.full.epochs, spec.gpu.epochs)
+        assert spec.full == spec.recipe("full") and spec.encoder("full") == spec.encoder("course")
+        # The same kind of training for longer: what both say differs in nothing that a network is made of.
+        both = [catalogue.describe(name, spec.data, 10, recipe) for recipe in ("course", "full")]
+        short, full = (catalogue.build(about).state_dict() for about in both)
+        assert {k: v.shape for k, v in short.items()} == {k: v.shape for k, v in full.items()}
+    with pytest.raises(runtime.CourseError, match="'course', 'full' or 'gpu'"):
+        spec.recipe("long")
+    with pytest.raises(runtime.CourseError, match="'course', 'full' or 'gpu'"):
+        spec.encoder("long")
+
+
+def test_the_full_recipe_is_trained_under_a_name_of_its_own(tmp_path, monkeypatch, capsys):
+    from sslcourse.methods import simclr
+    from sslcourse.train import checkpoints
+
+    monkeypatch.chdir(tmp_path)
+    small = ("--data", "digits", "--limit", "128", "--epochs", "1", "--no-probe", "--json")
+    for recipe, file in (("course", "simclr"), ("full", "simclr-full")):
+        assert main(["train", "simclr", "--recipe", recipe, *small]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["checkpoint"] == str(Path("results") / f"{file}.safetensors")
+        state = checkpoints.read(found["checkpoint"])
+        assert state.about["recipe"] == recipe
+        assert state.recipe == asdict(getattr(simclr, recipe.upper()).but(epochs=1))
+    with pytest.raises(SystemExit):
+        main(["train", "simclr", "--recipe", "long"])
+    assert "full" in capsys.readouterr().err
 
 
 def test_settings_are_changed_by_name_and_wrong_names_are_answered():

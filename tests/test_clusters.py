@@ -156,6 +156,43 @@ def test_head_and_its_memory_begin_anew_and_the_encoders_stay(toys):
     assert torch.equal(before, stays.g.weight)
 
 
+def test_the_head_keeps_its_learning_rate_and_the_encoder_follows_the_recipe(toys):
+    """An independent loop: SGD without momentum, so that what a step moves is its rate times its gradient."""
+    recipe = Recipe(epochs=1, batch_size=32, lr=0.4, optimizer="sgd", schedule="cosine", weight_decay=0.0)
+    for head_lr, at in ((0.01, lambda lr: 0.01), (None, lambda lr: lr)):
+        method = small(head_lr=head_lr, view=augment.identity)
+        seen = []
+
+        class Watched(deepcluster.DeepCluster):
+            def step(self, batch, optimizers, seen=seen):
+                asked = optimizers["encoder"].param_groups[0]["lr"]
+                for group in (g for o in optimizers.values() for g in o.param_groups):
+                    group["momentum"], group["nesterov"] = 0.0, False
+                before = [self.g.bias.detach().clone(), next(self.f.parameters()).detach().clone()]
+                result = super().step(batch, optimizers)
+                after = [self.g.bias, next(self.f.parameters())]
+                seen.append((asked, [(b - a) / p.grad for b, a, p in zip(before, after, after)]))
+                return result
+
+        method.__class__ = Watched
+        fit(method, toys.train, recipe)
+        assert len({asked for asked, _ in seen}) > 10  # the recipe's rate falls
+        for asked, (head, body) in seen:
+            assert float(head.detach().median()) == pytest.approx(at(asked), rel=0.02)
+            if asked > 0.1:
+                assert float(body.detach().median()) == pytest.approx(asked, rel=0.05)
+    for wrong in (0.0, -1.0):
+        with pytest.raises(CourseError, match="head_lr"):
+            small(head_lr=wrong)
+
+
+def test_a_checkpoint_from_before_the_head_had_a_rate_is_read_as_it_was():
+    settings = deepcluster.SPEC.settings("course", True, 10)
+    assert deepcluster.from_settings(encoders.small_cnn(8), settings).head_lr == settings["head_lr"] > 0
+    del settings["head_lr"]
+    assert deepcluster.from_settings(encoders.small_cnn(8), settings).head_lr is None
+
+
 def test_clustering_takes_place_every_so_many_epochs(toys):
     method, seen = small(every=2), []
     for epoch in range(4):

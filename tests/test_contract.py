@@ -31,6 +31,9 @@ METHODS = {
     "moco in groups": lambda: methods.moco.MoCo(
         encoders.small_cnn(8), dim=16, hidden=32, queue=32, momentum=0.9, groups=2
     ),
+    "moco, symmetric": lambda: methods.moco.MoCo(
+        encoders.small_cnn(8), dim=16, hidden=32, queue=32, momentum=0.9, symmetric=True, own_keys=True
+    ),
     "rotnet": lambda: methods.rotnet.RotNet(encoders.small_cnn(8)),
     "deepcluster": lambda: methods.deepcluster.DeepCluster(encoders.small_cnn(8), clusters=8),
     "deepcluster, seldom": lambda: methods.deepcluster.DeepCluster(

@@ -12,6 +12,7 @@ import torch
 
 from sslcourse import runtime
 from sslcourse.data import toybox
+from sslcourse.data.load import load
 from sslcourse.data.toybox import disk_cache, pictures, solids, world
 from sslcourse.runtime.errors import CourseError
 
@@ -52,6 +53,42 @@ def test_factors_are_independent_and_in_range():
         counts = np.zeros((10, 3))
         np.add.at(counts, (scene["shape"].numpy(), thirds.numpy()), 1)
         assert chi2_contingency(counts).pvalue > 1e-4, name
+
+
+def test_hue_is_tied_to_shape_as_far_as_asked():
+    free, tied, wholly = (toybox.factors(3000, seed=3, tied=t) for t in (0.0, 0.9, 1.0))
+    assert all(torch.equal(v, toybox.factors(3000, seed=3)[k]) for k, v in free.items())  # the default
+    for k in set(free) - {"hue"}:  # nothing else changes
+        assert torch.equal(free[k], tied[k]) and torch.equal(free[k], wholly[k]), k
+    for scene, reach in ((tied, 0.05), (wholly, 0.0)):
+        away = (scene["hue"] - scene["shape"] / 10 + 0.5) % 1 - 0.5  # around the wheel
+        assert away.abs().max() <= reach + 1e-5 and 0 <= scene["hue"].min() and scene["hue"].max() < 1
+        if reach:
+            assert away.abs().max() > 0.95 * reach and away.abs().mean() == pytest.approx(reach / 2, rel=0.1)
+    half = toybox.factors(3000, seed=3, tied=0.5)
+    away = ((half["hue"] - half["shape"] / 10 + 0.5) % 1 - 0.5).abs()
+    assert 0.24 < away.max() <= 0.25
+    image, _ = toybox.render({k: v[:20] for k, v in tied.items()})
+    other, _ = toybox.render({k: v[:20] for k, v in free.items()})
+    assert not torch.equal(image, other)
+
+
+def test_the_knobs_of_the_world_are_read_from_its_name(monkeypatch):
+    asked = []
+    monkeypatch.setattr(toybox, "images", lambda **knobs: asked.append(knobs))
+    for name, knobs in (
+        ("toybox", {}),
+        ("toybox:0.5", {"background": 0.5}),
+        ("toybox:tied=0.9", {"tied": 0.9}),
+        ("toybox:0.5,tied=0.9", {"background": 0.5, "tied": 0.9}),
+        ("toybox:background=0,tied=1", {"background": 0.0, "tied": 1.0}),
+    ):
+        load(name, 7)
+        assert asked.pop() == {"seed": 7, **knobs}
+    for name in ("toybox:blue", "toybox:hue=0.9", "toybox:=0.5", "toybox:tied=", "toybox:0.5,,tied=1"):
+        with pytest.raises(CourseError, match="toybox:0.5,tied=0.9"):
+            load(name)
+    assert not asked
 
 
 @pytest.mark.parametrize("shape", range(10))
@@ -204,6 +241,7 @@ def test_captions_say_what_is_there():
         (lambda: toybox.render(toybox.scene(), size=4), "size=4"),
         (lambda: toybox.render(toybox.scene(), background=2), "background=2"),
         (lambda: toybox.factors(0), "n=0"),
+        (lambda: toybox.factors(3, tied=1.5), "tied=1.5"),
         (lambda: toybox.factors(3, split="dev"), "dev"),
         (lambda: toybox.render({"shape": torch.zeros(1)}), "lacks"),
     ],

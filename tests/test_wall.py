@@ -190,6 +190,72 @@ def test_measuring_a_world_writes_its_file(tmp_path, monkeypatch):
     assert json.loads((tmp_path / "wall" / "heard.json").read_text())["rows"]["SimCLR"]["linear"] == [0.1235]
 
 
+def test_both_recipes_stand_on_the_wall(tmp_path, monkeypatch):
+    asked = []
+
+    def run(names, data, *, recipe, **kwargs):
+        asked.append(recipe)
+        long = recipe == "full"
+        row = {"kNN": [0.5 + 0.3 * long], "linear": [0.6 + 0.3 * long], "few labels": [0.3 + 0.3 * long]}
+        rows = {
+            "pixels": {"kNN": [0.2], "linear": [0.2], "few labels": [0.1]},
+            "SimCLR": {**row, "seconds": [20.0 + 160 * long], "epochs": 8 + 42 * long, "batch_size": 128},
+        }
+        kept = {"pixels": {"hue": [0.1]}, "SimCLR": {"hue": [0.4 + 0.4 * long]}}
+        head = {"data": "toybox", "protocol": "kNN", "seeds": 1, "profile": "cpu", "versions": {}}
+        return {**head, "recipe": recipe, "rows": rows, "factors": kept}
+
+    monkeypatch.setattr(compare, "run", run)
+    monkeypatch.setattr(compare, "MEASURED", tmp_path / "course")
+    (tmp_path / "course").mkdir()
+    wall.measure("toybox", 1, folder=tmp_path)
+    alone = wall.read(tmp_path)["toybox"]
+    assert "full" not in alone and not any(
+        "full" in key for row in wall.table("toybox", alone) for key in row
+    )
+    wall.measure("toybox", 1, recipe="full", folder=tmp_path)
+    assert asked == ["course", "full"]
+    assert {f.name for f in (tmp_path / "wall").iterdir()} == {"toybox.json", "toybox-full.json"}
+    found = wall.read(tmp_path)["toybox"]
+    assert found["rows"]["SimCLR"]["linear"] == [0.6] and found["full"]["rows"]["SimCLR"]["linear"] == [0.9]
+    rows = {row["features"]: row for row in wall.table("toybox", found)}
+    assert rows["SimCLR"]["linear probe"].startswith("60") and rows["SimCLR"][
+        "linear probe, full"
+    ].startswith("90")
+    assert (
+        rows["SimCLR"]["seconds of training"] == "20" and rows["SimCLR"]["seconds of training, full"] == "180"
+    )
+    assert rows["pixels"]["linear probe, full"] == "–" and rows["pixels"]["seconds of training, full"] == "–"
+    assert wall.factors(found)["SimCLR"]["hue"] == 0.8 and wall.factors(alone)["SimCLR"]["hue"] == 0.4
+    assert compare.factor_rows(found)[1]["hue"] == "0.80"
+    ax = wall.drawn("toybox", found).axes[0]
+    widths = sorted(round(p.get_width()) for p in ax.patches)
+    assert widths == [20, 60, 90]
+    assert any(
+        "60.0" in t.get_text() and "full: 90.0" in t.get_text() and "180 s" in t.get_text() for t in ax.texts
+    )
+    assert len(wall.drawn("toybox", alone).axes[0].patches) == 2
+    assert {f.name for f in wall.keep(tmp_path)} >= {"toybox.json", "toybox-full.json"}
+    with pytest.raises(CourseError, match="'course' and 'full'"):
+        wall.measure("toybox", 1, recipe="gpu", folder=tmp_path)
+
+
+def test_results_of_an_older_course_are_told_from_whole_ones(tmp_path):
+    """A claim that came later has no runs in an old file: the wall leaves it out, the command says what to
+    do.
+    """
+    page = json.loads((compare.MEASURED / "claims-bigan.json").read_text())
+    page["runs"] = {
+        seed: {name: row for name, row in run.items() if name != "pixels"}
+        for seed, run in page["runs"].items()
+    }
+    (tmp_path / "claims-bigan.json").write_text(json.dumps(page))
+    found = [r["claim"] for r in wall.verdicts(tmp_path) if r["paper"] == "bigan"]
+    assert found == [c.name for c in claims.paper("bigan").CLAIMS if c.name != "beats_pixels"]
+    with pytest.raises(CourseError, match="'pixels'.*'beats_pixels'.*sslcourse claims bigan"):
+        list(claims.run("bigan", 2, file=tmp_path / "claims-bigan.json", say=lambda text: None))
+
+
 def test_tracking_is_read_from_its_claims():
     found = wall.read(folder="/nowhere")["tracks"]
     page = json.loads((compare.MEASURED / "claims-colorization.json").read_text())

@@ -5,6 +5,7 @@ not touch, what resumes.
 import collections
 import copy
 import functools
+import itertools
 
 import pytest
 import torch
@@ -17,7 +18,7 @@ from sslcourse.methods import catalogue, xdc
 from sslcourse.results.claims import xdc as claims
 from sslcourse.results.tables import xdc as table, xdc_nuisance as nuisance
 from sslcourse.runtime.errors import CourseError
-from sslcourse.train import clustering, features
+from sslcourse.train import checkpoints, clustering, features
 from sslcourse.train.loop import epochs, fit
 from sslcourse.train.recipe import Recipe, optimizers_of
 
@@ -92,7 +93,7 @@ class Pitch(nn.Module):
 def small(variant="xdc", **arguments):
     torch.manual_seed(1)
     return xdc.XDC(
-        encoders.small_clip(8),
+        encoders.small_clip(8, still=1),
         encoders.small_mel(8),
         variant=variant,
         **{"clusters": 4, "every": 1, **arguments},
@@ -352,7 +353,7 @@ def test_a_run_that_was_killed_goes_on_with_its_pseudo_labels(variant, clips, tm
 
 def test_it_goes_on_from_networks_that_know_something(clips):
     """Given encoders are taken as they are: the first clusters are those of what they know already."""
-    eye, ear = encoders.small_clip(8).eval(), encoders.small_mel(8).eval()
+    eye, ear = encoders.small_clip(8, still=1).eval(), encoders.small_mel(8).eval()
     method = xdc.XDC(copy.deepcopy(eye), copy.deepcopy(ear), clusters=4, pca=0)
     torch.manual_seed(0)
     method.before_epoch(0, clips, {})
@@ -370,7 +371,7 @@ def test_it_goes_on_from_networks_that_know_something(clips):
 def test_a_pupil_learns_what_its_teacher_found(hears, clips):
     label = clips.factors["pitch"] if hears else clips.label
     torch.manual_seed(0)
-    pupil = xdc.Pupil(encoders.small_mel(16) if hears else encoders.small_clip(16), label, hears)
+    pupil = xdc.Pupil(encoders.small_mel(16) if hears else encoders.small_clip(16, still=1), label, hears)
     rows = fit(pupil, clips.unlabelled(), Recipe(epochs=12, batch_size=16, lr=5e-3))
     assert rows[-1]["found"] > 0.9 > rows[0]["found"]  # it does not read batch["label"], which is -1
     held = planted(60, 5, "validation")
@@ -381,10 +382,12 @@ def test_a_pupil_learns_what_its_teacher_found(hears, clips):
 def test_a_pupil_needs_the_clips_that_its_labels_belong_to(clips):
     for wrong in (clips.label[None], clips.label - 1, clips.label[:0]):
         with pytest.raises(CourseError, match="one class number"):
-            xdc.Pupil(encoders.small_clip(8), wrong)
+            xdc.Pupil(encoders.small_clip(8, still=1), wrong)
     with pytest.raises(CourseError, match="96 labels for 40 clips"):
-        fit(xdc.Pupil(encoders.small_clip(8), clips.label), clips.take(slice(0, 40)), QUICK)
-    assert torch.equal(xdc.Pupil(encoders.small_clip(8), clips.label).state_dict()["label"], clips.label)
+        fit(xdc.Pupil(encoders.small_clip(8, still=1), clips.label), clips.take(slice(0, 40)), QUICK)
+    assert torch.equal(
+        xdc.Pupil(encoders.small_clip(8, still=1), clips.label).state_dict()["label"], clips.label
+    )
 
 
 # --------------------------------------------------------------------------------- errors, settings, encoders
@@ -417,7 +420,7 @@ def test_wrong_arguments_and_data_say_what_to_type(clips):
 def test_settings_build_what_they_describe(clips):
     for recipe in ("course", "gpu"):
         found = xdc.SPEC.settings(recipe, True, 6)
-        method = xdc.SPEC.build(encoders.small_clip(8), found)
+        method = xdc.SPEC.build(encoders.small_clip(8, still=1), found)
         assert (
             method.variant == "xdc"
             and method.clusters == found["clusters"]
@@ -447,7 +450,78 @@ def test_the_encoders_of_whole_films():
     film = torch.rand(2, 3, 16, 32, 32)
     assert net.eval()(film).shape == (2, net.dim) and list(net.layers) == ["conv1", "conv2", "conv3", "conv4"]
     assert (net(film) - net(film.flip(2))).abs().max() > 1e-3  # a film backwards is another film
-    torch.testing.assert_close(net(film), net.stages(film * 4 - 2).mean((2, 3, 4)))
+    whole = encoders.small_clip(still=1).eval()
+    torch.testing.assert_close(whole(film), whole.stages(film * 4 - 2).mean((2, 3, 4)))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 1.0])
+def test_so_much_of_what_stands_still_is_seen_and_of_what_stays_is_heard(share):
+    """Pixel by pixel and band by band; what moves is equally strong at every share."""
+    torch.manual_seed(0)
+    eye, ear = encoders.small_clip(8, still=share).eval(), encoders.small_mel(8, steady=share).eval()
+    film, mel = torch.rand(2, 3, 8, 32, 32), torch.randn(2, 1, 32, 49)
+    seen = eye.shown(film)
+    for n, c, y, x in ((0, 0, 0, 0), (1, 2, 31, 5), (0, 1, 7, 30)):
+        pixel = film[n, c, :, y, x]
+        expected = 4 * (pixel - pixel.mean()) + share * (4 * pixel.mean() - 2)
+        torch.testing.assert_close(seen[n, c, :, y, x], expected, rtol=1e-4, atol=1e-5)
+    heard = mel.clone()
+    for n, band in itertools.product(range(2), range(32)):
+        heard[n, 0, band] -= (1 - share) * mel[n, 0, band].mean()
+    torch.testing.assert_close(ear(mel), ear.stages(ear.standard(heard)).mean((2, 3)), rtol=1e-4, atol=1e-5)
+    # Another background, another channel: at 0 nothing of it arrives, at 1 all of it.
+    grounds, channel = torch.rand(2, 3, 1, 32, 32), torch.randn(2, 1, 32, 1)
+    moved = (eye(0.5 * film) - eye(0.5 * film + 0.5 * grounds)).abs().max()
+    told = (ear(mel) - ear(mel + channel)).abs().max()
+    assert (moved < 1e-4 and told < 1e-4) if share == 0 else (moved > 1e-4 and told > 1e-4)
+
+
+def test_the_share_belongs_to_the_checkpoint_and_old_ones_saw_everything(tmp_path):
+    method = xdc.XDC(encoders.small_clip(8, still=0.3), encoders.small_mel(8, steady=0.2), clusters=4)
+    file = checkpoints.save(tmp_path / "new.safetensors", method)
+    again = xdc.XDC(encoders.small_clip(8), encoders.small_mel(8), clusters=4)
+    checkpoints.load(file, again)
+    film, mel = torch.rand(2, 3, 8, 32, 32), torch.randn(2, 1, 32, 49)
+    method.eval()
+    assert torch.equal(method.f(film), again.f(film)) and torch.equal(method.ear.f(mel), again.ear.f(mel))
+    # A file from before there were shares, as it was written then.
+    state = checkpoints.read(file)
+    old = {k: v for k, v in state.tensors.items() if not k.endswith("share")}
+    assert len(state.tensors) - len(old) == 2
+    state.tensors.clear()
+    state.tensors.update(old)
+    checkpoints.load_weights(state, again)
+    whole = xdc.XDC(encoders.small_clip(8, still=1), encoders.small_mel(8, steady=1), clusters=4)
+    whole.load_state_dict({**again.state_dict()})
+    assert torch.equal(again.f.shown(film), film * 4 - 2) and torch.equal(
+        whole.eval().f(film), again.eval().f(film)
+    )
+    with pytest.raises(CourseError, match="train it again"):  # what else lacks is an error, as before
+        state.tensors.pop("method/heads.eye of ear.bias")
+        checkpoints.load_weights(state, again)
+
+
+def test_the_share_is_set_by_name():
+    for changes, still, steady in (([], 0, 0), (["still=1", "steady=0.5"], 1, 0.5)):
+        method = catalogue.build(catalogue.describe("xdc", "toyevents", 6, changes=changes))
+        assert float(method.f.still.share) == still and float(method.ear.f.steady.share) == steady
+    old = xdc.SPEC.settings("course", True, 6)
+    del old["still"], old["steady"]
+    method = xdc.from_settings(encoders.small_clip(8), old)  # as checkpoints were written before
+    assert float(method.f.still.share) == float(method.ear.f.steady.share) == 1
+    assert (
+        float(xdc.from_settings(encoders.r2plus1d_18(), xdc.SPEC.settings("gpu", False, 6)).f.still.share)
+        == 1
+    )
+    of_avts = xdc.from_settings(encoders.small_mc3(8, still=True), xdc.SPEC.settings("course", True, 6))
+    assert of_avts.f.still is False
+    for wrong in (-0.1, 1.2):
+        with pytest.raises(CourseError, match="from 0"):
+            encoders.small_clip(8, still=wrong)
+        with pytest.raises(CourseError, match="from 0"):
+            encoders.small_mel(8, steady=wrong)
+    with pytest.raises(CourseError, match="still=1"):
+        xdc.from_settings(encoders.small_3d(8), xdc.SPEC.settings("course", True, 6))
     with torch.device("meta"):
         large = encoders.r2plus1d_18()
         assert large(torch.rand(2, 3, 8, 112, 112)).shape == (2, 512) and large.dim == 512

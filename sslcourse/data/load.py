@@ -27,11 +27,29 @@ NAMES = (
 )
 
 
+def _knobs(name: str, text: str) -> dict[str, float]:
+    """What stands behind "toybox:": the background as a plain number, others as knob=value, with commas."""
+    knobs: dict[str, float] = {}
+    for word in text.split(",") if text else ():
+        knob, equals, value = word.rpartition("=")
+        try:
+            if (knob.strip() or "background") not in ("background", "tied") or (equals and not knob.strip()):
+                raise ValueError
+            knobs[knob.strip() or "background"] = float(value)
+        except ValueError:
+            raise CourseError(
+                f"--data {name}: {word!r} is no knob of the toybox; write numbers from 0 to 1 as in "
+                "toybox:0.5 (the background), toybox:tied=0.9 (hue tied to shape) or toybox:0.5,tied=0.9"
+            ) from None
+    return knobs
+
+
 def load(name: str, seed: int = 0) -> Data:
     """The three splits of a data set.
 
     Args:
-        name: "toybox" (or "toybox:0.5" for another background), "digits", "cifar10", "stl10", "mnist", a
+        name: "toybox" ("toybox:0.5" for another background, "toybox:tied=0.9" where shapes have their
+            colours, both as "toybox:0.5,tied=0.9"), "digits", "cifar10", "stl10", "mnist", a
             `.npz` file of your own arrays (images, or sounds: see `sslcourse.data.heard.npz`), or a folder of
             images with one subfolder
             per class. Videos: "toyvideos" (motion classes), "toytracks" (for tracking), "movingdigits",
@@ -57,13 +75,7 @@ def load(name: str, seed: int = 0) -> Data:
         return made[name](seed=seed)
     kind, _, rest = name.partition(":")
     if kind == "toybox":
-        try:
-            background = float(rest) if rest else 0.1
-        except ValueError:
-            raise CourseError(
-                f"--data {name}: the background is a number from 0 to 1, as in toybox:0.5"
-            ) from None
-        return toybox.images(background=background, seed=seed)
+        return toybox.images(seed=seed, **_knobs(name, rest))
     if name in ("ucf101", "hmdb51"):
         return getattr(clips, name)()
     if name == "esc50":

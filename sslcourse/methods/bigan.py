@@ -8,7 +8,7 @@ Goodfellow et al. Generative Adversarial Nets. NeurIPS 2014. arXiv:1406.2661.
 In the paper                                              here
     z uniform on [-1, 1]                                  noise
     G(z), a picture for every z                           Generator, self.g
-    E(x), a code for every picture                        Coder.code: tanh(a / 2), in z's range; a by CodeHead
+    E(x), a code for every picture                        Coder.code: tanh(a / 2), a by CodeHead
     D(x, z), how likely the pair is (x, E(x))             Discriminator, self.d; here its logit
     max over D of V(D, E, G)                              discriminator_loss
     min over E and G, by the opposite labels              generator_encoder_loss
@@ -133,7 +133,7 @@ def constant(network: nn.Module, *inputs: Tensor) -> Tensor:
 
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 SLOPE = 0.2  # of leaky ReLUs below 0
-# Of the batch normalisation on E's output: tanh(a / 2) of normal a with this spread has the spread of z, 0.58.
+# Of the batch normalisation on E's output a: with this spread tanh(a / 2) has about that of z, 0.58.
 GAIN = 1.81
 
 

@@ -11,6 +11,7 @@ is `sslcourse.results.wall`."""
 from __future__ import annotations
 
 import json
+import re
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -84,9 +85,9 @@ def run(
             method = catalogue.build(about)
             used.setdefault(about["encoder"])
             budget = f"{how.epochs}x{how.batch_size}" + ("" if recipe == "course" else f"-{recipe}")
-            file = Path(folder) / (
-                f"{Path(data).stem}-{spec.name}-{about['encoder']}-{budget}-{seed}.safetensors"
-            )
+            # "toybox:0.5" must be a file's name everywhere, and another one than "toybox:0.1".
+            where = Path(data).stem if Path(data).exists() else re.sub(r"[^\w.=]+", "-", data)
+            file = Path(folder) / (f"{where}-{spec.name}-{about['encoder']}-{budget}-{seed}.safetensors")
             start = time.perf_counter()
             history = fit(method, (sets if home == data else load(home, seed)).train, how, checkpoint=file)
             seconds = sum(row["seconds"] for row in history)

@@ -258,7 +258,7 @@ def verdicts(folder: str | Path = FOLDER) -> list[dict]:
         page = _claims_page(name, folder)
         if page is None:
             continue
-        for v in claims.judge(name, {int(seed): runs for seed, runs in page["runs"].items()}):
+        for v in claims.judge(name, {int(seed): runs for seed, runs in page["runs"].items()}, partly=True):
             low, high = v.interval
             rows.append(
                 {

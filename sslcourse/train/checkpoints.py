@@ -163,9 +163,10 @@ def read(path: str | os.PathLike) -> State:
     )
 
 
-def resume(path: str | os.PathLike, recipe) -> State | None:
+def resume(path: str | os.PathLike, recipe, about: dict[str, Any] | None = None) -> State | None:
     """The state to go on from, or None where there is none. A damaged file is named, kept as `*.damaged`, and
-    training starts anew; a checkpoint of another recipe is an error, not a surprise."""
+    training starts anew; a checkpoint of another recipe, or of another method than `about` says (see `save`),
+    is an error, not a surprise."""
     if not Path(path).exists():
         return None
     try:
@@ -185,6 +186,7 @@ def resume(path: str | os.PathLike, recipe) -> State | None:
             f"{str(path)!r} was made by another recipe ({'; '.join(differing) or 'none recorded'}). "
             "Name another file, or delete this one."
         )
+    _same_method(path, state.about, about or {})
     if state.profile and state.profile.device != "cpu":
         from sslcourse.runtime.device import best_device
 
@@ -196,6 +198,26 @@ def resume(path: str | os.PathLike, recipe) -> State | None:
             )
             state.profile = None
     return state
+
+
+def _same_method(path: str | os.PathLike, there: dict[str, Any], here: dict[str, Any]) -> None:
+    """Refuse to go on with another method, encoder or setting than a checkpoint was made with, where both say
+    what they are.
+    """
+    if not there or not here:
+        return
+    flat = lambda about: {**{k: about.get(k) for k in ("method", "encoder")}, **about.get("settings", {})}
+    old, new = flat(there), flat(here)
+    differing = [
+        f"{k} {old.get(k, 'not set')!r} there, {new.get(k, 'not set')!r} here"
+        for k in dict.fromkeys((*old, *new))
+        if old.get(k, "not set") != new.get(k, "not set")
+    ]
+    if differing:
+        raise CourseError(
+            f"{str(path)!r} was made with other settings ({'; '.join(differing)}). Name another file, or "
+            "delete this one."
+        )
 
 
 def restore(state: State, method: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> None:

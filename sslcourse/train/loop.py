@@ -56,7 +56,8 @@ def epochs(
         raise CourseError(
             f"batch_size={recipe.batch_size} cannot be shared by {world} processes; use a multiple of {world}"
         )
-    state = checkpoints.resume(checkpoint, recipe) if checkpoint else None
+    about = getattr(method, "about", None)
+    state = checkpoints.resume(checkpoint, recipe, about) if checkpoint else None
     # Each process would measure on its own, and might choose otherwise.
     profile = distributed.from_first(profile or (state and state.profile) or runtime.profile())
     runtime.use_profile(profile)

@@ -26,6 +26,7 @@ def images(
     *,
     size: int = 32,
     background: float = 0.1,
+    tied: float = 0.0,
     seed: int = 0,
     cache: bool = True,
 ) -> Data:
@@ -35,6 +36,8 @@ def images(
         train, validation, test: how many of each.
         size: pixels along a side, 8 to 256.
         background: 0 to 1, see `world.render`.
+        tied: 0 to 1, how much hue says of shape, see `world.factors`: things in photographs have their
+            colours, the toybox's solids by default have any.
         seed: of the world: another seed, other scenes.
         cache: keep the rendered pictures on disk (`SSLCOURSE_CACHE`).
 
@@ -46,8 +49,8 @@ def images(
 
     parts = []
     for split, n in (("train", train), ("validation", validation), ("test", test)):
-        scene = world.factors(n, seed, split)
-        image, mask = _rendered(scene, n, seed, split, size, background, cache)
+        scene = world.factors(n, seed, split, tied)
+        image, mask = _rendered(scene, n, seed, split, size, background, tied, cache)
         columns = {name: scene[name] for name in FACTORS}
         extra = {"mask": mask}
         if split != "test":  # a caption names the class, and the labels of the test split are sealed
@@ -61,7 +64,7 @@ def images(
                 factor_names=kinds(),
                 extra=extra,
                 split=split,
-                name=_name(background),
+                name=_name(background, tied),
             )
         )
     return Data(*parts)
@@ -74,16 +77,19 @@ def kinds() -> dict[str, tuple[str, ...] | float]:
     return {**world.CATEGORIES, **world.ANGLES}
 
 
-def _name(background: float) -> str:
-    return "toybox" if background == 0.1 else f"toybox, background {background:g}"
+def _name(background: float, tied: float) -> str:
+    knobs = [f"background {background:g}"] * (background != 0.1) + [f"hue tied to shape {tied:g}"] * bool(
+        tied
+    )
+    return ", ".join(["toybox", *knobs])
 
 
-def _rendered(scene, n, seed, split, size, background, cache) -> tuple[Tensor, Tensor]:
+def _rendered(scene, n, seed, split, size, background, tied, cache) -> tuple[Tensor, Tensor]:
     def draw() -> dict[str, np.ndarray]:
         image, mask = world.render(scene, size, background)
         return {"image": image.numpy(), "mask": np.packbits(mask.numpy())}
 
-    path = disk_cache.place("pictures", f"{split}-{n}-seed{seed}-{size}px-bg{background:g}")
+    path = disk_cache.place("pictures", f"{split}-{n}-seed{seed}-{size}px-bg{background:g}-tied{tied:g}")
     found = disk_cache.arrays(
         path, {"image": (n, 3, size, size), "mask": (-(-n * size * size // 8),)}, draw, cache
     )

@@ -54,8 +54,13 @@ _SPLIT_ID = {"train": 0, "validation": 1, "test": 2}
 _CHUNK = 512
 
 
-def factors(n: int, seed: int = 0, split: str = "train") -> dict[str, Tensor]:
-    """Draw `n` scenes, every factor independent of every other.
+def factors(n: int, seed: int = 0, split: str = "train", tied: float = 0.0) -> dict[str, Tensor]:
+    """Draw `n` scenes, every factor independent of every other, unless hue is tied to shape.
+
+    Args:
+        tied: how much a solid's hue says of its shape, 0 to 1. At 0 nothing: any hue. Above, each shape has a
+            hue of its own, a tenth of the wheel from the next one's, and a solid's hue lies within half of
+            (1 - tied) of the wheel around it: at 0.9 within 5 % of the wheel, at 1 it is that very hue.
 
     One row of random numbers per scene, so the first scenes are the same whatever `n` is; `split` ("train",
     "validation", "test") chooses a stream of its own. The column `grain` (N, 6, 6, 3) is the background's
@@ -64,6 +69,8 @@ def factors(n: int, seed: int = 0, split: str = "train") -> dict[str, Tensor]:
         raise CourseError(f"n={n}; ask for at least one scene")
     if split not in _SPLIT_ID:
         raise CourseError(f"split={split!r} is none of {', '.join(_SPLIT_ID)}")
+    if not 0 <= tied <= 1:
+        raise CourseError(f"tied={tied}; it goes from 0 (any hue) to 1 (each shape has its own)")
     columns = ["shape", "pattern", *RANGES, "speckle"]
     rng = np.random.default_rng([seed, _SPLIT_ID[split], 0x70B])
     u = rng.random((n, len(columns) + 3 * _GRID * _GRID), dtype=np.float32)
@@ -77,6 +84,8 @@ def factors(n: int, seed: int = 0, split: str = "train") -> dict[str, Tensor]:
             scene[name] = low + (high - low) * column
         else:
             scene[name] = (column * 2**24).long()
+    if tied:
+        scene["hue"] = (scene["shape"] / len(SHAPES) + (1 - tied) * (scene["hue"] - 0.5)) % 1
     scene["grain"] = torch.from_numpy(u[:, len(columns) :].reshape(n, _GRID, _GRID, 3).copy())
     return scene
 

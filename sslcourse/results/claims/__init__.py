@@ -7,6 +7,7 @@ A claim is written so that its effect is positive where the paper is right. The 
     inconclusive   it holds 0, or there is only one seed
 
 All numbers are read on the test split, once per seed, with settings that were fixed before the first run.
+Each seed draws a world of its own, so that an interval speaks of worlds and not of first weights alone.
 
     claims.paper("simclr").CLAIMS       what is claimed
     claims.run("simclr", seeds=5)       is it so? (the command: sslcourse claims simclr)

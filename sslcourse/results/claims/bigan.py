@@ -41,7 +41,7 @@ def reconstruction_distances(method, images: torch.Tensor) -> tuple[float, float
 
 def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print) -> Runs:
     """Train BiGAN and the paper's five baselines, with one encoder, on the same pictures as often."""
-    data = data or toybox.images()
+    data = data or toybox.images(seed=seed)
     part = data.train.take(slice(0, min(PICTURES, len(data.train)))).unlabelled()
     variants: dict[str, tuple[type, dict[str, Any]]] = {
         "BiGAN": (bigan.BiGAN, {}),

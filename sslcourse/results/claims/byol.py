@@ -55,7 +55,7 @@ def runs(
     seed: int, data: Data | None = None, recipe: Recipe = LONG, short: Recipe = SHORT, say=print
 ) -> Runs:
     """Train all variants that the claims compare: fourteen, two minutes together on one thread."""
-    data = data or toybox.images()
+    data = data or toybox.images(seed=seed)
     everything, some, few = (data.train.take(slice(0, n)).unlabelled() for n in (len(data.train), SOME, FEW))
     heads = dict(
         normalise_z=False

@@ -63,7 +63,7 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
     """Train CLIP, CLIP in one direction, and word prediction (for all epochs and for half of them): a minute
     and a half on one thread.
     """
-    data = data or toybox.images()
+    data = data or toybox.images(seed=seed)
     some = data.train.take(~held_out(data.train.factors["hue"], data.train.factors["shape"]))
     train = some.unlabelled()
     label, factors = open_labels(data.test, "claims.clip")

@@ -31,7 +31,7 @@ def runs(
     say=print,
 ) -> Runs:
     """Train all variants that the claims compare: under two minutes together on one thread."""
-    data = data or toybox.images()
+    data = data or toybox.images(seed=seed)
     pictures = data.train.unlabelled()
     variants: dict[str, tuple[type, dict[str, Any], Recipe]] = {
         "DeepCluster": (deepcluster.DeepCluster, {}, cluster),

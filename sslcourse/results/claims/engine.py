@@ -125,12 +125,30 @@ def paper(name: str):
     return importlib.import_module(f"sslcourse.results.claims.{name}")
 
 
-def judge(name: str, results: dict[int, Runs]) -> list[Verdict]:
-    """Verdicts of all claims of a paper from the results of its seeds."""
-    return [
-        Verdict(c.name, c.text, c.source, tuple(c.effect(results[s]) for s in sorted(results)), c.unit)
-        for c in paper(name).CLAIMS
-    ]
+def judge(name: str, results: dict[int, Runs], partly: bool = False) -> list[Verdict]:
+    """Verdicts of all claims of a paper from the results of its seeds.
+
+    Args:
+        partly: leave out the claims that need runs which are not there, because an older course wrote the
+            results.
+
+    Raises:
+        CourseError: when a claim needs a run that is not there, unless `partly`.
+    """
+    verdicts = []
+    for c in paper(name).CLAIMS:
+        try:
+            effects = tuple(c.effect(results[s]) for s in sorted(results))
+        except KeyError as error:
+            if partly:
+                continue
+            raise CourseError(
+                f"these results hold no {error.args[0]!r}, which the claim {c.name!r} is about: they were "
+                f"written before it was made. Delete or rename the file, and measure again: sslcourse claims "
+                f"{name}"
+            ) from error
+        verdicts.append(Verdict(c.name, c.text, c.source, effects, c.unit))
+    return verdicts
 
 
 def run(

@@ -61,7 +61,7 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
     """Train all variants that the claims of SimCLR compare. About half a minute each on one thread, nine of
     them.
     """
-    data = data or toybox.images()
+    data = data or toybox.images(seed=seed)
     label, train_label = open_labels(data.test, "claims.simclr")[0], data.train.label
     view = augment.simclr_view
     variants: dict[str, tuple[dict, Recipe]] = {

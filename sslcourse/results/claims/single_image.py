@@ -99,7 +99,7 @@ def runs(seed: int, data: Data | None = None, pictures: int = PICTURES, say=prin
     """Train all variants that the claims compare: six, three quarters of a minute on one thread, and half as
     long again for the probes.
     """
-    data = data or toybox.images()
+    data = data or toybox.images(seed=seed)
     n = min(pictures, len(data.train))
     sets = {
         "one": single_image.single_image("china", n, seed=seed),

@@ -83,7 +83,7 @@ def runs(
     """Train what the claims compare: six encoders on the toybox's films and three on moving digits, about a
     minute on one thread.
     """
-    data, digits = data or toybox.videos(), digits or moving_digits.videos()
+    data, digits = data or toybox.videos(seed=seed), digits or moving_digits.videos(seed=seed)
     results: Runs = {"baseline LSTM": {}}
     encoded = {"baseline LSTM": untrained(seed).f}
     for name, arguments in video_lstm.MODELS.items():

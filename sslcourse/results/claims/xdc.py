@@ -102,10 +102,10 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
     Args:
         data: the clips at full nuisance; those with less of it, or with one venue, are made as many.
     """
-    data = data or toybox.events(*CLIPS)
+    data = data or toybox.events(*CLIPS, seed=seed)
     sizes = len(data.train), len(data.validation), len(data.test)
     results: Runs = {}
-    less, venue = (toybox.events(*sizes, **knobs) for knobs in (LESS, VENUE))
+    less, venue = (toybox.events(*sizes, seed=seed, **knobs) for knobs in (LESS, VENUE))
 
     def train(name: str, variant: str, clips: Data, **arguments) -> xdc.XDC:
         start = time.perf_counter()

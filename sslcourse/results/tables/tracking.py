@@ -54,7 +54,7 @@ TITLE = (
 )
 PAPER = {
     "identity": (22.1, 23.6),
-    "single image": (4.7, 5.2),
+    "single image, as the paper tracks": (4.7, 5.2),
     "flow, coarse to fine": (13.0, 15.1),
     "as the paper tracks": (34.6, 32.7),
     "supervised": (55.1, 62.1),
@@ -64,11 +64,13 @@ SHOWN = {
     "colorization": "colorization, with window, first frame and best ten",
     "flow, local": "flow, scikit-image",
     "flow, coarse to fine": "flow, OpenCV, coarse to fine",
-    "single image": "single-image colorization",
+    "single image": "single-image colorization, with window, first frame and best ten",
+    "single image, as the paper tracks": "single-image colorization, as the paper tracks",
     "supervised": "supervised (masks)",
 }
 ORDER = (
     "identity",
+    "single image, as the paper tracks",
     "single image",
     "flow, local",
     "flow, coarse to fine",
@@ -218,6 +220,7 @@ def _folder(seed: int, sequences, height: int, crops: int, epochs: int, say) -> 
         **{FLOW_NAMES[name]: by_flow(flow) for name, flow in FLOWS.items()},
         "random features": by(untrained.embed, **TRACK),
         "single image": by(single.embed, **TRACK),
+        "single image, as the paper tracks": by(single.embed, temperature=TEMPERATURE / 2, **PAPERS),
         "as the paper tracks": by(method.embed, temperature=TEMPERATURE / 2, **PAPERS),
         "colorization": by(method.embed, **TRACK),
     }

@@ -6,10 +6,11 @@ picture and for the sound.
 
 Departures: the paper fine-tunes on UCF101, HMDB51 and ESC-50; here all is judged by the event of the toybox's
 clips, test split: by nearest neighbours, by a linear probe on frozen features (the paper's "fc only"), and
-after training all of the network on as many labels for as many epochs ("fine-tuned"). The row "random, fine-tuned" is training
-from scratch. Raw input are 8 x 8 pixels of all frames, and the log-mel spectrogram. AVTS learns from the same
-clips which sound belongs to which half second; its networks keep every frame, and XDC is trained from them
-and, to tell the start from the network, from random ones of their kind."""
+after training all of the network on as many labels ("fine-tuned"), for as many epochs as the supervised row.
+The row "random, fine-tuned" is training from scratch. Raw input are 8 x 8 pixels of all frames, and the
+log-mel spectrogram. AVTS learns from the same clips which sound belongs to which half second; its networks
+keep every frame, and XDC is trained from them and, to tell the start from the network, from random ones of
+their kind."""
 
 from __future__ import annotations
 
