@@ -272,5 +272,5 @@ def show_still(encoder: nn.Module, share: float) -> None:
     elif share != 1:
         raise CourseError(
             f"still={share}: {type(encoder).__name__} cannot leave out such a share of what stands still; "
-            "write still=1 (--set still=1), or take small_clip"
+            "write still=1 (--set still=1.0), or take small_clip"
         )

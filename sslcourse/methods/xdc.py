@@ -129,7 +129,7 @@ class XDC(Method):
     Args:
         encoder: films (B, 3, T, H, W) in 0..1 to vectors (B, encoder.dim). One that another method has
             trained is where this one goes on: its first clusters are then those of what it knows already.
-        ear: log-mel spectrograms (B, 1, M, T) to vectors (B, ear.dim); `encoders.small_mel(steady=0)` by
+        ear: log-mel spectrograms (B, 1, M, T) to vectors (B, ear.dim); `encoders.small_mel(steady=0.0)` by
             default. Likewise.
         rate: samples of sound per second.
         variant: a row of `WHOSE`.
@@ -179,7 +179,7 @@ class XDC(Method):
         for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
             if not isinstance(value, int) or value < 1:
                 raise CourseError(f"XDC({name}={value!r}); use a whole number from 1")
-        self.f, self.ear = encoder, Ear(ear or encoders.small_mel(steady=0), rate)
+        self.f, self.ear = encoder, Ear(ear or encoders.small_mel(steady=0.0), rate)
         self.variant, self.clusters, self.every, self.fresh_heads, self.shift = (
             variant,
             clusters,
@@ -462,8 +462,8 @@ def from_settings(encoder: nn.Module, settings: dict) -> XDC:
         name: value for name, value in settings.items() if name not in ("ear", "view", "still", "steady")
     }
     ear = getattr(encoders, settings["ear"])()
-    show_still(encoder, settings.get("still", 1.0))
-    ear.steady.set(settings.get("steady", 1.0))
+    show_still(encoder, float(settings.get("still", 1.0)))
+    ear.steady.set(float(settings.get("steady", 1.0)))
     return XDC(encoder, ear, view=film_view(**settings["view"]), **others)
 
 

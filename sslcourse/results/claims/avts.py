@@ -66,7 +66,7 @@ def trained(variants: dict[str, dict], seed: int, data: Data, recipe: Recipe, sa
     Args:
         variants: name -> arguments of `avts.AVTS`; "films" among them is the share of the training films that
             is used, in as many steps; "encoder" a function that makes the video network.
-        features: names of those whose features are judged; "random" is always among them.
+        features: names of those whose features are judged, and then "random" too; empty for none.
 
     Returns: name -> "easy", "hard", "super-hard", "offset error" (seconds), "eye", "ear", "seconds", "loss",
         as far as they were measured.
@@ -95,6 +95,8 @@ def trained(variants: dict[str, dict], seed: int, data: Data, recipe: Recipe, sa
             + "  ".join(f"{k} {v:.3f}" for k, v in found.items())
             + f"  {seconds:.0f} s"
         )
+    if not features:
+        return results
     first = next(iter(methods.values()))
     judged = {name: methods[name] for name in features if name in methods}
     judged["random"] = evaluate.random_like(first, data.train, seed)
@@ -124,8 +126,7 @@ def runs(
         few: the same with few of them coupled; likewise.
     """
     found = trained(VARIANTS, seed, data or scenes(seed), recipe, say)
-    others = trained(FEW_COUPLED, seed, few or scenes(seed, COUPLING), recipe, say, features=())
-    return {**found, **{name: others[name] for name in FEW_COUPLED}}
+    return found | trained(FEW_COUPLED, seed, few or scenes(seed, COUPLING), recipe, say, features=())
 
 
 def above(better: str, worse: str, *keys: str):
