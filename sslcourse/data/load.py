@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sslcourse.data.datasets import Data
 from sslcourse.runtime.errors import CourseError
@@ -27,9 +28,9 @@ NAMES = (
 )
 
 
-def _knobs(name: str, text: str) -> dict[str, float]:
+def _knobs(name: str, text: str) -> dict[str, Any]:
     """What stands behind "toybox:": the background as a plain number, others as knob=value, with commas."""
-    knobs: dict[str, float] = {}
+    knobs: dict[str, Any] = {}
     for word in text.split(",") if text else ():
         knob, equals, value = word.rpartition("=")
         try:

@@ -188,8 +188,9 @@ class CodeHead(nn.Sequential):
             with torch.no_grad():  # in eval mode: no statistics move
                 inside = whole(encoder.eval(), torch.zeros(1, 3, size, size)).shape[1]
             encoder.train(training)
-        super().__init__(nn.Linear(inside, latent, bias=False), nn.BatchNorm1d(latent))
-        nn.init.constant_(self[1].weight, GAIN)
+        spread = nn.BatchNorm1d(latent)
+        nn.init.constant_(spread.weight, GAIN)
+        super().__init__(nn.Linear(inside, latent, bias=False), spread)
 
 
 class Generator(nn.Module):
