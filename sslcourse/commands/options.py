@@ -13,10 +13,10 @@ def add_data_option(sub, default: str | None = "toybox") -> None:
         "--data",
         default=default,
         help="toybox, toybox:BACKGROUND, toybox:tied=0.9 (shapes have their colours), digits, cifar10, "
-        "stl10, mnist, a .npz file of your own arrays (image, label[, test_image, test_label]; for sounds audio, rate, label), or a folder "
-        "with one subfolder per class; "
-        "sounds: esc50, spokendigits; films: toyvideos, toytracks, "
-        "movingdigits, with sound toyevents, toyscenes, avdigits, or a folder of prepared clips",
+        "stl10, mnist, a .npz file of your own arrays (image, label[, test_image, test_label]; for sounds "
+        "audio, rate, label), or a folder with one subfolder per class; sounds: esc50, spokendigits; films: "
+        "toyvideos, toytracks, movingdigits, with sound toyevents, toyscenes, avdigits, or a folder of "
+        "prepared clips",
     )
 
 
