@@ -58,6 +58,8 @@ def test_factors_are_independent_and_in_range():
 def test_hue_is_tied_to_shape_as_far_as_asked():
     free, tied, wholly = (toybox.factors(3000, seed=3, tied=t) for t in (0.0, 0.9, 1.0))
     assert all(torch.equal(v, toybox.factors(3000, seed=3)[k]) for k, v in free.items())  # the default
+    drawn = np.random.default_rng([3, 0, 0x70B]).random((3000, 14 + 108), dtype=np.float32)
+    assert torch.equal(free["hue"], torch.from_numpy(drawn[:, 2]))  # as it was drawn before there was a knob
     for k in set(free) - {"hue"}:  # nothing else changes
         assert torch.equal(free[k], tied[k]) and torch.equal(free[k], wholly[k]), k
     for scene, reach in ((tied, 0.05), (wholly, 0.0)):

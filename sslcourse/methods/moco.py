@@ -233,11 +233,8 @@ class MoCo(Method):
 
     def loss(self, batch):
         x_q, x_k = self.views(batch).values()
-        if self.symmetric:
-            x_q, x_k = (
-                torch.cat([x_q, x_k]),
-                torch.cat([x_k, x_q]),
-            )  # row i's key is row i, in both directions
+        if self.symmetric:  # row i's key is row i, in both directions
+            x_q, x_k = torch.cat([x_q, x_k]), torch.cat([x_k, x_q])
         q = shuffled(nn.Sequential(self.f, self.g), x_q, self.groups, shuffle=False)  # (B or 2 B, dim)
         with torch.no_grad():
             own = F.normalize(shuffled(self.key, x_k, self.groups, shuffle=True).float(), dim=1)
