@@ -9,6 +9,7 @@ import torch
 from sslcourse import encoders, methods, runtime
 from sslcourse.data import moving_digits, toybox
 from sslcourse.methods import catalogue
+from sslcourse.results.claims.bigan import reconstruction_distances
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train.loop import epochs, fit
 from sslcourse.train.recipe import Recipe
@@ -87,6 +88,10 @@ BEGINS_ANEW = {
     "deepcluster",
     "mdc",
 }
+
+
+# Where the loss is one player's, which stays level in a game that goes well: the number that must fall.
+FALLS = {"latent regressor": "E", "joint latent regressor": "E"}
 
 
 def test_every_method_has_a_row():
@@ -205,8 +210,14 @@ def test_training_learns(name, sets):
     if name in BEGINS_ANEW:
         return
     few = sets.train.take(slice(0, 64))
-    rows = fit(make(name), few, Recipe(epochs=60, batch_size=32, lr=5e-3))
-    assert rows[-1]["loss"] < 0.85 * rows[0]["loss"]
+    method = make(name)
+    rows = fit(method, few, Recipe(epochs=60, batch_size=32, lr=5e-3))
+    if name == "bigan":  # whose game shows it in neither player's loss: what is made of a picture is like it
+        own, other = reconstruction_distances(method, few.image)
+        assert own < 0.99 * other
+    else:
+        key = FALLS.get(name, "loss")
+        assert rows[-1][key] < 0.85 * rows[0][key]
 
 
 @pytest.mark.parametrize(
