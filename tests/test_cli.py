@@ -452,6 +452,50 @@ def test_compare_trains_scores_and_goes_on(tmp_path, capsys, monkeypatch):
     )
 
 
+def test_methods_are_compared_by_the_recipe_that_is_asked_for(toys, tmp_path, monkeypatch, capsys):
+    from sslcourse.methods import byol, simclr
+    from sslcourse.results import compare
+
+    trained, asked = [], []
+
+    def fit(method, data, recipe, checkpoint):
+        trained.append((method.about["settings"], recipe, checkpoint.name))
+        return [{"seconds": 1.0}]
+
+    class Found:
+        data, protocol, rows = "toybox", "none", []
+
+    monkeypatch.setattr(compare, "fit", fit)
+    monkeypatch.setattr(compare, "load", lambda name, seed: toys)
+    monkeypatch.setattr(compare.evaluate, "report", lambda *arguments, **named: Found)
+    files = []
+    for recipe, data in (
+        ("course", "toybox"),
+        ("full", "toybox"),
+        ("full", "toybox:0.5"),
+        ("full", "toybox:0.1"),
+    ):
+        found = compare.run(["byol", "simclr"], data, recipe=recipe, folder=tmp_path, say=lambda text: None)
+        (settings, how, file), (_, other, _) = trained[-2:]
+        assert found["recipe"] == recipe and found["rows"]["BYOL"]["epochs"] == how.epochs
+        assert how == getattr(byol, recipe.upper()) and other == getattr(simclr, recipe.upper())
+        assert settings == byol.SPEC.settings(recipe, True, 10) | {"view": settings["view"]}
+        files.append(file)
+    assert files[0] == "toybox-byol-small_cnn-8x64-0.safetensors"  # as it was before there were two
+    assert len(set(files)) == 4 and not any(set(file) & set(r'\/:*?"<>|') for file in files)
+    compare.run(["byol"], recipe="full", epochs=2, folder=tmp_path, say=lambda text: None)
+    assert trained[-1][1] == byol.FULL.but(epochs=2) and "full" in trained[-1][2]
+    with pytest.raises(runtime.CourseError, match="'course', 'full' or 'gpu'"):
+        compare.run(["byol"], recipe="long", folder=tmp_path, say=lambda text: None)
+
+    monkeypatch.setattr(compare, "run", lambda *arguments, **named: asked.append(named) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        main(["compare", "byol", "--recipe", "full"])
+    with pytest.raises(ZeroDivisionError):
+        main(["evaluate", "--all", "toybox", "--recipe", "full"])
+    assert [named["recipe"] for named in asked] == ["full", "full"]
+
+
 def test_tables_are_listed_and_wrong_names_are_answered(capsys, monkeypatch):
     from sslcourse.results import tables
 
