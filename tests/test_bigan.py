@@ -11,9 +11,10 @@ import torch
 from sslcourse import encoders, evaluate
 from sslcourse.data import images
 from sslcourse.evaluate import health
-from sslcourse.methods import bigan
+from sslcourse.methods import bigan, catalogue
 from sslcourse.results.tables import bigan as table
 from sslcourse.runtime.errors import CourseError
+from sslcourse.train import checkpoints
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
@@ -269,6 +270,16 @@ def test_the_head_reads_every_place():
     head = bigan.CodeHead(fresh, 64, 4)  # 64 pixels: a map of 8 x 8
     assert head[0].in_features == fresh.dim * 64 and fresh.training
     assert all(torch.equal(v, fresh.state_dict()[k]) for k, v in statistics.items())
+
+
+def test_a_checkpoint_from_before_the_head_was_normalised_is_refused_in_words(tmp_path):
+    method = catalogue.build(catalogue.describe("bigan", "toybox", 10))
+    head = method.head
+    method.head = torch.nn.Linear(method.f.dim, 64)  # as it was
+    file = checkpoints.save(tmp_path / "old.safetensors", method)
+    method.head = head
+    with pytest.raises(CourseError, match="head.*train it again: sslcourse train bigan"):
+        checkpoints.load_weights(checkpoints.read(file), method)
 
 
 def test_discriminators_keep_the_size_of_their_signal():
