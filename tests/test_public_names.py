@@ -17,7 +17,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PUBLIC = {
     "": (
         "CourseError Recipe augment check checkpoints claims clustering colour compare data encoders epochs "
-        "evaluate features fit free health methods results runtime seed_all setup show single_image sounds "
+        "evaluate features fit free health methods papers results runtime seed_all setup show single_image sounds "
         "style_transfer synchrony tracking train transforms wall widgets"
     ),
     "train": "Recipe epochs fit features clustering checkpoints",
@@ -37,6 +37,7 @@ PUBLIC = {
     "data.clips": "prepare open Clips Video",
     "check": "check hint solution lesson points progress assignment EXERCISES",
     "claims": "Claim Verdict paper papers run judge",
+    "papers": "reported findings names holm",
     "wall": "add forget read table verdicts page",
     "compare": "run table",
 }
