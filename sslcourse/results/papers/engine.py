@@ -37,7 +37,9 @@ class ReportedTable:
         return show.table([dict(zip(self.columns, r)) for r in rows], list(self.columns), caption + note)
 
     def _places(self, column: int) -> int:
-        texts = [str(r[column]) for r in self.rows if isinstance(r[column], float)]
+        """Digits behind the point: those of the column; of the whole table where a column is one number."""
+        columns = [column] if len(self.rows) > 1 else range(len(self.columns))
+        texts = [str(r[i]) for r in self.rows for i in columns if isinstance(r[i], float)]
         return max(len(t.split(".")[1]) for t in texts)
 
 
@@ -116,8 +118,8 @@ def findings(name: str, folder: str | Path = wall.FOLDER) -> show.Table:
             come with the course are shown.
 
     Returns: a table. "effect here" is the mean over seeds ± their standard deviation, positive where the
-        paper is right; "verdict" is read off the interval alone, "with Holm" after the correction for the number of
-        claims of this paper (see `holm`).
+        paper is right; "verdict" is read off the interval alone, "with Holm" after the correction for the
+        number of claims of this paper (see `holm`).
     """
     if name not in claims.papers():
         raise CourseError(
