@@ -27,7 +27,7 @@ PUBLIC = {
         "small_cnn resnet18 dense_cnn small_3d small_clip small_mc3 small_mel pixel_lstm patch_lstm "
         "first_filters"
     ),
-    "show": "grid views neighbours filters table bars factor_table verdicts wall COLOURS",
+    "show": "grid views neighbours filters table bars diagram factor_table verdicts wall COLOURS",
     "widgets": "Panel Replay side_by_side recorded toybox augmentations temperature clusters neighbours "
     "text_box filters puzzles pointer clip Films",
     "runtime": (
