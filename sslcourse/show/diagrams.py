@@ -270,14 +270,16 @@ DIAGRAMS: dict[str, Diagram] = {
         ),
         _diagram(
             "jigsaw",
-            "Completing damaged jigsaw puzzles: nine grey pieces, one of them missing",
+            "Completing damaged jigsaw puzzles: nine grey pieces, one is missing",
             {
                 "x": Box("picture", _PICTURE, 0, 1, "data"),
                 "pieces": Box("9 pieces", "shuffled, grey, one empty", 1, 1, "data"),
                 "f": Box("encoder f", "for each piece", 2, 1, "net"),
                 "context": Box("context", "all pieces together", 3, 1, "net", "context"),
                 "order": Box("which order?", "24 permutations", 4, 0, "loss", "heads.jigsaw"),
-                "fill": Box("what is missing?", "its colours, by its place", 4, 1, "loss", "heads.inpainting"),
+                "fill": Box(
+                    "what is missing?", "its colours, by its place", 4, 1, "loss", "heads.inpainting"
+                ),
                 "colour": Box("which colours?", "of every piece", 4, 2, "loss", "heads.colour"),
             },
             Arrow("x", "pieces"),
@@ -418,7 +420,7 @@ DIAGRAMS: dict[str, Diagram] = {
         ),
         _diagram(
             "dpc",
-            "Dense Predictive Coding: the future of each cell, among cells of other places, times and films",
+            "Dense Predictive Coding: the future of each cell, among other places, times and films",
             {
                 "seen": Box("blocks seen", "of a film", 0, 0, "data"),
                 "ahead": Box("blocks ahead", "of the same film", 0, 1, "data"),
