@@ -7,6 +7,7 @@ from . import (
     options as options,
     seeds as seeds,
     setup as setup,
+    text as text,
 )
 from .device import (
     Profile as Profile,
