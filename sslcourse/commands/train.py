@@ -47,6 +47,10 @@ def train(options) -> int:
             if v is not None
         }
         recipe = spec.recipe(kind).but(seed=options.seed, **changes)
+        # With ten classes: how many there are the data say, which are not loaded for a wrong setting.
+        catalogue.build(
+            catalogue.describe(options.method, options.data, 10, kind, options.encoder, options.set)
+        )
         if rank == 0:
             data = load(options.data)  # the first process fills the cache, the others read it
         distributed.barrier()
@@ -77,7 +81,7 @@ def train(options) -> int:
             rows = recorded(rows, method, data, recipe, path)
         for row in rows:
             if rank == 0:
-                log("\r" + train.line(row, recipe.epochs))
+                log(train.line(row, recipe.epochs), over=True)
         if rank:
             return 0
         if row.get("interrupted"):

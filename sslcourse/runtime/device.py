@@ -11,7 +11,6 @@ Nothing here knows about learning. Three rules are kept in this one place:
 from __future__ import annotations
 
 import contextlib
-import os
 import statistics
 import time
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from sslcourse.runtime import options
 from sslcourse.runtime.errors import CourseError
 
 # ---------------------------------------------------------------------------------------------- device
@@ -72,16 +72,14 @@ def placed(network: Network, profile: Profile) -> Network:
 
 def best_device() -> str:
     """`SSLCOURSE_DEVICE` if set, else "cuda", "mps" or "cpu", the first that is there."""
-    wanted = os.environ.get("SSLCOURSE_DEVICE")
-    if wanted:
-        if wanted not in ("cpu", "cuda", "mps"):
-            raise CourseError(
-                f"SSLCOURSE_DEVICE={wanted!r} is no device; set it to cpu, cuda or mps, or unset it"
-            )
-        return wanted
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    wanted = options.variable("SSLCOURSE_DEVICE", ("cpu", "cuda", "mps"))
+    if wanted is not None and not there[wanted]:
+        raise CourseError(
+            f"SSLCOURSE_DEVICE={wanted}, but PyTorch finds no such device here; set it to "
+            f"{' or '.join(name for name, found in there.items() if found)}, or unset it"
+        )
+    return wanted or next(name for name, found in there.items() if found)
 
 
 def _seconds(network: nn.Module, x: Tensor, profile: Profile, repeats: int = 5) -> float:
@@ -110,11 +108,7 @@ def measure_profile(device: str | None = None) -> Profile:
     `SSLCOURSE_PRECISION` fix a choice (`SSLCOURSE_PRECISION=float32` for results that do not depend on the
     probe)."""
     device = device or best_device()
-    fixed_precision = os.environ.get("SSLCOURSE_PRECISION")
-    if fixed_precision not in (None, "float32", "bfloat16"):
-        raise CourseError(
-            f"SSLCOURSE_PRECISION={fixed_precision!r}; set it to float32 or bfloat16, or unset it"
-        )
+    fixed_precision = options.variable("SSLCOURSE_PRECISION", ("float32", "bfloat16"))
     network = nn.Sequential(
         nn.Conv2d(3, 32, 5, 2, 2),
         nn.BatchNorm2d(32),
@@ -134,14 +128,9 @@ def measure_profile(device: str | None = None) -> Profile:
         fastest = _seconds(network, x, best)
         trials: list[dict[str, Any]] = [dict(channels_last=True), dict(precision="bfloat16")]
         if device == "cpu":
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            wanted = os.environ.get("SSLCOURSE_THREADS")
+            cores, wanted = options.cores(), options.threads()
             if wanted is not None:
-                if not wanted.isdigit() or not int(wanted):
-                    raise CourseError(
-                        f"SSLCOURSE_THREADS={wanted!r}; set it to a whole number from 1 to {cores}"
-                    )
-                best = Profile(device, int(wanted))
+                best = Profile(device, wanted)
             elif cores > 1:  # last, so that the other two are chosen without the noise that threads bring
                 trials.append(dict(threads=min(4, cores)))
         if device == "mps":

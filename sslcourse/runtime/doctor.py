@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sslcourse.runtime.errors import CourseError
+
 NEEDED = (
     "torch",
     "torchvision",
@@ -140,20 +142,23 @@ def examine() -> dict[str, Any]:
     if "torch" not in broken and versions["torch"]:
         import torch
 
-        from sslcourse.runtime import device
+        from sslcourse.runtime import device, options
         from sslcourse.runtime.files import cache_dir
 
-        profile = device.profile()
+        try:
+            profile, cache = device.profile(), cache_dir()
+        except CourseError as error:  # a variable names what is not there
+            problems.append(str(error))
+            return result
         result["device"] = str(profile)
         result["accelerator"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cores = options.cores()
         result["cores"] = cores
         if profile.device == "cpu" and cores and cores > 1 and profile.threads == 1:
             hints.append(
                 f"one thread of {cores} was fastest in the probe: the machine is busy, or shared. "
                 "SSLCOURSE_THREADS=2 insists on two"
             )
-        cache = cache_dir()
         result["cache"] = str(cache)
         nearest = next(p for p in (cache, *cache.parents) if p.exists())
         if not os.access(nearest, os.W_OK):

@@ -1,4 +1,4 @@
-"""Text for each place where it is shown. Names of files, answers of students and archives come from strangers.
+"""Text for each place where it is shown. Names of files and answers of students come from strangers.
 
 for_terminal(text)    no control character reaches the screen: an escape sequence is shown, not obeyed
 for_csv(cell)         no spreadsheet takes a cell for a formula
@@ -60,23 +60,25 @@ def _written_out(letter: str) -> str:
 
 
 def for_csv(cell: object) -> str:
-    """A cell that no spreadsheet computes: an apostrophe stands before what would begin a formula. Numbers stay
-    numbers. Source: OWASP, "CSV Injection".
+    """A cell that no spreadsheet computes: an apostrophe stands before what would begin a formula.
+
+    Numbers stay numbers. Source: OWASP, "CSV Injection".
     """
     text = for_terminal(cell)
     return text if _NUMBER.fullmatch(text) else _CELL.sub(r"\1\2'", text)
 
 
 def for_page(value: Any) -> str:
-    r"""The value as JSON for a script element: "<", ">" and "&" as \u003c and so on, so that nothing in it can
-    end the element or open another. Numbers that are not finite become null: JSON has none.
+    r"""The value as JSON for a script element: "<", ">" and "&" are written as \u003c and so on.
+
+    So nothing in it can end the element or open another. What is not finite becomes null: JSON has none.
     """
     written = json.dumps(finite(value), allow_nan=False)
     return re.sub("[<>&\u2028\u2029]", lambda found: _DANGEROUS_IN_PAGES[found[0]], written)
 
 
 def finite(value: Any) -> Any:
-    """The value with None in place of NaN and infinity, in dicts and lists too: for readers of strict JSON."""
+    """The value with None in place of NaN and infinity, in dicts and lists too: strict JSON has neither."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, dict):

@@ -9,6 +9,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Parser
+from sslcourse.runtime.text import for_terminal
 
 # ------------------------------------------------------------------------------------------- the command line
 
@@ -32,7 +34,7 @@ def run_script(
     Returns:
         The exit status: 0, 1 for a mistake that is explained in words, 130 for Ctrl-C.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         f"sslcourse data {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
@@ -89,7 +91,7 @@ def run_and_report(
     try:
         meta = work()
     except CourseError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {for_terminal(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print(f"\n{program}: stopped. Type the same again to go on.", file=sys.stderr)
@@ -98,7 +100,7 @@ def run_and_report(
     if as_json:
         print(json.dumps({"name": meta["name"], "folder": where, "arrays": meta["arrays"]}))
         return 0
-    print(f"{meta['name']} in {where}")
+    print(for_terminal(f"{meta['name']} in {where}"))
     for name, shape in meta["arrays"].items():
         print(
             f"  {name:<17} {shape[0]:>7,}"
