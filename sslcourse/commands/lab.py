@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sslcourse.commands import lessons
+from sslcourse.runtime import signals
 from sslcourse.runtime.errors import CourseError
 
 FOLDER = "sslcourse-lessons"

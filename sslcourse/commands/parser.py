@@ -15,6 +15,7 @@ from sslcourse.commands.results import BENCH, CLAIMS, WALL, bench, claims, wall
 from sslcourse.commands.teach import EXERCISES, GRADE, exercises, grade
 from sslcourse.commands.train import REPLAY, TRAIN, replay, train
 from sslcourse.methods import spec
+from sslcourse.runtime import signals
 from sslcourse.runtime.errors import CourseError
 
 # Read from the methods' files, so that --help need not wait for torch.
@@ -42,7 +43,7 @@ A hands-on course on self-supervised learning.
   sslcourse bench                             how near is a training step to the network alone?
 
 exit codes: 0 done, 1 a claim failed, a mistake has no name, doctor found a problem or data cannot be had,
-2 wrong input (the message says what to type), 130 interrupted
+2 wrong input (the message says what to type), 130 interrupted (143 by SIGTERM, 129 by SIGHUP)
 """
 
 
@@ -243,7 +244,12 @@ def main(arguments: list[str] | None = None) -> int:
     sub.add_argument("--rounds", type=int, default=15)
     sub.add_argument("--encoder", choices=ENCODERS, help="default: small_cnn on a CPU, resnet18 on a GPU")
 
-    command("doctor", doctor, "say what is installed, what is wrong, and what to type")
+    sub = command("doctor", doctor, "say what is installed, what is wrong, and what to type")
+    sub.add_argument(
+        "--renew",
+        action="store_true",
+        help="measure anew what this machine computes fastest with, and keep that from now on",
+    )
 
     sub = command("lab", lab.lab, "put the lessons into a folder and open JupyterLab there", lab.LAB)
     lab.add_options(sub)
@@ -261,13 +267,14 @@ def main(arguments: list[str] | None = None) -> int:
     words, passed_on = divided(sys.argv[1:] if arguments is None else arguments)
     options = parser.parse_args(words, argparse.Namespace(passed_on=passed_on))
     try:
-        return options.does(options)
+        with signals.raised():
+            return options.does(options)
     except CourseError as error:
         print(f"sslcourse: {error}", file=sys.stderr)
         return 2
-    except KeyboardInterrupt:
-        print("sslcourse: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(f"sslcourse: {signals.reason(error)}", file=sys.stderr)
+        return signals.exit_code(error)
 
 
 def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
@@ -288,6 +295,6 @@ def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
 def doctor(options) -> int:
     from sslcourse.runtime import doctor
 
-    found = doctor.examine()
+    found = doctor.examine(renew=options.renew)
     print_result(options, found, doctor.text(found))
     return 1 if found["problems"] else 0

@@ -1,6 +1,6 @@
 """What ends a run from outside: Ctrl-C, and what the keeper of a job sends before it takes the machine away.
 
-    with raised():          a command: SIGTERM and SIGHUP end it as Ctrl-C does, with exit codes 143 and 129
+    with raised():          a command: SIGTERM and SIGHUP end it as Ctrl-C does (exit codes 143, 129, 130)
     with held() as ending:  a training: all three wait until nothing is lost
 
 Slurm and Colab send SIGTERM some seconds before SIGKILL; a terminal that is closed sends SIGHUP."""
@@ -34,6 +34,11 @@ def exit_code(error: KeyboardInterrupt) -> int:
     return 128 + (error.number if isinstance(error, Ended) else signal.SIGINT)
 
 
+def reason(error: KeyboardInterrupt) -> str:
+    """What to say of it: "interrupted", or "ended by SIGTERM"."""
+    return f"ended by {error}" if isinstance(error, Ended) else "interrupted"
+
+
 def _installed(handle, numbers: tuple[int, ...]) -> dict[int, object]:
     """Install a handler; returns those from before. Nothing is done off the main thread, where Python allows
     none, and where a signal is ignored (nohup, a job in the background) or a library handles it."""
@@ -53,14 +58,23 @@ def _restored(before: dict[int, object]) -> None:
 
 @contextlib.contextmanager
 def raised() -> Iterator[None]:
-    """Inside, SIGTERM and SIGHUP raise `Ended`, so that files are closed and temporary ones removed."""
+    """Inside, SIGTERM and SIGHUP raise `Ended`, so that files are closed and temporary ones removed.
+
+    A library that is interrupted while it is imported or while it calls back may turn that into an error of
+    its own: whatever leaves this after a signal came, leaves it as the signal."""
+    came: list[int] = []
 
     def handle(number, frame):
-        raise Ended(number)
+        came.append(number)
+        raise KeyboardInterrupt if number == signal.SIGINT else Ended(number)
 
-    before = _installed(handle, JOB)
+    before = _installed(handle, (signal.SIGINT, *JOB))
     try:
         yield
+    except Exception:
+        if came:
+            raise (KeyboardInterrupt if came[0] == signal.SIGINT else Ended(came[0])) from None
+        raise
     finally:
         _restored(before)
 

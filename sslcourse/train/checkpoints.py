@@ -199,16 +199,13 @@ def resume(path: str | os.PathLike, recipe, identity: dict[str, Any] | None = No
         )
     elif identity and state.identity and (remark := identities.derived(state.identity, identity)):
         print(f"{str(path)!r}: {remark}; going on", file=sys.stderr)
-    if state.profile and state.profile.device != "cpu":
-        from sslcourse.runtime.device import best_device
-
-        if best_device() != state.profile.device:
-            print(
-                f"{str(path)!r} was made on {state.profile.device}; going on here on {best_device()}, where "
-                "the last digits differ",
-                file=sys.stderr,
-            )
-            state.profile = None
+    if state.profile and _here(state.profile) is None:
+        print(
+            f"{str(path)!r} was made on {state.profile.device}, which is not used here; going on without it, so "
+            "the last digits differ",
+            file=sys.stderr,
+        )
+        state.profile = None
     return state
 
 
@@ -231,12 +228,32 @@ def _differing(state: State, recipe, identity: dict[str, Any] | None) -> list[st
     return found
 
 
-def profile_of(path: str | os.PathLike) -> Profile | None:
-    """What a training that is kept in this file computes on; None where there is no such file."""
+def _here(profile: Profile | None) -> Profile | None:
+    """The same, or None where its device is not the one of this machine (a CPU is everywhere)."""
+    if profile is None or profile.device == "cpu":
+        return profile
+    from sslcourse.runtime.device import best_device
+
+    return profile if best_device() == profile.device else None
+
+
+def _begun(path: str | os.PathLike) -> State | None:
     try:
-        return read(path).profile if Path(path).is_file() else None
+        return read(path) if Path(path).is_file() else None
     except CourseError:  # whoever resumes from it says so
         return None
+
+
+def profile_of(path: str | os.PathLike) -> Profile | None:
+    """What the training in this file computes on; None where there is none, or its device is not here."""
+    state = _begun(path)
+    return state and _here(state.profile)
+
+
+def epochs_done(path: str | os.PathLike) -> int:
+    """How many whole epochs a training would take over from this file."""
+    state = _begun(path)
+    return len(state.history) if state else 0
 
 
 def restore(state: State, method: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> None:
