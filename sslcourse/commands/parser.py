@@ -17,7 +17,7 @@ from sslcourse.commands.results import BENCH, CLAIMS, WALL, bench, claims, wall
 from sslcourse.commands.teach import EXERCISES, GRADE, exercises, grade
 from sslcourse.commands.train import REPLAY, TRAIN, replay, train
 from sslcourse.methods import spec
-from sslcourse.runtime import options as numbers, text as texts
+from sslcourse.runtime import options as numbers, signals, text as texts
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import Number, one_of
 
@@ -51,7 +51,7 @@ sslcourse --version says which version this is. The names of methods may be writ
 Completion of what is typed, in bash and zsh: eval "$(register-python-argcomplete sslcourse)"
 
 exit codes: 0 done, 1 a claim failed, a mistake has no name, doctor found a problem or data cannot be had,
-2 wrong input (the message says what to type), 130 interrupted
+2 wrong input (the message says what to type), 130 interrupted (143 by SIGTERM, 129 by SIGHUP)
 """
 
 
@@ -316,7 +316,12 @@ def parser() -> numbers.Parser:
         help=f"default: small_cnn on a CPU, resnet18 on a GPU; {', '.join(ENCODERS)}",
     )
 
-    command("doctor", doctor, "say what is installed, what is wrong, and what to type")
+    sub = command("doctor", doctor, "say what is installed, what is wrong, and what to type")
+    sub.add_argument(
+        "--renew",
+        action="store_true",
+        help="measure anew what this machine computes fastest with, and keep that from now on",
+    )
 
     sub = command("lab", lab.lab, "put the lessons into a folder and open JupyterLab there", lab.LAB)
     lab.add_options(sub)
@@ -352,16 +357,17 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         raise
     try:
-        return options.does(options)
+        with signals.raised():
+            return options.does(options)
     except CourseError as error:
         return refuse(error)
     except OSError as error:  # a folder that is closed, a disk that is full: of whatever file it was
         return refuse(told(error))
     except MemoryError as error:
         return refuse(f"this needs more memory than there is ({error}); take smaller batches or fewer data")
-    except KeyboardInterrupt:
-        print("sslcourse: interrupted", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(f"sslcourse: {signals.reason(error)}", file=sys.stderr)
+        return signals.exit_code(error)
 
 
 def refuse(reason: object) -> int:
@@ -395,6 +401,6 @@ def divided(words: Sequence[str]) -> tuple[list[str], list[str]]:
 def doctor(options) -> int:
     from sslcourse.runtime import doctor
 
-    found = doctor.examine()
+    found = doctor.examine(renew=options.renew)
     print_result(options, found, doctor.text(found))
     return 1 if found["problems"] else 0

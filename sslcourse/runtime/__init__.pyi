@@ -7,6 +7,7 @@ from . import (
     options as options,
     seeds as seeds,
     setup as setup,
+    signals as signals,
     text as text,
 )
 from .device import (
@@ -29,6 +30,7 @@ from .files import (
     atomic as atomic,
     cache_dir as cache_dir,
     data_dir as data_dir,
+    prove as prove,
 )
 from .options import (
     override as override,

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sslcourse.runtime import signals
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import Parser
 from sslcourse.runtime.text import for_terminal
@@ -32,7 +33,7 @@ def run_script(
         options: adds further arguments to the parser; `prepare` gets them by name.
 
     Returns:
-        The exit status: 0, 1 for a mistake that is explained in words, 130 for Ctrl-C.
+        The exit status: 0, 1 for a mistake that is explained in words, 130 for Ctrl-C, 143 for SIGTERM.
     """
     parser = Parser(
         f"sslcourse data {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -93,9 +94,9 @@ def run_and_report(
     except CourseError as error:
         print(f"{program}: {for_terminal(error)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"\n{program}: stopped. Type the same again to go on.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(f"\n{program}: {signals.reason(error)}. Type the same again to go on.", file=sys.stderr)
+        return signals.exit_code(error)
     where = str(meta.get("folder", folder))
     if as_json:
         print(json.dumps({"name": meta["name"], "folder": where, "arrays": meta["arrays"]}))
