@@ -45,7 +45,7 @@ def evaluate(options) -> int:
                 f"{file!r} does not say how to build its method; evaluate it in Python: "
                 "evaluate.report(method, data)"
             )
-        method = catalogue.build(state.about)
+        method = catalogue.build(state.about, checkpoints.shapes_of(state))
         checkpoints.load_weights(state, method).eval()
         name = type(method).__name__
         methods[name if name not in methods else Path(file).stem] = method
@@ -181,7 +181,7 @@ def esc(options) -> int:
     ears: dict[str, Any] = {}
     for file in options.checkpoint:
         state = checkpoints.read(file)
-        method = catalogue.build(state.about) if state.about else None
+        method = catalogue.build(state.about, checkpoints.shapes_of(state)) if state.about else None
         if method is None or not hasattr(method, "ear"):
             raise CourseError(
                 f"{file!r} has no ear; train a method that learns from films with sound, on toyevents "

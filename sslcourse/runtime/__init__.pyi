@@ -5,6 +5,7 @@ from . import (
     errors as errors,
     files as files,
     options as options,
+    pages as pages,
     seeds as seeds,
     setup as setup,
     signals as signals,
