@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sslcourse.commands.options import log, print_result
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 
 # ---------------------------------------------------------------------------------------------- evaluate
@@ -22,6 +23,7 @@ them. The data set is the one that the checkpoint was trained on, unless --data 
 """
 
 
+@progress.shown()
 def evaluate(options) -> int:
     from sslcourse import evaluate, show
     from sslcourse.data.load import load
@@ -131,6 +133,7 @@ off goes on where it stopped.
 """
 
 
+@progress.shown()
 def compare(options) -> int:
     from sslcourse import show
     from sslcourse.methods import catalogue
@@ -171,6 +174,7 @@ ears of the checkpoints.
 """
 
 
+@progress.shown()
 def esc(options) -> int:
     from sslcourse import encoders, runtime, show
     from sslcourse.data.load import load
@@ -226,6 +230,7 @@ measured, and on what.
 """
 
 
+@progress.shown()
 def table(options) -> int:
     from sslcourse import runtime, show
     from sslcourse.results import tables

@@ -23,6 +23,7 @@ from sslcourse.data.load import load
 from sslcourse.methods import catalogue
 from sslcourse.results.stored import World, opened, write
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import BATCH, EPOCHS, SEEDS, takes
 from sslcourse.train import checkpoints
@@ -71,10 +72,10 @@ def run(
     rows: dict[str, dict] = {}
     kept: dict[str, dict[str, list[float]]] = {}
     used: dict[str, None] = {}  # backbones, in order; films have one for each method
-    for seed in range(seeds):
+    for seed in progress.each(range(seeds), "seed"):
         sets = load(data, seed)
         methods: dict[str, Any] = {}
-        for spec in specs:
+        for spec in progress.each(specs, "method"):
             recipe = spec.course.but(seed=seed, **changes)
             torch.manual_seed(runtime.step_seed(seed, 0xC09))
             home = spec.data if data == "toyevents" else data

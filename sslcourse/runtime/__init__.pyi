@@ -6,6 +6,7 @@ from . import (
     files as files,
     options as options,
     pages as pages,
+    progress as progress,
     seeds as seeds,
     setup as setup,
     signals as signals,

@@ -19,6 +19,7 @@ from torch import nn
 from sslcourse import evaluate, runtime
 from sslcourse.data.datasets import Data, open_labels
 from sslcourse.results.stored import Claims, opened, write
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import SEEDS
 from sslcourse.train import checkpoints, features
@@ -165,7 +166,7 @@ def run(
                 f"{str(file)!r} holds results of {page.get('paper')!r}, not of {name!r}; name another file"
             )
     results = {int(s): r for s, r in page["runs"].items() if int(s) < seeds}
-    for seed in range(seeds):
+    for seed in progress.each(range(seeds), "seed"):
         if seed not in results:
             results[seed] = train(seed, say=say, **kwargs)
             page["runs"][str(seed)] = results[seed]
