@@ -47,6 +47,7 @@ from sslcourse.methods.base import (
 )
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import FACTOR, FRAMES, HERTZ, SHARE, WIDTH, Number, takes
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
 
@@ -216,6 +217,16 @@ class AVTS(Method):
         window: (video, audio, seen, heard, frames) -> windows; put your own `cut` here.
     """
 
+    @takes(
+        frames=Number(1, 10_000),
+        fps=FRAMES,
+        rate=HERTZ,
+        dim=WIDTH,
+        hidden=WIDTH,
+        margin=FACTOR,
+        switch=SHARE,
+        gap=FACTOR,
+    )
     def __init__(
         self,
         encoder: nn.Module,
@@ -418,6 +429,8 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
 def from_settings(encoder: nn.Module, settings: dict) -> AVTS:
     """The method that `settings` describe."""
     rest = {name: value for name, value in settings.items() if name != "ear"}
+    if settings["ear"] not in EARS:
+        raise CourseError(f"ear={settings['ear']!r}; choose one of {', '.join(EARS)}")
     return AVTS(encoder, EARS[settings["ear"]](), **rest)
 
 

@@ -5,8 +5,12 @@ from . import (
     errors as errors,
     files as files,
     options as options,
+    pages as pages,
+    progress as progress,
     seeds as seeds,
     setup as setup,
+    signals as signals,
+    text as text,
 )
 from .device import (
     Profile as Profile,
@@ -28,6 +32,7 @@ from .files import (
     atomic as atomic,
     cache_dir as cache_dir,
     data_dir as data_dir,
+    prove as prove,
 )
 from .options import (
     override as override,
