@@ -229,6 +229,12 @@ def main(arguments: list[str] | None = None) -> int:
     )
     sub.add_argument("--memory", type=int, default=2048, help="megabytes that an answer may take")
     sub.add_argument("--jobs", type=int, default=1, help="submissions at a time")
+    sub.add_argument(
+        "--unsafe",
+        action="store_true",
+        help="run submissions also where this machine cannot keep them from your files, the network and "
+        "other processes",
+    )
 
     sub = command(
         "exercises",
