@@ -1,8 +1,8 @@
 """Answers that do not compute anything from what they are given, made for any exercise out of its reference.
 
-`of` yields them by name. An answer is an attack only where it answers otherwise than the reference on the inputs
-that it would meet: the mean of a batch does not depend on its order, and then the changed order is right. Whether
-that is so is found by running the reference, not by asking the checker.
+`of` yields them by name. An answer is an attack only where it answers otherwise than the reference on the
+inputs that it would meet: the mean of a batch does not depend on its order, and then the changed order is
+right. Whether that is so is found by running the reference, not by asking the checker.
 """
 
 import copy

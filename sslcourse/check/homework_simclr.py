@@ -635,7 +635,7 @@ def frozen_probe(method: Method, data: Data) -> float:
 
 def _reading(f: Callable, seed: int) -> dict[str, tuple[str, str, str, bool]]:
     """What a probe does to an encoder of which everything is known, and which accuracy it reads."""
-    # Several data sets in an order that is drawn: an answer that does not look at them cannot know which comes.
+    # Several data sets in an order that is drawn: an answer that does not look cannot know which one comes.
     g = generator(seed, 53)
     low, high = (0.15 + 0.2 * torch.rand(2, generator=g)).tolist()
     asked = ["plain", "contradicting", "few", "many"]

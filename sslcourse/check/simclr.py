@@ -566,9 +566,9 @@ def _counts(f: Callable, seed: int) -> dict[str, tuple[str, str, int]]:
 
 
 def _stripes(seed: int, n: int = 32) -> tuple[Tensor, Tensor]:
-    """Pictures (n, 3, 32, 32) of stripes in an order that is drawn, and of which kind each is: 2 x (do they run
-    from top to bottom) + (are they bright on dark). No crop, mirroring or change of colour makes one kind out of
-    another.
+    """Pictures (n, 3, 32, 32) of stripes in an order that is drawn, and of which kind each is: 2 x (do they
+    run from top to bottom) + (are they bright on dark). No crop, mirroring or change of colour makes one kind
+    out of another.
     """
     g = generator(seed, 23)
     kind = torch.randint(4, (n,), generator=g)
@@ -582,8 +582,8 @@ def _stripes(seed: int, n: int = 32) -> tuple[Tensor, Tensor]:
 
 
 def _kind_of(view: Tensor) -> Tensor:
-    """Which kind of stripes each view shows: by the direction in which it changes, and by whether the few or the
-    many of its values are bright.
+    """Which kind of stripes each view shows: by the direction in which it changes, and by whether the few or
+    the many of its values are bright.
     """
     x = grey(view)[:, 0]
     upright = x.diff(dim=2).abs().mean((1, 2)) > x.diff(dim=1).abs().mean((1, 2))
@@ -611,15 +611,15 @@ def _neighbours(view: Tensor) -> Tensor:
 
 
 def _views_of_theirs(f: Callable, seed: int) -> None:
-    """NotYet unless each view shows the picture in whose place it stands, as it is but for crop and colours."""
+    """NotYet unless each view shows the picture in whose place it stands, but for crop and colours."""
     striped, kind = _stripes(seed)
     smooth = _smooth(seed)
     for name, own, waves in zip(("first", "second"), f(striped.clone()), f(smooth.clone())):
         shown = _kind_of(own) == kind
         if shown.float().mean() < 0.75:
             raise NotYet(
-                f"{name} views that show the picture in whose place they stand (stripes: their direction, and "
-                "whether they are brighter than what is between)",
+                f"{name} views that show the picture in whose place they stand (stripes: their direction, "
+                "and whether they are brighter than what is between)",
                 f"nearly all of {len(kind)}",
                 int(shown.sum()),
             )

@@ -48,7 +48,7 @@ def _named(targets: str | tuple[str, ...]) -> str:
 
 
 def _whose_properties(f: Callable, seed: int) -> None:
-    # In the order of the lesson, and then in one that is drawn: who recites a list without listening is heard.
+    # In the order of the lesson, and then in one that is drawn, which nobody can recite without listening.
     drawn = torch.randint(len(VARIANTS), (16,), generator=generator(seed, 60))
     for variant in (*VARIANTS, *(VARIANTS[i] for i in drawn)):
         given = f(variant)

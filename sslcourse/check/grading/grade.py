@@ -49,7 +49,7 @@ import traceback
 import types
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -112,7 +112,8 @@ def submissions(folder: str | os.PathLike, leave_out: Sequence[Path] = ()) -> li
                 if p.suffix.lower() == ".ipynb" and not any(map(_is_left, p.relative_to(entry).parts))
             )
             found += [Submission(entry.name, p, str(p.relative_to(root)), _problem(p)) for p in inside]
-            if not inside:
+            ours = any(path.is_relative_to(entry.resolve()) for path in left_out)  # where the table goes
+            if not inside and not ours:
                 found.append(Submission(entry.name, None, entry.name, "no notebook in this folder"))
         else:
             student = entry.stem if entry.suffix.lower() == ".ipynb" else entry.name
@@ -440,7 +441,7 @@ def serve_grading() -> None:
     torch.optim.AdamW([torch.zeros(1, requires_grad=True)])
     job = json.loads(sys.stdin.buffer.readline())
     assignment, limits = engine.assignment(job["assignment"]), Limits(**job["limits"])
-    visible = sandbox.Visible(job["visible"])
+    visible = sandbox.Visible(**job["visible"])
     line = socket.socket(fileno=os.dup(sys.stdin.fileno()))
     _say({"ready": True})  # reading the line above may have taken more than the line
     _, handles, *_ = socket.recv_fds(line, 4, 1)
@@ -637,6 +638,8 @@ class Graded:
             way = " in namespaces of their own (bubblewrap was not used)"
         apart_ = f"answers ran apart{way}: {', '.join(kept) or 'in processes of their own, with your rights'}"
         lacking = f"; NOT kept from them on this machine: {', '.join(lacks)}" if lacks else ""
+        if not self.isolation:
+            apart_, lacking = "no answer had to be run", ""
         inside = [t.exercise for t in self.assignment.tasks if not check.EXERCISES[t.exercise].apart]
         if inside:
             lacking += (
@@ -766,7 +769,7 @@ def grade(
             "limits": ask.settings(limits),
             "submissions": list(items),
             "bubblewrap": wall is not None,
-            "visible": _visible(Path(folder).resolve()),
+            "visible": asdict(_visible(Path(folder).resolve())),
         }
         in_flight = set()
         with contextlib.closing(_events(job, seed, items, wall, unsafe)) as events:
@@ -941,10 +944,17 @@ def _python(folder: Path) -> list[str]:
     return sandbox.python_folders(Path(__file__).resolve().parents[2], _path(), [folder, Path.home()])
 
 
-def _visible(folder: Path) -> list[str]:
+def _visible(folder: Path) -> sandbox.Visible:
     """What a worker can read: Python, the course, and the pictures that this version draws."""
     drawn = sorted(runtime.cache_dir("toybox").absolute().glob(f"*-{drawn_by()}"))
-    return [*_python(folder), *map(str, drawn)]
+    readable = _python(folder)
+    return sandbox.Visible([*readable, *map(str, drawn)], _inside(folder, readable))
+
+
+def _inside(folder: Path, readable: Sequence[str]) -> list[str]:
+    """The class, where it lies in one of Python's own folders: it must be empty there."""
+    holds_python = any(Path(p).is_relative_to(folder) for p in readable)
+    return [str(folder)] if any(map(folder.is_relative_to, ["/usr", *readable])) and not holds_python else []
 
 
 def _bubblewrap(folder: Path) -> sandbox.Bubblewrap | None:
@@ -954,12 +964,9 @@ def _bubblewrap(folder: Path) -> sandbox.Bubblewrap | None:
     run."""
     cache = runtime.cache_dir("toybox").absolute()
     readable = _python(folder)
-    inside_python = any(map(folder.is_relative_to, ["/usr", *readable])) and not any(
-        Path(p).is_relative_to(folder) for p in readable
-    )
     wall = sandbox.Bubblewrap(
         readable,
-        [str(cache), *([str(folder)] if inside_python else [])],
+        [str(cache), *_inside(folder, readable)],
         [str(file) for file in sorted(cache.glob(f"*-{drawn_by()}/*.npz"))],
     )
     return wall if wall.works() else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import functools
 import inspect
 import json
@@ -35,7 +36,6 @@ OTHER_LANGUAGES = frozenset(
     "sh sql svg sx system writefile".split()
 )
 RUN_THEIR_LINE = ("time", "prun", "memit")  # line magics that run the Python behind them in the notebook
-_OPTIONS = r"(?:-\S+\s+)*"
 
 
 @functools.cache
@@ -49,8 +49,8 @@ def plain(cell: str) -> str:
     """A cell as the Python that IPython makes of it. Its lines keep their numbers, unless a command goes
     over several.
 
-    Magics and commands to the shell become calls of `get_ipython()`. A cell magic that runs its cell as Python
-    is left out, what it runs is not; a cell in another language becomes empty."""
+    Magics and commands to the shell become calls of `get_ipython()`. A cell magic that runs its cell as
+    Python is left out, what it runs is not; a cell in another language becomes empty."""
     text, above = cell.replace("\r\n", "\n").replace("\r", "\n"), 0
     while True:
         bare = text.lstrip("\n \t") if text.lstrip().startswith("%%") else text.lstrip("\n")
@@ -89,14 +89,27 @@ class _Magics(ast.NodeTransformer):
         words = [a.value for a in node.args if isinstance(a, ast.Constant)]
         if len(words) != 2 or words[0] not in RUN_THEIR_LINE:
             return None
-        try:
-            inner = ast.parse(plain(re.sub(rf"^\s*{_OPTIONS}", "", str(words[1])).lstrip()))
-        except SyntaxError:
+        inner = _behind_options(str(words[1]))
+        if inner is None:
             return None
         for part in ast.walk(inner):
             if hasattr(part, "lineno"):
                 ast.copy_location(part, node)
         return [self.visit(s) for s in inner.body] or [ast.copy_location(ast.Pass(), node)]
+
+
+def _behind_options(line: str) -> ast.Module | None:
+    """The Python on a magic's line, such as f() of "-s time f()"; None where there is none."""
+    words = line.split()
+    for start in range(len(words) + 1):
+        text = line.split(None, start)[-1] if start < len(words) else ""
+        if not text.startswith("-"):
+            with contextlib.suppress(SyntaxError, ValueError):
+                return ast.parse(plain(text))
+        # An option may have a value, and so what follows one may be none of the Python yet.
+        if not any(word.startswith("-") for word in words[max(0, start - 1) : start + 1]):
+            return None
+    return None
 
 
 def _tree(cell: str) -> ast.Module:
