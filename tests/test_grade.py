@@ -1051,12 +1051,13 @@ def test_what_we_fail_to_do_takes_no_points(tmp_path, monkeypatch):
     assert found.status == "not examined" and "No space left" in found.remark
 
 
-def test_our_fault_while_an_answer_is_built_is_ours():
-    def load():
-        raise ask.OurFault("the pictures are gone")
+def test_what_is_prepared_for_an_answer_is_ours():
+    def fails():
+        raise OSError("the pictures are gone")
 
-    found = ask.question(load, lambda answer, said: {}, wire.Limits(seconds=5))
-    assert (found.status, found.remark) == ("not examined", "the pictures are gone")
+    seconds = wire.Limits(seconds=5)
+    found = ask.question(lambda: (len, {}), lambda answer, said: {"x": answer("ab")}, seconds, prepare=fails)
+    assert found.status == "not examined" and "the pictures are gone" in found.remark
 
 
 def test_what_was_not_examined_has_no_points_and_no_total():
@@ -1079,7 +1080,7 @@ def test_an_answer_cannot_fill_the_examiners_memory(tmp_path):
     """By one message: a list that is short in JSON is long in memory. Nor by the types that it names."""
     told = lambda answer, said: {"came": len(answer(3))}
     python = grade._visible(tmp_path)
-    found = ask.question(lambda: (lambda x: [[]] * 3_000_000, {}), told, wire.Limits(seconds=20), python)
+    found = ask.question(lambda: (lambda x: [[]] * 400_000, {}), told, wire.Limits(seconds=20), python)
     assert found.status == "not examined" and "at most 4,194,304 are read" in found.remark
     few, _ = wire.unpacked({"list": [{"other": f"T{i}"} for i in range(5000)]}, [])
     assert len({type(x) for x in few}) == wire.MOST_TYPES + 1

@@ -282,10 +282,6 @@ def serve(channel: Channel, answer: Callable, watched: CodeType | None = None) -
 # ---------------------------------------------------------------------------------------------- asking
 
 
-class OurFault(Exception):
-    """What went wrong in a worker before anything of the submission ran."""
-
-
 def ask(read: Callable[[], dict], limits: Limits, visible: Visible = NOTHING_MORE) -> Outcome:
     """Run our own function, which reads somebody else's bytes, in a worker; its dict comes back."""
 
@@ -315,17 +311,19 @@ def question(
     *,
     watched: CodeType | None = None,
     kept: Sequence[int] = (),
+    prepare: Callable[[], None] | None = None,
 ) -> Outcome:
     """Examine somebody else's function.
 
     Args:
         load: runs in the worker: builds the function (or None) and says plain things about it; what it raises
-            is told to `examine`, but for `OurFault`.
+            is told to `examine`.
         examine: runs in the examiner, with a `Remote` of the function (None if there is none, `...` if it has
             no body) and what `load` said; returns plain data.
         visible: what the worker sees of the file system, where the machine can do that.
         watched: the code of a function of which the `Remote` shall say whether the answer called it.
         kept: open files of the examiner, which no worker has.
+        prepare: runs in the worker before `load`. Where it fails, that is our own fault.
     """
 
     def work(channel: Channel) -> None:
@@ -342,9 +340,6 @@ def question(
                 if callable(answer)
                 else "no function"
             )
-        except OurFault as error:
-            channel.send({"kind": "ours", "text": str(error)[:1000]})
-            return
         except BaseException as error:
             if is_refused_memory(error):
                 channel.send({"kind": "memory"})
@@ -359,13 +354,11 @@ def question(
         message, _ = channel.receive()
         if message.get("kind") == "memory":
             raise OutOfMemory
-        if message.get("kind") == "ours":
-            raise OurFault(message.get("text"))
         said, state = unpacked(message["said"], [])[0], message["state"]
         said = {**(said if isinstance(said, dict) else {}), "state": state}
         return examine({"ready": Remote(channel), "blank": ...}.get(state), said)
 
-    return _together(work, examined, limits, visible, kept)
+    return _together(work, examined, limits, visible, kept, prepare)
 
 
 def _together(
@@ -374,6 +367,7 @@ def _together(
     limits: Limits,
     visible: Visible,
     kept: Sequence[int] = (),
+    prepare: Callable[[], None] | None = None,
 ) -> Outcome:
     own_namespaces = way()  # found out before the fork
     folder = tempfile.mkdtemp(prefix="sslcourse-")
@@ -405,6 +399,8 @@ def _together(
                 CI="1",
             )
             tempfile.tempdir = folder
+            if prepare is not None:
+                prepare()
             set_limits(limits, size)
         except BaseException as error:
             os.write(begin, f"{type(error).__name__}: {error}".encode()[:1000])
@@ -424,8 +420,6 @@ def _together(
             value = {"gone": True}
         except OutOfMemory:
             value = {"memory": True}
-        except OurFault as error:
-            value = {"fault": str(error)}
         except (Exception, Unaskable) as error:
             value = {"fault": f"{type(error).__name__}: {error}"}
             if is_refused_memory(error):

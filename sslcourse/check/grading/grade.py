@@ -159,12 +159,11 @@ def read(data: bytes, assignment: Assignment) -> dict:
     }
 
 
-def load(data: bytes, task: Task, pictures: Path) -> tuple[Callable | None, dict]:
+def load(data: bytes, task: Task) -> tuple[Callable | None, dict]:
     """Build one function of a notebook by running the statements that it needs, and nothing else.
 
-    Where one of them needs the toybox it finds the rendered `pictures`, which it can read and not change. An
-    exercise that cannot be asked from another process is judged here: what comes back then is a function of
-    the seed."""
+    An exercise that cannot be asked from another process is judged here: what comes back then is a function
+    of the seed."""
     judge = engine.examine  # before anything of the notebook runs
     cells = code_cells(data)
     found, broken = statements(cells)
@@ -175,10 +174,6 @@ def load(data: bytes, task: Task, pictures: Path) -> tuple[Callable | None, dict
     # A submission may hand its function to `check` and go on with what comes back. It shall go on with its
     # own.
     check.check = engine.check = lambda name, answer: answer
-    try:
-        _lend(pictures, runtime.cache_dir("toybox"))
-    except OSError as error:
-        raise ask.OurFault(f"the pictures of the toybox cannot be lent to the answer: {error}") from None
     space = types.ModuleType("__main__")
     sys.modules["__main__"] = space
     space.__dict__.update(__builtins__=builtins, In=[""], Out={})
@@ -210,8 +205,11 @@ def load(data: bytes, task: Task, pictures: Path) -> tuple[Callable | None, dict
     return judged, said
 
 
-def _lend(pictures: Path, cache: Path) -> None:
-    """Links in a worker's own cache to what is drawn already: its folder's size does not matter then."""
+def _lend(pictures: Path) -> None:
+    """Links in a worker's own cache to what is drawn already. It can read that and not change it, and the
+    size of its folder does not matter then.
+    """
+    cache = runtime.cache_dir("toybox")
     for file in sorted(pictures.glob(f"*-{drawn_by()}/*.npz")):
         link = cache / file.relative_to(pictures)
         link.parent.mkdir(parents=True, exist_ok=True)
@@ -357,12 +355,13 @@ def grade_one(
     for task in assignment.tasks:
         exercise = check.EXERCISES[task.exercise]
         outcome = ask.question(
-            partial(load, data, task, pictures),
+            partial(load, data, task),
             examined(task, seed_file),
             limits,
             visible,
             watched=inspect.unwrap(exercise.reference).__code__ if exercise.apart else None,
             kept=[seed_file],
+            prepare=partial(_lend, pictures),
         )
         if outcome.status == "answered":
             results[task.exercise] = {
