@@ -28,6 +28,7 @@ from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.numbers import as_whole
 from sslcourse.train import clustering, features
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
@@ -146,8 +147,9 @@ class DeepCluster(Method):
     ):
         super().__init__()
         for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
-            if not isinstance(value, int) or value < 1:
+            if (as_whole(value) or 0) < 1:
                 raise CourseError(f"DeepCluster({name}={value!r}); use a whole number from 1")
+        clusters, every, capacity = int(clusters), int(every), int(capacity)
         self.f, self.g = encoder, nn.Linear(dim_of(encoder), clusters)
         self.clusters, self.every, self.balanced, self.fresh_head = clusters, every, balanced, fresh_head
         self.edges, self.view = edges, view or crop_and_flip(AREA)

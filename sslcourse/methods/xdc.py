@@ -40,6 +40,7 @@ from sslcourse.methods.base import (
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.numbers import as_whole
 from sslcourse.train import clustering, features
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -174,8 +175,9 @@ class XDC(Method):
     ):
         super().__init__()
         for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
-            if not isinstance(value, int) or value < 1:
+            if (as_whole(value) or 0) < 1:
                 raise CourseError(f"XDC({name}={value!r}); use a whole number from 1")
+        clusters, every, capacity = int(clusters), int(every), int(capacity)
         self.f, self.ear = encoder, Ear(ear or encoders.small_mel(), rate)
         self.variant, self.clusters, self.every, self.fresh_heads, self.shift = (
             variant,

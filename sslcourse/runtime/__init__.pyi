@@ -4,6 +4,7 @@ from . import (
     doctor as doctor,
     errors as errors,
     files as files,
+    numbers as numbers,
     options as options,
     seeds as seeds,
     setup as setup,
@@ -28,6 +29,9 @@ from .files import (
     atomic as atomic,
     cache_dir as cache_dir,
     data_dir as data_dir,
+)
+from .numbers import (
+    as_whole as as_whole,
 )
 from .options import (
     override as override,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.numbers import as_whole
 
 # fused: one pass over all parameters instead of a dozen.
 OPTIMIZERS: dict[str, Callable] = {
@@ -65,10 +66,19 @@ class Recipe:
     max_steps: int | None = None
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size"):
+        for name, least in (("epochs", 1), ("batch_size", 1), ("max_steps", 1), ("seed", None)):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise CourseError(f"Recipe({name}={value!r}); use a whole number from 1")
+            whole = as_whole(value)
+            if whole is None and name == "max_steps" and value is None:
+                continue
+            if whole is None or (least is not None and whole < least):
+                raise CourseError(f"Recipe({name}={value!r}); use a whole number" + " from 1" * bool(least))
+            object.__setattr__(self, name, whole)  # a plain int, as a checkpoint will hold it
+        for name in ("lr", "weight_decay"):
+            try:
+                object.__setattr__(self, name, float(getattr(self, name)))
+            except (TypeError, ValueError):
+                raise CourseError(f"Recipe({name}={getattr(self, name)!r}); use a number") from None
         if not self.lr > 0:
             raise CourseError(f"Recipe(lr={self.lr!r}); the learning rate must be above 0")
         for name, table in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):

@@ -83,6 +83,7 @@ def prepare(
             another size or fps.
     """
     height, width = _checked(size, fps, rate if sound else None)
+    rate = int(rate)
     videos, out = as_videos(source), Path(out).expanduser()
     if any(not v.file.is_dir() for v in videos):
         import_av()  # better now than after the first hundred folders
@@ -132,19 +133,20 @@ def prepare(
 
 def _checked(size: int | tuple[int, int], fps: float | None, rate: int | None) -> tuple[int, int]:
     """Height and width. rate: of the sound, or None where none is wanted."""
-    height, width = (size, size) if isinstance(size, int) else size
-    if not all(isinstance(s, int) and 4 <= s <= 4096 for s in (height, width)):
+    sides = [size, size] if runtime.as_whole(size) is not None else size
+    whole = [runtime.as_whole(s) or 0 for s in sides] if isinstance(sides, Sequence) else []
+    if len(whole) != 2 or not all(4 <= s <= 4096 for s in whole):
         raise CourseError(f"size={size!r}; pass a whole number of pixels from 4 to 4096, or (height, width)")
     if fps is not None and not 0 < fps <= 1000:
         raise CourseError(f"fps={fps}; pass frames per second above 0, or None for every frame")
     if rate is not None and (
-        fps is None or not isinstance(rate, int) or not 1000 <= rate <= 192_000 or rate % fps
+        fps is None or runtime.as_whole(rate) is None or not 1000 <= rate <= 192_000 or rate % fps
     ):
         raise CourseError(
             f"rate={rate!r} and fps={fps}; sound needs a rate of 1000 to 192000 samples a second that is a "
             "multiple of the frames per second, such as rate=8000 and fps=16"
         )
-    return height, width
+    return whole[0], whole[1]
 
 
 def _class_names(videos: Sequence[Video], classes: Sequence[str] | None) -> list[str]:

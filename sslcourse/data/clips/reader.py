@@ -20,6 +20,7 @@ import torch
 from torch import Tensor
 
 from sslcourse import runtime
+from sslcourse.data import folders
 from sslcourse.data.clips.prepared import damaged, is_prepared, prepare, read_index, shard_file
 from sslcourse.data.clips.source import Video, pictures_in, videos_in
 from sslcourse.data.datasets import SPLITS, Data, Samples
@@ -122,7 +123,7 @@ def sequences(
             else "expected JPEGImages/480p/NAME/00000.jpg below it"
         )
         raise CourseError(f"{root} holds no JPEGImages/{resolution}; {hint}")
-    found = sorted(p.name for p in pictures.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = [p.name for p in folders.subfolders(pictures, folders.Remarks(pictures))]
     names = (
         found
         if part is None
@@ -214,7 +215,9 @@ def _read_film(name: str, pictures: Path, masks: Path, size, one_object: bool, l
             if mask.is_file():
                 with Image.open(mask) as image:
                     ids[t] = _object_ids(image, shape)
-        except OSError as error:
+        except CourseError:
+            raise
+        except Exception as error:  # the decoders raise many kinds
             raise CourseError(f"{file} or its mask is damaged ({error}); fetch the sequence again") from None
     if one_object:
         ids[(ids > 0) & (ids != UNKNOWN)] = 1
@@ -225,12 +228,15 @@ def _scaled(height: int, width: int, size, name: str) -> tuple[int, int]:
     """(height, width) in which a film is shown."""
     if size is None:
         return height, width
-    if isinstance(size, int):
+    if (whole := runtime.as_whole(size)) is not None:
+        size = whole
         if size < 4:
             raise CourseError(f"size={size}; the shorter side has at least 4 pixels")
         scale = size / min(height, width)
         return round(height * scale), round(width * scale)
-    tall, wide = (int(s) for s in size)
+    if isinstance(size, str) or len(size) != 2 or None in (sides := [runtime.as_whole(s) for s in size]):
+        raise CourseError(f"size={size!r}; pass a number for the shorter side, or (height, width)")
+    tall, wide = sides
     if abs(wide / tall * height / width - 1) > 0.05:
         raise CourseError(
             f"size={size} would squeeze {name}, which is {height} x {width}; pass a number for its "
@@ -347,11 +353,13 @@ class Clips(Samples):
         name: str = "clips",
     ):
         for what, value, least in (("frames", frames, 1), ("step", step, 1), ("workers", workers, 0)):
-            if not isinstance(value, int) or value < least:
+            whole = runtime.as_whole(value)
+            if whole is None or whole < least:
                 raise CourseError(f"{what}={value!r}; pass a whole number from {least}")
         if split not in SPLITS:
             raise CourseError(f"split={split!r} is none of {', '.join(SPLITS)}")
-        self.kind, self.store, self.frames, self.step, self.workers = "video", store, frames, step, workers
+        self.kind, self.store = "video", store
+        self.frames, self.step, self.workers = int(frames), int(step), int(workers)
         self._rows, self._place = torch.as_tensor(rows), torch.full((len(rows),), 0.5, dtype=torch.float64)
         self._label = torch.full((len(rows),), -1) if label is None else torch.as_tensor(label).long()
         self.labelled, self.classes = label is not None, tuple(classes)
@@ -441,7 +449,7 @@ class Clips(Samples):
         """Every clip `windows` times, at places that are evenly spaced from its beginning to its end: (N
         windows) clips, those of one video together. To evaluate, average over them:
         `features.view(N, windows, -1).mean(1)`."""
-        if not isinstance(windows, int) or windows < 1:
+        if (runtime.as_whole(windows) or 0) < 1:
             raise CourseError(f"windows={windows!r}; pass a whole number from 1")
         new = self._copy(lambda t: t.repeat_interleave(windows, 0))
         if windows > 1:
