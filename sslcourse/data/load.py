@@ -27,14 +27,28 @@ NAMES = (
 )
 
 
+SIZED = ("digits", "mnist", "stl10")
+
+
+def sized(name: str, size: int | None) -> str:
+    """The name under which `load`, now and from a checkpoint, finds the data with pictures of so many pixels."""
+    if size is None:
+        return name
+    if name not in SIZED and not Path(name).is_dir():
+        raise CourseError(
+            f"--size {size}: {name} has a size of its own; --size is for {', '.join(SIZED)} and folders of pictures"
+        )
+    return f"{name}@{size}"
+
+
 def load(name: str, seed: int = 0) -> Data:
     """The three splits of a data set.
 
     Args:
         name: "toybox" (or "toybox:0.5" for another background), "digits", "cifar10", "stl10", "mnist", a
             `.npz` file of your own arrays (images, or sounds: see `sslcourse.data.heard.npz`), or a folder of
-            images with one subfolder
-            per class. Videos: "toyvideos" (motion classes), "toytracks" (for tracking), "movingdigits",
+            images with one subfolder per class (or with train and test, which hold the classes). "digits",
+            "mnist", "stl10" and folders take "@SIZE" behind them: "photos@64". Videos: "toyvideos" (motion classes), "toytracks" (for tracking), "movingdigits",
             "ucf101", "hmdb51", or a folder of prepared clips (see `sslcourse.data.clips`). Films with sound:
             "toyevents" (one second, six events), "toyscenes" (three seconds, to cut windows from), "avdigits"
             (written and spoken digits, constructed pairs). Recordings: "esc50" (its fold 1 tests),
@@ -68,15 +82,38 @@ def load(name: str, seed: int = 0) -> Data:
         return getattr(clips, name)()
     if name == "esc50":
         return heard.esc50()
+    path, size = Path(name), None
+    if "@" in name and not path.exists():
+        name, _, text = name.rpartition("@")
+        if not text.isdecimal():
+            raise CourseError(f"--data {name}@{text}: the size behind the @ is a whole number of pixels")
+        path, size = Path(name), int(text)
+        sized(name, size)  # an error where it cannot have another size
+    options = {} if size is None else {"size": size}
     if name in NAMES:
-        return getattr(images, name)()
-    path = Path(name)
+        return getattr(images, name)(**options)
     if clips.is_prepared(path):
         return clips.open(path)
     if path.suffix == ".npz" and path.is_file():
-        return heard.npz(path) if "audio" in (heard.shapes(path) or ()) else images.npz(path)
+        return _classed(
+            heard.npz(path) if "audio" in (heard.shapes(path) or ()) else images.npz(path), name
+        )
     if path.is_dir():
-        return images.folder(path)
+        return _classed(images.folder(path, own_splits=True, **options), name)
+    if path.is_file():
+        raise CourseError(
+            f"--data {name}: a file of your own is a .npz with the arrays image and label, or audio, rate and label; "
+            "of pictures or films pass the folder"
+        )
     raise CourseError(
         f"--data {name}: neither a data set ({', '.join(NAMES)}) nor a .npz file or folder that exists"
     )
+
+
+def _classed(data: Data, name: str) -> Data:
+    if data.train.labelled and len(data.classes) < 2:
+        raise CourseError(
+            f"--data {name}: {', '.join(data.classes)} is a single class, in which every answer is right; add the "
+            "others, or leave the labels out (pass the folder that holds the pictures)"
+        )
+    return data

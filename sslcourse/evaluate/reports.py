@@ -30,6 +30,17 @@ from sslcourse.train import features
 Network = TypeVar("Network", bound=nn.Module)
 
 
+def _numbers(label: Tensor, what: str) -> Tensor:
+    """(N,) class numbers as PyTorch indexes by them, whatever type of whole number they are."""
+    label = torch.as_tensor(label).cpu()
+    if label.is_floating_point() or label.is_complex() or label.ndim != 1 or not len(label):
+        raise CourseError(
+            f"{what} of type {label.dtype} and shape {tuple(label.shape)}; pass one whole number for each sample: "
+            "label.long()"
+        )
+    return label.long()
+
+
 def score(
     train_x: Tensor,
     train_y: Tensor,
@@ -51,9 +62,14 @@ def score(
         raise CourseError(
             f"{len(train_x)} features for {len(train_y)} labels, {len(x)} for {len(y)}; they must agree"
         )
+    train_y, y = _numbers(train_y, "training labels"), _numbers(y, "labels")
     if int(train_y.min()) < 0:
         raise CourseError("some training labels are -1 (unlabelled); probe with a labelled split")
-    train_y, y = train_y.cpu(), y.cpu()
+    if int(train_y.max()) >= classes:
+        raise CourseError(
+            f"label {int(train_y.max())} of {classes} classes; labels run from 0 to {classes - 1}: pass "
+            f"classes={int(train_y.max()) + 1}, or mend the labels"
+        )
     result = {"kNN": accuracy_of(knn_predict(train_x, train_y, x, classes=classes, protocol=protocol), y)}
     if linear:
         result["linear"] = accuracy_of(linear_probe(train_x, train_y, classes=classes).predict(x), y)

@@ -216,6 +216,8 @@ class AVTS(Method):
         window: (video, audio, seen, heard, frames) -> windows; put your own `cut` here.
     """
 
+    least_batch = 2
+
     def __init__(
         self,
         encoder: nn.Module,

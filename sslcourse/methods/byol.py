@@ -155,6 +155,8 @@ class BYOL(Method):
         update: of (online, target, tau), how the target follows; `update_target` by default.
     """
 
+    least_batch = 2
+
     def __init__(
         self,
         encoder: nn.Module,

@@ -171,6 +171,8 @@ class CLIP(Method):
         loss: a function of (image, text, log_scale); put your own here.
     """
 
+    least_batch = 2
+
     def __init__(
         self,
         encoder: nn.Module,

@@ -109,6 +109,8 @@ class SimCLR(Method):
         loss: the contrastive loss, a function of (z1, z2, temperature); put your own here.
     """
 
+    least_batch = 2
+
     def __init__(
         self,
         encoder: nn.Module,

@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -84,6 +85,7 @@ def save(
     """
     from safetensors.torch import save_file
 
+    method = unwrapped(method)
     tensors = {f"method/{k}": v for k, v in method.state_dict().items()}
     settings: dict[str, Any] = {}
     for name, optimizer in (optimizers or {}).items():
@@ -211,10 +213,43 @@ def restore(state: State, method: nn.Module, optimizers: dict[str, torch.optim.O
         optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer_settings[name]})
 
 
+def unwrapped(method: nn.Module) -> nn.Module:
+    """The method inside what PyTorch wraps around it: `torch.compile`, `DataParallel`,
+    `DistributedDataParallel`.
+    """
+    while True:
+        inside = getattr(method, "_orig_mod", None)
+        if inside is None and isinstance(method, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inside = method.module
+        if not isinstance(inside, nn.Module):
+            return method
+        method = inside
+
+
+def _plain_names(names: Iterable[str]) -> dict[str, str]:
+    """Each name without what wrapping adds to it (`module.` in front, `_orig_mod.` anywhere) -> the name."""
+    plain = {}
+    for name in names:
+        parts = [part for part in name.split(".") if part != "_orig_mod"]
+        while len(parts) > 1 and parts[0] == "module":
+            parts.pop(0)
+        plain[".".join(parts)] = name
+    return plain
+
+
 def load_weights(state: State, method: nn.Module) -> nn.Module:
-    """Only the method's weights and buffers, with an error that names what does not fit."""
+    """Only the method's weights and buffers, with an error that names what does not fit.
+
+    Either may be wrapped (`unwrapped`): the names of its weights then begin with `module.` or hold `_orig_mod.`
+    """
     weights = {k.removeprefix("method/"): v for k, v in state.tensors.items() if k.startswith("method/")}
+    method = unwrapped(method)
     own = method.state_dict()
+    if set(own) != set(weights):
+        # One of the two was wrapped as a whole or in part when its names were written.
+        theirs, ours = _plain_names(weights), _plain_names(own)
+        if set(theirs) == set(ours):
+            weights = {ours[name]: weights[theirs[name]] for name in ours}
     wrong = sorted(set(own) ^ set(weights)) or [k for k in own if own[k].shape != weights[k].shape]
     if wrong:
         raise CourseError(

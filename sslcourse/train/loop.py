@@ -56,6 +56,11 @@ def epochs(
         raise CourseError(
             f"batch_size={recipe.batch_size} cannot be shared by {world} processes; use a multiple of {world}"
         )
+    if recipe.batch_size < (least := getattr(method, "least_batch", 1)):
+        raise CourseError(
+            f"batch_size={recipe.batch_size}: {type(method).__name__} learns by comparing the samples of a step, or "
+            f"by their statistics; use at least {least}"
+        )
     state = checkpoints.resume(checkpoint, recipe) if checkpoint else None
     # Each process would measure on its own, and might choose otherwise.
     profile = distributed.from_first(profile or (state and state.profile) or runtime.profile())
@@ -97,7 +102,7 @@ def epochs(
                     lr = recipe.lr * schedule((epoch + number / steps) / recipe.epochs)
                     _set_learning_rate(optimizers, lr)
                     torch.manual_seed(runtime.step_seed(recipe.seed, done, 3, distributed.rank()))
-                    with profile.autocast():
+                    with profile.autocast(), _batch_statistics(recipe):
                         metrics = learner.step(batch, optimizers)
                     _add_up(totals, metrics, number_type)
                     done += 1
@@ -160,6 +165,20 @@ def _steps_of(dataset, recipe: Recipe) -> int:
         raise CourseError(f"batch_size={recipe.batch_size} is larger than the {n} samples; take at most {n}")
     steps = n // recipe.batch_size
     return min(steps, recipe.max_steps or steps)
+
+
+@contextlib.contextmanager
+def _batch_statistics(recipe: Recipe):
+    """PyTorch's complaint about a batch of one in words that name the recipe."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise CourseError(
+            f"batch_size={recipe.batch_size}: batch normalisation needs at least two samples in a step (of each "
+            "process); use a larger batch_size"
+        ) from error
 
 
 def _set_learning_rate(optimizers: dict[str, torch.optim.Optimizer], lr: float) -> None:
