@@ -32,10 +32,15 @@ def train(options) -> int:
     from sslcourse.data.load import load
     from sslcourse.methods import catalogue
     from sslcourse.runtime import distributed
+    from sslcourse.train import checkpoints
 
+    path = Path(options.checkpoint or f"results/{options.method}.safetensors")
+    runtime.prove(path, "name another file: --checkpoint FILE")  # before anything is waited for
     rank, world = distributed.start()
     try:
-        profile = runtime.profile()
+        # A training that goes on keeps what it was begun with, and so does its score.
+        profile = checkpoints.profile_of(path) or runtime.profile()
+        runtime.use_profile(profile)
         spec = catalogue.spec(options.method)
         options.data = options.data or spec.data
         kind = options.recipe or (
@@ -47,6 +52,10 @@ def train(options) -> int:
             if v is not None
         }
         recipe = spec.recipe(kind).but(seed=options.seed, **changes)
+        # With ten classes: how many there are the data say, which are not loaded for a wrong setting.
+        catalogue.build(
+            catalogue.describe(options.method, options.data, 10, kind, options.encoder, options.set)
+        )
         if rank == 0:
             data = load(options.data)  # the first process fills the cache, the others read it
         distributed.barrier()
@@ -58,7 +67,6 @@ def train(options) -> int:
         )
         torch.manual_seed(runtime.step_seed(options.seed, 0x1417))
         method = catalogue.build(about)
-        path = Path(options.checkpoint or f"results/{options.method}.safetensors")
         if rank == 0:
             log(
                 f"{method.__class__.__name__}, {about['encoder']}, {data!r}, on {profile}"
@@ -67,6 +75,7 @@ def train(options) -> int:
             if path.exists():
                 log(f"going on from {path}")
         row: dict = {}
+        before = checkpoints.epochs_done(path)
         start = time.perf_counter()
         rows = train.epochs(
             method, _watched(samples, recipe) if rank == 0 else samples, recipe, checkpoint=path
@@ -77,12 +86,13 @@ def train(options) -> int:
             rows = recorded(rows, method, data, recipe, path)
         for row in rows:
             if rank == 0:
-                log("\r" + train.line(row, recipe.epochs))
+                log(train.line(row, recipe.epochs), over=True)
+                if row.get("interrupted"):
+                    log(f"interrupted; the same command goes on from {path}")
+        if row.get("interrupted"):
+            return 130
         if rank:
             return 0
-        if row.get("interrupted"):
-            log(f"interrupted; the same command goes on from {path}")
-            return 130
         result = {
             "checkpoint": str(path),
             "seconds": time.perf_counter() - start,
@@ -95,7 +105,8 @@ def train(options) -> int:
         else:
             result["validation"] = evaluate.probe(method, data)
             text = "validation: " + ", ".join(f"{k} {v:.1%}" for k, v in result["validation"].items()) + "\n"
-        print_result(options, result, f"{text}written: {path}\nnext: sslcourse evaluate {path}")
+        done = "nothing was left to train, read" if before == recipe.epochs else "written"
+        print_result(options, result, f"{text}{done}: {path}\nnext: sslcourse evaluate {path}")
         return 0
     finally:
         distributed.stop()

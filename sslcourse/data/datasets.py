@@ -213,6 +213,15 @@ class Samples:
         new.kind = "audio"
         return new
 
+    def digest(self) -> str:
+        """sha256 of all that a batch of these samples can carry, as hexadecimal text: two data sets with the
+        same digest teach the same."""
+        columns = {} if self.split == "test" else {**self._factors, **self.extra}
+        text = f"{self.kind} {self.rate} {self.fps} {sorted(columns)} {digest_of(*map(columns.get, sorted(columns)))}"
+        label = None if self.split == "test" else self._label
+        sound = None if self.kind == "audio" else self.audio
+        return hashlib.sha256(f"{text} {digest_of(self.inputs, sound, label)}".encode()).hexdigest()
+
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """The samples at `index` as a dict of tensors. A test split carries label -1 and no factors."""
         batch = {"index": index} if self.kind == "audio" else {self.kind: self.inputs[index], "index": index}
@@ -249,6 +258,19 @@ class Samples:
         for start in range(first * batch_size, stop, batch_size):
             index = order[start : start + batch_size]
             yield self.batch(index.tensor_split(world)[rank] if world > 1 else index)
+
+
+def digest_of(*tensors: Tensor | None) -> str:
+    """sha256 of types, shapes and bytes, as hexadecimal text. None counts too."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        if tensor is None:
+            digest.update(b"none;")
+            continue
+        x = tensor.detach().cpu().contiguous()
+        digest.update(f"{x.dtype} {tuple(x.shape)};".encode())
+        digest.update(x.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
 
 
 def _kind_of(image, video, audio) -> str:

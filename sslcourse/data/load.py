@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sslcourse.data.datasets import Data
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SHARE
 
 NAMES = (
     "toybox",
@@ -71,12 +72,7 @@ def load(name: str, seed: int = 0) -> Data:
         return made[name](seed=seed)
     kind, _, rest = name.partition(":")
     if kind == "toybox":
-        try:
-            background = float(rest) if rest else 0.1
-        except ValueError:
-            raise CourseError(
-                f"--data {name}: the background is a number from 0 to 1, as in toybox:0.5"
-            ) from None
+        background = SHARE.read(rest, f"--data {name}: the background") if rest else 0.1
         return toybox.images(background=background, seed=seed)
     if name in ("ucf101", "hmdb51"):
         return getattr(clips, name)()

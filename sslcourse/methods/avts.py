@@ -47,6 +47,7 @@ from sslcourse.methods.base import (
 )
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import FACTOR, FRAMES, HERTZ, SHARE, WIDTH, Number, takes
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
 
@@ -218,6 +219,16 @@ class AVTS(Method):
 
     least_batch = 2
 
+    @takes(
+        frames=Number(1, 10_000),
+        fps=FRAMES,
+        rate=HERTZ,
+        dim=WIDTH,
+        hidden=WIDTH,
+        margin=FACTOR,
+        switch=SHARE,
+        gap=FACTOR,
+    )
     def __init__(
         self,
         encoder: nn.Module,
@@ -420,6 +431,8 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
 def from_settings(encoder: nn.Module, settings: dict) -> AVTS:
     """The method that `settings` describe."""
     rest = {name: value for name, value in settings.items() if name != "ear"}
+    if settings["ear"] not in EARS:
+        raise CourseError(f"ear={settings['ear']!r}; choose one of {', '.join(EARS)}")
     return AVTS(encoder, EARS[settings["ear"]](), **rest)
 
 

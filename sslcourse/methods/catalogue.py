@@ -87,6 +87,9 @@ def build(about: dict) -> Method:
             f"this does not say how to build a method: {about}; train it again: sslcourse train "
             f"{about.get('method', 'simclr')}"
         )
-    method = spec(about["method"]).build(getattr(encoders, about["encoder"])(), about["settings"])
+    try:
+        method = spec(about["method"]).build(getattr(encoders, about["encoder"])(), about["settings"])
+    except (TypeError, KeyError) as error:  # a setting that nothing here has, or lacks: of another version
+        raise CourseError(f"{about['method']} cannot be built with {about['settings']}: {error}") from error
     method.about = about
     return method

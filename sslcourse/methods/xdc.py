@@ -40,7 +40,7 @@ from sslcourse.methods.base import (
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.numbers import as_whole
+from sslcourse.runtime.options import COUNT, HERTZ, SHARE, SOME, Number, takes
 from sslcourse.train import clustering, features
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -154,6 +154,15 @@ class XDC(Method):
     assigned: Tensor  # (partitions, capacity): each clip's cluster, -1 before the first clustering
     size: Tensor  # (partitions, clusters): how many clips each has
 
+    @takes(
+        rate=HERTZ,
+        clusters=Number(1, 65_536),
+        every=COUNT,
+        shift=SOME,
+        pca=SOME,
+        balance=SHARE,
+        capacity=COUNT,
+    )
     def __init__(
         self,
         encoder: nn.Module,
@@ -174,10 +183,6 @@ class XDC(Method):
         loss: Callable[[Tensor, Tensor, Tensor, float], Tensor] = cluster_loss,
     ):
         super().__init__()
-        for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
-            if (as_whole(value) or 0) < 1:
-                raise CourseError(f"XDC({name}={value!r}); use a whole number from 1")
-        clusters, every, capacity = int(clusters), int(every), int(capacity)
         self.f, self.ear = encoder, Ear(ear or encoders.small_mel(), rate)
         self.variant, self.clusters, self.every, self.fresh_heads, self.shift = (
             variant,
@@ -387,6 +392,7 @@ class Pupil(Method):
         rate, view, shift: as for `XDC`.
     """
 
+    @takes(rate=HERTZ, shift=SOME)
     def __init__(
         self,
         encoder: nn.Module,
@@ -456,6 +462,8 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
 def from_settings(encoder: nn.Module, settings: dict) -> XDC:
     """The method that `settings` describe."""
     others = {name: value for name, value in settings.items() if name not in ("ear", "view")}
+    if settings["ear"] not in ("small_mel", "resnet18_mel"):
+        raise CourseError(f"ear={settings['ear']!r}; choose small_mel or resnet18_mel")
     return XDC(encoder, getattr(encoders, settings["ear"])(), view=film_view(**settings["view"]), **others)
 
 

@@ -24,6 +24,7 @@ from sslcourse.data.load import load
 from sslcourse.methods import catalogue
 from sslcourse.results.tables import cell
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import BATCH, EPOCHS, SEEDS, takes
 from sslcourse.train import checkpoints
 from sslcourse.train.loop import fit
 
@@ -33,6 +34,7 @@ BASELINES = ("chance", "pixels", "random encoder", "log-mel", "random ear")
 FEW = 10  # labels of each class, for the probe with few labels
 
 
+@takes(seeds=SEEDS, epochs=EPOCHS, batch_size=BATCH)
 def run(
     names: Sequence[str],
     data: str = "toybox",
@@ -64,8 +66,6 @@ def run(
     Returns {"data", "encoder", "profile", "versions", "rows": {name: {"kNN": [per seed], "linear": [...],
     "few labels": [...], "seconds": [...], "epochs": n, "batch_size": n}}, "factors": {name: {factor: [per
     seed]}}}."""
-    if seeds < 1:
-        raise CourseError(f"seeds={seeds}; use at least 1")
     specs = [catalogue.spec(name) for name in names]
     changes = {k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}
     rows: dict[str, dict] = {}

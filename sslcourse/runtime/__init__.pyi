@@ -8,6 +8,8 @@ from . import (
     options as options,
     seeds as seeds,
     setup as setup,
+    signals as signals,
+    text as text,
 )
 from .device import (
     Profile as Profile,
@@ -29,6 +31,7 @@ from .files import (
     atomic as atomic,
     cache_dir as cache_dir,
     data_dir as data_dir,
+    prove as prove,
 )
 from .numbers import (
     as_whole as as_whole,

@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from sslcourse.runtime.device import Profile
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.files import atomic
+from sslcourse.runtime.files import atomic, set_aside
+from sslcourse.train import identity as identities
 
 FORMAT = 1
 
@@ -41,6 +42,9 @@ class State:
     optimizer_settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
+    identity: dict[str, Any] | None = (
+        None  # see `sslcourse.train.identity`; None in files of earlier versions
+    )
 
 
 class Damaged(CourseError):
@@ -77,13 +81,14 @@ def save(
     step: int = 0,
     totals: dict[str, Tensor] | None = None,
     profile: Profile | None = None,
+    identity: dict[str, Any] | None = None,
 ) -> Path:
     """Write the method's weights and buffers and, if given, all that resuming needs. Returns the path.
 
     The file appears under its name only when it is complete, also if the process is killed in between. A
     plain dict `method.about` (what it takes to build it again) is written too and read back as `State.about`.
     """
-    from safetensors.torch import save_file
+    from safetensors.torch import save as packed_file
 
     method = unwrapped(method)
     tensors = {f"method/{k}": v for k, v in method.state_dict().items()}
@@ -107,12 +112,15 @@ def save(
         "step": step,
         "optimizers": settings,
         "about": getattr(method, "about", {}),
+        "identity": identity,
         "versions": versions(),
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "sha256": _checksum(tensors),
     }
     with atomic(path) as temporary:
-        save_file(tensors, temporary, metadata={"sslcourse": json.dumps(page)})
+        # Not `save_file`: it writes to a file of its own first, which a kill would leave under a name that nobody
+        # could tell for ours.
+        temporary.write_bytes(packed_file(tensors, metadata={"sslcourse": json.dumps(page)}))
     return Path(path)
 
 
@@ -162,42 +170,94 @@ def read(path: str | os.PathLike) -> State:
         page["optimizers"],
         page["versions"],
         page["about"],
+        page.get("identity"),
     )
 
 
-def resume(path: str | os.PathLike, recipe) -> State | None:
-    """The state to go on from, or None where there is none. A damaged file is named, kept as `*.damaged`, and
-    training starts anew; a checkpoint of another recipe is an error, not a surprise."""
+def resume(path: str | os.PathLike, recipe, identity: dict[str, Any] | None = None) -> State | None:
+    """The state to go on from, or None where there is none.
+
+    A damaged file is named, kept as `*.damaged`, and training starts anew; so it does where no step was taken
+    yet. A checkpoint of another training (recipe, method, arguments, data) is an error that says what differs.
+    """
     if not Path(path).exists():
         return None
     try:
         state = read(path)
     except Damaged as error:
-        aside = Path(f"{path}.damaged")
-        os.replace(path, aside)
+        aside = set_aside(path, "damaged")
         print(f"{error}\nIt was set aside as {aside}; training starts from the beginning.", file=sys.stderr)
         return None
-    if state.recipe != asdict(recipe):
-        differing = [
-            f"{k} {v!r} there, {asdict(recipe).get(k)!r} here"
-            for k, v in (state.recipe or {}).items()
-            if asdict(recipe).get(k) != v
-        ]
+    differing = _differing(state, recipe, identity)
+    if differing:
+        if state.recipe is not None and not state.step and not state.history:
+            return None  # begun and left: there is no work in it that could be lost
         raise CourseError(
-            f"{str(path)!r} was made by another recipe ({'; '.join(differing) or 'none recorded'}). "
-            "Name another file, or delete this one."
+            f"{str(path)!r} was made by another training ({'; '.join(differing)}). "
+            "Name another file (--checkpoint FILE), or delete this one to train anew in its place."
         )
-    if state.profile and state.profile.device != "cpu":
-        from sslcourse.runtime.device import best_device
-
-        if best_device() != state.profile.device:
-            print(
-                f"{str(path)!r} was made on {state.profile.device}; going on here on {best_device()}, where "
-                "the last digits differ",
-                file=sys.stderr,
-            )
-            state.profile = None
+    if identity is not None and state.identity is None:
+        print(
+            f"{str(path)!r} does not say which data it was trained on (an earlier version wrote it); going on",
+            file=sys.stderr,
+        )
+    elif identity and state.identity and (remark := identities.derived(state.identity, identity)):
+        print(f"{str(path)!r}: {remark}; going on", file=sys.stderr)
+    if state.profile and _here(state.profile) is None:
+        print(
+            f"{str(path)!r} was made on {state.profile.device}, which is not used here; going on without it, so "
+            "the last digits differ",
+            file=sys.stderr,
+        )
+        state.profile = None
     return state
+
+
+def _differing(state: State, recipe, identity: dict[str, Any] | None) -> list[str]:
+    """In words, what a checkpoint and what is wanted now do not have in common."""
+    wanted = asdict(recipe)
+    found = [
+        f"{k} {v!r} there, {wanted.get(k)!r} here"
+        for k, v in (state.recipe or {}).items()
+        if wanted.get(k) != v
+    ]
+    if state.recipe is None:
+        found.append("no recipe is recorded there")
+    if identity is None:
+        return found
+    if state.identity is not None:
+        return found + identities.differences(state.identity, identity)
+    if state.method not in (identity["method"], identity["class"]):
+        found.append(f"method {state.method} there, {identity['class']} here")
+    return found
+
+
+def _here(profile: Profile | None) -> Profile | None:
+    """The same, or None where its device is not the one of this machine (a CPU is everywhere)."""
+    if profile is None or profile.device == "cpu":
+        return profile
+    from sslcourse.runtime.device import best_device
+
+    return profile if best_device() == profile.device else None
+
+
+def _begun(path: str | os.PathLike) -> State | None:
+    try:
+        return read(path) if Path(path).is_file() else None
+    except CourseError:  # whoever resumes from it says so
+        return None
+
+
+def profile_of(path: str | os.PathLike) -> Profile | None:
+    """What the training in this file computes on; None where there is none, or its device is not here."""
+    state = _begun(path)
+    return state and _here(state.profile)
+
+
+def epochs_done(path: str | os.PathLike) -> int:
+    """How many whole epochs a training would take over from this file."""
+    state = _begun(path)
+    return len(state.history) if state else 0
 
 
 def restore(state: State, method: nn.Module, optimizers: dict[str, torch.optim.Optimizer]) -> None:

@@ -9,6 +9,7 @@ sequences(folder), davis()    frames with masks in the layout of DAVIS
 
 from __future__ import annotations
 
+import hashlib
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -23,7 +24,7 @@ from sslcourse import runtime
 from sslcourse.data import folders
 from sslcourse.data.clips.prepared import damaged, is_prepared, prepare, read_index, shard_file
 from sslcourse.data.clips.source import Video, pictures_in, videos_in
-from sslcourse.data.datasets import SPLITS, Data, Samples
+from sslcourse.data.datasets import SPLITS, Data, Samples, digest_of
 from sslcourse.runtime.errors import CourseError
 
 __all__ = [
@@ -275,6 +276,7 @@ class _Store:
 
     def __init__(self, folder: Path, index: dict):
         self.size, self.name = tuple(index["size"]), index["name"]
+        self.checksums = sorted((int(k), sorted(entry.items())) for k, entry in index["shards"].items())
         mapped = lambda track: {
             int(k): np.load(shard_file(folder, int(k), track), mmap_mode="r", allow_pickle=False)
             for k in index["shards"]
@@ -379,6 +381,17 @@ class Clips(Samples):
             f"<{self.name} ({self.split}): {len(self):,} clips of {shape}{sound} on disk, "
             f"{len(self.classes)} classes>"
         )
+
+    def digest(self) -> str:
+        """sha256 of all that a batch of these clips can carry; of the frames it takes the checksums that the
+        folder's index has."""
+        rows, store = self._rows.numpy(), self.store
+        where = np.stack([column[rows] for column in (store.shard, store.start, store.count)])
+        text = (
+            f"{store.checksums} {store.size} {store.fps} {self.rate} {self.frames} {self.step} {self.split}"
+        )
+        tensors = (torch.from_numpy(where), self._place, self._label)
+        return hashlib.sha256(f"{text} {digest_of(*tensors)}".encode()).hexdigest()
 
     @property
     def names(self) -> list[str]:

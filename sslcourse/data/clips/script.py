@@ -11,6 +11,7 @@ from sslcourse.data.clips.prepared import damaged, read_index
 from sslcourse.data.clips.source import SUFFIXES
 from sslcourse.data.datasets import SPLITS
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import FRAMES, PIXELS
 
 # ------------------------------------------------------------------------------ what data scripts share
 
@@ -19,12 +20,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The arguments of a command that prepares videos."""
     parser.add_argument(
         "--size",
-        type=int,
+        type=PIXELS,
         metavar="PIXELS",
         help="side of the square that is cut from the centre (default: 64)",
     )
     parser.add_argument(
-        "--fps", type=float, metavar="N", help="frames that are kept of each second (default: 8)"
+        "--fps", type=FRAMES, metavar="N", help="frames that are kept of each second (default: 8)"
     )
 
 

@@ -28,6 +28,7 @@ from pathlib import Path
 
 from sslcourse.data import clips, download, folders
 from sslcourse.runtime import CourseError
+from sslcourse.runtime.options import FRAMES, HERTZ, PIXELS, Parser
 
 FPS, RATE = 16.0, 8000
 
@@ -129,7 +130,7 @@ def prepare(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "sslcourse data av_folder", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", metavar="VIDEOS", help="the folder of videos")
@@ -139,21 +140,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--size",
-        type=int,
+        type=PIXELS,
         metavar="PIXELS",
         default=64,
         help="side of the square that is cut from the centre (default: 64)",
     )
     parser.add_argument(
         "--fps",
-        type=float,
+        type=FRAMES,
         metavar="N",
         default=FPS,
         help="frames that are kept of each second (default: 16)",
     )
     parser.add_argument(
         "--rate",
-        type=int,
+        type=HERTZ,
         metavar="N",
         default=RATE,
         help="samples that are kept of each second (default: 8000)",

@@ -29,6 +29,7 @@ from pathlib import Path
 
 from sslcourse.data import clips, download, folders
 from sslcourse.runtime import CourseError, data_dir
+from sslcourse.runtime.options import PIXELS, Number
 
 HOMES = {
     2017: "https://data.vision.ee.ethz.ch/csergi/share/davis",
@@ -145,9 +146,11 @@ def _frames(root: Path, name: str) -> int:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--year", type=int, choices=(2017, 2016), help="2017 (default) or 2016")
     parser.add_argument(
-        "--size", type=int, metavar="PIXELS", help="height of the prepared clips (default: 64)"
+        "--year", type=Number(2016, 2017), choices=(2017, 2016), help="2017 (default) or 2016"
+    )
+    parser.add_argument(
+        "--size", type=PIXELS, metavar="PIXELS", help="height of the prepared clips (default: 64)"
     )
 
 

@@ -20,6 +20,7 @@ from torch import nn
 from sslcourse import evaluate, runtime
 from sslcourse.data.datasets import Data, open_labels
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEEDS
 from sslcourse.train import checkpoints, features
 
 Runs = dict[str, dict[str, float]]  # the results of one seed: name of a run -> its numbers
@@ -143,8 +144,7 @@ def run(
         file: JSON to write after each seed (atomically); seeds that it holds already are not run again.
         **kwargs: handed to the runs (`data`, `recipe`).
     """
-    if seeds < 1:
-        raise CourseError(f"seeds={seeds}; use at least 1, and 5 for a verdict worth reporting")
+    seeds = SEEDS.of(seeds, "seeds")
     train = paper(name).runs
     page: dict[str, Any] = {"paper": name, "runs": {}}
     if file and Path(file).exists():

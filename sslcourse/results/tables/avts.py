@@ -21,6 +21,7 @@ from sslcourse import encoders
 from sslcourse.evaluate import synchrony
 from sslcourse.results.claims.avts import CURRICULUM, RECIPE, scenes, trained
 from sslcourse.results.tables import cell
+from sslcourse.runtime.options import EPOCHS, SEEDS, takes
 
 TITLE = "Audio-visual synchronisation and its alternatives (toybox scenes, test split, %)"
 
@@ -43,6 +44,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+@takes(seeds=SEEDS, epochs=EPOCHS)
 def measure(seeds: int = 3, say=print, epochs: int = 6) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 

@@ -26,6 +26,7 @@ from sslcourse.data.load import load
 from sslcourse.methods import bigan
 from sslcourse.methods.base import floats_of
 from sslcourse.results.tables import cell
+from sslcourse.runtime.options import BATCH, EPOCHS, RATE_OF_LEARNING, SEEDS, WIDTH, takes
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
@@ -96,6 +97,7 @@ def accuracies(methods: dict[str, nn.Module], data: Data, on: str = "validation"
     return evaluate.nearest_neighbour(sources, data, on=on)
 
 
+@takes(seeds=SEEDS, epochs=EPOCHS, width=WIDTH, batch_size=BATCH, lr=RATE_OF_LEARNING)
 def measure(
     seeds: int = 3,
     say=print,

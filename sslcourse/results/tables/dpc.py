@@ -23,6 +23,7 @@ from sslcourse.data.datasets import Data
 from sslcourse.methods import dpc
 from sslcourse.results.claims.dpc import AREA, RECIPE, trained
 from sslcourse.results.tables import cell
+from sslcourse.runtime.options import EPOCHS, SEEDS, Number, takes
 from sslcourse.transforms.augment import film_view
 
 TITLE = "Dense Predictive Coding and its parts (toybox films, motion class, test accuracy, %)"
@@ -51,6 +52,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+@takes(seeds=SEEDS, films=Number(32, 1200), epochs=EPOCHS)
 def measure(seeds: int = 3, say=print, films: int = 1200, epochs: int = 3) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 

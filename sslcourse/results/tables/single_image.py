@@ -33,6 +33,7 @@ from sslcourse.methods.base import Method
 from sslcourse.results.claims.single_image import KINDS, RECIPES, Frozen, layer_by_layer, opened, untrained
 from sslcourse.results.tables import cell
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, FACTOR, SEEDS, takes
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
@@ -47,6 +48,7 @@ LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 UPPER = "two kept"
 
 
+@takes(seeds=SEEDS, pictures=COUNT, labelled=COUNT, effort=FACTOR)
 def measure(
     seeds: int = 1,
     say=print,

@@ -46,6 +46,7 @@ from sslcourse.results.claims.colorization import (
 )
 from sslcourse.results.tables import cell
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, PIXELS, SEEDS, SOME, Number, takes
 from sslcourse.train.loop import fit
 
 TITLE = (
@@ -81,6 +82,9 @@ SIDE = 96  # of the crops that are trained on with a folder, in pixels of the re
 GAPS = (1, 2, 3)  # between their frames
 
 
+@takes(
+    seeds=SEEDS, films=Number(8, 100_000), test=Number(1, 100_000), epochs=SOME, height=PIXELS, crops=COUNT
+)
 def measure(
     seeds: int = 3,
     say=print,

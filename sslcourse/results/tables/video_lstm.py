@@ -27,6 +27,7 @@ from sslcourse.results.claims.video_lstm import (
     untrained,
 )
 from sslcourse.results.tables import cell
+from sslcourse.runtime.options import EPOCHS, SEEDS, Number, takes
 from sslcourse.train.loop import fit
 
 TITLE = (
@@ -49,6 +50,15 @@ def _nats(values: list[float]) -> str:
     return f"{statistics.fmean(values):.1f}{spread}" if values else "–"
 
 
+@takes(
+    seeds=SEEDS,
+    films=Number(32, 100_000),
+    digits=Number(32, 100_000),
+    epochs=EPOCHS,
+    digit_epochs=EPOCHS,
+    labelled=Number(1, 100_000),
+    held_out=Number(32, 100_000),
+)
 def measure(
     seeds: int = 3,
     say=print,

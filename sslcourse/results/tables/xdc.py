@@ -28,6 +28,7 @@ from sslcourse.data.datasets import Data
 from sslcourse.methods import avts, xdc
 from sslcourse.results.claims.xdc import CLIPS, RECIPE, VARIANTS, halves, new, opened
 from sslcourse.results.tables import cell
+from sslcourse.runtime.options import EPOCHS, SEEDS, SHARE, Number, takes
 from sslcourse.train import features
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
@@ -135,6 +136,7 @@ def trained(data: Data, recipe: Recipe, tuning: Recipe, seed: int, say) -> dict[
     return found
 
 
+@takes(seeds=SEEDS, clips=Number(32, 100_000), epochs=EPOCHS, background=SHARE, channel=SHARE)
 def measure(
     seeds: int = 3,
     say=print,

@@ -15,6 +15,7 @@ from typing import Any
 from sslcourse.data import toybox
 from sslcourse.results.claims.xdc import CLIPS, RECIPE, VARIANTS, agreement, halves, judged, new
 from sslcourse.results.tables import cell
+from sslcourse.runtime.options import EPOCHS, SEEDS, Number, takes
 from sslcourse.train.loop import fit
 
 TITLE = "The order of the variants by the strength of the nuisance (toybox events, kNN, test accuracy, %)"
@@ -27,6 +28,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+@takes(seeds=SEEDS, clips=Number(32, 100_000), epochs=EPOCHS)
 def measure(seeds: int = 3, say=print, clips: int = 800, epochs: int = 9) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 
