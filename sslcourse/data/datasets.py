@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -335,7 +335,8 @@ def numbered(
     values = np.unique(np.concatenate([column.ravel() for column in there]))
     if values[-1] >= MAX_CLASSES:
         raise CourseError(
-            f"{names[0]} has the value {values[-1]}; is it a label? Number the classes 0, 1, 2 ... without gaps "
+            f"{names[0]} has the value {values[-1]}; is it a label? Number the classes 0, 1, 2 ... without "
+            f"gaps "
             f"({names[0]} = np.unique({names[0]}, return_inverse=True)[1])"
         )
     if values[-1] >= len(values):
@@ -559,6 +560,8 @@ def split(
         share[members[key[members].argsort()]] = (np.arange(len(members)) + 0.5) / len(members)
     bounds = (("train", validation + test, 2), ("validation", test, validation + test), ("test", -1, test))
     inside = lambda share: [np.flatnonzero((share >= low) & (share < high)) for _, low, high in bounds]
+    if not all(map(len, inside(share))):  # small classes, none of which is large enough for a tenth
+        share = _shares_of_small_classes(labels, share, rng, validation, test)
     first = first_copies(whole.inputs)
     rows = inside(share[first])
     if apart := not all(map(len, rows)):  # so many copies that one split would be without anything
@@ -570,8 +573,28 @@ def split(
         samples.split, samples.openings = part, []
         parts.append(samples)
     if not all(len(part) for part in parts):
-        raise CourseError(f"{len(whole)} samples are too few for three splits; pass more, or larger shares")
+        raise CourseError(
+            f"{len(whole)} samples of {len(np.unique(labels))} classes are too few for three splits; pass more, "
+            "larger shares, or a test split of your own (then even one of each class may train)"
+        )
     return Data(*parts)
+
+
+def _shares_of_small_classes(
+    labels: np.ndarray, share: np.ndarray, rng: np.random.Generator, validation: float, test: float
+) -> np.ndarray:
+    """Where each sample stands between 0 and 1, so that many small classes together give every split its
+    share, and at least one sample. The only sample of a class trains.
+    """
+    size = np.unique(labels, return_inverse=True, return_counts=True)
+    several = np.flatnonzero(size[2][size[1]] > 1)
+    placed = share + (rng.random(len(share)) - 0.5) / size[2][size[1]]
+    order = several[placed[several].argsort()]
+    tested, held = (max(1, round(part * len(several))) for part in (test, validation))
+    new = np.ones(len(share))
+    if tested + held < len(several):
+        new[order[:tested]], new[order[tested : tested + held]] = 0, test + validation / 2
+    return new
 
 
 def with_splits(
@@ -613,7 +636,8 @@ def with_splits(
             kept, held = carve(labels, share, seed, together, none_too=what == "validation")
             if not len(held):
                 warnings.warn(
-                    f"{whole.name}: no validation split, for it would take the only samples of a class; nothing "
+                    f"{whole.name}: no validation split, for it would take the only samples of a class; "
+                    f"nothing "
                     "can be chosen or stopped by it (to have one: a larger validation=)",
                     stacklevel=4,
                 )
@@ -665,7 +689,8 @@ def _say_copies(samples: Samples, first: np.ndarray, names: Sequence[str] | None
     label = samples._label.cpu().numpy()
     i, j = int(copies[0]), int(first[copies[0]])
     text = (
-        f"{samples.name}: {len(copies):,} of {len(samples):,} {_kind_words(samples)} are copies of others, such "
+        f"{samples.name}: {len(copies):,} of {len(samples):,} {_kind_words(samples)} are copies of others, "
+        f"such "
         f"as {names[i] if names else i} of {names[j] if names else j}; "
     )
     text += "they stand in several splits, for there are too many" if apart else "copies stay in one split"
@@ -680,8 +705,10 @@ def _say_leaks(known: Samples, held: Samples, what: str, names: Sequence[str] | 
     same = [i for i in same if not is_plain(held.inputs[i])]
     if same:
         warnings.warn(
-            f"{held.name}: {len(same):,} of {len(held):,} {what} {_kind_words(held)} are copies of {known.split} "
-            f"ones, such as {names[same[0]] if names else same[0]}; what is measured on them is no test. Leave "
+            f"{held.name}: {len(same):,} of {len(held):,} {what} {_kind_words(held)} are copies of "
+            f"{known.split} "
+            f"ones, such as {names[same[0]] if names else same[0]}; what is measured on them is no test. "
+            f"Leave "
             "them out of one of the two",
             stacklevel=5,
         )
@@ -726,10 +753,21 @@ def few_labels(samples: Samples, share: float, seed: int = 0) -> Tensor:
     """
     if not 0 < share <= 1:
         raise CourseError(f"share={share}; pass a number above 0 and up to 1 (0.01 for one per cent)")
+    return _few(samples, lambda members: max(1, round(share * members)), seed)
+
+
+def few_of_each(samples: Samples, count: int, seed: int = 0) -> Tensor:
+    """Positions of `count` random samples of each class; of all, where a class has no more."""
+    whole = runtime.as_whole(count)
+    if whole is None or whole < 1:
+        raise CourseError(f"few={count!r}; pass a whole number of labels for each class, such as 5")
+    return _few(samples, lambda members: whole, seed)
+
+
+def _few(samples: Samples, count: Callable[[int], int], seed: int) -> Tensor:
     g = runtime.generator(seed, 0xFE3)
-    picked = []
+    picked, label = [], samples.label.cpu()
     for c in range(len(samples.classes)):
-        members = (samples.label.cpu() == c).nonzero().squeeze(1)
-        count = max(1, round(share * len(members))) if len(members) else 0
-        picked.append(members[torch.randperm(len(members), generator=g)[:count]])
+        members = (label == c).nonzero().squeeze(1)
+        picked.append(members[torch.randperm(len(members), generator=g)[: count(len(members))]])
     return torch.cat(picked).sort().values

@@ -1,8 +1,8 @@
-"""One rule for every folder and every picture of a user's: what is looked at, what is passed over, and that it
-is said.
+"""One rule for every folder and every picture of a user's: what is looked at, what is passed over, and that
+it is said.
 
-    walk(folder)        every file below it. Links are followed, each folder once; what is hidden, at any depth,
-                        is passed over: .ipynb_checkpoints and __MACOSX hold copies
+    walk(folder)        every file below it. Links are followed, each folder once; what is hidden, at any
+                        depth, is passed over: .ipynb_checkpoints and __MACOSX hold copies
     part_of(name)       "train", "validation" or "test" for Train, val, training_set, test-images ...
     opened(file)        a picture of any kind as people see it: upright, RGB
     Remarks             what was passed over, counted and named, as one warning

@@ -319,7 +319,8 @@ def _one_rate(path: Path, rate: np.ndarray) -> int:
     values = np.unique(rate) if rate.dtype.kind in "iuf" else np.array([])
     if len(values) > 1:
         raise CourseError(
-            f"{path}: the recordings have {len(values)} rates, {values[0]:g} to {values[-1]:g}; bring them to one: "
+            f"{path}: the recordings have {len(values)} rates, {values[0]:g} to {values[-1]:g}; bring them "
+            f"to one: "
             "heard.resampled(audio, old, new)"
         )
     if not len(values) or not np.isfinite(values[0]) or values[0] != int(values[0]) or values[0] < 1:

@@ -26,7 +26,6 @@ from sslcourse.data import download, folders
 from sslcourse.data.datasets import Data, Samples, carve, numbered, split, with_splits, words
 from sslcourse.runtime.errors import CourseError
 
-
 # -------------------------------------------------------------------------------------- offline, at once
 
 
@@ -423,7 +422,8 @@ def _read_pictures(
     if not images:
         remarks.warn(3)
         raise CourseError(
-            f"none of the {len(files)} images in {path} can be used; the first: {remarks.skipped[-len(files)]}"
+            f"none of the {len(files)} images in {path} can be used; the first: "
+            f"{remarks.skipped[-len(files)]}"
         )
     classes = sorted(set(names), key=list(by_class).index) if labelled else []
     for name, of_class in by_class.items():

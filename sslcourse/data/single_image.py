@@ -146,7 +146,8 @@ def _read(file: Path) -> Tensor:
             return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous()
     except folders.Unusable as reason:
         raise CourseError(
-            f"{file.name} cannot be read as a picture ({reason}); save it as .jpg or .png, not too large, and "
+            f"{file.name} cannot be read as a picture ({reason}); save it as .jpg or .png, not too large, "
+            f"and "
             "try that"
         ) from None
 

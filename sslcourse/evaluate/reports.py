@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import runtime
-from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels
+from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels, few_of_each
 from sslcourse.encoders.images import layers_of, reset
 from sslcourse.evaluate.probes import KNN, accuracy_of, knn_predict, labels_of, linear_probe
 from sslcourse.runtime.errors import CourseError
@@ -35,7 +35,8 @@ def _numbers(label: Tensor, what: str) -> Tensor:
     label = torch.as_tensor(label).cpu()
     if label.is_floating_point() or label.is_complex() or label.ndim != 1 or not len(label):
         raise CourseError(
-            f"{what} of type {label.dtype} and shape {tuple(label.shape)}; pass one whole number for each sample: "
+            f"{what} of type {label.dtype} and shape {tuple(label.shape)}; pass one whole number for each "
+            f"sample: "
             "label.long()"
         )
     return label.long()
@@ -224,8 +225,8 @@ def report(
         seed: of the random encoder.
         protocol: of kNN, see `KNN`.
         baselines: leave out the three only where another row of the same table has them.
-        few: also a linear probe that has seen so many labels of each class ("few labels"), the same ones for
-            every row.
+        few: also kNN ("few kNN") and a linear probe ("few labels") that have seen so many labels of each
+            class, the same ones for every row.
 
     Raises:
         SealedLabels: when a training is under way.
@@ -238,11 +239,13 @@ def report(
     label, train_label = labels_of(data.test, "evaluate.report").cpu(), data.train.label.cpu()
     rows: list[dict] = []
 
-    chosen = few_labels(data.train, min(1.0, few * classes / len(data.train)), seed) if few else None
+    chosen = few_of_each(data.train, few, seed) if few else None
 
     def add(name: str, train_x: Tensor, x: Tensor) -> None:
         row = {"features": name, **score(train_x, train_label, x, label, classes=classes, protocol=protocol)}
         if chosen is not None:
+            votes = knn_predict(train_x[chosen], train_label[chosen], x, classes=classes, protocol=protocol)
+            row["few kNN"] = accuracy_of(votes, label)
             row["few labels"] = accuracy_of(
                 linear_probe(train_x[chosen], train_label[chosen], classes=classes).predict(x), label
             )
@@ -251,7 +254,12 @@ def report(
     if baselines:
         most = float(torch.bincount(train_label, minlength=classes).max() / len(train_label))
         rows.append(
-            {"features": "chance", "kNN": most, "linear": most, **({"few labels": most} if few else {})}
+            {
+                "features": "chance",
+                "kNN": most,
+                "linear": most,
+                **({"few kNN": most, "few labels": most} if few else {}),
+            }
         )
         raw, untrained = baselines_of(data.train)
         add(raw, features.pixels(data.train), features.pixels(data.test))

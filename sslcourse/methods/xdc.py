@@ -304,7 +304,7 @@ class XDC(Method):
             raise CourseError(
                 f"{dataset.name!r} has {rate} samples of sound a second, the ear expects "
                 f"{self.ear.rate}; "
-                f"write XDC(..., rate={rate})"
+                f"write XDC(..., rate={rate}), on the command line --set rate={rate}"
             )
         if n > self.assigned.shape[1]:
             raise CourseError(

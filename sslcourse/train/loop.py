@@ -61,7 +61,8 @@ def epochs(
         )
     if recipe.batch_size < (least := getattr(method, "least_batch", 1)):
         raise CourseError(
-            f"batch_size={recipe.batch_size}: {type(method).__name__} learns by comparing the samples of a step, or "
+            f"batch_size={recipe.batch_size}: {type(method).__name__} learns by comparing the samples of a "
+            f"step, or "
             f"by their statistics; use at least {least}"
         )
     with signals.held() as ending:
@@ -135,7 +136,8 @@ class _Run:
             )
         except OSError as error:
             raise CourseError(
-                f"{str(self.checkpoint)!r} could not be written ({error.strerror or error}). It holds what was "
+                f"{str(self.checkpoint)!r} could not be written ({error.strerror or error}). It holds what "
+                f"was "
                 "saved before: make room, and do the same again to go on."
             ) from error
 
@@ -197,7 +199,8 @@ def _batch_statistics(recipe: Recipe) -> Iterator[None]:
         if "more than 1 value per channel" not in str(error):
             raise
         raise CourseError(
-            f"batch_size={recipe.batch_size}: batch normalisation needs at least two samples in a step (of each "
+            f"batch_size={recipe.batch_size}: batch normalisation needs at least two samples in a step (of "
+            f"each "
             "process); use a larger batch_size"
         ) from error
 

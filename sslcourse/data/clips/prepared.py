@@ -122,6 +122,13 @@ def prepare(
                 f"{about['name']}: {len(index['videos']['name']):,} videos are prepared, "
                 f"{len(index['left_out']):,} left out (see left_out in index.json)"
             )
+        if silent := index["videos"].get("silent"):
+            say(
+                f"{about['name']}: {len(silent):,} videos have a track of sound in which there is silence "
+                f"alone, such "
+                f"as {', '.join(silent[:3])}; nothing can be learned from them by ear (see silent in "
+                f"index.json)"
+            )
         index["checksum"] = _digest(index)
         download.sweep(out / "index.json")
         with runtime.atomic(out / "index.json") as temporary:
@@ -199,6 +206,8 @@ def _contents(videos: Sequence[Video], store: _Workshop, about: dict) -> dict:
     }
     columns["class"] = [number.get(video.label, -1) for video, _ in usable]
     columns["group"] = [video.group for video, _ in usable]
+    if silent := [record["name"] for _, record in usable if record.get("silent")]:
+        columns["silent"] = silent
     columns["split"] = {
         fold: [v.split.get(fold, "") if isinstance(v.split, Mapping) else v.split for v, _ in usable]
         for fold in folds
@@ -320,6 +329,8 @@ class _Workshop:
             columns = index["videos"]
             for row in zip(*(columns[key] for key in ("name", "stamp", "shard", "start", "count"))):
                 self.records[row[0]] = dict(zip(("name", "stamp", "shard", "start", "count"), row))
+            for name in columns.get("silent", ()):
+                self.records[name]["silent"] = True
             for name, reason, stamp in index["left_out"]:
                 self.records[name] = dict(name=name, stamp=stamp, left_out=reason)
             self.shards = {int(k): entry for k, entry in index["shards"].items()}
@@ -445,14 +456,16 @@ class _Workshop:
             }
             for name, file in self.files.items():
                 file.write(_header(0, self.tracks[name], name))
-        count = 0
+        count, silent = 0, False
         try:
             for block in blocks():
                 self._write("frames", block)
                 count += len(block)
             reason = None if count else "it has no frame"
             if count and sound is not None:
-                self._write("sound", sound(count))
+                heard = sound(count)
+                silent = not heard.any()
+                self._write("sound", heard)
         except Unusable as error:
             reason = str(error)
         if reason is not None:
@@ -462,6 +475,7 @@ class _Workshop:
             for file in self.files.values():
                 os.fsync(file.fileno())  # the note must not outlive the frames
             record = dict(name=video.name, stamp=stamp, shard=self.number, start=self.at, count=count)
+            record |= {"silent": True} if silent else {}
             self.at += count
         self.records[video.name] = record
         self._note(record)

@@ -10,6 +10,7 @@ sequences(folder), davis()    frames with masks in the layout of DAVIS
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -24,7 +25,7 @@ from sslcourse import runtime
 from sslcourse.data import folders
 from sslcourse.data.clips.prepared import damaged, is_prepared, prepare, read_index, shard_file
 from sslcourse.data.clips.source import Video, pictures_in, videos_in
-from sslcourse.data.datasets import SPLITS, Data, Samples, digest_of
+from sslcourse.data.datasets import SPLITS, Data, Samples, digest_of, digests, is_plain
 from sslcourse.runtime.errors import CourseError
 
 __all__ = [
@@ -603,7 +604,10 @@ def open(
             if (folder / "index.json").is_file()
             else "holds no prepared clips"
         )
-        raise CourseError(f'{folder} {state}; type: clips.prepare("FOLDER OF VIDEOS", "{folder}")')
+        raise CourseError(
+            f'{folder} {state}; type: sslcourse data videos "FOLDER OF VIDEOS" --to "{folder}", or in Python '
+            f'clips.prepare("FOLDER OF VIDEOS", "{folder}")'
+        )
     if wrong := damaged(folder, index):
         again = index["again"] or (
             f'clips.prepare("FOLDER OF VIDEOS", "{folder}", size={tuple(index["size"])}, fps={index["fps"]})'
@@ -627,6 +631,10 @@ def open(
     part = np.array(index["videos"]["split"][fold], object)
     if not any(part):
         part[:] = "train"
+    store = _Store(folder, index)
+    same = _copies(store, index["videos"]["stamp"])
+    # Copies are divided between splits no more than the films of one group are.
+    group = [group[i] or (f"copies of {store.names[j]}" if j >= 0 else "") for i, j in enumerate(same)]
     named = set(part)
     shares = {
         "test": test,
@@ -639,7 +647,8 @@ def open(
                 _set_aside(label[candidates], [group[i] for i in candidates], shares[which], which, seed)
             ]
         ] = which
-    store, labelled = _Store(folder, index), bool((label >= 0).all())
+    labelled = bool((label >= 0).all())
+    _say_copies(store, same, part)
     splits = []
     for which in SPLITS:
         rows = np.flatnonzero(part == which)
@@ -662,6 +671,46 @@ def open(
             )
         )
     return Data(*splits)
+
+
+def _copies(store: _Store, stamps: Sequence[int]) -> list[int]:
+    """For each video the first one that is the same, its own number where it is the first of several, -1
+    where there is none. Only videos of one length from files of one size are looked at: three frames of each.
+    """
+    alike: dict[tuple, list[int]] = {}
+    for i, key in enumerate(zip(stamps, store.count.tolist())):
+        alike.setdefault(key, []).append(i)
+    found = [-1] * len(store.count)
+    for rows in alike.values():
+        seen: dict[bytes, int] = {}
+        for row in rows if len(rows) > 1 else ():
+            count = int(store.count[row])
+            times = np.arange(0, count, max(1, count // 3))[:3]
+            frames = store.read(np.array([row]), np.array([0]), times)
+            if is_plain(frames[0]):
+                continue  # a black film is no copy of another
+            first = seen.setdefault(digests(frames)[0], row)
+            if first != row:
+                found[row], found[first] = first, first
+    return found
+
+
+def _say_copies(store: _Store, same: Sequence[int], part: np.ndarray) -> None:
+    copies = [i for i, j in enumerate(same) if j not in (-1, i)]
+    if not copies:
+        return
+    apart = [i for i in copies if part[i] != part[same[i]]]
+    i = (apart or copies)[0]
+    warnings.warn(
+        f"{store.name}: {len(copies):,} videos are copies of others, such as {store.names[i]} of "
+        f"{store.names[same[i]]}; "
+        + (
+            f"{len(apart):,} of them stand in another split than the other"
+            if apart
+            else "copies stay in one split"
+        ),
+        stacklevel=3,
+    )
 
 
 def _set_aside(label: np.ndarray, group: Sequence[str], share: float, what: str, seed: int) -> np.ndarray:

@@ -61,8 +61,8 @@ class Video:
 
 
 def videos_in(folder: str | Path) -> list[Video]:
-    """The videos of a folder, in the order of their names. What is hidden, at any depth, is passed over; links
-    are followed.
+    """The videos of a folder, in the order of their names. What is hidden, at any depth, is passed over;
+    links are followed.
 
     A subfolder is a class and may hold video files (however deep) and folders of frames; a subfolder that
     holds pictures itself is a video without a class. If all subfolders are called train, validation and test,
