@@ -135,7 +135,9 @@ def starts(
         raise CourseError(
             f"films of {count} frames; two windows of {frames} frames that begin {least} frames apart need "
             f"{frames + max(least, 1)}: "
-            "take longer films (toybox.sounding.scenes()) or shorter windows (frames=)"
+            "take longer films (toybox.sounding.scenes()) or shorter windows (frames=, on the command line "
+            "--set "
+            "frames=8)"
         )
     moment = torch.arange(last + 1)
     apart = (moment[:, None] - moment).abs()
@@ -216,6 +218,8 @@ class AVTS(Method):
         loss: (v, a, together, margin) -> number; put your own `contrastive` here.
         window: (video, audio, seen, heard, frames) -> windows; put your own `cut` here.
     """
+
+    least_batch = 2
 
     @takes(
         frames=Number(1, 10_000),
@@ -324,7 +328,9 @@ class AVTS(Method):
             raise CourseError(
                 f"{seconds[0]:.2f} s of picture ({self.fps} frames a second) with {seconds[1]:.2f} s of "
                 f"sound ({self.ear.rate} samples "
-                "a second); they must be as long as each other: set fps and rate to those of the films"
+                "a second); they must be as long as each other: set fps and rate to those of the films (on "
+                "the "
+                "command line --set fps=16 --set rate=8000)"
             )
         films = len(video)
         if films < 2:
@@ -445,4 +451,5 @@ SPEC = Spec(
     data="toyscenes",
     encoders={"course": "small_mc3", "gpu": "mc3_18"},
     hears=True,
+    frames=48,  # three seconds: two windows of one second, and room between them
 )

@@ -180,6 +180,8 @@ class CLIP(Method):
         loss: a function of (image, text, log_scale); put your own here.
     """
 
+    least_batch = 2
+
     @takes(dim=WIDTH, width=WIDTH, layers=Number(1, 100), heads=Number(1, 1024))
     def __init__(
         self,

@@ -148,9 +148,6 @@ class DeepCluster(Method):
         capacity: int = 65_536,
     ):
         super().__init__()
-        for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
-            if not isinstance(value, int) or value < 1:
-                raise CourseError(f"DeepCluster({name}={value!r}); use a whole number from 1")
         self.f, self.g = encoder, nn.Linear(dim_of(encoder), clusters)
         self.clusters, self.every, self.balanced, self.fresh_head = clusters, every, balanced, fresh_head
         self.edges, self.view = edges, view or crop_and_flip(AREA)

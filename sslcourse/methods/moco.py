@@ -166,6 +166,8 @@ class MoCo(Method):
     vectors: those are so easy to tell from a key that their loss *rises* for an epoch. Only rows that hold a
     key ever count as negatives."""
 
+    least_batch = 2
+
     @takes(dim=WIDTH, hidden=WIDTH, queue=COUNT, momentum=SHARE, temperature=TEMPERATURE, groups=COUNT)
     def __init__(
         self,

@@ -110,6 +110,8 @@ class SimCLR(Method):
         loss: the contrastive loss, a function of (z1, z2, temperature); put your own here.
     """
 
+    least_batch = 2
+
     @takes(dim=WIDTH, hidden=WIDTH, temperature=TEMPERATURE)
     def __init__(
         self,

@@ -183,9 +183,6 @@ class XDC(Method):
         loss: Callable[[Tensor, Tensor, Tensor, float], Tensor] = cluster_loss,
     ):
         super().__init__()
-        for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
-            if not isinstance(value, int) or value < 1:
-                raise CourseError(f"XDC({name}={value!r}); use a whole number from 1")
         self.f, self.ear = encoder, Ear(ear or encoders.small_mel(), rate)
         self.variant, self.clusters, self.every, self.fresh_heads, self.shift = (
             variant,
@@ -307,7 +304,7 @@ class XDC(Method):
             raise CourseError(
                 f"{dataset.name!r} has {rate} samples of sound a second, the ear expects "
                 f"{self.ear.rate}; "
-                f"write XDC(..., rate={rate})"
+                f"write XDC(..., rate={rate}), on the command line --set rate={rate}"
             )
         if n > self.assigned.shape[1]:
             raise CourseError(
