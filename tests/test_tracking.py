@@ -92,7 +92,9 @@ def test_f_is_the_same_to_the_last_digit_and_ten_times_as_fast():
         predicted, part = given.clone(), height / 480
         for t, (y, x, r) in enumerate(((240, 400, 90), (2, 3, 60), (479, 853, 130))[:frames]):
             given[t][disk_mask(height, width, y * part, x * part, r * part) == 1] = 1
-            predicted[t][disk_mask(height, width, y * part + 3, x * part - 4, r * part) == 1] = 1
+            predicted[t][
+                disk_mask(height, width, y * part + 3 + 5 * part, x * part - 4 - 5 * part, r * part) == 1
+            ] = 1
             given[t, int(200 * part) : int(260 * part), int(600 * part) : int(760 * part)] = 2
         if frames > 3:
             given[3], predicted[3] = 1, (torch.rand(height, width, generator=g) < 0.5).byte()

@@ -28,7 +28,7 @@ from sslcourse.data.datasets import Data
 from sslcourse.methods import avts, xdc
 from sslcourse.results.claims.xdc import CLIPS, RECIPE, VARIANTS, halves, new, opened
 from sslcourse.results.tables import cell
-from sslcourse.train import features
+from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -129,7 +129,7 @@ def trained(data: Data, recipe: Recipe, tuning: Recipe, seed: int, say) -> dict[
     for (name, part), pupil in last.items():
         classify: Callable = lambda batch, pupil=pupil: pupil.head(pupil.encode(batch))
         logits = features.extract(pupil, data.test, encode=classify)
-        found[name][f"{part} fine-tuned"] = float((logits.argmax(1) == label).float().mean())
+        found[name][f"{part} fine-tuned"] = float(ties.found(logits, label).mean())
     for name, value in seconds.items():
         found[name]["seconds"] = value
     return found
