@@ -7,6 +7,7 @@ then score what chance does, whatever their order.
 
     found(scores, truth)            each row's probability of picking the true column
     first_best(scores)              a column for each row, where one has to be named: of equals the lowest
+    places(similarity, k)           how much of one of the k first places each candidate has
     recalled(similarity, same, ks)  expected recall@k and average precision of rankings with equals in them
 
 Equal means equal but for the last digits, in which equal rows differ when a matrix product adds them up in
@@ -126,3 +127,20 @@ def recalled(
         missed = torch.where(good == 0, 1.0, torch.where(wrong < drawn, 0.0, missed))
         recall[k] = torch.where(above_k > 0, 1.0, 1 - missed)
     return recall, precision
+
+
+@torch.no_grad()
+def places(similarity: Float[Tensor, "m n"], k: int) -> Float[Tensor, "m n"]:
+    """How much of one of the k first places each candidate has, 0 to 1; k in each row. Those that are as good
+    as the last one share what the better ones have left.
+
+    Args:
+        similarity: -inf for what is no candidate; at least k of each row are.
+    """
+    last = similarity.topk(k, dim=1).values[:, -1:]
+    finite = torch.where(torch.isfinite(similarity), similarity.abs(), 0)
+    blur = _blur(similarity, finite.amax(1, keepdim=True))
+    above = similarity > last + blur
+    equal = (similarity >= last - blur) & ~above
+    left = (k - above.sum(1, keepdim=True)).to(similarity.dtype)
+    return above + equal * (left / equal.sum(1, keepdim=True))
