@@ -87,8 +87,11 @@ def test_the_knobs_of_the_world_are_read_from_its_name(monkeypatch):
     ):
         load(name, 7)
         assert asked.pop() == {"seed": 7, **knobs}
-    for name in ("toybox:blue", "toybox:hue=0.9", "toybox:=0.5", "toybox:tied=", "toybox:0.5,,tied=1"):
+    for name in ("toybox:hue=0.9", "toybox:=0.5", "toybox:tied=0.5,=1"):
         with pytest.raises(CourseError, match="toybox:0.5,tied=0.9"):
+            load(name)
+    for name in ("toybox:blue", "toybox:tied=", "toybox:0.5,,tied=1", "toybox:tied=2", "toybox:nan"):
+        with pytest.raises(CourseError, match="is not a number from 0 to 1"):
             load(name)
     assert not asked
 

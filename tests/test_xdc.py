@@ -500,6 +500,11 @@ def test_the_share_belongs_to_the_checkpoint_and_old_ones_saw_everything(tmp_pat
     assert torch.equal(again.f.shown(film), film * 4 - 2) and torch.equal(
         whole.eval().f(film), again.eval().f(film)
     )
+    about = catalogue.describe("xdc", "toyevents", 6)
+    built = {k: tuple(v.shape) for k, v in catalogue.build(about).state_dict().items()}
+    told = {k: v for k, v in built.items() if not k.endswith("share")}
+    assert len(built) - len(told) == 2
+    catalogue.build(about, told)  # nor is it refused by what looks at the shapes first
     with pytest.raises(CourseError, match="train it again"):  # what else lacks is an error, as before
         state.tensors.pop("method/heads.eye of ear.bias")
         checkpoints.load_weights(state, again)

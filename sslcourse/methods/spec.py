@@ -48,6 +48,7 @@ class Spec:
         encoders: recipe -> the name of its backbone in `sslcourse.encoders`; "full" has that of "course"
             where it is not named.
         hears: whether it learns from films with sound, and so has an `ear` beside its eye.
+        frames: that it is shown at once of a film of one's own.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Spec:
         default_factory=lambda: {"course": "small_cnn", "gpu": "resnet18"}, hash=False
     )
     hears: bool = False
+    frames: int = 16
 
     def recipe(self, kind: str) -> Recipe:
         """The recipe "course", "full" or "gpu"."""
@@ -91,6 +93,7 @@ class Stated:
         default_factory=lambda: {"course": "small_cnn", "gpu": "resnet18"}, hash=False
     )
     hears: bool = False
+    frames: int = 16
 
 
 def _read(file: Path) -> Stated | None:

@@ -29,7 +29,9 @@ from sslcourse.data.datasets import Data
 from sslcourse.methods import avts, xdc
 from sslcourse.results.claims.xdc import CLIPS, RECIPE, VARIANTS, halves, new, opened
 from sslcourse.results.tables import cell
-from sslcourse.train import features
+from sslcourse.runtime import progress
+from sslcourse.runtime.options import EPOCHS, SEEDS, SHARE, Number, takes
+from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -130,12 +132,13 @@ def trained(data: Data, recipe: Recipe, seed: int, say) -> dict[str, dict[str, f
     for (name, part), pupil in last.items():
         classify: Callable = lambda batch, pupil=pupil: pupil.head(pupil.encode(batch))
         logits = features.extract(pupil, data.test, encode=classify)
-        found[name][f"{part} fine-tuned"] = float((logits.argmax(1) == label).float().mean())
+        found[name][f"{part} fine-tuned"] = float(ties.found(logits, label).mean())
     for name, value in seconds.items():
         found[name]["seconds"] = value
     return found
 
 
+@takes(seeds=SEEDS, clips=Number(32, 100_000), epochs=EPOCHS, background=SHARE, channel=SHARE)
 def measure(
     seeds: int = 3,
     say=print,
@@ -152,7 +155,9 @@ def measure(
         background, channel: the nuisances of picture and sound, 0 to 1.
     """
     data = toybox.events(clips, *CLIPS[1:], background=background, channel=channel)
-    found = [trained(data, RECIPE.but(epochs=epochs), seed, say) for seed in range(seeds)]
+    found = [
+        trained(data, RECIPE.but(epochs=epochs), seed, say) for seed in progress.each(range(seeds), "seed")
+    ]
     rows = []
     for name in ROWS:
         values = lambda key, name=name: [r[name][key] for r in found if key in r[name]]

@@ -17,6 +17,8 @@ from typing import Any
 from sslcourse.data import toybox
 from sslcourse.results.claims.xdc import CLIPS, RECIPE, VARIANTS, agreement, halves, judged, new
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
+from sslcourse.runtime.options import EPOCHS, SEEDS, SHARE, Number, takes
 from sslcourse.train.loop import fit
 
 TITLE = "The order of the variants by the strength of the nuisance (toybox events, kNN, test accuracy, %)"
@@ -29,6 +31,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+@takes(seeds=SEEDS, clips=Number(32, 100_000), epochs=EPOCHS, still=SHARE, steady=SHARE)
 def measure(
     seeds: int = 3, say=print, clips: int = 800, epochs: int = 9, still: float = 1.0, steady: float = 1.0
 ) -> list[dict]:
@@ -43,7 +46,7 @@ def measure(
     rows = []
     for row, knobs in ROWS.items():
         data, found = toybox.events(clips, *CLIPS[1:], **knobs), []
-        for seed in range(seeds):
+        for seed in progress.each(range(seeds), "seed"):
             methods = {name: new(variant, seed, still, steady) for name, variant in VARIANTS.items()}
             for method in methods.values():
                 fit(method, data.train.unlabelled(), RECIPE.but(epochs=epochs, seed=seed))
