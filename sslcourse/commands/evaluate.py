@@ -26,10 +26,12 @@ them. The data set is the one that the checkpoint was trained on, unless --data 
 @progress.shown()
 def evaluate(options) -> int:
     from sslcourse import evaluate, show
-    from sslcourse.data.load import load
+    from sslcourse.data.load import load, sized
     from sslcourse.methods import catalogue
     from sslcourse.train import checkpoints
 
+    if options.size and not options.data:
+        raise CourseError(f"--size {options.size} says how large the pictures of --data are; name those, too")
     if options.calibration:
         return _calibration(options)
     if options.all:
@@ -41,6 +43,12 @@ def evaluate(options) -> int:
         )
     methods, names = {}, set()
     for file in options.checkpoint:
+        if Path(file).is_dir() or Path(file).suffix.lower() in (".npz", ".npy", ".csv", ".zip"):
+            raise CourseError(
+                f"{file!r} is data and no checkpoint; to judge on it what was trained: sslcourse evaluate "
+                f"results/simclr.safetensors --data {file} (to train on it: sslcourse train simclr --data "
+                f"{file})"
+            )
         state = checkpoints.read(file)
         if not state.about:
             raise CourseError(
@@ -51,13 +59,20 @@ def evaluate(options) -> int:
         checkpoints.load_weights(state, method).eval()
         name = type(method).__name__
         methods[name if name not in methods else Path(file).stem] = method
-        names.add(options.data or state.about["data"])
+        names.add(sized(options.data, options.size) if options.data else state.about["data"])
     if len(names) > 1:
         raise CourseError(
             f"these were trained on different data ({', '.join(sorted(names))}); choose one with --data"
         )
-    data = load(names.pop())
-    found = evaluate.report(methods, data, protocol=options.protocol)
+    name = names.pop()
+    data = load(name)
+    if not data.train.labelled:
+        raise CourseError(
+            f"{name} has no labels, and a score needs some; judge the method on data that have: --data NAME "
+            "(of a folder of your own: one subfolder per class)"
+        )
+    log(f"{data!r}")
+    found = evaluate.report(methods, data, protocol=options.protocol, few=options.few)
     value: dict[str, Any] = {"data": found.data, "protocol": found.protocol, "rows": found.rows}
     text = repr(found)
     if options.factors:

@@ -12,18 +12,26 @@ from pathlib import Path
 
 from sslcourse.runtime import text as texts
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import PIXELS
 
 
-def add_data_option(sub, default: str | None = "toybox") -> None:
+def add_data_option(sub, default: str | None = "toybox", sized: bool = True) -> None:
     sub.add_argument(
         "--data",
         default=default,
         help="toybox, toybox:BACKGROUND, digits, cifar10, stl10, mnist, a .npz file of your "
         "own arrays (image, label[, test_image, test_label]; for sounds audio, rate, label), or a folder "
-        "with one subfolder per class; "
+        "with one subfolder per class (or with train and test, which hold the classes); "
         "sounds: esc50, spokendigits; films: toyvideos, toytracks, "
         "movingdigits, with sound toyevents, toyscenes, avdigits, or a folder of prepared clips",
     )
+    if sized:
+        sub.add_argument(
+            "--size",
+            type=PIXELS,
+            metavar="PIXELS",
+            help="side of the pictures of a folder (default: 32), of digits, mnist or stl10",
+        )
 
 
 def log(text: str, over: bool = False) -> None:

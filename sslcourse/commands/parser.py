@@ -126,6 +126,12 @@ def parser() -> numbers.Parser:
         "--protocol", default="dino", choices=("dino", "lightly", "sklearn"), help="of kNN (default: dino)"
     )
     sub.add_argument(
+        "--few",
+        type=numbers.COUNT,
+        metavar="K",
+        help="also scores of readers that have seen K labels of each class: few shots",
+    )
+    sub.add_argument(
         "--factors",
         action="store_true",
         help="also the factor table (toybox): what was kept, what was thrown away",
@@ -193,7 +199,7 @@ def parser() -> numbers.Parser:
         type=file_name,
         help="of methods that learn from films with sound; without one, the baselines alone",
     )
-    add_data_option(sub, default="esc50")
+    add_data_option(sub, default="esc50", sized=False)
     sub.add_argument(
         "--folds",
         default="fold",
@@ -295,6 +301,12 @@ def parser() -> numbers.Parser:
         "--memory", type=Number(1, 2**20), default=2048, help="megabytes that an answer may take"
     )
     sub.add_argument("--jobs", type=Number(1, 1024), default=1, help="submissions at a time")
+    sub.add_argument(
+        "--unsafe",
+        action="store_true",
+        help="run submissions also where this machine cannot keep them from your files, the network and "
+        "other processes",
+    )
 
     sub = command(
         "exercises",

@@ -45,6 +45,7 @@ class Method(nn.Module):
 
     f: Any  # the backbone; what it has beside `dim` (maps, stages, a stride) is between it and its method
     about: dict[str, Any]  # how it was built, where `catalogue.build` made it
+    least_batch = 1  # samples of a step; 2 where it needs others: as negatives, or for batch statistics
     made_with: tuple[tuple, dict[str, Any]]  # the arguments of its constructor: part of what a training is
 
     def __new__(cls, *arguments, **named):

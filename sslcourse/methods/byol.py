@@ -156,6 +156,8 @@ class BYOL(Method):
         update: of (online, target, tau), how the target follows; `update_target` by default.
     """
 
+    least_batch = 2
+
     @takes(dim=WIDTH, hidden=WIDTH, momentum=SHARE, predictor_lr=FACTOR)
     def __init__(
         self,

@@ -60,6 +60,7 @@ def describe(
     recipe: str = "course",
     encoder: str | None = None,
     changes: Iterable[str] = (),
+    samples: object = None,
 ) -> dict:
     """All that is needed to build a method again, as plain values.
 
@@ -69,11 +70,16 @@ def describe(
         encoder: one of `ENCODERS`; by default the recipe's.
         changes: "key=value" instead of the method's own settings, values as in JSON: "temperature=0.1",
             "predictor=false".
+        samples: what it will learn from: frames and samples of sound per second are those of these films.
     """
     method = spec(name)
     settings = json.loads(
         json.dumps(method.settings(recipe, data.startswith(("toy", "moving")), classes))
     )  # as a checkpoint will hold them
+    for key in ("fps", "rate"):
+        value = getattr(samples, key, None)
+        if key in settings and value is not None and value != settings[key]:
+            settings[key] = int(value) if value == int(value) else value
     settings = runtime.override(settings, changes, name)
     return {
         "method": name,

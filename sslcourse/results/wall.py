@@ -103,7 +103,7 @@ def read(folder: str | Path = FOLDER) -> dict[str, dict]:
             }
             walls[world]["factors"] = {
                 **walls[world].get("factors", {}),
-                **{name: row["factors"] for name, row in rows.items()},
+                **{name: row["factors"] for name, row in rows.items() if row.get("factors")},
             }
     page = _claims_page("colorization", folder)
     if page is not None:
@@ -193,7 +193,9 @@ def add(
         row.setdefault(key, []).append(scores[key])
     if seconds is not None:
         row["seconds"].append(seconds)
-    for factor, value in evaluate.factor_table({name: method}, judged, on="test")[name].items():
+    # Data of one's own have no known factors; then there is nothing to ask.
+    known = evaluate.factor_table({name: method}, judged, on="test")[name] if judged.train.factors else {}
+    for factor, value in known.items():
         row["factors"].setdefault(factor, []).append(value)
     compare.keep(own, file)
     return row

@@ -4,6 +4,7 @@ from . import (
     doctor as doctor,
     errors as errors,
     files as files,
+    numbers as numbers,
     options as options,
     pages as pages,
     progress as progress,
@@ -33,6 +34,9 @@ from .files import (
     cache_dir as cache_dir,
     data_dir as data_dir,
     prove as prove,
+)
+from .numbers import (
+    as_whole as as_whole,
 )
 from .options import (
     override as override,

@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -109,6 +110,7 @@ def save(
     """
     from safetensors.torch import save as packed_file
 
+    method = unwrapped(method)
     tensors = {f"method/{k}": v for k, v in method.state_dict().items()}
     settings: dict[str, Any] = {}
     for name, optimizer in (optimizers or {}).items():
@@ -339,17 +341,59 @@ def _belongs(
     )
 
 
+def unwrapped(method: nn.Module) -> nn.Module:
+    """The method inside what PyTorch wraps around it: `torch.compile`, `DataParallel`,
+    `DistributedDataParallel`.
+    """
+    while True:
+        inside = getattr(method, "_orig_mod", None)
+        if inside is None and isinstance(method, (nn.DataParallel, nn.parallel.DistributedDataParallel)):
+            inside = method.module
+        if not isinstance(inside, nn.Module):
+            return method
+        method = inside
+
+
+def _plain_names(names: Iterable[str]) -> dict[str, str]:
+    """Each name without what wrapping adds to it (`module.` in front, `_orig_mod.` anywhere) -> the name."""
+    plain = {}
+    for name in names:
+        parts = [part for part in name.split(".") if part != "_orig_mod"]
+        while len(parts) > 1 and parts[0] == "module":
+            parts.pop(0)
+        plain[".".join(parts)] = name
+    return plain
+
+
+def _named_as_in(method: nn.Module, weights: dict[str, Any]) -> dict[str, Any]:
+    """The weights under the method's own names, where one of the two was wrapped, as a whole or in part, when
+    its names were written.
+    """
+    own = method.state_dict()
+    if set(own) == set(weights):
+        return weights
+    theirs, ours = _plain_names(weights), _plain_names(own)
+    return {ours[name]: weights[theirs[name]] for name in ours} if set(theirs) == set(ours) else weights
+
+
 def load_weights(state: State, method: nn.Module) -> nn.Module:
-    """Only the method's weights and buffers, with an error that names what does not fit."""
+    """Only the method's weights and buffers, with an error that names what does not fit.
+
+    Either may be wrapped (`unwrapped`): the names of its weights then begin with `module.` or hold `_orig_mod.`
+    """
     _compare({name: tuple(value.shape) for name, value in state.tensors.items()}, state.method, method)
+    method = unwrapped(method)
     weights = {k.removeprefix("method/"): v for k, v in state.tensors.items() if k.startswith("method/")}
+    weights = _named_as_in(method, weights)
     method.load_state_dict(weights)
     return method
 
 
 def _compare(shapes: dict[str, tuple[int, ...]], name: str, method: nn.Module) -> None:
     """CourseError where the shapes of a checkpoint's tensors are not those of a method's weights."""
+    method = unwrapped(method)
     weights = {k.removeprefix("method/"): shape for k, shape in shapes.items() if k.startswith("method/")}
+    weights = _named_as_in(method, weights)
     own = {k: tuple(value.shape) for k, value in method.state_dict().items()}
     if wrong := sorted(set(own) ^ set(weights)) or [k for k in own if own[k] != weights[k]]:
         raise CourseError(

@@ -59,6 +59,12 @@ def epochs(
         raise CourseError(
             f"batch_size={recipe.batch_size} cannot be shared by {world} processes; use a multiple of {world}"
         )
+    if recipe.batch_size < (least := getattr(method, "least_batch", 1)):
+        raise CourseError(
+            f"batch_size={recipe.batch_size}: {type(method).__name__} learns by comparing the samples of a "
+            f"step, or "
+            f"by their statistics; use at least {least}"
+        )
     with signals.held() as ending:
         run = _Run(method, dataset, recipe, checkpoint, profile)
     yield from list(run.history)
@@ -130,7 +136,8 @@ class _Run:
             )
         except OSError as error:
             raise CourseError(
-                f"{str(self.checkpoint)!r} could not be written ({error.strerror or error}). It holds what was "
+                f"{str(self.checkpoint)!r} could not be written ({error.strerror or error}). It holds what "
+                f"was "
                 "saved before: make room, and do the same again to go on."
             ) from error
 
@@ -163,7 +170,7 @@ class _Run:
                 lr = recipe.lr * schedule((epoch + number / steps) / recipe.epochs)
                 _set_learning_rate(optimizers, lr)
                 torch.manual_seed(runtime.step_seed(recipe.seed, self.done, 3, distributed.rank()))
-                with self.profile.autocast():
+                with self.profile.autocast(), _batch_statistics(recipe):
                     metrics = self.learner.step(batch, optimizers)
                 _add_up(self.totals, metrics, number_type)
                 self.done += 1
@@ -184,6 +191,21 @@ class _Run:
         self.save()
         # A row that is handed out may be changed by whoever gets it; that of the history stays.
         return {**row, "interrupted": 1} if counted < steps or ending.asked else dict(row)
+
+
+@contextlib.contextmanager
+def _batch_statistics(recipe: Recipe) -> Iterator[None]:
+    """PyTorch's complaint about a batch of one in words that name the recipe."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise CourseError(
+            f"batch_size={recipe.batch_size}: batch normalisation needs at least two samples in a step (of "
+            f"each "
+            "process); use a larger batch_size"
+        ) from error
 
 
 def _no_step(epoch: int) -> dict[str, float]:

@@ -27,7 +27,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sslcourse.data import clips, download
+from sslcourse.data import clips, download, folders
 from sslcourse.runtime import CourseError, data_dir
 from sslcourse.runtime.options import PIXELS, Number
 
@@ -134,7 +134,7 @@ def prepare(
 def _frames(root: Path, name: str) -> int:
     """How many frames a sequence has. CourseError where one has no mask."""
     stems = [
-        {p.stem for p in (root / kind / "480p" / name).glob(f"*{suffix}")}
+        {p.stem for p in (root / kind / "480p" / name).glob(f"*{suffix}") if not folders.is_hidden(p.name)}
         for kind, suffix in (("JPEGImages", ".jpg"), ("Annotations", ".png"))
     ]
     if stems[0] != stems[1]:
