@@ -36,7 +36,8 @@ INSIDE = re.compile(
     |conditions|diagnose|fitted|sums|assign|timing|receptive_field|excitations|grey|lab|from_lab|pictures|vocabulary
     |by_flow|Pairs|Energy|films|with_captions|draw|caption|hue_name|film|after|step_table|split|few_labels|arrays
     |folder|npz|digits|cifar10|mnist|heights_above_ground|between_walls|Draws|make|programme|sound|recorded|channel
-    |digits|Measured|Vocabulary|Number|Film|Ear|Scores|Reading|State)$""",
+    |digits|Measured|Vocabulary|Number|Film|Ear|Scores|Reading|State|few_of_each
+    |with_splits|sized)$""",
     re.X,
 )
 

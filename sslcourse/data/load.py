@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sslcourse.data.datasets import Data
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SHARE
+from sslcourse.runtime.options import SEED, SHARE, Number, takes
 
 NAMES = (
     "toybox",
@@ -43,6 +43,7 @@ def sized(name: str, size: int | None) -> str:
     return f"{name}@{size}"
 
 
+@takes(seed=SEED, frames=Number(1, 100_000))
 def load(name: str, seed: int = 0, frames: int = 16) -> Data:
     """The three splits of a data set.
 

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.numbers import as_whole
+from sslcourse.runtime.options import COUNT, SEED, SOME, WIDTH, Number, takes
 
 
 def conv_stage(inside: int, outside: int, kernel: int, stride: int, norm: str = "batch") -> nn.Sequential:
@@ -30,6 +31,7 @@ def conv_stage(inside: int, outside: int, kernel: int, stride: int, norm: str = 
     )
 
 
+@takes(channels=COUNT, groups=COUNT)
 def group_norm(channels: int, groups: int = 16) -> nn.GroupNorm:
     """Normalises each sample by itself, over `groups` groups of channels (fewer where they do not divide the
     channels).
@@ -100,6 +102,7 @@ class Encoder(Stages):
         return self.stages(image * 4 - 2).mean((2, 3))  # centred, and spread to about unit variance
 
 
+@takes(width=WIDTH)
 def small_cnn(width: int = 32, norm: str = "batch") -> Encoder:
     """Five convolutions for 32-pixel images: the course's own encoder, 280 k parameters and dim 128 at width
     32.
@@ -198,6 +201,7 @@ class FrozenStage(nn.Module):
         return self.stage(x)
 
 
+@takes(first=SOME, seed=SEED)
 def with_frozen(encoder: Encoder, first: int, seed: int = 0) -> Encoder:
     """A copy whose first stages are kept as they are and do not learn, and whose other stages start anew.
 
@@ -236,6 +240,7 @@ class DenseEncoder(Stages):
         return self.stages(image * 4 - 2)
 
 
+@takes(width=WIDTH, dim=WIDTH, stride=Number(1, 64))
 def dense_cnn(width: int = 32, dim: int = 32, stride: int = 2) -> DenseEncoder:
     """Four convolutions whose cells see 19 pixels at stride 2: for tracking in small films, 45 k parameters.
 
@@ -259,6 +264,7 @@ def dense_cnn(width: int = 32, dim: int = 32, stride: int = 2) -> DenseEncoder:
     return DenseEncoder(stages, dim, stride)
 
 
+@takes(dim=WIDTH)
 def dense_resnet18(dim: int = 64) -> DenseEncoder:
     """torchvision's ResNet-18 at stride 8, its last two stages at full pace, then one number in `dim` for
     each direction (Vondrick et al., 2018).

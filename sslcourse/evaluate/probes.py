@@ -14,6 +14,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.data.datasets import Samples, open_labels
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, takes
 
 # ------------------------------------------------------------------------------- nearest neighbours
 
@@ -33,6 +34,7 @@ KNN: dict[str, Vote] = {
 }
 
 
+@takes(classes=COUNT, chunk=COUNT)
 def knn_predict(
     bank: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
@@ -122,6 +124,7 @@ def _held_out(n: int) -> tuple[Tensor, Tensor]:
     return order[n // 5 :], order[: n // 5]
 
 
+@takes(classes=COUNT, iterations=COUNT)
 def linear_probe(
     x: Float[Tensor, "n d"],
     label: Int[Tensor, " n"],

@@ -25,6 +25,7 @@ from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels, few_o
 from sslcourse.encoders.images import layers_of, reset
 from sslcourse.evaluate.probes import KNN, accuracy_of, knn_predict, labels_of, linear_probe
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, Number, takes
 from sslcourse.train import features
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -42,6 +43,7 @@ def _numbers(label: Tensor, what: str) -> Tensor:
     return label.long()
 
 
+@takes(classes=COUNT)
 def score(
     train_x: Tensor,
     train_y: Tensor,
@@ -77,6 +79,7 @@ def score(
     return result
 
 
+@takes(limit=SOME)
 def probe(
     method: nn.Module, data: Data, *, linear: bool = True, limit: int | None = None, protocol: str = "dino"
 ) -> dict[str, float]:
@@ -100,6 +103,7 @@ def probe(
     )
 
 
+@takes(n=COUNT, limit=COUNT)
 def guesses(
     method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, protocol: str = "dino"
 ) -> Int[Tensor, " n"]:
@@ -116,6 +120,7 @@ def guesses(
     )
 
 
+@takes(seed=SEED)
 def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Network:
     """The same network with fresh random weights and batch statistics of the data: the baseline of every
     representation.
@@ -209,6 +214,7 @@ def baselines_of(samples: Samples) -> tuple[str, str]:
     return ("log-mel", "random ear") if samples.kind == "audio" else ("pixels", "random encoder")
 
 
+@takes(seed=SEED, few=COUNT)
 def report(
     methods: nn.Module | Mapping[str, nn.Module],
     data: Data,
@@ -281,6 +287,7 @@ def report(
 # ------------------------------------------------------------------------ layer by layer, few labels
 
 
+@takes(size=Number(1, 64))
 def layer_probes(
     method: nn.Module, data: Data, *, encoder: nn.Module | None = None, on: str = "validation", size: int = 2
 ) -> dict[str, dict[str, float]]:
@@ -340,6 +347,7 @@ def label_curve(
     return result
 
 
+@takes(share=SHARE, seed=SEED)
 def fine_tune(
     encoder: nn.Module, data: Data, share: float, recipe, *, seed: int = 0, on: str = "validation"
 ) -> float:
@@ -401,6 +409,7 @@ def retrieval(
     return {**{f"recall@{k}": hits[k] / queries for k in ks}, "mAP": precision / queries}
 
 
+@takes(chunk=COUNT)
 def nearest(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int = 500) -> Tensor:
     """The label of each query's nearest row of the bank, by Euclidean distance: the oldest classifier there
     is.

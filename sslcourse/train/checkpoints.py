@@ -25,6 +25,7 @@ from sslcourse.runtime import pages
 from sslcourse.runtime.device import Profile
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.files import atomic, set_aside
+from sslcourse.runtime.options import SOME, takes
 from sslcourse.train import identity as identities
 
 FORMAT = 1
@@ -91,6 +92,7 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+@takes(step=SOME)
 def save(
     path: str | os.PathLike,
     method: nn.Module,

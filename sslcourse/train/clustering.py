@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.numbers import as_whole
+from sslcourse.runtime.options import COUNT, Number, takes
 
 STARTS = ("k-means++", "random")
 EMPTY = ("split", "keep")
@@ -201,6 +202,7 @@ def _seeds(x: Tensor, k: int, how: str, generator: torch.Generator | None) -> Te
     return centre
 
 
+@takes(k=COUNT, iterations=COUNT, chunk=COUNT)
 @torch.no_grad()
 def kmeans(
     x: Float[Tensor, "n d"],
@@ -291,6 +293,7 @@ def kmeans(
 # ----------------------------------------------------------------------------------- features made round
 
 
+@takes(dim=COUNT, floor=Number(0, 1e9, whole=False))
 @torch.no_grad()
 def whiten(x: Float[Tensor, "n d"], dim: int | None = None, floor: float = 1e-5) -> Float[Tensor, "n dim"]:
     """The first principal components, each brought to variance 1: afterwards no direction is louder than

@@ -10,6 +10,7 @@ import traitlets
 from torch import nn
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, takes
 from sslcourse.train import features
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
@@ -120,6 +121,7 @@ class Filters(View):
         return f"<filters: {layers}, {len(self.about['epochs'])} epochs>"
 
 
+@takes(top=COUNT)
 def filters(
     method: nn.Module, samples, history=None, *, layers=None, top: int = 9, title: str = ""
 ) -> Filters:

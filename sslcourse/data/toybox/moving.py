@@ -27,6 +27,7 @@ from torch import Tensor
 
 from sslcourse.data.toybox import world
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import FRAMES, HERTZ, PIXELS, SECONDS, SEED, SHARE, Number, takes
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,7 @@ class Film:
 # ---------------------------------------------------------------------------------------------- sound
 
 
+@takes(seed=SEED, rate=HERTZ, seconds=SECONDS, radius=Number(0, 1e9, whole=False))
 def strike(
     times,
     speeds,
@@ -153,6 +155,18 @@ def strike(
 # ---------------------------------------------------------------------------------------------- motion
 
 
+@takes(
+    seed=SEED,
+    side=PIXELS,
+    fps=FRAMES,
+    rate=HERTZ,
+    seconds=SECONDS,
+    background=SHARE,
+    noise=SHARE,
+    size=Number(0, 1e9, whole=False),
+    restitution=Number(0, 1e9, whole=False),
+    gravity=Number(0, 1e9, whole=False),
+)
 def bounce(
     shape: str = "sphere",
     material: str = "wood",
@@ -220,6 +234,15 @@ def bounce(
     )
 
 
+@takes(
+    seed=SEED,
+    side=PIXELS,
+    fps=FRAMES,
+    seconds=SECONDS,
+    background=SHARE,
+    noise=SHARE,
+    spin=Number(-1e9, 1e9, whole=False),
+)
 def crossing(
     shapes: Sequence[str] = ("cube", "torus"),
     *,

@@ -15,10 +15,12 @@ from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import disk_cache, world
 from sslcourse.data.toybox.world import hue_name
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, PIXELS, SEED, SHARE, takes
 
 FACTORS = ("shape", *[n for n in world.RANGES if n != "ground"], "pattern", "ground")
 
 
+@takes(train=COUNT, validation=COUNT, test=COUNT, size=PIXELS, background=SHARE, seed=SEED)
 def images(
     train: int = 6000,
     validation: int = 1000,
