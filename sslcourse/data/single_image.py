@@ -39,7 +39,7 @@ from sslcourse import runtime
 from sslcourse.data import folders
 from sslcourse.data.datasets import Samples
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, PIXELS, SEED, Number, takes
+from sslcourse.runtime.options import SEED, Number, takes
 from sslcourse.transforms import augment
 
 PHOTOGRAPHS = ("china", "flower")  # they come with scikit-learn: a busy one and a plain one, 640 x 427 pixels
@@ -158,7 +158,7 @@ def _read(file: Path) -> Tensor:
 # ---------------------------------------------------------------------------------------------- crops
 
 
-@takes(n=COUNT, size=PIXELS, seed=SEED)
+@takes(n=Number(-(2**40), 2**40), size=Number(-(2**40), 2**40), seed=SEED)
 def single_image(
     picture: str | Path | np.ndarray | Tensor = "china",
     n: int = 6000,
@@ -185,7 +185,7 @@ def single_image(
     )
 
 
-@takes(n=COUNT, size=PIXELS, seed=SEED)
+@takes(n=Number(-(2**40), 2**40), size=Number(-(2**40), 2**40), seed=SEED)
 def crops_of(
     pictures: Sequence | Tensor | Samples,
     n: int = 6000,

@@ -32,7 +32,7 @@ class ConvGRU(nn.Module):
         dropout: of the state after every step while training; DPC has 0.1.
     """
 
-    @takes(inside=WIDTH, hidden=WIDTH, kernel=Number(1, 64), dropout=SHARE)
+    @takes(inside=WIDTH, hidden=WIDTH, kernel=Number(-(2**40), 2**40), dropout=SHARE)
     def __init__(self, inside: int, hidden: int, kernel: int = 1, dropout: float = 0.0):
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:

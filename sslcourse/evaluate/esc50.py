@@ -450,7 +450,7 @@ class Scores:
         )
 
 
-@takes(crops=Number(1, 1000), seconds=Number(0, 1e7, whole=False, above=True), seeds=Number(1, 1000))
+@takes(crops=Number(-(2**40), 2**40), seconds=Number(-1e9, 1e9, whole=False), seeds=Number(1, 1000))
 def esc(
     ears: Mapping[str, nn.Module | Callable] | nn.Module | None,
     data: Data | Samples,

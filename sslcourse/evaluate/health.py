@@ -17,7 +17,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, takes
+from sslcourse.runtime.options import Number, takes
 
 
 @dataclass(frozen=True)
@@ -178,7 +178,7 @@ def diagnose(
     return Diagnosis(tuple(readings))
 
 
-@takes(k=COUNT)
+@takes(k=Number(-(2**40), 2**40))
 def coverage(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], k: int = 5) -> float:
     """Share of real samples with a generated one nearer than their k-th real neighbour: does a generator draw
     everything there is?

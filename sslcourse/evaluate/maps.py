@@ -14,7 +14,7 @@ from sslcourse.runtime.options import SEED, SOME, Number, takes
 # ------------------------------------------------------------------------------- maps, for pictures only
 
 
-@takes(seed=SEED, perplexity=Number(0, 10_000.0, whole=False, above=True))
+@takes(seed=SEED, perplexity=Number(-1e9, 1e9, whole=False))
 def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Float[Tensor, "n 2"]:
     """t-SNE of features (van der Maaten and Hinton, 2008) by scikit-learn. For looking, not for measuring:
     distances
@@ -29,7 +29,7 @@ def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Fl
     return torch.from_numpy(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(z))
 
 
-@takes(seed=SEED, neighbours=Number(2, 10_000))
+@takes(seed=SEED, neighbours=Number(-(2**40), 2**40))
 def umap(x: Float[Tensor, "n d"], seed: int = 0, neighbours: int = 15) -> Float[Tensor, "n 2"]:
     """UMAP of features (McInnes et al., 2018) by umap-learn, which takes about ten seconds to import."""
     from umap import UMAP
@@ -42,7 +42,7 @@ def umap(x: Float[Tensor, "n d"], seed: int = 0, neighbours: int = 15) -> Float[
     )
 
 
-@takes(perplexity=Number(0, 10_000.0, whole=False, above=True), steps=SOME)
+@takes(perplexity=Number(-1e9, 1e9, whole=False), steps=SOME)
 def living_map(
     x: Float[Tensor, "n d"],
     previous: Float[Tensor, "m 2"] | None = None,

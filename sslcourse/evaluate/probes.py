@@ -14,7 +14,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.data.datasets import Samples, open_labels
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, takes
+from sslcourse.runtime.options import COUNT, Number, takes
 
 # ------------------------------------------------------------------------------- nearest neighbours
 
@@ -34,7 +34,7 @@ KNN: dict[str, Vote] = {
 }
 
 
-@takes(classes=COUNT, chunk=COUNT)
+@takes(classes=Number(-(2**40), 2**40), chunk=COUNT)
 def knn_predict(
     bank: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
@@ -124,7 +124,7 @@ def _held_out(n: int) -> tuple[Tensor, Tensor]:
     return order[n // 5 :], order[: n // 5]
 
 
-@takes(classes=COUNT, iterations=COUNT)
+@takes(classes=Number(-(2**40), 2**40), iterations=COUNT)
 def linear_probe(
     x: Float[Tensor, "n d"],
     label: Int[Tensor, " n"],

@@ -43,7 +43,7 @@ def _numbers(label: Tensor, what: str) -> Tensor:
     return label.long()
 
 
-@takes(classes=COUNT)
+@takes(classes=Number(-(2**40), 2**40))
 def score(
     train_x: Tensor,
     train_y: Tensor,

@@ -40,7 +40,7 @@ from torch.nn import functional as F
 from sslcourse.data.clips.reader import UNKNOWN
 from sslcourse.data.datasets import Samples, open_labels
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, SHARE, SOME, TEMPERATURE, takes
+from sslcourse.runtime.options import SHARE, Number, takes
 
 _AT_ONCE = 2**22  # similarities held at a time
 
@@ -138,7 +138,15 @@ def _everywhere(h: int, w: int, window: int | None) -> bool:
     return window is None or window >= max(h, w) - 1
 
 
-@takes(references=COUNT, temperature=TEMPERATURE, window=COUNT, topk=COUNT, frame=SOME, row=SOME, column=SOME)
+@takes(
+    references=Number(-(2**40), 2**40),
+    temperature=Number(-1e9, 1e9, whole=False),
+    window=Number(-(2**40), 2**40),
+    topk=Number(-(2**40), 2**40),
+    frame=Number(-(2**40), 2**40),
+    row=Number(-(2**40), 2**40),
+    column=Number(-(2**40), 2**40),
+)
 def attention(
     features: Tensor,
     frame: int,
@@ -190,7 +198,12 @@ def attention(
     return found, refs
 
 
-@takes(references=COUNT, temperature=TEMPERATURE, window=COUNT, topk=COUNT)
+@takes(
+    references=Number(-(2**40), 2**40),
+    temperature=Number(-1e9, 1e9, whole=False),
+    window=Number(-(2**40), 2**40),
+    topk=Number(-(2**40), 2**40),
+)
 def propagate(
     features: Tensor,
     first: Tensor,

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import TEMPERATURE, Number, takes
+from sslcourse.runtime.options import Number, takes
 from sslcourse.show.look import (
     COLOURS,
     DPI,
@@ -409,7 +409,7 @@ def factor_table(table: Mapping[str, Mapping[str, float]], title: str | None = N
     return figure
 
 
-@takes(temperature=TEMPERATURE)
+@takes(temperature=Number(-1e9, 1e9, whole=False))
 @in_course_style
 def similarity(z1, z2, temperature: float, names: Sequence | None = None) -> Picture:
     """A contrastive loss looked at pair by pair: cosine similarities, and how the softmax shares out

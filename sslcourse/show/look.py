@@ -83,7 +83,7 @@ class Picture(Figure):
     @takes(
         width=Number(0, 1e9, whole=False, above=True),
         height=Number(0, 1e9, whole=False, above=True),
-        colours=Number(2, 256),
+        colours=Number(-(2**40), 2**40),
     )
     def __init__(self, width: float = WIDTH, height: float = 3.0, *, colours: int | None = 256, **kwargs):
         super().__init__(figsize=(width, height), dpi=DPI, facecolor="white", **kwargs)
@@ -146,7 +146,7 @@ def png(figure: Figure) -> bytes:
 _register()
 
 
-@takes(colours=Number(2, 256))
+@takes(colours=Number(-(2**40), 2**40))
 def encode_png(picture, colours: int | None = 256) -> bytes:
     """A PIL picture as PNG bytes; `colours=None` keeps true colour unless the file would be above 30 KB."""
     from PIL import Image

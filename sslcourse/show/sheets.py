@@ -197,7 +197,7 @@ def _mosaic(view: Tensor) -> Tensor | None:
     return page
 
 
-@takes(n=COUNT, draws=COUNT, seed=SEED)
+@takes(n=Number(-(2**40), 2**40), draws=Number(-(2**40), 2**40), seed=SEED)
 @in_course_style
 def views(method, samples, n: int = 6, draws: int = 4, seed: int = 0) -> Picture:
     """What the network is shown: each row one image, first as it is, then random views from `method.views`.
@@ -249,7 +249,7 @@ def views(method, samples, n: int = 6, draws: int = 4, seed: int = 0) -> Picture
     return sheet.done()
 
 
-@takes(k=COUNT)
+@takes(k=Number(-(2**40), 2**40))
 @in_course_style
 def neighbours(
     features, images, query, k: int = 8, labels=None, classes: Sequence[str] | None = None

@@ -202,7 +202,7 @@ def _seeds(x: Tensor, k: int, how: str, generator: torch.Generator | None) -> Te
     return centre
 
 
-@takes(k=COUNT, iterations=COUNT, chunk=COUNT)
+@takes(k=Number(-(2**40), 2**40), iterations=Number(-(2**40), 2**40), chunk=COUNT)
 @torch.no_grad()
 def kmeans(
     x: Float[Tensor, "n d"],
@@ -293,7 +293,7 @@ def kmeans(
 # ----------------------------------------------------------------------------------- features made round
 
 
-@takes(dim=COUNT, floor=Number(0, 1e9, whole=False))
+@takes(dim=Number(-(2**40), 2**40), floor=Number(0, 1e9, whole=False))
 @torch.no_grad()
 def whiten(x: Float[Tensor, "n d"], dim: int | None = None, floor: float = 1e-5) -> Float[Tensor, "n dim"]:
     """The first principal components, each brought to variance 1: afterwards no direction is louder than

@@ -164,7 +164,7 @@ def random_boxes(
     brightness_by=FACTOR,
     contrast_by=FACTOR,
     saturation_by=FACTOR,
-    hue_by=Number(0, 0.5, whole=False),
+    hue_by=Number(-1e9, 1e9, whole=False),
 )
 def colour_jitter(
     image: Tensor,

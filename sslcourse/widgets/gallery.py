@@ -10,7 +10,7 @@ import traitlets
 from torch import nn
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, takes
+from sslcourse.runtime.options import Number, takes
 from sslcourse.train import features
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
@@ -121,7 +121,7 @@ class Filters(View):
         return f"<filters: {layers}, {len(self.about['epochs'])} epochs>"
 
 
-@takes(top=COUNT)
+@takes(top=Number(-(2**40), 2**40))
 def filters(
     method: nn.Module, samples, history=None, *, layers=None, top: int = 9, title: str = ""
 ) -> Filters:

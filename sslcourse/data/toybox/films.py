@@ -33,7 +33,7 @@ from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import disk_cache, world
 from sslcourse.data.toybox.solids import NAMES
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, PIXELS, SEED, SHARE, SOME, Number, takes
+from sslcourse.runtime.options import SEED, SHARE, Number, takes
 
 WAYS = ("clockwise", "counter-clockwise")
 MOTIONS = tuple(f"large {a}, small {b}" for a, b in itertools.product(("cw", "ccw"), repeat=2))
@@ -442,12 +442,12 @@ def correspondence(scenes: Scenes, masks: Tensor) -> Tensor:
 
 
 @takes(
-    train=COUNT,
-    validation=COUNT,
-    test=COUNT,
-    size=PIXELS,
-    frames=Number(1, 100_000),
-    background=SHARE,
+    train=Number(-(2**40), 2**40),
+    validation=Number(-(2**40), 2**40),
+    test=Number(-(2**40), 2**40),
+    size=Number(-(2**40), 2**40),
+    frames=Number(-(2**40), 2**40),
+    background=Number(-1e9, 1e9, whole=False),
     noise=SHARE,
     seed=SEED,
     drift=Number(-1e9, 1e9, whole=False),
@@ -516,19 +516,19 @@ def videos(
 
 
 @takes(
-    train=COUNT,
-    validation=COUNT,
-    test=COUNT,
-    size=PIXELS,
-    frames=Number(1, 100_000),
-    background=SHARE,
+    train=Number(-(2**40), 2**40),
+    validation=Number(-(2**40), 2**40),
+    test=Number(-(2**40), 2**40),
+    size=Number(-(2**40), 2**40),
+    frames=Number(-(2**40), 2**40),
+    background=Number(-1e9, 1e9, whole=False),
     noise=SHARE,
     seed=SEED,
-    solids=Number(1, 8),
+    solids=Number(-(2**40), 2**40),
     spin=Number(-1e9, 1e9, whole=False),
     scale=Number(-1e9, 1e9, whole=False),
     gain=Number(-1e9, 1e9, whole=False),
-    blur=Number(-(2**31), 2**31),
+    blur=Number(-(2**40), 2**40),
     drift=Number(-1e9, 1e9, whole=False),
 )
 def tracks(
@@ -608,17 +608,17 @@ def tracks(
 
 
 @takes(
-    size=PIXELS,
-    frames=Number(1, 100_000),
-    background=SHARE,
+    size=Number(-(2**40), 2**40),
+    frames=Number(-(2**40), 2**40),
+    background=Number(-1e9, 1e9, whole=False),
     noise=SHARE,
     seed=SEED,
-    solids=Number(1, 8),
-    index=SOME,
+    solids=Number(-(2**40), 2**40),
+    index=Number(-(2**40), 2**40),
     spin=Number(-1e9, 1e9, whole=False),
     scale=Number(-1e9, 1e9, whole=False),
     gain=Number(-1e9, 1e9, whole=False),
-    blur=Number(-(2**31), 2**31),
+    blur=Number(-(2**40), 2**40),
     drift=Number(-1e9, 1e9, whole=False),
 )
 def truth(

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from sslcourse.data.toybox import world
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import FRAMES, HERTZ, PIXELS, SECONDS, SEED, SHARE, Number, takes
+from sslcourse.runtime.options import PIXELS, SEED, SHARE, Number, takes
 
 
 @dataclass(frozen=True)
@@ -95,7 +95,12 @@ class Film:
 # ---------------------------------------------------------------------------------------------- sound
 
 
-@takes(seed=SEED, rate=HERTZ, seconds=SECONDS, radius=Number(0, 1e9, whole=False))
+@takes(
+    seed=SEED,
+    rate=Number(-(2**40), 2**40),
+    seconds=Number(-1e9, 1e9, whole=False),
+    radius=Number(-1e9, 1e9, whole=False),
+)
 def strike(
     times,
     speeds,
@@ -158,14 +163,14 @@ def strike(
 @takes(
     seed=SEED,
     side=PIXELS,
-    fps=FRAMES,
-    rate=HERTZ,
-    seconds=SECONDS,
-    background=SHARE,
+    fps=Number(-1e9, 1e9, whole=False),
+    rate=Number(-(2**40), 2**40),
+    seconds=Number(-1e9, 1e9, whole=False),
+    background=Number(-1e9, 1e9, whole=False),
     noise=SHARE,
-    size=Number(0, 1e9, whole=False),
-    restitution=Number(0, 1e9, whole=False),
-    gravity=Number(0, 1e9, whole=False),
+    size=Number(-1e9, 1e9, whole=False),
+    restitution=Number(-1e9, 1e9, whole=False),
+    gravity=Number(-1e9, 1e9, whole=False),
 )
 def bounce(
     shape: str = "sphere",
@@ -237,9 +242,9 @@ def bounce(
 @takes(
     seed=SEED,
     side=PIXELS,
-    fps=FRAMES,
-    seconds=SECONDS,
-    background=SHARE,
+    fps=Number(-1e9, 1e9, whole=False),
+    seconds=Number(-1e9, 1e9, whole=False),
+    background=Number(-1e9, 1e9, whole=False),
     noise=SHARE,
     spin=Number(-1e9, 1e9, whole=False),
 )
