@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sslcourse.encoders.images import FrozenStage, dim_of
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, PIXELS, SHARE, WIDTH, Number, takes
+from sslcourse.runtime.options import COUNT, SHARE, WIDTH, Number, takes
 from sslcourse.transforms import colour
 
 
@@ -98,7 +98,7 @@ class Pixels(nn.Module):
         "bce"  # values 0..1: a logistic output and cross-entropy, as Srivastava et al. (2015) have for digits
     )
 
-    @takes(side=PIXELS)
+    @takes(side=COUNT)
     def __init__(self, side: int = 16, grey: bool = True):
         super().__init__()
         self.side, self.grey = side, grey
@@ -134,7 +134,7 @@ class Patches(nn.Module):
 
     kind = "squared"  # natural patches: a linear output and squared error
 
-    @takes(side=PIXELS)
+    @takes(side=COUNT)
     def __init__(self, side: int = 16):
         super().__init__()
         self.side, self.size = side, 3 * side * side
