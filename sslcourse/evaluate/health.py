@@ -12,10 +12,10 @@ import textwrap
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 
 
@@ -74,7 +74,7 @@ def spread(z: Float[Tensor, "n d"]) -> float:
     """Standard deviation of the unit-length features per dimension, times sqrt(d): 1 on a full sphere, 0 when
     all features
     point the same way (SimSiam, section 4.1)."""
-    z = F.normalize(z.float(), dim=1)
+    z = runtime.unit(z)
     return float(z.std(0, correction=0).mean() * math.sqrt(z.shape[1]))
 
 
@@ -82,24 +82,27 @@ def effective_rank(z: Float[Tensor, "n d"]) -> float:
     """exp(entropy of the singular values): how many dimensions are in use (RankMe, Garrido et al., 2023), 1
     to d.
     """
-    s = torch.linalg.svdvals(z.float() - z.float().mean(0))
-    p = s / s.sum().clamp_min(1e-12)
-    return float(torch.exp(-(p * p.clamp_min(1e-12).log()).sum()))
+    wide = runtime.precise(z)
+    s = torch.linalg.svdvals(wide - wide.mean(0))
+    # What is no larger than the last digits of z is rounding, which would fill all dimensions.
+    eps = torch.finfo(z.dtype if z.is_floating_point() else torch.float64).eps
+    s = s[s > eps * wide.mean(0).norm() * math.sqrt(len(z))]
+    p = s / s.sum()
+    return float(torch.exp(-torch.special.xlogy(p, p).sum()))
 
 
 def alignment(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"]) -> float:
     """Mean squared distance between the two views of an image on the unit sphere, 0 to 4 (Wang and Isola,
     2020).
     """
-    return float((F.normalize(z1.float(), dim=1) - F.normalize(z2.float(), dim=1)).square().sum(1).mean())
+    return float((runtime.unit(z1) - runtime.unit(z2)).square().sum(1).mean())
 
 
 def uniformity(z: Float[Tensor, "n d"]) -> float:
     """log of the mean of exp(-2 d^2) over pairs on the unit sphere: 0 when all fall together, towards -4 when
     spread
     evenly (Wang and Isola, 2020)."""
-    z = F.normalize(z.float(), dim=1)
-    return float(torch.pdist(z).square().mul(-2).exp().mean().log())
+    return float(torch.pdist(runtime.unit(z)).square().mul(-2).exp().mean().log())
 
 
 def diagnose(
@@ -186,6 +189,7 @@ def coverage(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], k: int = 5)
     samples beside it: they are its reference."""
     if len(real) <= k or not len(made):
         raise CourseError(f"{len(real)} real and {len(made)} generated samples; give at least {k + 1} and 1")
-    real, made = real.float(), made.float()
+    real, made = runtime.precise(real), runtime.precise(made)
+    real, made = real - real.mean(0), made - real.mean(0)  # far from zero their squares would hide them
     radius = torch.cdist(real, real).kthvalue(k + 1, dim=1).values  # the nearest of all is the sample itself
     return float((torch.cdist(real, made).min(1).values < radius).float().mean())

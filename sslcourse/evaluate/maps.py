@@ -8,9 +8,18 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 
 # ------------------------------------------------------------------------------- maps, for pictures only
+
+
+def _directions(x: Tensor) -> Tensor:
+    """Unit vectors of features about their mean, (n, d) float64 on the CPU: the same distances, and where all
+    features point nearly the same way the digits in which they differ.
+    """
+    z = runtime.unit(x.detach()).cpu()
+    return z - z.mean(0)
 
 
 def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Float[Tensor, "n 2"]:
@@ -23,7 +32,7 @@ def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Fl
         raise CourseError(
             f"{len(x)} samples are too few for perplexity={perplexity:g}; take more than {3 * perplexity:g}"
         )
-    z = F.normalize(x.float(), dim=1).cpu().numpy()
+    z = _directions(x).float().numpy()
     return torch.from_numpy(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(z))
 
 
@@ -33,7 +42,7 @@ def umap(x: Float[Tensor, "n d"], seed: int = 0, neighbours: int = 15) -> Float[
 
     if len(x) <= neighbours:
         raise CourseError(f"{len(x)} samples are too few for neighbours={neighbours}; take more")
-    z = F.normalize(x.float(), dim=1).cpu().numpy()
+    z = _directions(x).float().numpy()
     return torch.from_numpy(
         np.asarray(UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(z))
     )
@@ -66,10 +75,13 @@ def living_map(
             f"the previous map has {len(previous)} points, there are {n} samples now; give the same "
             "samples each time"
         )
-    z = F.normalize(x.float().cpu(), dim=1)
-    p = _neighbour_probabilities(torch.cdist(z, z).square(), perplexity)
+    z = _directions(x)
+    squared = torch.cdist(z, z, compute_mode="donot_use_mm_for_euclid_dist").square()
+    # In units of their mean: what neighbours are is a matter of ratios, also where all points nearly agree.
+    squared = squared / squared.mean().clamp_min(torch.finfo(torch.float64).tiny)
+    p = _neighbour_probabilities(squared.float(), perplexity)
     if previous is None:
-        u, s, _ = torch.pca_lowrank(z, q=2)
+        u, s, _ = torch.pca_lowrank((z / z.abs().amax().clamp_min(1e-300)).float(), q=2)
         y = u * s
         y = y / y.std().clamp_min(1e-12) * 1e-2
     else:

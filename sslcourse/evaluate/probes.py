@@ -33,6 +33,9 @@ KNN: dict[str, Vote] = {
 }
 
 
+BLOCK = 4096  # rows of a bank in float64 at a time
+
+
 def knn_predict(
     bank: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
@@ -55,14 +58,23 @@ def knn_predict(
         raise CourseError(f"protocol={protocol!r}; choose one of {', '.join(KNN)}")
     k, temperature = KNN[protocol]["k"], KNN[protocol]["temperature"]
     k = min(k, len(bank))
-    bank = F.normalize(bank.float(), dim=1)
     predicted = []
     for part in queries.split(chunk):
-        similarity, index = (F.normalize(part.float(), dim=1) @ bank.T).topk(k, dim=1)  # (m, k)
+        similarity, index = cosines(part, bank).topk(k, dim=1)  # (m, k)
         weight = torch.ones_like(similarity) if temperature is None else (similarity / temperature).exp()
-        votes = torch.zeros(len(part), classes, device=bank.device).scatter_add_(1, labels[index], weight)
+        votes = weight.new_zeros(len(part), classes).scatter_add_(1, labels.to(index.device)[index], weight)
         predicted.append(votes.argmax(1))
     return torch.cat(predicted)
+
+
+def cosines(queries: Float[Tensor, "m d"], bank: Float[Tensor, "n d"]) -> Float[Tensor, "m n"]:
+    """Cosine similarity of each query with each row of the bank, in float64.
+
+    All features of one network may point nearly the same way: their cosines then differ only behind the
+    digits that float32 has.
+    """
+    own = runtime.unit(queries)
+    return torch.cat([own @ runtime.unit(block.to(own.device)).T for block in bank.split(BLOCK)], 1)
 
 
 # ---------------------------------------------------------------------------------------------- linear probe
@@ -74,46 +86,52 @@ class LinearProbe:
     features.
     """
 
-    mean: Tensor
+    mean: Tensor  # (D,) float64, and so is the scale
     scale: Tensor
     weight: Tensor  # (D, C)
     bias: Tensor
     penalty: float
 
     def __call__(self, x: Float[Tensor, "n d"]) -> Float[Tensor, "n c"]:
-        return (x.float() - self.mean) / self.scale @ self.weight + self.bias
+        return runtime.standardised(x, self.mean, self.scale) @ self.weight + self.bias
 
     def predict(self, x: Float[Tensor, "n d"]) -> Int[Tensor, " n"]:
         return self(x).argmax(1)
 
 
-PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1)
+PENALTIES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)  # raw pixels want the strong ones
 
 
 def _standardise(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    x = x.float()
-    mean, scale = x.mean(0), x.std(0, correction=0).clamp_min(1e-6)
-    return (x - mean) / scale, mean, scale
+    """x with mean 0 and variance 1 in each column, the mean, and what each column was divided by.
+
+    A column that is the same everywhere becomes 0, whatever it was: dead units change nothing.
+    """
+    mean, scale = runtime.moments(x)
+    scale = scale.masked_fill(scale == 0, 1.0)
+    return runtime.standardised(x, mean, scale), mean, scale
 
 
 def _softmax_regression(
     x: Tensor, label: Tensor, classes: int, penalty: float, iterations: int
 ) -> tuple[Tensor, Tensor]:
-    weight = torch.zeros(x.shape[1], classes, device=x.device, requires_grad=True)
-    bias = torch.zeros(classes, device=x.device, requires_grad=True)
+    weight = torch.zeros(classes, x.shape[1], device=x.device)  # (C, D): its two products are the fast ones
+    bias = torch.zeros(classes, device=x.device)
     solver = torch.optim.LBFGS(
         [weight, bias], max_iter=iterations, tolerance_change=1e-7, line_search_fn="strong_wolfe"
     )
+    truth = F.one_hot(label, classes).to(x.dtype)
 
-    def closure():
-        solver.zero_grad()
-        loss = F.cross_entropy(x @ weight + bias, label) + 0.5 * penalty * weight.square().sum()
-        loss.backward()
-        return loss
+    def closure() -> Tensor:
+        log_p = F.linear(x, weight, bias).log_softmax(1)
+        error = (log_p.exp() - truth) / len(x)  # the slope of the mean cross-entropy
+        weight.grad = error.T @ x + penalty * weight
+        bias.grad = error.sum(0)
+        return -(log_p * truth).sum() / len(x) + 0.5 * penalty * weight.square().sum()
 
-    with torch.enable_grad():
+    with torch.no_grad():
         solver.step(closure)
-    return weight.detach(), bias.detach()
+    return weight.T.contiguous(), bias
 
 
 def _held_out(n: int) -> tuple[Tensor, Tensor]:
@@ -134,18 +152,23 @@ def linear_probe(
 
     Args:
         x, label: the labelled training features.
-        penalties: strengths of the squared penalty (per sample); the best on a held-out fifth of x is taken,
-            then all of x is fitted. With one strength, or fewer than 100 samples, nothing is held out.
+        penalties: strengths of the squared penalty (per sample), from weak to strong; the best on a held-out
+            fifth of x is taken, then all of x is fitted. With one strength, or fewer than 100 samples,
+            nothing is held out, and the middle one is taken.
+        iterations: at most, for the fit and for each of the candidates.
 
     The paper trains this classifier by SGD (SimCLR, appendix B.6); the optimum is the same.
     """
     x, mean, scale = _standardise(x)
-    penalty = penalties[len(penalties) // 2]
+    label = label.to(x.device).long()
+    penalty = penalties[(len(penalties) - 1) // 2]
     if len(penalties) > 1 and len(x) >= 100:
         fit, held = _held_out(len(x))
-        right = []
+        own, known, right = x[fit], label[fit], []
         for candidate in penalties:
-            w, b = _softmax_regression(x[fit], label[fit], classes, candidate, max(20, iterations // 4))
+            # As far as in the end: a fit that is broken off early is itself a penalty, and hides which one
+            # is needed.
+            w, b = _softmax_regression(own, known, classes, candidate, iterations)
             right.append(((x[held] @ w + b).argmax(1) == label[held]).float().mean())
         penalty = penalties[int(torch.stack(right).argmax())]
     weight, bias = _softmax_regression(x, label, classes, penalty, iterations)
@@ -157,10 +180,10 @@ def ridge_probe(
 ) -> LinearProbe:
     """Linear regression with a squared penalty, in closed form; a held-out fifth chooses the strength."""
     x, mean, scale = _standardise(x)
-    y = y.float()
+    y = y.to(x.device).double()
 
     def solve(x: Tensor, y: Tensor, penalty: float) -> tuple[Tensor, Tensor]:
-        x, y = x.double(), y.double()
+        x = x.double()
         centre = y.mean(0)
         gram = x.T @ x / len(x) + penalty * torch.eye(x.shape[1], dtype=torch.float64, device=x.device)
         return torch.linalg.solve(gram, x.T @ (y - centre) / len(x)).float(), centre.float()
@@ -183,3 +206,10 @@ def labels_of(samples: Samples, reader: str) -> Tensor:
 
 def accuracy_of(predicted: Tensor, label: Tensor) -> float:
     return float((predicted.cpu() == label.cpu()).float().mean())
+
+
+def majority(train_label: Tensor, label: Tensor) -> float:
+    """Chance: how often the commonest class of the training labels is right on others (scikit-learn's
+    `DummyClassifier`).
+    """
+    return accuracy_of(torch.full_like(label, int(torch.bincount(train_label).argmax())), label)

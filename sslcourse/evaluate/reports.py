@@ -16,14 +16,21 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels
-from sslcourse.encoders.images import layers_of, reset
-from sslcourse.evaluate.probes import KNN, accuracy_of, knn_predict, labels_of, linear_probe
+from sslcourse.encoders.images import as_encoder, is_method, layers_of, reset, shown_to_encoder
+from sslcourse.evaluate.probes import (
+    BLOCK,
+    KNN,
+    accuracy_of,
+    knn_predict,
+    labels_of,
+    linear_probe,
+    majority,
+)
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import features
 
@@ -139,6 +146,51 @@ def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Netw
     return untrained.eval()
 
 
+def random_rows(methods: Mapping[str, nn.Module], shown: Samples, seed: int = 0) -> dict[str, nn.Module]:
+    """The random networks that stand beside methods in a table: one for each way of reading among them.
+
+    Edges, or grey pictures in another size, are worth more or less than colours before anything is learned;
+    a method is ahead of a random network that reads as it does, or not at all. The first row is the one that
+    reads samples as they are, where there is one; "as ... reads" names the others, by the first method that
+    reads so.
+    """
+    batch = next(shown.take(slice(0, 8)).batches(8))
+    batch = {name: batch[name] for name in MODALITIES if name in batch}
+    first: dict[tuple, tuple[str, nn.Module, bool]] = {}
+    for name, method in methods.items():
+        reading, plain = _reading(method, batch)
+        first.setdefault(reading, (name, method, plain))
+    ways = sorted(first.values(), key=lambda way: not way[2])  # stable: else in the order of the methods
+    title = baselines_of(shown)[1]
+    return {
+        title if i == 0 else f"{title}, as {name} reads": random_like(method, shown, seed)
+        for i, (name, method, _) in enumerate(ways)
+    }
+
+
+def _reading(method: nn.Module, batch: dict[str, Tensor]) -> tuple[tuple, bool]:
+    """What tells one way of reading from another, and whether it shows the encoder samples as they are."""
+    if is_method(method):
+        device = next((p.device for p in method.parameters()), torch.device("cpu"))
+        there = {name: x.to(device) for name, x in batch.items()}
+        encoder = method.get_submodule("f")
+        with features.frozen(method):
+            try:
+                seen = shown_to_encoder(method, there)
+            except CourseError:  # encodes in several steps: then it is a way of its own
+                seen = None
+            if seen is not None and torch.allclose(features.encode_of(method)(there), encoder(seen)):
+                plain = any(
+                    seen.shape == x.shape
+                    and torch.equal(seen, x if x.is_floating_point() else x.float() / 255)
+                    for x in there.values()
+                )
+                knobs = {k: v for k, v in vars(encoder).items() if isinstance(v, (bool, int, float, str))}
+                knobs.pop("training", None)
+                return (repr(encoder), repr(knobs), seen.cpu().numpy().tobytes()), plain
+    return (type(method).__name__, repr(method)), False
+
+
 @dataclass
 class Report:
     """Scores on a test split, each row one kind of feature, with the protocol under which they were read."""
@@ -201,13 +253,14 @@ def report(
     baselines: bool = True,
     few: int | None = None,
 ) -> Report:
-    """The final scores on the test split, with chance, raw pixels and a random encoder beside them.
+    """The final scores on the test split, with chance (the commonest class of the training labels), raw
+    pixels and random encoders beside them.
 
     Args:
         methods: one trained method, or several by name (a dict), read in one opening of the test labels.
         seed: of the random encoder.
         protocol: of kNN, see `KNN`.
-        baselines: leave out the three only where another row of the same table has them.
+        baselines: leave them out only where another row of the same table has them.
         few: also a linear probe that has seen so many labels of each class ("few labels"), the same ones for
             every row.
 
@@ -233,14 +286,13 @@ def report(
         rows.append(row)
 
     if baselines:
-        most = float(torch.bincount(train_label, minlength=classes).max() / len(train_label))
+        most = majority(train_label, label)
         rows.append(
             {"features": "chance", "kNN": most, "linear": most, **({"few labels": most} if few else {})}
         )
-        raw, untrained = baselines_of(data.train)
-        add(raw, features.pixels(data.train), features.pixels(data.test))
-        encoder = random_like(next(iter(methods.values())), data.train, seed)
-        add(untrained, features.extract(encoder, data.train), features.extract(encoder, data.test))
+        add(baselines_of(data.train)[0], features.pixels(data.train), features.pixels(data.test))
+        for name, encoder in random_rows(methods, data.train, seed).items():
+            add(name, features.extract(encoder, data.train), features.extract(encoder, data.test))
     for name, method in methods.items():
         add(name, features.extract(method, data.train), features.extract(method, data.test))
     settings = KNN[protocol]
@@ -262,21 +314,25 @@ def layer_probes(
 ) -> dict[str, dict[str, float]]:
     """Scores after each named layer of the encoder: layer -> {"kNN", "linear"}.
 
+    The layers are read while the method encodes in its own way: on edges, on grey pictures, in its size.
+
     Args:
-        encoder: has `.layers`; `method.f` by default.
+        method: trained; or an encoder alone, which is shown pictures as they are.
+        encoder: has `.layers`; `method.f` by default. One that is no part of the method is read alone.
         on: "validation", or "test" for the final table.
         size: each layer's map is averaged over size x size places.
     """
-    encoder = method.get_submodule("f") if encoder is None else encoder
+    encoder = features.reads(method)[0] if encoder is None else encoder
+    network = method if any(m is encoder for m in method.modules()) else encoder
     held = split_of(data, on)
     label = labels_of(held, "evaluate.layer_probes")
     result = {}
     for layer in layers_of(encoder):
-        encode = features.after(encoder, layer, size)
+        encode = features.after(network, layer, size, encoder=encoder)
         result[layer] = score(
-            features.extract(method, data.train, encode=encode),
+            features.extract(network, data.train, encode=encode),
             data.train.label,
-            features.extract(method, held, encode=encode),
+            features.extract(network, held, encode=encode),
             label,
             classes=len(data.classes),
         )
@@ -317,14 +373,16 @@ def label_curve(
 
 
 def fine_tune(
-    encoder: nn.Module, data: Data, share: float, recipe, *, seed: int = 0, on: str = "validation"
+    network: nn.Module, data: Data, share: float, recipe, *, seed: int = 0, on: str = "validation"
 ) -> float:
     """Accuracy after training a *copy* of the encoder and a new linear head on a share of the labels.
 
-    SimCLR, section 4.3. Give a random encoder for the supervised baseline. The given encoder is left as it
+    SimCLR, section 4.3. Give a random encoder for the supervised baseline. The given network is left as it
     was.
 
     Args:
+        network: a method: its encoder goes on to see what the method shows it (edges, or grey pictures); or
+            an encoder that is shown pictures as they are.
         share: of the labels, class-balanced; 0 < share <= 1.
         recipe: how to train; its batch size is lowered where there are fewer samples.
     """
@@ -334,7 +392,7 @@ def fine_tune(
     held = split_of(data, on)
     label = labels_of(held, "evaluate.fine_tune")
     part = data.train.take(few_labels(data.train, share, seed))
-    method = Supervised(copy.deepcopy(encoder), len(data.classes))
+    method = Supervised(copy.deepcopy(as_encoder(network)), len(data.classes))
     torch.manual_seed(runtime.step_seed(seed, 0xF1))
     method.head.reset_parameters()
     fit(method, part, recipe.but(batch_size=min(recipe.batch_size, len(part)), seed=seed))
@@ -358,7 +416,8 @@ def retrieval(
         raise CourseError(
             f"ks={tuple(ks)} but only {n} samples; the largest k must be below the number of samples"
         )
-    x, label = F.normalize(x.float(), dim=1), label.to(x.device)
+    x = runtime.unit(x)
+    label = label.to(x.device)
     hits = {k: 0.0 for k in ks}
     precision, queries = 0.0, 0
     for start in range(0, n, 512):
@@ -391,10 +450,16 @@ def nearest(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int = 500) -> 
             f"{len(bank)} features {tuple(bank.shape[1:])}, {len(labels)} labels, queries "
             f"{tuple(queries.shape[1:])}; they must agree"
         )
-    half = (
-        bank.square().sum(1) / 2
-    )  # |q - b|^2 = |q|^2 - 2 (q b - |b|^2 / 2), and |q|^2 is the same for all b
-    return torch.cat([labels[(part @ bank.T - half).argmax(1)] for part in queries.split(chunk)])
+    # |q - b|^2 = |q|^2 - 2 (q b - |b|^2 / 2), and |q|^2 is the same for all b. About the mean and in float64:
+    # far from zero the squares are large and their differences small.
+    centre = runtime.moments(bank)[0]
+    blocks = [(block, (runtime.precise(block) - centre).square().sum(1) / 2) for block in bank.split(BLOCK)]
+    found = []
+    for part in queries.split(chunk):
+        own = runtime.precise(part).to(centre.device) - centre
+        near = [own @ (runtime.precise(block) - centre).T - half for block, half in blocks]
+        found.append(torch.cat(near, 1).argmax(1).to(labels.device))
+    return labels[torch.cat(found)] if found else labels[:0]
 
 
 def nearest_neighbour(

@@ -5,6 +5,7 @@ from . import (
     errors as errors,
     files as files,
     options as options,
+    precision as precision,
     seeds as seeds,
     setup as setup,
 )
@@ -31,6 +32,12 @@ from .files import (
 )
 from .options import (
     override as override,
+)
+from .precision import (
+    moments as moments,
+    precise as precise,
+    standardised as standardised,
+    unit as unit,
 )
 from .seeds import (
     generator as generator,
