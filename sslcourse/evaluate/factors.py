@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcourse.data.datasets import Data, open_labels
-from sslcourse.evaluate.probes import accuracy_of, linear_probe, majority, ridge_probe
+from sslcourse.evaluate.probes import linear_probe, majority, ridge_probe
 from sslcourse.evaluate.reports import split_of
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import features
@@ -38,12 +38,13 @@ def factor_scores(
         if isinstance(kind, tuple):
             fitted = linear_probe(train_x, column.long(), classes=len(kind), penalties=(1e-3,), iterations=50)
             chance = majority(column.long(), truth.long())
-            found = accuracy_of(fitted.predict(x), truth)
+            found = fitted.found(x, truth.long())
             value = (found - chance) / (1 - chance) if chance < 1 else 0.0
         else:
             y, target = _numbers(column, kind), _numbers(truth, kind)
             error = (ridge_probe(train_x, y)(x) - target).square().sum()
-            value = float(1 - error / (target - target.mean(0)).square().sum())
+            whole = float((target - target.mean(0)).square().sum())
+            value = 1 - float(error) / whole if whole else 0.0  # what is the same everywhere cannot be read
         result[name] = max(0.0, value)
     return result
 

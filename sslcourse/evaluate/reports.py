@@ -25,14 +25,17 @@ from sslcourse.encoders.images import as_encoder, is_method, layers_of, reset, s
 from sslcourse.evaluate.probes import (
     BLOCK,
     KNN,
-    accuracy_of,
+    found_of,
+    judged_by,
     knn_predict,
+    knn_votes,
     labels_of,
     linear_probe,
     majority,
+    numbers,
 )
 from sslcourse.runtime.errors import CourseError
-from sslcourse.train import features
+from sslcourse.train import features, ties
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -47,7 +50,16 @@ def score(
     protocol: str = "dino",
     linear: bool = True,
 ) -> dict[str, float]:
-    """kNN and linear accuracy of features x with labels y, learned from train_x and train_y."""
+    """kNN and linear accuracy of features x with labels y, learned from train_x and train_y.
+
+    Classes that draw count by chance, so features that are all the same score what the training labels alone
+    are worth, in whatever order the samples come.
+
+    Raises:
+        CourseError: features that are not numbers, splits that are empty or unlabelled, classes that are
+        asked for
+            and were never shown, and training labels of one class alone.
+    """
     if train_x.ndim != 2:
         raise CourseError(
             f"features of shape {tuple(train_x.shape)}; a probe reads one vector per sample, and these are "
@@ -58,12 +70,11 @@ def score(
         raise CourseError(
             f"{len(train_x)} features for {len(train_y)} labels, {len(x)} for {len(y)}; they must agree"
         )
-    if int(train_y.min()) < 0:
-        raise CourseError("some training labels are -1 (unlabelled); probe with a labelled split")
     train_y, y = train_y.cpu(), y.cpu()
-    result = {"kNN": accuracy_of(knn_predict(train_x, train_y, x, classes=classes, protocol=protocol), y)}
+    judged_by(train_y, y)
+    result = {"kNN": found_of(knn_votes(train_x, train_y, x, classes=classes, protocol=protocol), y)}
     if linear:
-        result["linear"] = accuracy_of(linear_probe(train_x, train_y, classes=classes).predict(x), y)
+        result["linear"] = linear_probe(train_x, train_y, classes=classes).found(x, y)
     return result
 
 
@@ -273,6 +284,7 @@ def report(
         raise CourseError("report needs at least one trained method: report(method, data)")
     classes = len(data.classes)
     label, train_label = labels_of(data.test, "evaluate.report").cpu(), data.train.label.cpu()
+    judged_by(train_label, label, held="the test split")  # before anything is read
     rows: list[dict] = []
 
     chosen = few_labels(data.train, min(1.0, few * classes / len(data.train)), seed) if few else None
@@ -361,6 +373,7 @@ def label_curve(
     """
     held = split_of(data, on)
     label = labels_of(held, "evaluate.label_curve")
+    judged_by(data.train.label.cpu(), label.cpu())
     train_x, x = features.extract(method, data.train), features.extract(method, held)
     result: dict[float, list[float]] = {}
     for share in shares:
@@ -368,7 +381,7 @@ def label_curve(
         for seed in seeds if share < 1 else seeds[:1]:  # all labels are one subset
             chosen = few_labels(data.train, share, seed)
             fitted = linear_probe(train_x[chosen], data.train.label.cpu()[chosen], classes=len(data.classes))
-            result[share].append(accuracy_of(fitted.predict(x), label))
+            result[share].append(fitted.found(x, label.cpu()))
     return result
 
 
@@ -391,13 +404,14 @@ def fine_tune(
 
     held = split_of(data, on)
     label = labels_of(held, "evaluate.fine_tune")
+    judged_by(data.train.label.cpu(), label.cpu())
     part = data.train.take(few_labels(data.train, share, seed))
     method = Supervised(copy.deepcopy(as_encoder(network)), len(data.classes))
     torch.manual_seed(runtime.step_seed(seed, 0xF1))
     method.head.reset_parameters()
     fit(method, part, recipe.but(batch_size=min(recipe.batch_size, len(part)), seed=seed))
     logits = features.extract(method, held, encode=lambda batch: method.head(method.encode(batch)))
-    return accuracy_of(logits.argmax(1), label)
+    return found_of(logits, label)
 
 
 # ---------------------------------------------------------------------------------------------- retrieval
@@ -410,56 +424,83 @@ def retrieval(
 
     Returns "recall@k" (is one of the k nearest of the same class) for each k, and "mAP" (mean over queries of
     the average precision of the full ranking), all 0 to 1. Queries whose class has no other member are left
-    out."""
+    out. Samples that are equally near stand in every order alike: all figures are the mean over these orders.
+
+    Raises:
+        CourseError: features that are not numbers, labels that are missing, or no class with two members.
+    """
     n = len(x)
     if n <= max(ks):
         raise CourseError(
             f"ks={tuple(ks)} but only {n} samples; the largest k must be below the number of samples"
         )
+    if min(ks) < 1:
+        raise CourseError(f"ks={tuple(ks)}; look at one neighbour or more")
+    numbers(x)
+    if len(label) != n or int(label.min()) < 0:
+        raise CourseError(
+            f"{n} samples with {len(label)} labels, {int((label < 0).sum())} of them -1 (unlabelled); give "
+            "each a class from 0"
+        )
+    if int(torch.bincount(label.cpu().long()).max()) < 2:
+        raise CourseError(
+            f"none of the {n} samples has another one of its class, so there is nothing to find; take "
+            "classes with two members or more"
+        )
     x = runtime.unit(x)
     label = label.to(x.device)
     hits = {k: 0.0 for k in ks}
     precision, queries = 0.0, 0
-    for start in range(0, n, 512):
-        rows = torch.arange(start, min(start + 512, n), device=x.device)
+    for rows in torch.arange(n, device=x.device).split(max(1, 2**20 // n)):
         similarity = x[rows] @ x.T
-        similarity[torch.arange(len(rows)), rows] = -2  # not itself
-        order = similarity.argsort(1, descending=True)[:, :-1]  # (m, n - 1)
-        same = label[order] == label[rows][:, None]
-        same = same[same.any(1)]
-        queries += len(same)
+        same = label == label[rows][:, None]
+        own = torch.arange(len(rows)), rows  # not itself
+        similarity[own], same[own] = float("-inf"), False
+        asked = same.any(1)
+        queries += int(asked.sum())
+        recall, average = ties.recalled(similarity[asked], same[asked], ks)
         for k in ks:
-            hits[k] += float(same[:, :k].any(1).sum())
-        found = same.cumsum(1)
-        place = torch.arange(1, same.shape[1] + 1, device=x.device)
-        precision += float(((found / place) * same).sum(1).div(same.sum(1)).sum())
+            hits[k] += float(recall[k].sum())
+        precision += float(average.sum())
     return {**{f"recall@{k}": hits[k] / queries for k in ks}, "mAP": precision / queries}
 
 
 def nearest(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int = 500) -> Tensor:
     """The label of each query's nearest row of the bank, by Euclidean distance: the oldest classifier there
-    is.
+    is. Of rows that are equally near the label that most of them have, of equals the lowest.
 
     Args:
         bank, labels: (n, d) features and their (n,) labels.
         queries: (m, d).
         chunk: queries at once; no influence on the result.
     """
-    if len(bank) != len(labels) or bank.shape[1:] != queries.shape[1:]:
+    numbers(bank, "the bank"), numbers(queries, "the queries")
+    known, number = labels.unique(return_inverse=True)
+    shares = _nearest_shares(bank, number, queries, len(known), chunk)
+    return known[ties.first_best(shares).to(known.device)]
+
+
+def _nearest_shares(bank: Tensor, number: Tensor, queries: Tensor, classes: int, chunk: int = 500) -> Tensor:
+    """(m, classes) which share of the rows of the bank that are nearest to each query has each number: of one
+    nearest row 1.
+    """
+    if len(bank) != len(number) or bank.shape[1:] != queries.shape[1:]:
         raise CourseError(
-            f"{len(bank)} features {tuple(bank.shape[1:])}, {len(labels)} labels, queries "
+            f"{len(bank)} features {tuple(bank.shape[1:])}, {len(number)} labels, queries "
             f"{tuple(queries.shape[1:])}; they must agree"
         )
     # |q - b|^2 = |q|^2 - 2 (q b - |b|^2 / 2), and |q|^2 is the same for all b. About the mean and in float64:
     # far from zero the squares are large and their differences small.
     centre = runtime.moments(bank)[0]
     blocks = [(block, (runtime.precise(block) - centre).square().sum(1) / 2) for block in bank.split(BLOCK)]
+    which = torch.nn.functional.one_hot(number.long(), classes).to(centre)  # (n, classes)
     found = []
     for part in queries.split(chunk):
         own = runtime.precise(part).to(centre.device) - centre
         near = [own @ (runtime.precise(block) - centre).T - half for block, half in blocks]
-        found.append(torch.cat(near, 1).argmax(1).to(labels.device))
-    return labels[torch.cat(found)] if found else labels[:0]
+        best = ties.best(torch.cat(near, 1)).to(centre.dtype)
+        found.append((best @ which / best.sum(1, keepdim=True)).cpu())
+    return torch.cat(found)
 
 
 def nearest_neighbour(
@@ -474,8 +515,11 @@ def nearest_neighbour(
     """
     held = split_of(data, on)
     label, bank_label = labels_of(held, "evaluate.nearest_neighbour").cpu(), data.train.label.cpu()
+    judged_by(bank_label, label)
     result = {}
     for name, (method, encode) in sources.items():
         bank, x = (features.extract(method, part, encode=encode) for part in (data.train, held))
-        result[name] = accuracy_of(nearest(bank, bank_label, x), label)
+        numbers(bank, "the bank"), numbers(x, "the queries")
+        shares = _nearest_shares(bank, bank_label, x, int(max(bank_label.max(), label.max())) + 1)
+        result[name] = float(shares.gather(1, label.long()[:, None]).mean())
     return result
