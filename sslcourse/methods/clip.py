@@ -32,6 +32,7 @@ from sslcourse.methods.base import Method, at_least_float32, dim_of, floats_of, 
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.distributed import gather
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import WIDTH, Number, takes
 from sslcourse.train import features, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, simclr_view
@@ -113,6 +114,7 @@ class Block(nn.Module):
     first, as in GPT-2.
     """
 
+    @takes(width=WIDTH, heads=Number(1, 1024))
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
@@ -136,6 +138,13 @@ class TextEncoder(nn.Module):
     The mask is causal, so what stands at the end token does not depend on the padding behind it.
     """
 
+    @takes(
+        vocabulary=Number(1, 2**20),
+        length=Number(1, 65_536),
+        width=WIDTH,
+        layers=Number(1, 100),
+        heads=Number(1, 1024),
+    )
     def __init__(self, vocabulary: int, length: int, width: int = 64, layers: int = 2, heads: int = 4):
         super().__init__()
         if width % heads:
@@ -171,6 +180,9 @@ class CLIP(Method):
         loss: a function of (image, text, log_scale); put your own here.
     """
 
+    least_batch = 2
+
+    @takes(dim=WIDTH, width=WIDTH, layers=Number(1, 100), heads=Number(1, 1024))
     def __init__(
         self,
         encoder: nn.Module,

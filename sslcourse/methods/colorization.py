@@ -27,6 +27,7 @@ from sslcourse import runtime
 from sslcourse.methods.base import Method, at_least_float32, dim_of, floats, video_floats_of, videos_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import TEMPERATURE, Number, takes
 from sslcourse.train import clustering, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.colour import from_lab, lab
@@ -57,6 +58,7 @@ class Palette(nn.Module):
     centre: Tensor  # (colours, 2): a and b of each
     found: Tensor  # whether k-means has run
 
+    @takes(colours=Number(2, 1024))
     def __init__(self, colours: int = 16):
         super().__init__()
         if colours < 2:
@@ -223,6 +225,7 @@ class Colorization(Dense):
         point, cost: put your own `pointer` and `copy_loss` here.
     """
 
+    @takes(colours=Number(2, 1024), references=Number(1, 100), temperature=TEMPERATURE)
     def __init__(
         self,
         encoder: nn.Module,
@@ -307,6 +310,7 @@ class SingleImage(Dense):
     anything again.
     """
 
+    @takes(colours=Number(2, 1024))
     def __init__(self, encoder: nn.Module, colours: int = 16):
         super().__init__(encoder)
         self.palette, self.g = (

@@ -32,6 +32,7 @@ from sslcourse.encoders.sequences import ConvGRU
 from sslcourse.methods.base import Method, at_least_float32, dim_of, floats, video_floats_of, videos_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SHARE, TEMPERATURE, WIDTH, Number, takes
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, film_view
@@ -210,6 +211,7 @@ class DPC(Method):
         roll: (context, phi, step, ahead) -> predictions; put your own `roll_out` here.
     """
 
+    @takes(frames=Number(1, 10_000), temperature=TEMPERATURE, dropout=SHARE)
     def __init__(
         self,
         encoder: nn.Module,
@@ -224,8 +226,8 @@ class DPC(Method):
         roll: Callable = roll_out,
     ):
         super().__init__()
-        first, last = horizon
-        if not 1 <= first <= last:
+        first, last = horizon if len(horizon) == 2 else (0, 0)
+        if not 1 <= first <= last <= 100:
             raise CourseError(
                 f"horizon={tuple(horizon)}; give the first and the last number of blocks to predict, "
                 "such "
@@ -348,6 +350,7 @@ class MotionClassifier(Method):
         view: augmentation; leave its flip off where labels depend on clockwise and counter-clockwise.
     """
 
+    @takes(classes=WIDTH, frames=Number(1, 10_000))
     def __init__(self, encoder: nn.Module, classes: int, frames: int = 4, view: View | None = None):
         super().__init__()
         self.f, self.g = encoder, ConvGRU(dim_of(encoder), dim_of(encoder))

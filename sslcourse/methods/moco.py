@@ -27,6 +27,7 @@ from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, fl
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SHARE, TEMPERATURE, WIDTH, takes
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
@@ -166,6 +167,9 @@ class MoCo(Method):
     vectors: those are so easy to tell from a key that their loss *rises* for an epoch. Only rows that hold a
     key ever count as negatives."""
 
+    least_batch = 2
+
+    @takes(dim=WIDTH, hidden=WIDTH, queue=COUNT, momentum=SHARE, temperature=TEMPERATURE, groups=COUNT)
     def __init__(
         self,
         encoder: nn.Module,

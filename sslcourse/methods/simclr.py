@@ -21,6 +21,7 @@ from sslcourse.methods.base import Method, at_least_float32, dim_of, floats_of, 
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.distributed import gather
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import TEMPERATURE, WIDTH, takes
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
@@ -111,6 +112,9 @@ class SimCLR(Method):
         loss: the contrastive loss, a function of (z1, z2, temperature); put your own here.
     """
 
+    least_batch = 2
+
+    @takes(dim=WIDTH, hidden=WIDTH, temperature=TEMPERATURE)
     def __init__(
         self,
         encoder: nn.Module,

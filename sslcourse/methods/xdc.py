@@ -40,6 +40,7 @@ from sslcourse.methods.base import (
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, HERTZ, SHARE, SOME, Number, takes
 from sslcourse.train import clustering, features, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -153,6 +154,15 @@ class XDC(Method):
     assigned: Tensor  # (partitions, capacity): each clip's cluster, -1 before the first clustering
     size: Tensor  # (partitions, clusters): how many clips each has
 
+    @takes(
+        rate=HERTZ,
+        clusters=Number(1, 65_536),
+        every=COUNT,
+        shift=SOME,
+        pca=SOME,
+        balance=SHARE,
+        capacity=COUNT,
+    )
     def __init__(
         self,
         encoder: nn.Module,
@@ -173,9 +183,6 @@ class XDC(Method):
         loss: Callable[[Tensor, Tensor, Tensor, float], Tensor] = cluster_loss,
     ):
         super().__init__()
-        for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
-            if not isinstance(value, int) or value < 1:
-                raise CourseError(f"XDC({name}={value!r}); use a whole number from 1")
         self.f, self.ear = encoder, Ear(ear or encoders.small_mel(), rate)
         self.variant, self.clusters, self.every, self.fresh_heads, self.shift = (
             variant,
@@ -297,7 +304,7 @@ class XDC(Method):
             raise CourseError(
                 f"{dataset.name!r} has {rate} samples of sound a second, the ear expects "
                 f"{self.ear.rate}; "
-                f"write XDC(..., rate={rate})"
+                f"write XDC(..., rate={rate}), on the command line --set rate={rate}"
             )
         if n > self.assigned.shape[1]:
             raise CourseError(
@@ -385,6 +392,7 @@ class Pupil(Method):
         rate, view, shift: as for `XDC`.
     """
 
+    @takes(rate=HERTZ, shift=SOME)
     def __init__(
         self,
         encoder: nn.Module,
@@ -454,6 +462,8 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
 def from_settings(encoder: nn.Module, settings: dict) -> XDC:
     """The method that `settings` describe."""
     others = {name: value for name, value in settings.items() if name not in ("ear", "view")}
+    if settings["ear"] not in ("small_mel", "resnet18_mel"):
+        raise CourseError(f"ear={settings['ear']!r}; choose small_mel or resnet18_mel")
     return XDC(encoder, getattr(encoders, settings["ear"])(), view=film_view(**settings["view"]), **others)
 
 

@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.numbers import as_whole
 
 STARTS = ("k-means++", "random")
 EMPTY = ("split", "keep")
@@ -231,8 +232,9 @@ def kmeans(
     """
     x = _points(x)
     n = len(x)
-    if not isinstance(k, int) or not 1 <= k <= n:
-        raise CourseError(f"k={k!r} clusters of {n} points; choose a whole number from 1 to {n}")
+    wanted, k = k, as_whole(k) or 0
+    if not 1 <= k <= n:
+        raise CourseError(f"k={wanted!r} clusters of {n} points; choose a whole number from 1 to {n}")
     if iterations < 1:
         raise CourseError(f"iterations={iterations}; use at least 1")
     if empty not in EMPTY:

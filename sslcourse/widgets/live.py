@@ -12,7 +12,6 @@ played again with `panel.replay`."""
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from sslcourse import runtime
+from sslcourse.runtime import options
 from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets.frame import draw
 from sslcourse.widgets.strips import NEAREST, PLAIN, strips
@@ -33,10 +33,7 @@ MOST_POINTS = 2000  # on a map; more would cost more than they show
 
 def choose_backend() -> str:
     """`SSLCOURSE_DISPLAY` if set (notebook, terminal or silent), else what this front end can show."""
-    wanted = os.environ.get("SSLCOURSE_DISPLAY")
-    if wanted:
-        if wanted not in BACKENDS:
-            raise CourseError(f"SSLCOURSE_DISPLAY={wanted!r}; set it to {', '.join(BACKENDS)}, or unset it")
+    if (wanted := options.variable("SSLCOURSE_DISPLAY", BACKENDS)) is not None:
         return wanted
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None and getattr(shell, "kernel", None) is not None:

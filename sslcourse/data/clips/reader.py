@@ -9,6 +9,8 @@ sequences(folder), davis()    frames with masks in the layout of DAVIS
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,9 +22,10 @@ import torch
 from torch import Tensor
 
 from sslcourse import runtime
+from sslcourse.data import folders
 from sslcourse.data.clips.prepared import damaged, is_prepared, prepare, read_index, shard_file
 from sslcourse.data.clips.source import Video, pictures_in, videos_in
-from sslcourse.data.datasets import SPLITS, Data, Samples
+from sslcourse.data.datasets import SPLITS, Data, Samples, digest_of, digests, is_plain
 from sslcourse.runtime.errors import CourseError
 
 __all__ = [
@@ -124,7 +127,7 @@ def sequences(
             else "expected JPEGImages/480p/NAME/00000.jpg below it"
         )
         raise CourseError(f"{root} holds no JPEGImages/{resolution}; {hint}")
-    found = sorted(p.name for p in pictures.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = [p.name for p in folders.subfolders(pictures, folders.Remarks(pictures))]
     names = (
         found
         if part is None
@@ -222,7 +225,9 @@ def _read_film(name: str, pictures: Path, masks: Path, size, one_object: bool, l
                     values = np.asarray(Image.fromarray(values).resize(shape[::-1], Image.Resampling.NEAREST))
                 ids[t] = values
                 read.append((t, palette))
-        except OSError as error:
+        except CourseError:
+            raise
+        except Exception as error:  # the decoders raise many kinds
             raise CourseError(f"{file} or its mask is damaged ({error}); fetch the sequence again") from None
     if limit is not None and (seen[True] | seen[False])[255] and not _ids_of(seen):
         # White alone so far: a later mask says whether it is an object or void.
@@ -276,12 +281,15 @@ def _scaled(height: int, width: int, size, name: str) -> tuple[int, int]:
     """(height, width) in which a film is shown."""
     if size is None:
         return height, width
-    if isinstance(size, int):
+    if (whole := runtime.as_whole(size)) is not None:
+        size = whole
         if size < 4:
             raise CourseError(f"size={size}; the shorter side has at least 4 pixels")
         scale = size / min(height, width)
         return round(height * scale), round(width * scale)
-    tall, wide = (int(s) for s in size)
+    if isinstance(size, str) or len(size) != 2 or None in (sides := [runtime.as_whole(s) for s in size]):
+        raise CourseError(f"size={size!r}; pass a number for the shorter side, or (height, width)")
+    tall, wide = sides
     if abs(wide / tall * height / width - 1) > 0.05:
         raise CourseError(
             f"size={size} would squeeze {name}, which is {height} x {width}; pass a number for its "
@@ -300,6 +308,7 @@ class _Store:
 
     def __init__(self, folder: Path, index: dict):
         self.size, self.name = tuple(index["size"]), index["name"]
+        self.checksums = sorted((int(k), sorted(entry.items())) for k, entry in index["shards"].items())
         mapped = lambda track: {
             int(k): np.load(shard_file(folder, int(k), track), mmap_mode="r", allow_pickle=False)
             for k in index["shards"]
@@ -378,11 +387,13 @@ class Clips(Samples):
         name: str = "clips",
     ):
         for what, value, least in (("frames", frames, 1), ("step", step, 1), ("workers", workers, 0)):
-            if not isinstance(value, int) or value < least:
+            whole = runtime.as_whole(value)
+            if whole is None or whole < least:
                 raise CourseError(f"{what}={value!r}; pass a whole number from {least}")
         if split not in SPLITS:
             raise CourseError(f"split={split!r} is none of {', '.join(SPLITS)}")
-        self.kind, self.store, self.frames, self.step, self.workers = "video", store, frames, step, workers
+        self.kind, self.store = "video", store
+        self.frames, self.step, self.workers = int(frames), int(step), int(workers)
         self._rows, self._place = torch.as_tensor(rows), torch.full((len(rows),), 0.5, dtype=torch.float64)
         self._label = torch.full((len(rows),), -1) if label is None else torch.as_tensor(label).long()
         self.labelled, self.classes = label is not None, tuple(classes)
@@ -402,6 +413,17 @@ class Clips(Samples):
             f"<{self.name} ({self.split}): {len(self):,} clips of {shape}{sound} on disk, "
             f"{len(self.classes)} classes>"
         )
+
+    def digest(self) -> str:
+        """sha256 of all that a batch of these clips can carry; of the frames it takes the checksums that the
+        folder's index has."""
+        rows, store = self._rows.numpy(), self.store
+        where = np.stack([column[rows] for column in (store.shard, store.start, store.count)])
+        text = (
+            f"{store.checksums} {store.size} {store.fps} {self.rate} {self.frames} {self.step} {self.split}"
+        )
+        tensors = (torch.from_numpy(where), self._place, self._label)
+        return hashlib.sha256(f"{text} {digest_of(*tensors)}".encode()).hexdigest()
 
     @property
     def names(self) -> list[str]:
@@ -472,7 +494,7 @@ class Clips(Samples):
         """Every clip `windows` times, at places that are evenly spaced from its beginning to its end: (N
         windows) clips, those of one video together. To evaluate, average over them:
         `features.view(N, windows, -1).mean(1)`."""
-        if not isinstance(windows, int) or windows < 1:
+        if (runtime.as_whole(windows) or 0) < 1:
             raise CourseError(f"windows={windows!r}; pass a whole number from 1")
         new = self._copy(lambda t: t.repeat_interleave(windows, 0))
         if windows > 1:
@@ -613,7 +635,10 @@ def open(
             if (folder / "index.json").is_file()
             else "holds no prepared clips"
         )
-        raise CourseError(f'{folder} {state}; type: clips.prepare("FOLDER OF VIDEOS", "{folder}")')
+        raise CourseError(
+            f'{folder} {state}; type: sslcourse data videos "FOLDER OF VIDEOS" --to "{folder}", or in Python '
+            f'clips.prepare("FOLDER OF VIDEOS", "{folder}")'
+        )
     if wrong := damaged(folder, index):
         again = index["again"] or (
             f'clips.prepare("FOLDER OF VIDEOS", "{folder}", size={tuple(index["size"])}, fps={index["fps"]})'
@@ -637,6 +662,10 @@ def open(
     part = np.array(index["videos"]["split"][fold], object)
     if not any(part):
         part[:] = "train"
+    store = _Store(folder, index)
+    same = _copies(store, index["videos"]["stamp"])
+    # Copies are divided between splits no more than the films of one group are.
+    group = [group[i] or (f"copies of {store.names[j]}" if j >= 0 else "") for i, j in enumerate(same)]
     named = set(part)
     shares = {
         "test": test,
@@ -649,7 +678,8 @@ def open(
                 _set_aside(label[candidates], [group[i] for i in candidates], shares[which], which, seed)
             ]
         ] = which
-    store, labelled = _Store(folder, index), bool((label >= 0).all())
+    labelled = bool((label >= 0).all())
+    _say_copies(store, same, part)
     splits = []
     for which in SPLITS:
         rows = np.flatnonzero(part == which)
@@ -672,6 +702,46 @@ def open(
             )
         )
     return Data(*splits)
+
+
+def _copies(store: _Store, stamps: Sequence[int]) -> list[int]:
+    """For each video the first one that is the same, its own number where it is the first of several, -1
+    where there is none. Only videos of one length from files of one size are looked at: three frames of each.
+    """
+    alike: dict[tuple, list[int]] = {}
+    for i, key in enumerate(zip(stamps, store.count.tolist())):
+        alike.setdefault(key, []).append(i)
+    found = [-1] * len(store.count)
+    for rows in alike.values():
+        seen: dict[bytes, int] = {}
+        for row in rows if len(rows) > 1 else ():
+            count = int(store.count[row])
+            times = np.arange(0, count, max(1, count // 3))[:3]
+            frames = store.read(np.array([row]), np.array([0]), times)
+            if is_plain(frames[0]):
+                continue  # a black film is no copy of another
+            first = seen.setdefault(digests(frames)[0], row)
+            if first != row:
+                found[row], found[first] = first, first
+    return found
+
+
+def _say_copies(store: _Store, same: Sequence[int], part: np.ndarray) -> None:
+    copies = [i for i, j in enumerate(same) if j not in (-1, i)]
+    if not copies:
+        return
+    apart = [i for i in copies if part[i] != part[same[i]]]
+    i = (apart or copies)[0]
+    warnings.warn(
+        f"{store.name}: {len(copies):,} videos are copies of others, such as {store.names[i]} of "
+        f"{store.names[same[i]]}; "
+        + (
+            f"{len(apart):,} of them stand in another split than the other"
+            if apart
+            else "copies stay in one split"
+        ),
+        stacklevel=3,
+    )
 
 
 def _set_aside(label: np.ndarray, group: Sequence[str], share: float, what: str, seed: int) -> np.ndarray:

@@ -28,6 +28,8 @@ from sslcourse.data.datasets import Data
 from sslcourse.methods import avts, xdc
 from sslcourse.results.claims.xdc import CLIPS, RECIPE, VARIANTS, halves, new, opened
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
+from sslcourse.runtime.options import EPOCHS, SEEDS, SHARE, Number, takes
 from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
@@ -135,6 +137,7 @@ def trained(data: Data, recipe: Recipe, tuning: Recipe, seed: int, say) -> dict[
     return found
 
 
+@takes(seeds=SEEDS, clips=Number(32, 100_000), epochs=EPOCHS, background=SHARE, channel=SHARE)
 def measure(
     seeds: int = 3,
     say=print,
@@ -153,7 +156,7 @@ def measure(
     data = toybox.events(clips, *CLIPS[1:], background=background, channel=channel)
     found = [
         trained(data, RECIPE.but(epochs=epochs), RECIPE.but(epochs=max(1, epochs // 3)), seed, say)
-        for seed in range(seeds)
+        for seed in progress.each(range(seeds), "seed")
     ]
     rows = []
     for name in ROWS:
