@@ -101,11 +101,15 @@ def probe(
 
     Args:
         linear: also fit the linear probe (half a second on 6,000 samples).
-        limit: use only so many training and validation samples, for a quick look in a loop.
+        limit: use only so many training and validation samples, for a quick look in a loop: the first ones,
+            or some of the whole length where those lack classes (as in a set that lies in the order of
+            them). Validation samples of classes that still have not been shown are left out.
     """
     train, held = data.train, data.validation
     if limit:
-        train, held = train.take(slice(0, limit)), held.take(slice(0, limit))
+        train, held = _some(train, limit), _some(held, limit)
+        held = held.take((torch.isin(held.label, train.label) | (held.label < 0)).nonzero().flatten())
+    judged_by(train.label.cpu(), held.label.cpu(), held="the validation split")
     return score(
         features.extract(method, train),
         train.label,
@@ -117,13 +121,21 @@ def probe(
     )
 
 
+def _some(samples: Samples, limit: int) -> Samples:
+    """The first samples, or as many evenly spaced ones where the first lack a class that the others have."""
+    first = samples.take(slice(0, limit))
+    if len(first.label.unique()) == len(samples.label.unique()):
+        return first
+    return samples.take(torch.linspace(0, len(samples) - 1, min(limit, len(samples))).round().long())
+
+
 def guesses(
     method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, protocol: str = "dino"
 ) -> Int[Tensor, " n"]:
     """What the first `n` validation samples are taken for by kNN among the first `limit` training samples:
     for pictures, not for scores.
     """
-    bank, held = data.train.take(slice(0, limit)), data.validation.take(slice(0, n))
+    bank, held = _some(data.train, limit), data.validation.take(slice(0, n))
     return knn_predict(
         features.extract(method, bank),
         bank.label.cpu(),
