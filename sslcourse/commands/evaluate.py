@@ -78,7 +78,7 @@ def evaluate(options) -> int:
     if options.factors:
         sources: dict[str, Any] = {
             "pixels": "pixels",
-            "random": evaluate.random_like(next(iter(methods.values())), data.train),
+            **evaluate.random_rows(methods, data.train),
             **methods,
         }
         value["factors"] = evaluate.factor_table(sources, data, on="test")

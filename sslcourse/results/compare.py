@@ -32,6 +32,15 @@ from sslcourse.train.loop import fit
 MEASURED = Path(__file__).parent / "measured"  # result files that come with the course
 STORED = MEASURED / "toybox.json"
 BASELINES = ("chance", "pixels", "random encoder", "log-mel", "random ear")
+
+
+def is_baseline(name: str) -> bool:
+    """Whether a row was not trained: one of `BASELINES`, or a random network that reads as one method does
+    ("random encoder, as DeepCluster reads").
+    """
+    return name.split(", as ")[0] in BASELINES
+
+
 FEW = 10  # labels of each class, for the probe with few labels
 
 
@@ -109,10 +118,9 @@ def run(
                 f"{scores['linear']:.3f}"
             )
         if factors:
-            raw, untrained = evaluate.baselines_of(judged.train)
             sources: dict[str, Any] = {
-                raw: "pixels",
-                untrained: evaluate.random_like(next(iter(methods.values())), judged.train, seed),
+                evaluate.baselines_of(judged.train)[0]: "pixels",
+                **evaluate.random_rows(methods, judged.train, seed),
                 **methods,
             }
             for name, values in evaluate.factor_table(sources, judged, on="test").items():
@@ -135,7 +143,7 @@ def table(found: dict) -> list[dict]:
     rows = []
     for name, row in sorted(
         found["rows"].items(),
-        key=lambda item: (item[0] not in BASELINES, statistics.fmean(item[1]["linear"])),
+        key=lambda item: (not is_baseline(item[0]), statistics.fmean(item[1]["linear"])),
     ):
         rows.append(
             {
@@ -197,7 +205,7 @@ def wall(mine: Mapping[str, float] | None = None, leave_out: Iterable[str] = ())
         for name, row in rows.items()
         if name not in (*leave_out, "chance")
     }
-    ordered = dict(sorted(means.items(), key=lambda item: (item[0] not in BASELINES, item[1])))
+    ordered = dict(sorted(means.items(), key=lambda item: (not is_baseline(item[0]), item[1])))
     return {**ordered, **{f"{name}, just now": value for name, value in (mine or {}).items()}}
 
 

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.numbers import as_whole
 from sslcourse.runtime.options import COUNT, Number, takes
@@ -304,17 +305,26 @@ def whiten(x: Float[Tensor, "n d"], dim: int | None = None, floor: float = 1e-5)
             noise, and whitening makes noise as loud as everything else.
         floor: a component with less than this share of the first one's variance is divided by that share
             instead, so that an empty direction stays (nearly) empty and nothing is divided by zero.
+
+    A component whose spread is no more than the last digits of x is 0: features that have collapsed stay
+    where they are, and are not blown up into a cloud of rounding errors.
     """
     x = _points(x)
     dim = dim or x.shape[1]
     if not 1 <= dim <= x.shape[1]:
         raise CourseError(f"dim={dim} components of {x.shape[1]} numbers; choose 1 to {x.shape[1]}")
     with torch.autocast(x.device.type, enabled=False):
-        centred = (x - x.mean(0)).double()
+        mean = x.mean(0)
+        centred = runtime.precise(x - mean)
+        # The mean is rounded as x is. Where that shows beside the spread, take away what is left of it.
+        left = centred.mean(0)
+        centred = centred - left.masked_fill(left.square() <= 1e-8 * centred.square().mean(0), 0.0)
         variance, direction = torch.linalg.eigh(centred.T @ centred / len(x))  # from the smallest up
         variance, direction = variance.flip(0)[:dim], direction.flip(1)[:, :dim]
         least = (variance[0] * floor).clamp_min(torch.finfo(torch.float64).tiny)
-        return (centred @ direction * variance.clamp_min(least).rsqrt()).to(x.dtype)
+        rounding = (mean.to(direction) * torch.finfo(x.dtype).eps).abs() @ direction.abs()
+        scale = variance.clamp_min(least).rsqrt().masked_fill(variance <= rounding.square(), 0.0)
+        return (centred @ direction * scale).to(x)
 
 
 # ---------------------------------------------------------------------------------------- two partitions

@@ -21,6 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslcourse import runtime
 from sslcourse.runtime import options
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import Number, takes
@@ -89,7 +90,7 @@ def map2d(features, previous=None) -> Tensor:
         raise CourseError(
             "the features hold NaN or infinity: the training has diverged; start again with a lower lr"
         )
-    x = torch.nn.functional.normalize(x, dim=1)
+    x = runtime.unit(x)  # float64: all features may point nearly the same way
     x = x - x.mean(0)
     # Eigenvectors of the (D, D) covariance: 40 times faster than a singular value decomposition of all
     # samples.
@@ -97,10 +98,10 @@ def map2d(features, previous=None) -> Tensor:
         _, _, basis = torch.linalg.svd(x, full_matrices=False)
         basis = basis[:2].T
     else:
-        basis = torch.linalg.eigh((x.T @ x).double())[1][:, -2:].flip(1).float()
+        basis = torch.linalg.eigh(x.T @ x)[1][:, -2:].flip(1)
     # The sign of an eigenvector is arbitrary; fix it by its largest entry, so that a map can be repeated.
     largest = basis.abs().argmax(0)
-    xy = x @ (basis * basis[largest, torch.arange(2)].sign())
+    xy = (x @ (basis * basis[largest, torch.arange(2)].sign())).float()
     return xy if previous is None else align(xy, previous)
 
 
