@@ -59,7 +59,9 @@ def count(data):
 # ------------------------------------------------------------------------------------- what is looked at
 
 
-@pytest.mark.parametrize("hidden", [".ipynb_checkpoints", "__MACOSX", "deep/.cache/more", "@eaDir", "deep/.git"])
+@pytest.mark.parametrize(
+    "hidden", [".ipynb_checkpoints", "__MACOSX", "deep/.cache/more", "@eaDir", "deep/.git"]
+)
 def test_what_is_hidden_at_any_depth_is_not_read_and_is_said(pets, hidden):
     for i in range(8):
         copy = pets / "cat" / hidden / f"{i}-checkpoint.png"
@@ -101,7 +103,9 @@ def test_links_that_lead_to_each_other_come_to_an_end(tmp_path):
         for a in "abcdefgh":
             for b in "abcdefgh":
                 if a != b:
-                    os.symlink(tmp_path / "net" / b, tmp_path / "net" / a / f"to-{b}", target_is_directory=True)
+                    os.symlink(
+                        tmp_path / "net" / b, tmp_path / "net" / a / f"to-{b}", target_is_directory=True
+                    )
     except OSError:
         pytest.skip("no links on this system")
     remarks = folders.Remarks(tmp_path / "net")
@@ -109,7 +113,9 @@ def test_links_that_lead_to_each_other_come_to_an_end(tmp_path):
     assert len(found) == 8 and len(set(map(os.path.realpath, found))) == 8
 
 
-@pytest.mark.parametrize("suffix, kind", [("jfif", "JPEG"), ("JPE", "JPEG"), ("Jpg", "JPEG"), ("TIF", "TIFF")])
+@pytest.mark.parametrize(
+    "suffix, kind", [("jfif", "JPEG"), ("JPE", "JPEG"), ("Jpg", "JPEG"), ("TIF", "TIFF")]
+)
 def test_every_name_of_a_kind_of_picture_is_read(pets, suffix, kind):
     for i in range(8):
         saved(pets / "owl" / f"{i}.{suffix}", 300 + i, format=kind)
@@ -191,7 +197,10 @@ def test_files_that_are_cut_anywhere_are_named(pets):
     [
         *((n, "train") for n in ("train", "Train", "TRAINING", "training_set", "train-images", "train2017")),
         *((n, "validation") for n in ("val", "Valid", "validation", "dev", "val_split", "VAL_SET")),
-        *((n, "test") for n in ("Testing", "test_set", "Test Data", "holdout", "held_out", "eval", "images-test")),
+        *(
+            (n, "test")
+            for n in ("Testing", "test_set", "Test Data", "holdout", "held_out", "eval", "images-test")
+        ),
         *((n, "") for n in ("unlabeled", "unlabelled_images")),
         *((n, None) for n in ("trains", "cat", "contest", "val d'or", "train_station", "tester", "")),
     ],
@@ -236,7 +245,9 @@ def test_what_is_no_split_beside_splits(tmp_path):
         images.folder(tmp_path / "x", own_splits=True)
     shutil.rmtree(tmp_path / "x" / "birds")
     saved(tmp_path / "x" / "test" / "owl" / "0.png", 2)
-    with pytest.raises(CourseError, match=r"owl is a class of validation or test, but not of train \(cat, dog\)"):
+    with pytest.raises(
+        CourseError, match=r"owl is a class of validation or test, but not of train \(cat, dog\)"
+    ):
         images.folder(tmp_path / "x", own_splits=True)
 
 
@@ -265,7 +276,11 @@ def test_copies_stay_in_one_split_and_are_counted(pets):
         data, told = read(pets, seed=seed)
         train, validation, test = rows(data)
         assert count(data) == 32 and not train & (validation | test) and not validation & test
-        assert "16 of 32 pictures are copies" in told and "(1).png" in told and "copies stay in one split" in told
+        assert (
+            "16 of 32 pictures are copies" in told
+            and "(1).png" in told
+            and "copies stay in one split" in told
+        )
 
 
 def test_a_copy_in_another_class_is_said(pets):
@@ -306,7 +321,12 @@ def test_nothing_changes_where_there_are_no_copies():
 
 
 def test_films_follow_the_same_rule(tmp_path):
-    for name in ("run/a.mp4", "run/.ipynb_checkpoints/a-checkpoint.mp4", "jump/deep/b.MP4", "__MACOSX/run/c.mp4"):
+    for name in (
+        "run/a.mp4",
+        "run/.ipynb_checkpoints/a-checkpoint.mp4",
+        "jump/deep/b.MP4",
+        "__MACOSX/run/c.mp4",
+    ):
         file = tmp_path / "films" / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"x")
@@ -345,7 +365,8 @@ def test_copies_of_films_stay_in_one_split(tmp_path):
         for i in range(3):
             saved(tmp_path / "films" / "ab"[film % 2] / f"{film}" / f"{i}.png", 10 * film + i)
         shutil.copytree(
-            tmp_path / "films" / "ab"[film % 2] / f"{film}", tmp_path / "films" / "ab"[film % 2] / f"{film} (1)"
+            tmp_path / "films" / "ab"[film % 2] / f"{film}",
+            tmp_path / "films" / "ab"[film % 2] / f"{film} (1)",
         )
     clips.prepare(tmp_path / "films", tmp_path / "out", size=16, fps=None, quiet=True)
     with pytest.warns(UserWarning, match="20 videos are copies of others"):

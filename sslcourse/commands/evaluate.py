@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sslcourse.commands.options import log, print_result
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 
 # ---------------------------------------------------------------------------------------------- evaluate
@@ -22,6 +23,7 @@ them. The data set is the one that the checkpoint was trained on, unless --data 
 """
 
 
+@progress.shown()
 def evaluate(options) -> int:
     from sslcourse import evaluate, show
     from sslcourse.data.load import load, sized
@@ -53,7 +55,7 @@ def evaluate(options) -> int:
                 f"{file!r} does not say how to build its method; evaluate it in Python: "
                 "evaluate.report(method, data)"
             )
-        method = catalogue.build(state.about)
+        method = catalogue.build(state.about, checkpoints.shapes_of(state))
         checkpoints.load_weights(state, method).eval()
         name = type(method).__name__
         methods[name if name not in methods else Path(file).stem] = method
@@ -146,6 +148,7 @@ off goes on where it stopped.
 """
 
 
+@progress.shown()
 def compare(options) -> int:
     from sslcourse import show
     from sslcourse.methods import catalogue
@@ -186,6 +189,7 @@ ears of the checkpoints.
 """
 
 
+@progress.shown()
 def esc(options) -> int:
     from sslcourse import encoders, runtime, show
     from sslcourse.data.load import load
@@ -196,7 +200,7 @@ def esc(options) -> int:
     ears: dict[str, Any] = {}
     for file in options.checkpoint:
         state = checkpoints.read(file)
-        method = catalogue.build(state.about) if state.about else None
+        method = catalogue.build(state.about, checkpoints.shapes_of(state)) if state.about else None
         if method is None or not hasattr(method, "ear"):
             raise CourseError(
                 f"{file!r} has no ear; train a method that learns from films with sound, on toyevents "
@@ -241,6 +245,7 @@ measured, and on what.
 """
 
 
+@progress.shown()
 def table(options) -> int:
     from sslcourse import runtime, show
     from sslcourse.results import tables

@@ -301,6 +301,12 @@ def parser() -> numbers.Parser:
         "--memory", type=Number(1, 2**20), default=2048, help="megabytes that an answer may take"
     )
     sub.add_argument("--jobs", type=Number(1, 1024), default=1, help="submissions at a time")
+    sub.add_argument(
+        "--unsafe",
+        action="store_true",
+        help="run submissions also where this machine cannot keep them from your files, the network and "
+        "other processes",
+    )
 
     sub = command(
         "exercises",

@@ -14,8 +14,9 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -24,6 +25,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.data import download, folders
 from sslcourse.data.datasets import Data, Samples, carve, numbered, split, with_splits, words
+from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
 
 # -------------------------------------------------------------------------------------- offline, at once
@@ -525,6 +527,18 @@ def _open(name: str, path: str | Path | None) -> tuple[dict, Callable[[str], np.
     return meta, lambda array: np.load(where / f"{array}.npy", mmap_mode="r", allow_pickle=False)
 
 
+class Meta(msgspec.Struct):
+    """meta.json of a folder of prepared arrays: their shapes by name, and what they were made from."""
+
+    name: pages.Name
+    arrays: dict[
+        Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_]+$")],
+        Annotated[list[pages.Whole], msgspec.Meta(max_length=8)],
+    ]
+    checksums: dict[str, Any] = {}
+    classes: list[pages.Name] | None = None
+
+
 def prepared(folder: str | Path, checksums: dict[str, str] | None = None) -> dict | None:
     """The meta.json of a folder whose arrays are all there in the shapes that it names; None if anything is
     amiss.
@@ -535,7 +549,7 @@ def prepared(folder: str | Path, checksums: dict[str, str] | None = None) -> dic
     """
     folder = Path(folder)
     try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        meta = pages.unchanged(pages.read(folder / "meta.json", Meta))
         for name, shape in meta["arrays"].items():
             # Opening maps the whole file, so this also fails for one that is too short.
             array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -651,7 +665,7 @@ def build(
         download.sweep(folder / "meta.json")
         meta = dict(name=name, source=list(mirrors), checksums=checksums, arrays=shapes, classes=classes)
         with runtime.atomic(folder / "meta.json") as temporary:
-            temporary.write_text(json.dumps(meta, indent=1), encoding="utf-8", newline="\n")
+            temporary.write_text(json.dumps(pages.sealed(meta), indent=1), encoding="utf-8", newline="\n")
         if prepared(folder, checksums) is None:
             (folder / "meta.json").unlink()
             raise CourseError(

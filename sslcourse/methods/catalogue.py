@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
+from typing import Any, Literal
+
+import msgspec
+import torch
 
 from sslcourse import encoders, runtime
 from sslcourse.methods.base import Method
 from sslcourse.methods.spec import Spec, encoders as default_encoders, stated
+from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
 
 NAMES = tuple(stated())
@@ -86,16 +91,70 @@ def describe(
     }
 
 
-def build(about: dict) -> Method:
-    """The method, untrained, that `about` describes; it remembers it for its checkpoint."""
-    if about.get("encoder") not in ENCODERS or "settings" not in about:
-        raise CourseError(
-            f"this does not say how to build a method: {about}; train it again: sslcourse train "
-            f"{about.get('method', 'simclr')}"
-        )
+class About(msgspec.Struct, forbid_unknown_fields=True):
+    """What `describe` writes and `build` reads."""
+
+    method: pages.Name
+    encoder: pages.Name
+    data: pages.Name
+    classes: pages.Whole
+    recipe: Literal["course", "gpu"]
+    settings: dict[str, Any]
+
+
+def build(about: dict, shapes: Mapping[str, Sequence[int]] | None = None) -> Method:
+    """The method, untrained, that `about` describes; it remembers it for its checkpoint.
+
+    Args:
+        shapes: of the weights that it will be given, by name. What does not fit them is refused before any
+            memory is taken.
+    """
     try:
-        method = spec(about["method"]).build(getattr(encoders, about["encoder"])(), about["settings"])
-    except (TypeError, KeyError) as error:  # a setting that nothing here has, or lacks: of another version
-        raise CourseError(f"{about['method']} cannot be built with {about['settings']}: {error}") from error
+        pages.fitting(about, About)
+    except pages.Unfit as error:
+        raise CourseError(
+            f"this does not say how to build a method ({error}): {_short(about)}; train it again: sslcourse "
+            f"train {about.get('method', 'simclr')}"
+        ) from None
+    if about["encoder"] not in ENCODERS:
+        raise CourseError(
+            f"no encoder {about['encoder']!r}; train it again with one of {', '.join(ENCODERS)}"
+        )
+    if shapes is not None:
+        _compare(about, shapes)
+    method = _built(about)
     method.about = about
     return method
+
+
+def _built(about: dict) -> Method:
+    try:
+        return spec(about["method"]).build(getattr(encoders, about["encoder"])(), about["settings"])
+    # A setting that nothing here has, or lacks, or that is of another kind: another version's, or a stranger's.
+    except (TypeError, KeyError, AttributeError, IndexError) as error:
+        raise CourseError(
+            f"{about['method']} cannot be built with {_short(about['settings'])}: {str(error)[:200]}"
+        ) from error
+
+
+def _compare(about: dict, shapes: Mapping[str, Sequence[int]]) -> None:
+    """CourseError where the method has other weights than these. It is built without memory for that, as far
+    as its class allows: jigsaw's and AVTS's do not, and their sizes are bounded.
+    """
+    try:
+        with torch.device("meta"):
+            own = {name: tuple(value.shape) for name, value in _built(about).state_dict().items()}
+    except (RuntimeError, NotImplementedError):
+        return
+    given = {name: tuple(shape) for name, shape in shapes.items()}
+    if wrong := sorted(name for name in {*own, *given} if own.get(name) != given.get(name)):
+        raise CourseError(
+            f"the weights are not those of this {about['method']}: {wrong[0]!r} is "
+            f"{given.get(wrong[0], 'missing')} there and {own.get(wrong[0], 'missing')} here, and "
+            f"{len(wrong) - 1} more differ; train it again"
+        )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:297]}..."

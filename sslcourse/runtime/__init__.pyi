@@ -6,6 +6,8 @@ from . import (
     files as files,
     numbers as numbers,
     options as options,
+    pages as pages,
+    progress as progress,
     seeds as seeds,
     setup as setup,
     signals as signals,

@@ -125,7 +125,7 @@ FRAMES = Number(0, 1000.0, whole=False, above=True)  # a second
 HERTZ = Number(1000, 192_000)  # samples of a sound a second
 SECONDS = Number(0, 1e7, whole=False, above=True)
 SHARE = Number(0, 1.0, whole=False)
-WIDTH = Number(1, 16_384)  # of a layer
+WIDTH = Number(1, 8192)  # of a layer
 SOME = Number(0, 2**40)  # how many, none included
 TEMPERATURE = Number(0, 1000.0, whole=False, above=True)
 FACTOR = Number(0, 1e6, whole=False)

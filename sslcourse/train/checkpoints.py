@@ -15,17 +15,37 @@ import time
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
+from sslcourse.runtime import pages
 from sslcourse.runtime.device import Profile
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.files import atomic, set_aside
 from sslcourse.train import identity as identities
 
 FORMAT = 1
+
+
+class Page(msgspec.Struct, forbid_unknown_fields=True):
+    """The JSON beside the tensors."""
+
+    format: Literal[1]
+    method: pages.Name
+    recipe: dict[str, Any] | None
+    profile: pages.ProfilePage | None
+    history: list[dict[str, int | float]]
+    step: pages.Whole
+    optimizers: dict[str, list[dict[str, Any]]]
+    about: dict[str, Any]
+    versions: pages.Versions
+    written: pages.Name
+    sha256: pages.Sha256
+    identity: dict[str, Any] | None = None  # since 0.1; files of before have none
+    sealed: pages.Sha256 | None = None
 
 
 @dataclass
@@ -117,6 +137,7 @@ def save(
         "written": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "sha256": _checksum(tensors),
     }
+    page = pages.sealed(page)
     with atomic(path) as temporary:
         # Not `save_file`: it writes to a file of its own first, which a kill would leave under a name that nobody
         # could tell for ours.
@@ -124,8 +145,11 @@ def save(
     return Path(path)
 
 
-def read(path: str | os.PathLike) -> State:
+def read(path: str | os.PathLike, method: nn.Module | None = None) -> State:
     """Read a checkpoint and verify its checksum.
+
+    Args:
+        method: whose weights it must hold; what does not fit is refused before it is read.
 
     Raises:
         CourseError: no such file; or `Damaged`, when it is cut short, altered, or not a checkpoint of ours.
@@ -139,19 +163,19 @@ def read(path: str | os.PathLike) -> State:
         )
     try:
         with safe_open(path, framework="pt") as file:
-            page = json.loads((file.metadata() or {})["sslcourse"])
+            page = pages.parsed((file.metadata() or {})["sslcourse"], dict[str, Any])
+            if type(pages.unchanged(page).get("format")) is int and page["format"] != FORMAT:
+                raise _other_format(path, page)
+            pages.fitting(page, Page)
             names = file.keys()  # it is no dict: it has to be asked for them
+            if method is not None:
+                _compare({k: tuple(file.get_slice(k).get_shape()) for k in names}, page["method"], method)
             tensors = {k: file.get_tensor(k) for k in names}
-    except (SafetensorError, KeyError, ValueError, OSError) as error:
+    # KeyError: it has no page. RuntimeError: a type of numbers that this torch lacks.
+    except (SafetensorError, KeyError, pages.Unfit, OSError, RuntimeError) as error:
         raise Damaged(
             f"{str(path)!r} is not a whole checkpoint of this course ({error}); delete it and train again"
         ) from error
-    if page.get("format") != FORMAT:
-        written_by = page.get("versions", {}).get("sslcourse")
-        raise CourseError(
-            f"{str(path)!r} has format {page.get('format')}, this version reads {FORMAT}; train again, or "
-            f"install sslcourse {written_by}"
-        )
     if _checksum(tensors) != page["sha256"]:
         raise Damaged(
             f"the numbers in {str(path)!r} are not those that were written (checksum differs); delete it "
@@ -172,6 +196,24 @@ def read(path: str | os.PathLike) -> State:
         page["about"],
         page.get("identity"),
     )
+
+
+def _other_format(path: Path, page: dict) -> CourseError:
+    versions = page.get("versions")
+    by = versions.get("sslcourse") if isinstance(versions, dict) else None
+    return CourseError(
+        f"{str(path)!r} has format {page['format']}, this version reads {FORMAT}; train again"
+        + (f", or install sslcourse {by}" if isinstance(by, str) else "")
+    )
+
+
+def shapes_of(state: State) -> dict[str, tuple[int, ...]]:
+    """Of the method's weights and buffers in a checkpoint, by name."""
+    return {
+        name.removeprefix("method/"): tuple(value.shape)
+        for name, value in state.tensors.items()
+        if name.startswith("method/")
+    }
 
 
 def resume(path: str | os.PathLike, recipe, identity: dict[str, Any] | None = None) -> State | None:
@@ -268,9 +310,35 @@ def restore(state: State, method: nn.Module, optimizers: dict[str, torch.optim.O
         prefix = f"optimizer/{name}/"
         for key, value in state.tensors.items():
             if key.startswith(prefix):
-                i, slot = key.removeprefix(prefix).split("/", 1)
+                i, _, slot = key.removeprefix(prefix).partition("/")
+                if not i.isdecimal() or not slot:
+                    raise CourseError(f"the checkpoint of {state.method} holds {key!r}, which is no state")
                 slots.setdefault(int(i), {})[slot] = value
-        optimizer.load_state_dict({"state": slots, "param_groups": state.optimizer_settings[name]})
+        groups = state.optimizer_settings.get(name)
+        if groups is None or not _belongs(slots, groups, optimizer):
+            raise CourseError(
+                f"the checkpoint of {state.method} holds no state of this optimizer {name!r}; delete it and "
+                "train again"
+            )
+        optimizer.load_state_dict({"state": slots, "param_groups": groups})
+
+
+def _belongs(
+    slots: dict[int, dict[str, Tensor]], groups: list[dict], optimizer: torch.optim.Optimizer
+) -> bool:
+    """Whether a stored state is one of this optimizer: the same settings of the same kinds, and for each
+    parameter numbers of its shape.
+    """
+    own = optimizer.state_dict()["param_groups"]
+    kinds = lambda group: {key: type(value) for key, value in group.items()}
+    as_stored = [json.loads(json.dumps(group)) for group in own]  # tuples have become lists
+    if [(kinds(g), g["params"]) for g in as_stored] != [(kinds(g), g.get("params")) for g in groups]:
+        return False
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    return all(
+        i < len(parameters) and all(v.ndim == 0 or v.shape == parameters[i].shape for v in values.values())
+        for i, values in slots.items()
+    )
 
 
 def unwrapped(method: nn.Module) -> nn.Module:
@@ -300,30 +368,44 @@ def _plain_names(names: Iterable[str]) -> dict[str, str]:
 def load_weights(state: State, method: nn.Module) -> nn.Module:
     """Only the method's weights and buffers, with an error that names what does not fit.
 
-    Either may be wrapped (`unwrapped`): the names of its weights then begin with `module.` or hold `_orig_mod.`
+    Either may be wrapped (`unwrapped`): the names of its weights then begin with `module.`, or hold
+    `_orig_mod.`
     """
-    weights = {k.removeprefix("method/"): v for k, v in state.tensors.items() if k.startswith("method/")}
+    stored = {name: tuple(value.shape) for name, value in state.tensors.items()}
+    called = _compare(stored, state.method, method)
     method = unwrapped(method)
-    own = method.state_dict()
-    if set(own) != set(weights):
-        # One of the two was wrapped as a whole or in part when its names were written.
-        theirs, ours = _plain_names(weights), _plain_names(own)
-        if set(theirs) == set(ours):
-            weights = {ours[name]: weights[theirs[name]] for name in ours}
-    wrong = sorted(set(own) ^ set(weights)) or [k for k in own if own[k].shape != weights[k].shape]
-    if wrong:
-        raise CourseError(
-            f"the checkpoint of {state.method} does not fit this {type(method).__name__}: {wrong[0]!r} and "
-            f"{len(wrong) - 1} more differ. Build it with the same encoder and sizes as when it was trained."
-        )
+    weights = {ours: state.tensors[f"method/{theirs}"] for ours, theirs in called.items()}
     method.load_state_dict(weights)
     return method
+
+
+def _compare(shapes: dict[str, tuple[int, ...]], name: str, method: nn.Module) -> dict[str, str]:
+    """The name of each of a method's weights -> what it is called in a checkpoint of these tensors.
+
+    CourseError where their shapes are not those of the method's weights.
+    """
+    method = unwrapped(method)
+    weights = {k.removeprefix("method/"): shape for k, shape in shapes.items() if k.startswith("method/")}
+    own = {k: tuple(value.shape) for k, value in method.state_dict().items()}
+    called = {k: k for k in own}
+    if set(own) != set(weights):
+        # One of the two was wrapped, as a whole or in part, when its names were written.
+        theirs, ours = _plain_names(weights), _plain_names(own)
+        if set(theirs) == set(ours):
+            called = {ours[plain]: theirs[plain] for plain in ours}
+    wrong = sorted(set(called.values()) ^ set(weights))
+    if wrong := wrong or [k for k, there in called.items() if own[k] != weights[there]]:
+        raise CourseError(
+            f"the checkpoint of {name} does not fit this {type(method).__name__}: {wrong[0]!r} and "
+            f"{len(wrong) - 1} more differ. Build it with the same encoder and sizes as when it was trained."
+        )
+    return called
 
 
 def load(path: str | os.PathLike, method: nn.Module) -> list[dict[str, float]]:
     """Put a checkpoint's weights into `method`, leave it in eval mode, and return the history of its
     training.
     """
-    state = read(path)
+    state = read(path, method)
     load_weights(state, method).eval()
     return state.history

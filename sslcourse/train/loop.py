@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.data.datasets import training_in_progress
-from sslcourse.runtime import distributed, signals
+from sslcourse.runtime import distributed, progress, signals
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import checkpoints
 from sslcourse.train.identity import identity
@@ -164,16 +164,19 @@ class _Run:
         batches = self.dataset.batches(
             recipe.batch_size, order, rank=distributed.rank(), world=world, first=first
         )
-        for number, batch in zip(range(first, steps), batches):
-            lr = recipe.lr * schedule((epoch + number / steps) / recipe.epochs)
-            _set_learning_rate(optimizers, lr)
-            torch.manual_seed(runtime.step_seed(recipe.seed, self.done, 3, distributed.rank()))
-            with self.profile.autocast(), _batch_statistics(recipe):
-                metrics = self.learner.step(batch, optimizers)
-            _add_up(self.totals, metrics, number_type)
-            self.done += 1
-            if ending.asked:
-                break
+        name = f"training {type(self.method).__name__}, step"
+        with progress.part(name, steps * recipe.epochs, self.done) as told:
+            for number, batch in zip(range(first, steps), batches):
+                lr = recipe.lr * schedule((epoch + number / steps) / recipe.epochs)
+                _set_learning_rate(optimizers, lr)
+                torch.manual_seed(runtime.step_seed(recipe.seed, self.done, 3, distributed.rank()))
+                with self.profile.autocast(), _batch_statistics(recipe):
+                    metrics = self.learner.step(batch, optimizers)
+                _add_up(self.totals, metrics, number_type)
+                self.done += 1
+                told()
+                if ending.asked:
+                    break
         runtime.synchronize(self.profile.device)
         self.method.eval()
         seconds = time.perf_counter() - start

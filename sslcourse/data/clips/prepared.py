@@ -29,8 +29,10 @@ import numpy as np
 
 from sslcourse import runtime
 from sslcourse.data import download
+from sslcourse.data.clips import schema
 from sslcourse.data.clips.decode import Unusable, decoded, fingerprint, import_av, open_archive, sound_of
 from sslcourse.data.clips.source import Video, as_videos
+from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
 
 # ------------------------------------------------------------------------- a folder of prepared clips
@@ -227,9 +229,11 @@ def _digest(index: dict) -> str:
 def read_index(folder: str | Path) -> dict | None:
     """The index of a folder of prepared clips; None where there is none, or a damaged one."""
     try:
-        index = json.loads((Path(folder) / "index.json").read_text(encoding="utf-8"))
-        return index if index["format"] == FORMAT and index["checksum"] == _digest(index) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        index = pages.read(Path(folder) / "index.json", dict[str, Any])
+        if index.get("format") != FORMAT or index.get("checksum") != _digest(index):
+            return None
+        return schema.checked(index)
+    except pages.Unfit:
         return None
 
 
@@ -337,7 +341,7 @@ class _Workshop:
         elif self.journal.is_file():
             with contextlib.suppress(ValueError):  # a kill may tear the last line
                 for line in self.journal.read_text(encoding="utf-8").splitlines():
-                    entry = json.loads(line)
+                    entry = dict(schema.line(line))
                     if "settings" in entry:
                         settings = entry["settings"]
                     elif "sha256" in entry:

@@ -169,9 +169,9 @@ CLAIMS = (
         _above("autoencoder", "conditional autoencoder"),
     ),
     Claim(
-        "not_the_predictor",
-        "few labels: the future predictor is above the conditional one",
+        "conditional_predictor",
+        "few labels: the conditional future predictor is above the one without a condition",
         TRANSFER,
-        _above("future predictor", "conditional future predictor"),
+        _above("conditional future predictor", "future predictor"),
     ),
 )

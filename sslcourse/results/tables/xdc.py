@@ -28,6 +28,7 @@ from sslcourse.data.datasets import Data
 from sslcourse.methods import avts, xdc
 from sslcourse.results.claims.xdc import CLIPS, RECIPE, VARIANTS, halves, new, opened
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
 from sslcourse.runtime.options import EPOCHS, SEEDS, SHARE, Number, takes
 from sslcourse.train import features
 from sslcourse.train.loop import fit
@@ -155,7 +156,7 @@ def measure(
     data = toybox.events(clips, *CLIPS[1:], background=background, channel=channel)
     found = [
         trained(data, RECIPE.but(epochs=epochs), RECIPE.but(epochs=max(1, epochs // 3)), seed, say)
-        for seed in range(seeds)
+        for seed in progress.each(range(seeds), "seed")
     ]
     rows = []
     for name in ROWS:
