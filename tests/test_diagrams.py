@@ -130,3 +130,7 @@ def test_a_diagram_is_saved_and_asked_for_by_name(tmp_path):
     with pytest.raises(CourseError, match="byol"):
         show.diagram("bylo")
     assert "predictor q -> 2 - 2 cos" in repr(show.diagram("byol"))
+    both = show.diagram("byol", "moco")
+    assert [d.name for d in both] == ["byol", "moco"] and both._repr_html_().count("<svg") == 2
+    with pytest.raises(CourseError, match="mocco"):
+        show.diagram("byol", "mocco")

@@ -48,6 +48,7 @@ from sslcourse.methods.base import (
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import FACTOR, FRAMES, HERTZ, SHARE, WIDTH, Number, takes
+from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
 
@@ -388,7 +389,8 @@ class AVTS(Method):
             ).mean()  # the cross-entropy of two classes whose logits differ by d
         right, wrong = d.detach().chunk(2)
         return loss, {
-            "told apart": (right < wrong).float().mean(),
+            # The nearer of the two pairs is taken for the one in sync, of equals either.
+            "told apart": ties.found(-torch.stack([right, wrong], 1), torch.zeros_like(right)).mean(),
             "in sync": right.mean(),
             "out of sync": wrong.mean(),
             "hard": loss.new_tensor(self.share),

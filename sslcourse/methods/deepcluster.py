@@ -29,7 +29,7 @@ from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, Number, takes
-from sslcourse.train import clustering, features
+from sslcourse.train import clustering, features, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
 
@@ -193,7 +193,7 @@ class DeepCluster(Method):
             distributed.from_first(now.tolist()) if distributed.world() > 1 else now, device=before.device
         )
         self.assigned[:n] = now
-        self.agreement.fill_(clustering.nmi(now, before) if (before >= 0).all() else 0.0)
+        self.agreement.fill_(clustering.agreement(now, before) if (before >= 0).all() else 0.0)
         self.in_use.fill_(clustering.clusters_in_use(now))
         self.weight.copy_(balance(now, self.clusters) if self.balanced else torch.ones_like(self.weight))
         if self.fresh_head:
@@ -219,7 +219,7 @@ class DeepCluster(Method):
         logits = self.g(self.f(self.views(batch)["view"])).float()  # (B, k)
         loss = (self.weight[y] * F.cross_entropy(logits, y, reduction="none")).mean()
         return loss, {
-            "cluster found": (logits.argmax(1) == y).float().mean(),
+            "cluster found": ties.found(logits, y).mean(),
             "as before (NMI)": self.agreement,
             "clusters in use": self.in_use,
         }

@@ -42,6 +42,7 @@ from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import SOME, WIDTH, Number, takes
+from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, as_float, crop_and_flip, grey
 from sslcourse.transforms.colour import from_lab, lab
@@ -501,13 +502,14 @@ class Jigsaw(Method):
         """
         result, there = {}, self._there(puzzle["missing"])
         if "jigsaw" in tasks:
-            result["puzzles solved"] = (answer["orders"].argmax(1) == puzzle["permutation"]).float().mean()
+            result["puzzles solved"] = ties.found(answer["orders"], puzzle["permutation"]).mean()
         for task, name, where in (
             ("inpainting", "filled right", ~there),
             ("colour", "coloured right", puzzle["faded"]),
         ):
             if task in tasks:
-                result[name] = (answer["colours"][where].argmax(1) == puzzle["bins"][where]).float().mean()
+                colours = answer["colours"][where].movedim(1, -1)
+                result[name] = ties.found(colours, puzzle["bins"][where]).mean()
         return result
 
     @torch.no_grad()

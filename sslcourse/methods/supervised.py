@@ -11,6 +11,7 @@ from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import WIDTH, takes
+from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
 
@@ -46,7 +47,7 @@ class Supervised(Method):
 
     def loss(self, batch):
         logits = self.head(self.f(self.views(batch)["view"]))  # (B, classes)
-        right = (logits.argmax(1) == batch["label"]).float().mean()
+        right = ties.found(logits, batch["label"]).mean()
         return F.cross_entropy(logits.float(), batch["label"]), {"accuracy": right}
 
     def encode(self, batch):

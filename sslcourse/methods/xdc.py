@@ -41,7 +41,7 @@ from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, HERTZ, SHARE, SOME, Number, takes
-from sslcourse.train import clustering, features
+from sslcourse.train import clustering, features, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
 from sslcourse.transforms.augment import View, film_view
@@ -285,7 +285,7 @@ class XDC(Method):
                 device=self.assigned.device,
             )
             before = self.assigned[row, :n]
-            self.agreement[row] = clustering.nmi(now, before) if (before >= 0).all() else 0.0
+            self.agreement[row] = clustering.agreement(now, before) if (before >= 0).all() else 0.0
             self.assigned[row, :n] = now
             self.size[row] = torch.bincount(now, minlength=self.clusters)
         if self.fresh_heads:
@@ -355,7 +355,7 @@ class XDC(Method):
                 y = self.assigned[row, batch["index"]]  # (B,)
                 logits = self.heads[f"{network} of {target}"](h[network])  # (B, k)
                 total = total + self.contrast(logits, y, self.size[row], self.balance)
-                metrics.setdefault(f"{network} finds", []).append((logits.argmax(1) == y).float().mean())
+                metrics.setdefault(f"{network} finds", []).append(ties.found(logits, y).mean())
         found = {name: torch.stack(values).mean() for name, values in metrics.items()}
         return total, {
             **found,
@@ -428,7 +428,7 @@ class Pupil(Method):
     def loss(self, batch):
         y = self.label[batch["index"]]
         logits = self.head(self.f(next(iter(self.views(batch).values()))))
-        return cluster_loss(logits, y, self.size), {"found": (logits.argmax(1) == y).float().mean()}
+        return cluster_loss(logits, y, self.size), {"found": ties.found(logits, y).mean()}
 
     def encode(self, batch):
         return self.f(sounds.log_mel(sounds_of(batch), self.rate) if self.hears else video_floats_of(batch))

@@ -21,6 +21,7 @@ from .charts import (
 from .diagrams import (
     DIAGRAMS as DIAGRAMS,
     Diagram as Diagram,
+    Diagrams as Diagrams,
     diagram as diagram,
 )
 from .films import (

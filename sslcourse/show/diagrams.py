@@ -468,15 +468,27 @@ DIAGRAMS: dict[str, Diagram] = {
 }
 
 
-def diagram(name: str) -> Diagram:
-    """The diagram of a method.
+class Diagrams(tuple):
+    """Several diagrams, one below the other."""
+
+    def _repr_html_(self) -> str:
+        return "<br>".join(d.svg() for d in self)
+
+    def __repr__(self):
+        return "\n\n".join(repr(d) for d in self)
+
+
+def diagram(name: str, *more: str) -> Diagram | Diagrams:
+    """The diagram of a method, or of several, one below the other.
 
     Args:
         name: a method as `sslcourse train` has it, such as "byol"; also "gan", "sdc", "mdc" and "cdc".
+        more: further names.
 
     Raises:
         CourseError: there is none of that name.
     """
-    if name not in DIAGRAMS:
-        raise CourseError(f"there is no diagram of {name!r}; there are those of {', '.join(DIAGRAMS)}")
-    return DIAGRAMS[name]
+    for one in (name, *more):
+        if one not in DIAGRAMS:
+            raise CourseError(f"there is no diagram of {one!r}; there are those of {', '.join(DIAGRAMS)}")
+    return Diagrams(DIAGRAMS[one] for one in (name, *more)) if more else DIAGRAMS[name]

@@ -365,41 +365,42 @@ def _plain_names(names: Iterable[str]) -> dict[str, str]:
     return plain
 
 
+def _named_as_in(method: nn.Module, weights: dict[str, Any]) -> dict[str, Any]:
+    """The weights under the method's own names, where one of the two was wrapped, as a whole or in part, when
+    its names were written.
+    """
+    own = method.state_dict()
+    if set(own) == set(weights):
+        return weights
+    theirs, ours = _plain_names(weights), _plain_names(own)
+    return {ours[name]: weights[theirs[name]] for name in ours} if set(theirs) == set(ours) else weights
+
+
 def load_weights(state: State, method: nn.Module) -> nn.Module:
     """Only the method's weights and buffers, with an error that names what does not fit.
 
     Either may be wrapped (`unwrapped`): the names of its weights then begin with `module.`, or hold
     `_orig_mod.`
     """
-    stored = {name: tuple(value.shape) for name, value in state.tensors.items()}
-    called = _compare(stored, state.method, method)
+    _compare({name: tuple(value.shape) for name, value in state.tensors.items()}, state.method, method)
     method = unwrapped(method)
-    weights = {ours: state.tensors[f"method/{theirs}"] for ours, theirs in called.items()}
+    weights = {k.removeprefix("method/"): v for k, v in state.tensors.items() if k.startswith("method/")}
+    weights = _named_as_in(method, weights)
     method.load_state_dict(weights)
     return method
 
 
-def _compare(shapes: dict[str, tuple[int, ...]], name: str, method: nn.Module) -> dict[str, str]:
-    """The name of each of a method's weights -> what it is called in a checkpoint of these tensors.
-
-    CourseError where their shapes are not those of the method's weights.
-    """
+def _compare(shapes: dict[str, tuple[int, ...]], name: str, method: nn.Module) -> None:
+    """CourseError where the shapes of a checkpoint's tensors are not those of a method's weights."""
     method = unwrapped(method)
     weights = {k.removeprefix("method/"): shape for k, shape in shapes.items() if k.startswith("method/")}
+    weights = _named_as_in(method, weights)
     own = {k: tuple(value.shape) for k, value in method.state_dict().items()}
-    called = {k: k for k in own}
-    if set(own) != set(weights):
-        # One of the two was wrapped, as a whole or in part, when its names were written.
-        theirs, ours = _plain_names(weights), _plain_names(own)
-        if set(theirs) == set(ours):
-            called = {ours[plain]: theirs[plain] for plain in ours}
-    wrong = sorted(set(called.values()) ^ set(weights))
-    if wrong := wrong or [k for k, there in called.items() if own[k] != weights[there]]:
+    if wrong := sorted(set(own) ^ set(weights)) or [k for k in own if own[k] != weights[k]]:
         raise CourseError(
             f"the checkpoint of {name} does not fit this {type(method).__name__}: {wrong[0]!r} and "
             f"{len(wrong) - 1} more differ. Build it with the same encoder and sizes as when it was trained."
         )
-    return called
 
 
 def load(path: str | os.PathLike, method: nn.Module) -> list[dict[str, float]]:

@@ -353,6 +353,16 @@ def nmi(a: Int[Tensor, " n"], b: Int[Tensor, " n"], average: str = "geometric") 
     return float(((first + second - both) / scale.clamp_min(1e-12)).clamp(0, 1))
 
 
+def agreement(now: Int[Tensor, " n"], before: Int[Tensor, " n"]) -> float:
+    """How much of the last clustering is found again in this one: `nmi`, and 0 where one of the two is a
+    single cluster. Two of those are the same, but there is nothing in them to agree on: it is collapse, not
+    success.
+    """
+    if len(now.unique()) < 2 or len(before.unique()) < 2:
+        return 0.0
+    return nmi(now, before)
+
+
 def purity(label: Int[Tensor, " n"], truth: Int[Tensor, " n"]) -> float:
     """Share of points whose class is the commonest in their cluster, 0 to 1; 1 whenever every point has a
     cluster of its own.

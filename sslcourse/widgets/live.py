@@ -60,6 +60,10 @@ def align(xy, previous) -> Tensor:
     S V' brings A nearest to B. The axes of a principal component analysis may swap or change sign from one
     epoch to the next; this undoes it, so that clusters move instead of jumping."""
     a, b = torch.from_numpy(_points(xy)).double(), torch.from_numpy(_points(previous, "previous")).double()
+    if not torch.isfinite(a).all():
+        raise CourseError("xy holds NaN or infinity, which no turn brings anywhere; look for what diverged")
+    if a.shape == b.shape and not torch.isfinite(b).all():
+        return a.float()  # there was no map to lie on
     if a.shape != b.shape:
         raise CourseError(
             f"xy is {tuple(a.shape)} and previous is {tuple(b.shape)}; map the same samples in the same order"
@@ -182,7 +186,9 @@ class Panel:
                 )
             self._xy, self._labels = xy[:MOST_POINTS], labels[:MOST_POINTS]
             if len(xy):
-                self._reach = max(self._reach, float(np.nan_to_num(np.abs(xy)).max()) * 1.05)
+                # Of what is a place: one diverged epoch must not make all later ones small for good.
+                far = np.nan_to_num(np.abs(xy), posinf=0)
+                self._reach = max(self._reach, float(far.max()) * 1.05)
             self._stale = True
         return self
 

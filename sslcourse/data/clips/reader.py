@@ -45,7 +45,7 @@ __all__ = [
 
 # ---------------------------------------------------------------------------------- sequences with masks
 
-UNKNOWN = 255  # in a mask: nobody has annotated this frame
+UNKNOWN = 255  # in a mask: a pixel that nobody has annotated (void), or all of a frame that nobody has
 
 
 class Film(NamedTuple):
@@ -53,7 +53,9 @@ class Film(NamedTuple):
 
     name: str
     frames: Tensor  # (3, T, H, W) uint8
-    masks: Tensor  # (T, H, W) uint8: 0 is ground, 1, 2 ... are objects, 255 where a frame has no annotation
+    masks: (
+        Tensor  # (T, H, W) uint8: 0 ground, 1, 2 ... objects, 255 void, or a whole frame without annotation
+    )
 
 
 class Sequences(Sequence):
@@ -199,6 +201,8 @@ def _read_film(name: str, pictures: Path, masks: Path, size, one_object: bool, l
     shape = _scaled(height, width, size, name)
     frames = np.empty((3, len(files), *shape), np.uint8)
     ids = np.full((len(files), *shape), UNKNOWN, np.uint8)
+    read: list[tuple[int, bool]] = []  # frames that have a mask, and whether through a palette
+    seen = {True: np.zeros(256, bool), False: np.zeros(256, bool)}  # values in masks with a palette, without
     for t, file in enumerate(files):
         try:
             with Image.open(file) as image:
@@ -215,15 +219,62 @@ def _read_film(name: str, pictures: Path, masks: Path, size, one_object: bool, l
                 frames[:, t] = np.asarray(image).transpose(2, 0, 1)
             mask = masks / f"{file.stem}.png"
             if mask.is_file():
-                with Image.open(mask) as image:
-                    ids[t] = _object_ids(image, shape)
+                values, palette = _mask_values(mask)
+                seen[palette] |= _present(values)
+                if values.shape != shape:  # nearest: between object 1 and object 3 there is no object 2
+                    values = np.asarray(Image.fromarray(values).resize(shape[::-1], Image.Resampling.NEAREST))
+                ids[t] = values
+                read.append((t, palette))
         except CourseError:
             raise
         except Exception as error:  # the decoders raise many kinds
             raise CourseError(f"{file} or its mask is damaged ({error}); fetch the sequence again") from None
+    if limit is not None and (seen[True] | seen[False])[255] and not _ids_of(seen):
+        # White alone so far: a later mask says whether it is an object or void.
+        for file in sorted(masks.glob("*.png")):
+            values, palette = _mask_values(file)
+            seen[palette] |= _present(values)
+            if _ids_of(seen):
+                break
+    for t, palette in read:
+        ids[t] = _object_ids(ids[t], _ids_of(seen), soft=not palette and bool(seen[False][128:255].any()))
     if one_object:
         ids[(ids > 0) & (ids != UNKNOWN)] = 1
     return Film(name, torch.from_numpy(frames), torch.from_numpy(ids))
+
+
+def _mask_values(file: Path) -> tuple[np.ndarray, bool]:
+    """An annotation as it is stored, (H, W) uint8, and whether it goes through a palette."""
+    from PIL import Image
+
+    with Image.open(file) as image:
+        if image.mode not in ("P", "L"):  # black and white, or grey in three channels
+            image = image.convert("L")
+        return np.array(image), image.mode == "P"
+
+
+def _present(values: np.ndarray) -> np.ndarray:
+    """(256,) bool: which values there are."""
+    return np.bincount(values.reshape(-1), minlength=256) > 0
+
+
+def _ids_of(seen: dict[bool, np.ndarray]) -> bool:
+    """Whether a sequence numbers its objects, so that its white is void and no object.
+
+    Any number from 1 to 254 is an object's in a mask with a palette. In a grey one those from 128 on are the
+    soft edge of a white object."""
+    return bool(seen[True][1:255].any() or (seen[False][1:128].any() and not seen[False][128:255].any()))
+
+
+def _object_ids(values: np.ndarray, numbered: bool, soft: bool) -> np.ndarray:
+    """A mask's stored values as ids: 0 the ground, 1, 2 ... the objects, 255 void.
+
+    DAVIS 2017 stores ids through a palette, with 255 for void; others store the same numbers in grey. DAVIS
+    2016 is white on black, and white is then its one object: 255 is void in every mask of a sequence in which
+    any other id stands, and object 1 in a sequence of nothing but 0 and 255."""
+    if soft:
+        return (values > 127).astype(np.uint8)
+    return values if numbered else (values == 255).astype(np.uint8)
 
 
 def _scaled(height: int, width: int, size, name: str) -> tuple[int, int]:
@@ -245,26 +296,6 @@ def _scaled(height: int, width: int, size, name: str) -> tuple[int, int]:
             "shorter side"
         )
     return tall, wide
-
-
-def _object_ids(image, shape: tuple[int, int]) -> np.ndarray:
-    """An annotation as (H, W) uint8 ids. DAVIS 2017 stores ids through a palette, DAVIS 2016 white on black,
-    at times with three channels.
-    """
-    from PIL import Image
-
-    if image.mode not in ("P", "L", "1"):
-        image = image.convert("L")
-    palette = image.mode == "P"
-    if image.mode == "1":
-        image = image.convert("L")
-    ids = np.asarray(image)
-    white = ids > 127 if not palette else ids == 255
-    if white.any() and (not palette or bool((white | (ids == 0)).all())):
-        ids = white.astype(np.uint8)
-    if ids.shape != shape:  # nearest: between object 1 and object 3 there is no object 2
-        ids = np.asarray(Image.fromarray(ids).resize(shape[::-1], Image.Resampling.NEAREST))
-    return ids
 
 
 # ---------------------------------------------------------------------------------------------- clips

@@ -30,7 +30,7 @@ from sslcourse.results.claims.xdc import CLIPS, RECIPE, VARIANTS, halves, new, o
 from sslcourse.results.tables import cell
 from sslcourse.runtime import progress
 from sslcourse.runtime.options import EPOCHS, SEEDS, SHARE, Number, takes
-from sslcourse.train import features
+from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -131,7 +131,7 @@ def trained(data: Data, recipe: Recipe, tuning: Recipe, seed: int, say) -> dict[
     for (name, part), pupil in last.items():
         classify: Callable = lambda batch, pupil=pupil: pupil.head(pupil.encode(batch))
         logits = features.extract(pupil, data.test, encode=classify)
-        found[name][f"{part} fine-tuned"] = float((logits.argmax(1) == label).float().mean())
+        found[name][f"{part} fine-tuned"] = float(ties.found(logits, label).mean())
     for name, value in seconds.items():
         found[name]["seconds"] = value
     return found
