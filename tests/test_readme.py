@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from sslcourse import claims, compare
-from sslcourse.__main__ import main
+from sslcourse.commands.parser import main
 from sslcourse.check import engine
 from sslcourse.results import tables
 
