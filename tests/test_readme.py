@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from sslcourse import claims, compare
-from sslcourse.__main__ import main
+from sslcourse.commands.parser import main
 from sslcourse.check import engine
 from sslcourse.results import tables
 
@@ -127,3 +127,12 @@ def test_columns_that_differ_are_refused(docs):
     assert course_tables.markdown([{"a": "x|y", "b": 1}]) == "| a | b |\n| --- | --- |\n| x\\|y | 1 |"
     with pytest.raises(ValueError, match="columns"):
         course_tables.markdown([{"a": 1}, {"b": 2}])
+
+
+@pytest.mark.slow
+def test_the_lines_on_data_of_ones_own_run(monkeypatch):
+    monkeypatch.setenv("SSLCOURSE_DISPLAY", "silent")
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "images.arrays" in b]
+    names: dict = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert [set(row) >= {"loss", "kNN", "linear"} for row in names["panel"].rows] == [True, True]

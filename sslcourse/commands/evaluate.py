@@ -151,13 +151,13 @@ off goes on where it stopped.
 @progress.shown()
 def compare(options) -> int:
     from sslcourse import show
-    from sslcourse.methods import catalogue
+    from sslcourse.data.load import sized
     from sslcourse.results import compare
 
     seeds = options.seeds
     found = compare.run(
-        options.methods or catalogue.methods_for(options.data),
-        options.data,
+        options.methods or None,
+        sized(options.data, options.size),
         seeds=seeds,
         encoder=options.encoder,
         epochs=options.epochs,

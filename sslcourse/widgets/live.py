@@ -224,10 +224,13 @@ class Panel:
         assigned=None,
         predicted=None,
         pictures=None,
+        **numbers: float,
     ) -> Panel:
         """One row of numbers, with what else is known of this moment; drawn if the budget has room.
 
         Args:
+            row: of `epochs`: its metrics become curves.
+            **numbers: further ones, such as `**evaluate.probe(method, data)`.
             xy, labels: the map and its classes, as for `map`.
             filters: as for `filters`.
             assigned: (N,) the cluster of each mapped sample; for the replay, which colours by it on request.
@@ -249,7 +252,7 @@ class Panel:
                 with self._spending():
                     self._strips = strips(pictures)
             with self._spending():
-                self.record(row, assigned, predicted)
+                self.record({**row, **numbers}, assigned, predicted)
             last = self.rows[-1]
             self._update(
                 force=last.get("epoch", len(self.rows)) >= self.epochs or bool(last.get("interrupted"))
