@@ -225,6 +225,13 @@ def answers_otherwise(attack: Callable, calls: list) -> bool:
 
 
 SEED, ANOTHER = 987_654, 0
+# Right although it answers otherwise than the reference: random crops come in no order, and of turned pictures
+# with their labels the order is free.
+RIGHT = {
+    ("single_image.crops", "answers in another order"),
+    *(("clusters.rotations", f"{what} in another order") for what in ("all inputs", "input 1", "answers")),
+}
+RECITED = ("answers of another seed", "inputs of another seed", "the first answer, always")
 
 
 def accepted(name: str) -> tuple[list[str], int]:
@@ -232,7 +239,10 @@ def accepted(name: str) -> tuple[list[str], int]:
     calls, others = recorded(name, SEED), recorded(name, ANOTHER)
     let_through, tried = [], 0
     for what, make in of(name, calls, others):
-        if not answers_otherwise(make(), calls):
+        # What recites without looking is an attack also where it happens to be right.
+        if (name, what) in RIGHT:
+            continue
+        if what not in RECITED and not answers_otherwise(make(), calls):
             continue  # it is right: so much does not depend on the order, or on that input
         tried += 1
         if engine.examine(name, make(), SEED).verdict == "correct":
