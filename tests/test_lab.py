@@ -336,6 +336,25 @@ def test_interrupts_are_the_programs_affair(tmp_path):
     assert process.wait(timeout=60) == 7
 
 
+@pytest.mark.skipif(os.name == "nt", reason="the signals of POSIX")
+def test_a_status_is_not_lost_when_ctrl_c_comes_at_the_last_moment():
+    """Between the system's answer and `Popen`'s note of it: an exception there loses the status."""
+    caller = (
+        "import os, signal\nfrom sslcourse.commands import lab\n"
+        "answer = os.waitpid\n"
+        "def interrupted(*words):\n"
+        "    told = answer(*words)\n"
+        "    signal.raise_signal(signal.SIGINT)\n"
+        "    return told\n"
+        "os.waitpid = interrupted\n"
+        "print(lab.wait_for(['sh', '-c', 'exit 7'], '.'))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", caller], capture_output=True, text=True, cwd=ROOT, timeout=60
+    )
+    assert done.stdout == "7\n", done.stdout + done.stderr
+
+
 def free_port():
     with socket.socket() as one:
         one.bind(("127.0.0.1", 0))

@@ -247,6 +247,26 @@ def test_background_and_channel_dials_reach_only_their_own_sense(made):
     assert torch.equal(dry["video"], made["video"][:40]) and not torch.equal(dry["audio"], made["audio"][:40])
 
 
+def test_at_strength_0_nothing_tells_the_backgrounds_or_the_channels():
+    """The eight backgrounds and channels are told from each other at strength 1 and not at 0."""
+
+    def told(column, features, made):
+        """Accuracy of the nearest class mean, means from the first half."""
+        label, half = made[f"factor_{column}"], len(features) // 2
+        means = torch.stack([features[:half][label[:half] == k].mean(0) for k in range(sounding.BANK)])
+        return float((torch.cdist(features[half:], means).argmin(1) == label[half:]).float().mean())
+
+    found = {}
+    for strength in (0.0, 1.0):
+        made = sounding.make(320, "train", size=16, background=strength, channel=strength)
+        corner = made["video"].float()[:, :, :, :2].mean(2).flatten(1)  # the top rows: above the floor
+        wave = made["audio"].float() / 2**15
+        spectrum = torch.fft.rfft(wave[:, : wave.shape[1] // 256 * 256].view(len(wave), -1, 256)).abs()
+        sound = (spectrum.mean(1) + 1e-3).log()
+        found[strength] = told("background", corner, made), told("channel", sound, made)
+    assert max(found[0.0]) < 0.25 < 0.6 < min(found[1.0]), found
+
+
 def test_a_larger_solid_sounds_lower_and_a_harder_blow_louder():
     def sound(radius, speed):
         wave = sounding.sound(

@@ -104,6 +104,31 @@ def test_background_knob_grows():
     assert spread[0] < spread[1] < spread[2]
 
 
+def test_a_background_of_nothing_is_the_same_in_every_picture():
+    """Whatever a scene says of its ground, nothing of it may show at 0; just above 0 hardly more."""
+    one = toybox.factors(40)
+    other = {**one, **{name: toybox.factors(40, seed=9)[name] for name in ("ground", "ground_hue", "grain")}}
+    image, mask = toybox.render(one, background=0.0, noise=0)
+    assert torch.equal(image, toybox.render(other, background=0.0, noise=0)[0])
+    assert image.permute(0, 2, 3, 1)[~mask].float().std() < 20  # what is left are the edges of solids
+    assert len(image[:, :, 0, 0].unique(dim=0)) == 1
+    near = [toybox.render(scene, background=0.01, noise=0)[0].float() for scene in (one, other)]
+    far = [toybox.render(scene, background=0.1, noise=0)[0].float() for scene in (one, other)]
+    assert 5 < (far[0] - far[1]).abs().mean() / (near[0] - near[1]).abs().mean() < 20
+
+
+def test_what_was_drawn_at_the_defaults_stays():
+    """From 0.1 on the ground is what it was before 0 meant nothing: measured numbers go on to hold."""
+    for strength in (0.1, 0.2, 0.3, 0.5, 1.0):
+        expected = (0.15 + 0.55 * strength, 0.1 + 0.5 * strength, 0.05 + 0.75 * strength)
+        assert world.ground_spread(strength) == pytest.approx(expected, abs=1e-12)
+    assert world.ground_spread(0.0) == (0.0, 0.0, 0.0)
+    steps = [world.ground_spread(k / 100) for k in range(101)]
+    assert all(
+        a < b for one, two in zip(steps, steps[1:], strict=False) for a, b in zip(one, two, strict=True)
+    )
+
+
 def test_what_another_code_has_drawn_is_not_taken(tmp_path, monkeypatch):
     """A set that an earlier version drew must not be measured under the new one's name."""
     monkeypatch.setenv("SSLCOURSE_CACHE", str(tmp_path / "cache"))

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sslcourse.commands import lessons
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number
 
 FOLDER = "sslcourse-lessons"
 
@@ -32,7 +33,9 @@ again, rename or delete your notebook.
 def add_options(sub) -> None:
     sub.add_argument("folder", nargs="?", default=FOLDER, metavar="FOLDER", help="(default: %(default)s)")
     sub.add_argument(
-        "--port", type=int, help="of JupyterLab's server (default: 8888, or the next that is free)"
+        "--port",
+        type=Number(1, 65_535),
+        help="of JupyterLab's server (default: 8888, or the next that is free)",
     )
     sub.add_argument(
         "--no-browser",
@@ -90,16 +93,21 @@ def command(
 
 
 def wait_for(words: Sequence[str], folder: Path) -> int:
-    """Run a program in a folder until it ends. Ctrl-C is its affair (it asks); our own end ends it too."""
-    process = subprocess.Popen(words, cwd=folder)
-    before = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+    """Run a program in a folder until it ends. Ctrl-C is its affair (it asks); our own end ends it too.
+
+    Ctrl-C is caught by an empty handler and not as `KeyboardInterrupt`: that one may come between the moment
+    when the system hands out the program's status and the moment when `Popen` keeps it, and then the status
+    is lost (and told as 0). A caught signal goes back to its default in the program that is started.
+    """
+    at_interrupt = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        while True:
-            try:
-                return process.wait()
-            except KeyboardInterrupt:
-                continue
+        process = subprocess.Popen(words, cwd=folder)
+        at_end = signal.signal(signal.SIGTERM, lambda *_: process.terminate())
+        try:
+            return process.wait()
+        finally:
+            signal.signal(signal.SIGTERM, at_end)
+            if process.poll() is None:
+                process.terminate()
     finally:
-        signal.signal(signal.SIGTERM, before)
-        if process.poll() is None:
-            process.terminate()
+        signal.signal(signal.SIGINT, at_interrupt)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.numbers import as_whole
 
 
 def conv_stage(inside: int, outside: int, kernel: int, stride: int, norm: str = "batch") -> nn.Sequential:
@@ -156,8 +157,8 @@ def as_encoder(network: nn.Module) -> nn.Module:
 
 def dim_of(encoder: nn.Module) -> int:
     """The length of an encoder's vector (of a dense one's vector at each place)."""
-    dim = getattr(encoder, "dim", None)
-    if not isinstance(dim, int):
+    dim = as_whole(getattr(encoder, "dim", None))
+    if dim is None:
         raise CourseError(
             f"{type(encoder).__name__} does not say how long its vectors are; set its .dim, such as "
             "encoder.dim = 128"

@@ -20,7 +20,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import runtime
-from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels
+from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels, few_of_each
 from sslcourse.encoders.images import as_encoder, is_method, layers_of, reset, shown_to_encoder
 from sslcourse.evaluate.probes import (
     BLOCK,
@@ -35,6 +35,18 @@ from sslcourse.runtime.errors import CourseError
 from sslcourse.train import features
 
 Network = TypeVar("Network", bound=nn.Module)
+
+
+def _numbers(label: Tensor, what: str) -> Tensor:
+    """(N,) class numbers as PyTorch indexes by them, whatever type of whole number they are."""
+    label = torch.as_tensor(label).cpu()
+    if label.is_floating_point() or label.is_complex() or label.ndim != 1 or not len(label):
+        raise CourseError(
+            f"{what} of type {label.dtype} and shape {tuple(label.shape)}; pass one whole number for each "
+            f"sample: "
+            "label.long()"
+        )
+    return label.long()
 
 
 def score(
@@ -58,9 +70,14 @@ def score(
         raise CourseError(
             f"{len(train_x)} features for {len(train_y)} labels, {len(x)} for {len(y)}; they must agree"
         )
+    train_y, y = _numbers(train_y, "training labels"), _numbers(y, "labels")
     if int(train_y.min()) < 0:
         raise CourseError("some training labels are -1 (unlabelled); probe with a labelled split")
-    train_y, y = train_y.cpu(), y.cpu()
+    if int(train_y.max()) >= classes:
+        raise CourseError(
+            f"label {int(train_y.max())} of {classes} classes; labels run from 0 to {classes - 1}: pass "
+            f"classes={int(train_y.max()) + 1}, or mend the labels"
+        )
     result = {"kNN": accuracy_of(knn_predict(train_x, train_y, x, classes=classes, protocol=protocol), y)}
     if linear:
         result["linear"] = accuracy_of(linear_probe(train_x, train_y, classes=classes).predict(x), y)
@@ -261,8 +278,8 @@ def report(
         seed: of the random encoder.
         protocol: of kNN, see `KNN`.
         baselines: leave them out only where another row of the same table has them.
-        few: also a linear probe that has seen so many labels of each class ("few labels"), the same ones for
-            every row.
+        few: also kNN ("few kNN") and a linear probe ("few labels") that have seen so many labels of each
+            class, the same ones for every row.
 
     Raises:
         SealedLabels: when a training is under way.
@@ -275,11 +292,13 @@ def report(
     label, train_label = labels_of(data.test, "evaluate.report").cpu(), data.train.label.cpu()
     rows: list[dict] = []
 
-    chosen = few_labels(data.train, min(1.0, few * classes / len(data.train)), seed) if few else None
+    chosen = few_of_each(data.train, few, seed) if few else None
 
     def add(name: str, train_x: Tensor, x: Tensor) -> None:
         row = {"features": name, **score(train_x, train_label, x, label, classes=classes, protocol=protocol)}
         if chosen is not None:
+            votes = knn_predict(train_x[chosen], train_label[chosen], x, classes=classes, protocol=protocol)
+            row["few kNN"] = accuracy_of(votes, label)
             row["few labels"] = accuracy_of(
                 linear_probe(train_x[chosen], train_label[chosen], classes=classes).predict(x), label
             )
@@ -288,7 +307,12 @@ def report(
     if baselines:
         most = majority(train_label, label)
         rows.append(
-            {"features": "chance", "kNN": most, "linear": most, **({"few labels": most} if few else {})}
+            {
+                "features": "chance",
+                "kNN": most,
+                "linear": most,
+                **({"few kNN": most, "few labels": most} if few else {}),
+            }
         )
         add(baselines_of(data.train)[0], features.pixels(data.train), features.pixels(data.test))
         for name, encoder in random_rows(methods, data.train, seed).items():

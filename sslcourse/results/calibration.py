@@ -13,6 +13,7 @@ from sslcourse import encoders, evaluate, runtime
 from sslcourse.data import toybox
 from sslcourse.data.datasets import Data
 from sslcourse.methods import simclr, supervised
+from sslcourse.runtime import progress
 from sslcourse.train.loop import fit
 
 BACKGROUNDS = (0.0, 0.5, 1.0)  # beside the default
@@ -46,7 +47,7 @@ def measure(seeds: int = 3, say=print, backgrounds=BACKGROUNDS) -> list[dict]:
         row["seconds"].append(seconds)
         say(f"  {name:<22} kNN {scores['kNN']:.3f}  linear {scores['linear']:.3f}  {seconds:.1f} s")
 
-    for seed in range(seeds):
+    for seed in progress.each(range(seeds), "seed"):
         data = toybox.images(seed=seed)
         methods, seconds = {}, {}
         for kind in ("supervised", "SimCLR"):

@@ -10,7 +10,6 @@ is `sslcourse.results.wall`."""
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,8 +21,11 @@ import torch
 from sslcourse import evaluate, runtime
 from sslcourse.data.load import load
 from sslcourse.methods import catalogue
+from sslcourse.results.stored import World, opened, write
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import BATCH, EPOCHS, SEEDS, takes
 from sslcourse.train import checkpoints
 from sslcourse.train.loop import fit
 
@@ -42,6 +44,7 @@ def is_baseline(name: str) -> bool:
 FEW = 10  # labels of each class, for the probe with few labels
 
 
+@takes(seeds=SEEDS, epochs=EPOCHS, batch_size=BATCH)
 def run(
     names: Sequence[str],
     data: str = "toybox",
@@ -73,17 +76,15 @@ def run(
     Returns {"data", "encoder", "profile", "versions", "rows": {name: {"kNN": [per seed], "linear": [...],
     "few labels": [...], "seconds": [...], "epochs": n, "batch_size": n}}, "factors": {name: {factor: [per
     seed]}}}."""
-    if seeds < 1:
-        raise CourseError(f"seeds={seeds}; use at least 1")
     specs = [catalogue.spec(name) for name in names]
     changes = {k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}
     rows: dict[str, dict] = {}
     kept: dict[str, dict[str, list[float]]] = {}
     used: dict[str, None] = {}  # backbones, in order; films have one for each method
-    for seed in range(seeds):
+    for seed in progress.each(range(seeds), "seed"):
         sets = load(data, seed)
         methods: dict[str, Any] = {}
-        for spec in specs:
+        for spec in progress.each(specs, "method"):
             recipe = spec.course.but(seed=seed, **changes)
             torch.manual_seed(runtime.step_seed(seed, 0xC09))
             home = spec.data if data == "toyevents" else data
@@ -167,7 +168,7 @@ def factor_rows(found: dict) -> list[dict]:
 
 
 def keep(found: dict, file: str | Path = STORED) -> None:
-    """Store what `run` returned as the wall, rounded to what the seeds can tell."""
+    """Store what `run` returned as the wall, rounded to what the seeds can tell. `stored.opened` reads it."""
 
     def rounded(value):
         if isinstance(value, float):
@@ -176,10 +177,7 @@ def keep(found: dict, file: str | Path = STORED) -> None:
             return {k: rounded(v) for k, v in value.items()}
         return [rounded(v) for v in value] if isinstance(value, list) else value
 
-    with runtime.atomic(file) as temporary:
-        temporary.write_text(
-            json.dumps(rounded(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
-        )
+    write(rounded(found), file, seal=Path(file).resolve().parent != MEASURED.resolve())
 
 
 def stored() -> dict:
@@ -190,7 +188,7 @@ def stored() -> dict:
             "(about twenty minutes), "
             "then sslcourse wall --keep"
         )
-    return json.loads(STORED.read_text(encoding="utf-8"))
+    return opened(STORED, World, "sslcourse evaluate --all toybox")
 
 
 def wall(mine: Mapping[str, float] | None = None, leave_out: Iterable[str] = ()) -> dict[str, float]:

@@ -29,6 +29,7 @@ from sslcourse.show.look import (
 )
 
 # ------------------------------------------------------------------------------------------- sheets of images
+from sslcourse.train import ties
 
 
 class Sheet:
@@ -279,16 +280,22 @@ def neighbours(
         f = torch.as_tensor(f).detach().float().cpu()
         if f.ndim != 2 or len(f) != n:
             raise CourseError(f"features of shape {tuple(f.shape)} for {n} images; expected ({n}, D)")
-        f = torch.nn.functional.normalize(f, dim=1)
+        if not torch.isfinite(f).all():
+            raise CourseError("the features hold NaN or infinity; the training has diverged: lower lr")
+        f = ties.directions(f)
         sheet.text(gap, y + 5, name or "query, then its nearest", 10, ha="left", fontweight="bold")
         if labels is not None:
-            hits, total = 0, 0
+            hits, total = 0.0, 0
         y += head
         for q in queries:
             q %= n
             similarity = f @ f[q]
             similarity[q] = -math.inf
-            found = similarity.topk(k).indices.tolist()
+            found = similarity.sort(descending=True, stable=True).indices[:k].tolist()
+            if labels is not None:
+                # Of several that are as near as the last one shown, each counts for its share of the place.
+                own = torch.as_tensor((labels == labels[q]) & (labels >= 0))
+                hits, total = hits + float((ties.places(similarity[None], k)[0] * own).sum()), total + k
             for c, i in enumerate([q, *found]):
                 tile = enlarge(x[i], side)
                 left = gap + c * pitch + (first if c else 0)
@@ -297,7 +304,6 @@ def neighbours(
                     sheet.frame(left, y, tile.shape[:2], "query")
                 elif labels is not None:
                     same = labels[i] == labels[q]
-                    hits, total = hits + int(same), total + 1
                     sheet.frame(left, y, tile.shape[:2], "right" if same else "wrong")
                 if names:
                     text = names[labels[i]] if labels[i] >= 0 else "?"
@@ -312,7 +318,7 @@ def neighbours(
             sheet.text(
                 sheet.width - gap,
                 y - head - len(queries) * row_height + 6,
-                f"{hits} of {total} share the query's class",
+                f"{round(hits, 1):g} of {total} share the query's class",
                 9,
                 ha="right",
                 color=SOFT,

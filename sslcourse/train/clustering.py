@@ -21,6 +21,7 @@ from torch import Tensor
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.numbers import as_whole
 
 STARTS = ("k-means++", "random")
 EMPTY = ("split", "keep")
@@ -231,8 +232,9 @@ def kmeans(
     """
     x = _points(x)
     n = len(x)
-    if not isinstance(k, int) or not 1 <= k <= n:
-        raise CourseError(f"k={k!r} clusters of {n} points; choose a whole number from 1 to {n}")
+    wanted, k = k, as_whole(k) or 0
+    if not 1 <= k <= n:
+        raise CourseError(f"k={wanted!r} clusters of {n} points; choose a whole number from 1 to {n}")
     if iterations < 1:
         raise CourseError(f"iterations={iterations}; use at least 1")
     if empty not in EMPTY:
@@ -359,6 +361,16 @@ def nmi(a: Int[Tensor, " n"], b: Int[Tensor, " n"], average: str = "geometric") 
         return 1.0  # two partitions into one piece are the same
     scale = (first * second).sqrt() if average == "geometric" else (first + second) / 2
     return float(((first + second - both) / scale.clamp_min(1e-12)).clamp(0, 1))
+
+
+def agreement(now: Int[Tensor, " n"], before: Int[Tensor, " n"]) -> float:
+    """How much of the last clustering is found again in this one: `nmi`, and 0 where one of the two is a
+    single cluster. Two of those are the same, but there is nothing in them to agree on: it is collapse, not
+    success.
+    """
+    if len(now.unique()) < 2 or len(before.unique()) < 2:
+        return 0.0
+    return nmi(now, before)
 
 
 def purity(label: Int[Tensor, " n"], truth: Int[Tensor, " n"]) -> float:

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.data.datasets import MODALITIES, Samples
 from sslcourse.encoders.images import is_method, layers_of
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 from sslcourse.transforms import sounds
 
@@ -63,11 +64,12 @@ def map_batches(
     device = first.device if first is not None else torch.device("cpu")
     profile = runtime.profile()
     rows = []
-    with frozen(method):
+    with frozen(method), progress.part("features of sample", len(samples)) as told:
         for batch in samples.to(device).batches(batch_size):
             x = {name: runtime.laid_out(batch[name], profile) for name in MODALITIES if name in batch}
             with profile.autocast() if profile.device == device.type else contextlib.nullcontext():
                 rows.append(encode(x))
+            told(len(next(iter(x.values()))))
     return rows
 
 
@@ -83,14 +85,26 @@ def extract(
         batch_size: chunk; has no influence on the result.
     """
     encoded = encode or encode_of(method)
-    features = torch.cat(map_batches(method, samples, lambda batch: encoded(batch).float().cpu(), batch_size))
-    if not torch.isfinite(features).all():
-        bad = int((~torch.isfinite(features)).any(1).sum())
+    features = joined(map_batches(method, samples, lambda batch: encoded(batch).float().cpu(), batch_size))
+    if bad := sum(int((~torch.isfinite(part)).any(1).sum()) for part in features.flatten(1).split(4096)):
         raise CourseError(
             f"{bad} of {len(features)} feature vectors hold NaN or infinity; the training has diverged: "
             "lower lr"
         )
     return features
+
+
+def joined(rows: list[Tensor]) -> Tensor:
+    """The rows as one tensor; the list is emptied on the way, so that nothing is held twice."""
+    if len(rows) == 1:
+        return rows.pop()
+    whole = rows[0].new_empty((sum(map(len, rows)), *rows[0].shape[1:]))
+    at = len(whole)
+    while rows:
+        last = rows.pop()
+        whole[at - len(last) : at] = last
+        at -= len(last)
+    return whole
 
 
 def layer_of(encoder: nn.Module, layer: str) -> nn.Module:
@@ -175,9 +189,9 @@ def pixels(samples: Samples) -> Tensor:
         audio, rate = samples.sound()
         return sounds.log_mel(audio.cpu(), rate).flatten(1)
     if samples.kind == "image":
-        return samples.image.cpu().float().flatten(1) / 255
+        return samples.image.cpu().flatten(1).float().div_(255)
     rows = [batch["video"].cpu().float() / 255 for batch in samples.batches(64)]
-    return torch.cat([nn.functional.adaptive_avg_pool3d(x, (x.shape[2], 8, 8)).flatten(1) for x in rows])
+    return joined([nn.functional.adaptive_avg_pool3d(x, (x.shape[2], 8, 8)).flatten(1) for x in rows])
 
 
 # ------------------------------------------------------------------------------- what a unit looks at

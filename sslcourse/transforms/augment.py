@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import FACTOR, PIXELS, SHARE, Number, takes
 
 View = Callable[[Tensor], Tensor]
 
@@ -235,6 +236,15 @@ def in_blocks(view: View) -> View:
     return blocks
 
 
+@takes(
+    strength=FACTOR,
+    flip=SHARE,
+    jitter=SHARE,
+    greyscale=SHARE,
+    blurred=SHARE,
+    hue_by=Number(0, 0.5, whole=False),
+    size=PIXELS,
+)
 def simclr_view(
     area: Sequence[float] = (0.08, 1.0),
     strength: float = 0.5,
@@ -259,7 +269,7 @@ def simclr_view(
     Returns:
         A function from images (B, 3, H, W), uint8 or float 0..1, to views (B, 3, size, size), float 0..1.
     """
-    if not (0 < area[0] <= area[1] <= 1):
+    if len(area) != 2 or not (0 < area[0] <= area[1] <= 1):
         raise CourseError(f"area={tuple(area)}; give two shares of the image, such as (0.2, 1.0)")
     if strength < 0:
         raise CourseError(f"strength={strength}; 0 is no colour distortion, 1 is ImageNet's")
@@ -318,6 +328,7 @@ def channel_copy(image: Tensor, p: float) -> Tensor:
     return torch.where((torch.rand(n, device=device) < p).view(-1, 1, 1, 1), one, image)
 
 
+@takes(flip=SHARE, strength=FACTOR, hue_by=Number(0, 0.5, whole=False), jitter=SHARE, copied=SHARE)
 def film_view(
     area: Sequence[float] = (0.5, 1.0),
     flip: float = 0.0,
@@ -346,7 +357,7 @@ def film_view(
     Returns:
         A function from films (B, 3, T, H, W), uint8 or float 0..1, to films of the same shape, float 0..1.
     """
-    if not (0 < area[0] <= area[1] <= 1):
+    if len(area) != 2 or not (0 < area[0] <= area[1] <= 1):
         raise CourseError(f"area={tuple(area)}; give two shares of the frame, such as (0.5, 1.0)")
     for name, value in (("flip", flip), ("jitter", jitter), ("copied", copied)):
         if not 0 <= value <= 1:

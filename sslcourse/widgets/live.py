@@ -12,7 +12,6 @@ played again with `panel.replay`."""
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 import time
@@ -23,6 +22,7 @@ import torch
 from torch import Tensor
 
 from sslcourse import runtime
+from sslcourse.runtime import options
 from sslcourse.runtime.errors import CourseError
 from sslcourse.widgets.frame import draw
 from sslcourse.widgets.strips import NEAREST, PLAIN, strips
@@ -33,10 +33,7 @@ MOST_POINTS = 2000  # on a map; more would cost more than they show
 
 def choose_backend() -> str:
     """`SSLCOURSE_DISPLAY` if set (notebook, terminal or silent), else what this front end can show."""
-    wanted = os.environ.get("SSLCOURSE_DISPLAY")
-    if wanted:
-        if wanted not in BACKENDS:
-            raise CourseError(f"SSLCOURSE_DISPLAY={wanted!r}; set it to {', '.join(BACKENDS)}, or unset it")
+    if (wanted := options.variable("SSLCOURSE_DISPLAY", BACKENDS)) is not None:
         return wanted
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None and getattr(shell, "kernel", None) is not None:
@@ -64,6 +61,10 @@ def align(xy, previous) -> Tensor:
     S V' brings A nearest to B. The axes of a principal component analysis may swap or change sign from one
     epoch to the next; this undoes it, so that clusters move instead of jumping."""
     a, b = torch.from_numpy(_points(xy)).double(), torch.from_numpy(_points(previous, "previous")).double()
+    if not torch.isfinite(a).all():
+        raise CourseError("xy holds NaN or infinity, which no turn brings anywhere; look for what diverged")
+    if a.shape == b.shape and not torch.isfinite(b).all():
+        return a.float()  # there was no map to lie on
     if a.shape != b.shape:
         raise CourseError(
             f"xy is {tuple(a.shape)} and previous is {tuple(b.shape)}; map the same samples in the same order"
@@ -186,7 +187,9 @@ class Panel:
                 )
             self._xy, self._labels = xy[:MOST_POINTS], labels[:MOST_POINTS]
             if len(xy):
-                self._reach = max(self._reach, float(np.nan_to_num(np.abs(xy)).max()) * 1.05)
+                # Of what is a place: one diverged epoch must not make all later ones small for good.
+                far = np.nan_to_num(np.abs(xy), posinf=0)
+                self._reach = max(self._reach, float(far.max()) * 1.05)
             self._stale = True
         return self
 

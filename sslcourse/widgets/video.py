@@ -22,6 +22,7 @@ import traitlets
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslcourse.data.clips.reader import UNKNOWN
 from sslcourse.evaluate.tracking import (
     attention,
     checked,
@@ -197,7 +198,7 @@ def painted(frames, masks=None, points=None) -> Tensor:
 
     Args:
         frames: (3, T, H, W) or (T, 3, H, W), uint8 or float 0..1.
-        masks: (T, H, W) integers, 0 the ground.
+        masks: (T, H, W) integers, 0 the ground, 255 void.
         points: (T, P, 2), x and y in pixels, 0 the outer edge of the first pixel; those outside of the
             picture are left out.
 
@@ -214,6 +215,7 @@ def painted(frames, masks=None, points=None) -> Tensor:
     made = film.mean(-1, keepdim=True).expand(-1, -1, -1, 3).clone()
     if masks is not None:
         ids = torch.as_tensor(masks).long()
+        ids = ids.masked_fill(ids == UNKNOWN, 0)
         if ids.shape != (t, h, w):
             raise CourseError(
                 f"masks of shape {tuple(ids.shape)} for {t} frames of {h} x {w}; pass ({t}, {h}, {w})"
@@ -301,6 +303,13 @@ class Pointer(View):
                     f"{width}) integers, "
                     "0 the ground"
                 )
+            unknown = (given == UNKNOWN).flatten(1).all(1)
+            if unknown.any():
+                raise CourseError(
+                    f"nobody annotated frame {int(unknown.int().argmax())} (all of it is {UNKNOWN}); leave "
+                    "out such frames, or the masks"
+                )
+            given = given.masked_fill(given == UNKNOWN, 0)  # void is ground, as the benchmark has it
             if int(given.min()) < 0 or int(given.max()) > MOST_OBJECTS:
                 raise CourseError(
                     f"masks hold numbers from {int(given.min())} to {int(given.max())}; number the "

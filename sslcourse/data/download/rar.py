@@ -113,6 +113,10 @@ def rar_members(archive: str | Path) -> list[RarMember]:
     for header in headers:
         if header.data_offset + (header.add_size or 0) > sizes[header.volume_file]:
             raise _unreadable(archive, "it is cut short")
+    # Programs of version 3 and later end each archive with a block of its own: without it a file that was cut
+    # between two members would pass for whole.
+    if not any(header.type == rarfile.RAR_BLOCK_ENDARC for header in headers):
+        raise _unreadable(archive, "it has no end marker, so it is cut short")
     return [RarMember(info.filename, _kind(rarfile, info), info.file_size, info.CRC) for info in found]
 
 

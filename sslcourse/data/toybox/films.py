@@ -250,10 +250,11 @@ def _ground_frames(scenes: Scenes, index: slice, t: Tensor, side: int, strength:
     across = weights((axis - moved[..., :1] + 1) * cells)
     down = weights((axis + moved[..., 1:] + 1) * cells)  # y is up, rows go down
     waves = torch.einsum("ntyi,nijc,ntxj->ntyxc", down, grain, across).flatten(2, 3)
-    mean = 0.5 + (ground - 0.5) * (0.15 + 0.55 * strength)
-    tint = world.hsv_to_rgb(hue, 0.1 + 0.5 * strength, 1.0)
+    brightness, saturation, amplitude = world.ground_spread(strength)
+    mean = 0.5 + (ground - 0.5) * brightness
+    tint = world.hsv_to_rgb(hue, saturation, 1.0)
     plain = mean[:, None] * (tint / tint.mean(1, keepdim=True))
-    image = plain[:, None, None] + (0.05 + 0.75 * strength) * waves
+    image = plain[:, None, None] + amplitude * waves
     if "floor" not in scenes.ground:
         return image
     below = ((scenes.ground["floor"][index][:, None] + axis) * side / 2 + 0.5).clamp(

@@ -154,9 +154,8 @@ def render(
     Args:
         scene: as `factors` or `scene` return it, N scenes. For a film give one scene per frame.
         size: pixels along a side, 8 to 256.
-        background: how strong and how different from picture to picture the background is, 0 to 1. At 1 it
-            identifies
-            the picture: the shortcut of the lesson.
+        background: how strong and how different from picture to picture the background is, 0 to 1. At 0 it
+            is the same grey in every picture; at 1 it identifies the picture: the shortcut of the lesson.
         noise: standard deviation of the sensor noise (of a range of 1).
 
     Returns: image (N, 3, size, size) uint8 and mask (N, size, size) bool: the pixels that are more than half
@@ -259,14 +258,26 @@ def _surface(pattern: Tensor, at: Tensor) -> Tensor:
     return torch.where(pattern == 0, torch.ones_like(dark), 1 - 0.5 * dark)
 
 
+def ground_spread(strength: float) -> tuple[float, float, float]:
+    """What a background of this strength (0 to 1) varies by: the range of its brightness, the saturation of
+    its tint and the amplitude of its smooth noise, each as a share of full scale.
+
+    At 0 all three are 0, so that every picture has the same grey background. They grow in proportion up to
+    0.1, the default of still pictures, and more slowly from there to 1.
+    """
+    first = min(1.0, strength / 0.1)
+    return (0.15 * first + 0.55 * strength, 0.1 * first + 0.5 * strength, 0.05 * first + 0.75 * strength)
+
+
 def _ground(scene: dict[str, Tensor], size: int, strength: float) -> Tensor:
     """(N, size*size, 3): a colour per picture, and smooth noise of its own, both growing with `strength`."""
-    mean = 0.5 + (scene["ground"] - 0.5) * (0.15 + 0.55 * strength)  # (N,)
-    tint = hsv_to_rgb(scene["ground_hue"], 0.1 + 0.5 * strength, 1.0)  # (N, 3)
+    brightness, saturation, amplitude = ground_spread(strength)
+    mean = 0.5 + (scene["ground"] - 0.5) * brightness  # (N,)
+    tint = hsv_to_rgb(scene["ground_hue"], saturation, 1.0)  # (N, 3)
     grain = scene["grain"].permute(0, 3, 1, 2) - 0.5
     waves = torch.nn.functional.interpolate(grain, size=(size, size), mode="bilinear", align_corners=True)
     plain = mean[:, None] * (tint / tint.mean(1, keepdim=True))
-    return plain[:, None] + (0.05 + 0.75 * strength) * waves.flatten(2).transpose(1, 2)
+    return plain[:, None] + amplitude * waves.flatten(2).transpose(1, 2)
 
 
 def speckle(seed: Tensor, size: int) -> Tensor:

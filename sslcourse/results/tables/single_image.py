@@ -32,7 +32,9 @@ from sslcourse.methods import bigan, supervised
 from sslcourse.methods.base import Method
 from sslcourse.results.claims.single_image import KINDS, RECIPES, Frozen, layer_by_layer, opened, untrained
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, FACTOR, SEEDS, takes
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
@@ -47,6 +49,7 @@ LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 UPPER = "two kept"
 
 
+@takes(seeds=SEEDS, pictures=COUNT, labelled=COUNT, effort=FACTOR)
 def measure(
     seeds: int = 1,
     say=print,
@@ -72,7 +75,7 @@ def measure(
     n, labelled = min(pictures, len(whole.train)), min(labelled, len(whole.train))
     few = Data(whole.train.take(slice(0, labelled)), whole.validation, whole.test)
     found: dict[str, dict] = {}
-    for seed in range(seeds):
+    for seed in progress.each(range(seeds), "seed"):
         for name, (about, scores) in _seed(
             seed, whole.train, few, picture.split(","), n, effort, say
         ).items():
