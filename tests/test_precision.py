@@ -135,6 +135,19 @@ def test_whitening_of_healthy_features_keeps_its_numbers(blobs):
     assert torch.equal(clustering.whiten(x), expected)
 
 
+@pytest.mark.parametrize("scale", [1e-25, 1e-12, 1e12, 1e25])
+def test_clusters_of_points_of_any_size(blobs, scale):
+    from sklearn.cluster import KMeans
+
+    x, _ = blobs
+    z = (x.double() * scale).float()
+    found = clustering.kmeans(z, 5, start=z[:5], iterations=30)
+    theirs = KMeans(5, init=x[:5].double().numpy(), n_init=1, max_iter=30, tol=0).fit(x.double().numpy())
+    assert (found.label.numpy() == theirs.labels_).all()
+    assert found.inertia / scale**2 == pytest.approx(theirs.inertia_, rel=1e-4)
+    assert torch.equal(clustering.assign(z, found.centre), found.label)
+
+
 def test_percepts_of_a_dead_unit_stay_small():
     class Frame(torch.nn.Module):
         dim = 2
