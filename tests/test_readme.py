@@ -113,6 +113,19 @@ def test_every_result_stands_on_a_page_and_every_table_of_a_page_exists(docs):
         course_tables.rows("table-nobody")
 
 
+def test_a_table_says_what_it_waits_for(docs):
+    course_tables, _ = docs
+    for name in ("wall toybox", "table-jigsaw"):
+        found = course_tables.page(name.split()[-1])
+        note = course_tables.rows(name).note
+        assert ("**Awaits a new measurement:** " + found.get("awaits", "")) in note or "awaits" not in found
+    stored = {"command": "c", "what": "w", "seeds": 1, "device": "d", "source": "s"}
+    assert course_tables.note_of(stored).endswith("Source: s.")
+    assert course_tables.note_of({**stored, "awaits": "more"}).endswith(
+        "Source: s. **Awaits a new measurement:** more"
+    )
+
+
 def test_the_stored_exercises_are_the_checkers_own():
     """Mistakes and ways of making them, counted in the checkers as they are now."""
     stored = {row["exercise"].strip("`"): row for row in own()["exercises"]["rows"]}

@@ -76,9 +76,13 @@ def evaluate(options) -> int:
     value: dict[str, Any] = {"data": found.data, "protocol": found.protocol, "rows": found.rows}
     text = repr(found)
     if options.factors:
+        untrained = evaluate.baselines_of(data.train)[1]
         sources: dict[str, Any] = {
             "pixels": "pixels",
-            **evaluate.random_rows(methods, data.train),
+            **{
+                name.replace(untrained, "random"): network
+                for name, network in evaluate.random_rows(methods, data.train).items()
+            },
             **methods,
         }
         value["factors"] = evaluate.factor_table(sources, data, on="test")
