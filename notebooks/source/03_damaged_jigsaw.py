@@ -384,6 +384,8 @@ assert five["learns"]["low"] > 0.1
 steps = [five[name] for name in ("damage_helps", "inpainting", "colour", "order")]
 assert all(row["verdict"] != "pass" for row in steps)
 damage = five["damage_helps"]
+# Holds: "the damaged puzzle and the intact one teach about the same"
+assert abs(damage["mean"]) < 0.03
 print(f"damaged minus intact, linear probe: this short run {linear['damaged'] - linear['jigsaw']:+.3f}; "
       f"five seeds {damage['mean']:+.3f}, {damage['low']:+.3f} to {damage['high']:+.3f}: {damage['verdict']}")
 
