@@ -9,7 +9,7 @@
 # - read a linear probe and a nearest-neighbour score, and know what they do *not* say;
 # - say what chance, raw pixels, a random network and a supervised network reach on our toy world.
 #
-# **Time**: about half an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+# **Time**: about half an hour in class; the machine works for one to two minutes. **Needs**: a laptop, no network, no GPU.
 
 # %%
 # {{first cell}}

@@ -11,7 +11,7 @@
 # - say why the views define the task, what the temperature does, and why $h$ is kept and $z$ thrown away;
 # - recognise collapse and a shortcut when you see them.
 #
-# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+# **Time**: about an hour in class; the machine works for one to two minutes. **Needs**: a laptop, no network, no GPU.
 
 # %%
 # {{first cell}}

@@ -12,7 +12,7 @@
 # - tell a pretext task that is solved by a shortcut from one that is solved by looking;
 # - say what each of the three tasks asks of a network, and whether their sum is worth more than one of them.
 #
-# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+# **Time**: about an hour in class; the machine works for one to two minutes. **Needs**: a laptop, no network, no GPU.
 
 # %%
 # {{first cell}}

@@ -12,7 +12,7 @@
 # - watch clusters form, and measure whether they settle and what they mean;
 # - say which shortcut each task leaves open, and show it being taken.
 #
-# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+# **Time**: about an hour in class; the machine works for one to two minutes. **Needs**: a laptop, no network, no GPU.
 
 # %%
 # {{first cell}}

@@ -11,7 +11,7 @@
 # - read a network layer by layer with linear probes, and say what in each layer comes from data, from augmentation and from the architecture alone;
 # - transfer the style of a picture with features that have seen a single photograph.
 #
-# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+# **Time**: about an hour in class; the machine works for one to two minutes. **Needs**: a laptop, no network, no GPU.
 
 # %%
 # {{first cell}}

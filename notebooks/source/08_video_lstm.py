@@ -11,7 +11,7 @@
 # - say what autoencoder, future predictor and composite model must remember, and what conditioning a decoder changes;
 # - judge a prediction: against the floor, against copying, against extrapolation, and far beyond the horizon it was trained for.
 #
-# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+# **Time**: about an hour in class; the machine works for one to two minutes. **Needs**: a laptop, no network, no GPU.
 
 # %%
 # {{first cell}}

@@ -11,7 +11,7 @@
 # - read a score matrix: where the prediction is right, and of what kind its errors are;
 # - recognise two shortcuts that solve the task without motion, and close them.
 #
-# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+# **Time**: about an hour in class; the machine works for one to two minutes. **Needs**: a laptop, no network, no GPU.
 
 # %%
 # {{first cell}}

