@@ -162,7 +162,8 @@ print(f"kNN after the first epoch {panel.rows[0]['kNN']:.2f}, after the last {pa
 panel.replay
 
 # %% [markdown]
-# They begin to: after the last epoch the neighbours of a picture share its shape more often than after the first. The clusters of a long training are clearer than these.
+# They begin to: after the last epoch the neighbours of a picture share its shape more often than after the first. The clusters of a long training are
+# clearer than these.
 #
 # ## 7. Who pulls and who pushes: the temperature
 #
@@ -188,7 +189,9 @@ assert wall["SimCLR"] > wall["random encoder"] + 0.25, "SimCLR should stand far 
 show.bars(wall, title="linear probe on the validation split, no labels used before the probe", chance=0.1)
 
 # %% [markdown]
-# SimCLR stands far above the same network before its training. Click pictures, and compare whom both encoders take for their neighbours. Find one for which SimCLR is wrong: what do its neighbours share instead?
+# SimCLR stands far above the same network before its training. Click pictures, and compare whom both encoders take for their neighbours. Find one for
+# which SimCLR is wrong: what do its neighbours share instead? (The candidates are in the
+# factor table of section 12: whatever $h$ keeps besides the shape.)
 
 # %%
 h_untrained, h = features.extract(untrained, data.validation), features.extract(method, data.validation)
@@ -230,6 +233,7 @@ show.embedding(maps, held_out[part], data.classes)
 z_train = features.extract(method, data.train, encode=encode_z)
 z_score = evaluate.score(z_train, data.train.label, z, held_out, classes=10)
 h_or_z = {"h": wall["SimCLR"], "z": z_score["linear"]}
+# Measured beforehand over five seeds, and stored with the course.
 from sslcourse.results import compare, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "simclr"}
 print(f"h minus z, linear probe for the shape: this run {h_or_z['h'] - h_or_z['z']:+.3f}; five seeds {five['h_beats_z']['mean']:+.3f} ({five['h_beats_z']['verdict']})")
@@ -259,7 +263,7 @@ show.curve([100 * share for share in shares], curves, xlabel="labels used by the
            log=True, title="linear probe from few labels (three subsets)")
 
 # %% [markdown]
-# SimCLR is ahead at every share. With one per cent there are sixty labels, six of each shape: too few for the random encoder to say anything.
+# SimCLR is ahead at every share. With one per cent there are sixty labels, about six of each shape.
 #
 # ## 11. Break it
 #
@@ -318,7 +322,8 @@ show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}]
 # %% [markdown]
 # ## 12. What did SimCLR throw away?
 #
-# The factor table again. Both views of an image share its solid, but not its crop nor its colours. Which factors should survive? Write your guess down; below are the answer and a surprise.
+# The factor table again. Both views of an image share its solid, but not its crop nor its colours. Which factors should survive? Write your guess down;
+# below are the answer and a surprise.
 
 # %%
 factors = evaluate.factor_table({"pixels": "pixels", "random encoder": untrained, "SimCLR": method}, data)
@@ -336,8 +341,10 @@ print("lost most against the pixels:", ", ".join(gained[:3]))
 print("gained most:", ", ".join(gained[-3:]))
 
 # %% [markdown]
-# Colour jitter tells the network that the background's tint and brightness do not matter, and it lets go of both. It keeps the shape, which nobody asked for by name. The surprise:
-# place and size can be read better than from the pixels, although every crop changes them. The views say what *may* be lost; they do not force the network to lose it.
+# Colour jitter tells the network that the background's tint and brightness do not matter, and it lets go of both. It keeps the shape, which nobody
+# asked for by name. The surprise:
+# place and size can be read better than from the pixels, although every crop changes them. The views say what *may* be lost; they do not force the
+# network to lose it.
 #
 # ## 13. The paper's claims
 #
@@ -349,9 +356,6 @@ from sslcourse import claims
 print(inspect.getsource(claims.gain))
 
 # %% tags=["nbval-check-output"]
-# Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import compare, wall as stored
-five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "simclr"}
 show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
            caption="five seeds; a positive effect means that the paper is right here too")
 
@@ -362,7 +366,8 @@ assert five["crop_and_colour"]["low"] > 0.08 and five["linear_head"]["low"] > 0.
 assert abs(five["nonlinear_head"]["mean"]) < 0.04 and five["bigger_batch"]["mean"] < -0.02
 
 # %% [markdown]
-# What makes it work here? Crops together with colours, and a projector. A linear projector is as good as a non-linear one, against the paper; and a batch of 32 beats one of 128, as it gives
+# What makes it work here? Crops together with colours, and a projector. A linear projector is as good as a non-linear one, against the paper; and a
+# batch of 32 beats one of 128, as it gives
 # four times as many steps.
 #
 # ## 14. What changed since
@@ -373,8 +378,10 @@ assert abs(five["nonlinear_head"]["mean"]) < 0.04 and five["bigger_batch"]["mean
 #
 # ## Answer
 #
-# How can a network learn without labels? It makes two views of each image find each other. *And what makes it work?* Views that leave no easy cue: with crops alone the colours give the
-# partner away. Something that pushes: without negatives all pictures fall together. And a projector that does the forgetting, so that $h$ need not. The test split is opened once,
+# How can a network learn without labels? It makes two views of each image find each other. *And what makes it work?* Views that leave no easy cue: with
+# crops alone the colours give the
+# partner away. Something that pushes: without negatives all pictures fall together. And a projector that does the forgetting, so that $h$ need not. The
+# test split is opened once,
 # for the final number.
 
 # %%

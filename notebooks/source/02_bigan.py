@@ -118,7 +118,8 @@ updates = check("bigan.updates", my_updates)
 # %% [markdown]
 # ## 6. Why the encoder undoes the generator
 #
-# A world of three pictures and three codes. There are 27 encoders and 27 generators; for each pair of them the best possible $D$ is known, $p / (p + q)$. Where can even
+# A world of three pictures and three codes. There are 27 encoders and 27 generators; for each pair of them the best possible $D$ is known, $p / (p +
+# q)$. Where can even
 # that $D$ do no better than a coin?
 
 # %% tags=["nbval-check-output"]
@@ -175,7 +176,8 @@ print(f"nearer to its own x than to another: {nearer:.0%} of {len(x)} digits")
 show.bars({"its own x": own, "another x": other}, title="mean distance of G(E(x)) from", unit="")
 
 # %% [markdown]
-# On average $G(E(x))$ is nearer to its own $x$, and most of the digits come back nearer to themselves than to another digit. But look at the pictures above, too: only some of them are *read* as
+# On average $G(E(x))$ is nearer to its own $x$, and most of the digits come back nearer to themselves than to another digit. But look at the pictures
+# above, too: only some of them are *read* as
 # the same digit. "Resembles" is a matter of degree here.
 
 # %%
@@ -201,7 +203,8 @@ Explorer(walk, [Control("first", "slider", 0.0, "first digit", 0.0, 11.0, 1.0, 0
                 Control("way", "slider", 0.5, "way", 0.0, 1.0, 0.125)], name="walk")
 
 # %% [markdown]
-# What do the three networks look at? Every weight of a flat network is a pixel's, so a unit's weights are a picture. First row: units of $E$; second: of $D$ (bright where
+# What do the three networks look at? Every weight of a flat network is a pixel's, so a unit's weights are a picture. First row: units of $E$; second:
+# of $D$ (bright where
 # ink excites them, dark where it calms them). Third row: what each of twelve last units of $G$ draws.
 
 # %%
@@ -214,8 +217,10 @@ show.grid(torch.cat([as_pictures(game.f.hidden1[0].weight), as_pictures(game.d.f
 # %% [markdown]
 # ## 9. Break it: a generator that draws one thing
 #
-# **Mode collapse** on a switch. $D$ normalises each layer by its batch, so it sees at once when all drawings of a batch are alike. Without that it judges one picture at a time, and a
-# generator that has found one convincing digit has no reason to draw another. `health.coverage` asks which share of the real pictures has a drawing among its nearest; held-out real
+# **Mode collapse** on a switch. $D$ normalises each layer by its batch, so it sees at once when all drawings of a batch are alike. Without that it
+# judges one picture at a time, and a
+# generator that has found one convincing digit has no reason to draw another. `health.coverage` asks which share of the real pictures has a drawing
+# among its nearest; held-out real
 # digits give the reference, which neither of the two games comes near.
 
 # %%
@@ -246,7 +251,8 @@ show.health({f"{what}: {name}": (value, low, 1.0, f"the drawings are alike, and 
              for what, of, low, reference in (("spread", spread, 0.6, 1.0), ("coverage", covered, real / 2, real)) for name, value in of.items()})
 
 # %% [markdown]
-# Without the batch the drawings are far more alike, and they cover less. With it there is more variety, and yet most kinds of writing are missing: healthy is too good a word.
+# Without the batch the drawings are far more alike, and they cover less. With it there is more variety, and yet most kinds of writing are missing:
+# healthy is too good a word.
 #
 # ## 10. The paper's table, on small digits
 #
@@ -267,8 +273,10 @@ show.table([{"features": name, "1-NN": f"{100 * value:.1f} ± {100 * error[name]
             for name, value in nearest.items()], caption=f"1-NN accuracy in %, with its 95 % interval; our validation split has {n} digits, MNIST's test split 10,000")
 
 # %% [markdown]
-# Read it from the yardsticks: pixels and an untrained network are hard to beat here. The rows lie within a few points of each other, and an interval is that wide for so few digits. BiGAN's
-# features are no better than those of an untrained network. So this table shows what is *lost*; on such digits there is hardly anything to win, neither here nor in the paper's column.
+# Read it from the yardsticks: pixels and an untrained network are hard to beat here. The rows lie within a few points of each other, and an interval is
+# that wide for so few digits. BiGAN's
+# features are no better than those of an untrained network. So this table shows what is *lost*; on such digits there is hardly anything to win, neither
+# here nor in the paper's column.
 #
 # ## 11. Colour pictures
 #
@@ -330,7 +338,7 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import compare, wall as stored
+from sslcourse.results import wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "bigan"}
 show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
            caption="five seeds; a positive effect means that the paper is right here too")
@@ -342,7 +350,8 @@ assert max(five[claim]["high"] for claim in ("beats_pixels", "beats_random")) < 
 assert abs(five["inverts"]["mean"]) < 0.02
 
 # %% [markdown]
-# Five seeds agree: on this budget BiGAN's features are below the pixels' and below those of a random encoder. That an autoencoder reconstructs better holds. That $G(E(x))$ finds its way back is
+# Five seeds agree: on this budget BiGAN's features are below the pixels' and below those of a random encoder. That an autoencoder reconstructs better
+# holds. That $G(E(x))$ finds its way back is
 # clear on the digits of this notebook, and hardly visible on colour pictures.
 #
 # ## 14. What changed since
@@ -353,8 +362,10 @@ assert abs(five["inverts"]["mean"]) < 0.02
 #
 # ## Answer
 #
-# Can the game give us the way back? In part: on digits $G(E(x))$ comes nearer to $x$ than to another digit, though no loss asks for it. Is the code worth keeping? Not on our
-# budget: nowhere in this notebook are BiGAN's features above those of an untrained network, and on colour pictures, in seconds, the game is lost. The test split is opened once, for the final number.
+# Can the game give us the way back? In part: on digits $G(E(x))$ comes nearer to $x$ than to another digit, though no loss asks for it. Is the code
+# worth keeping? Not on our
+# budget: nowhere in this notebook are BiGAN's features above those of an untrained network, and on colour pictures, in seconds, the game is lost. The
+# test split is opened once, for the final number.
 
 # %%
 final = evaluate.report({"BiGAN": method, "autoencoder": auto}, data)

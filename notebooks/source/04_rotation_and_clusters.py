@@ -55,7 +55,8 @@ print(f"rolled by at most {torch.rad2deg(pose['roll'].abs().max()):.0f} degrees;
       + ", ".join(f"{q:.0%}" for q in quarters.tolist()))
 
 # %% [markdown]
-# Every solid stands nearly upright before it is turned, and is seen a little from above. So a shape with a top and a bottom gives its turn away. The light as such does not:
+# Every solid stands nearly upright before it is turned, and is seen a little from above. So a shape with a top and a bottom gives its turn away. The
+# light as such does not:
 # the light comes from every side.
 
 # %% [markdown]
@@ -134,8 +135,10 @@ assert by_shape["cone"] > by_shape["sphere"] + 0.1
 show.bars(dict(sorted(by_shape.items(), key=lambda item: item[1])), title="turns found, by shape (validation split)", chance=0.25)
 
 # %% [markdown]
-# Solids stand nearly upright in this world, so each shape with a top and a bottom has an *up*: a cone shows its turn far more often than a sphere, which looks alike from all
-# sides. A network that finds turns has to see what stands there. Would it learn *without* an up? Turn every picture at random beforehand, and the labels mean nothing:
+# Solids stand nearly upright in this world, so each shape with a top and a bottom has an *up*: a cone shows its turn far more often than a sphere,
+# which looks alike from all
+# sides. A network that finds turns has to see what stands there. Would it learn *without* an up? Turn every picture at random beforehand, and the
+# labels mean nothing:
 
 # %%
 def no_up(image):
@@ -162,7 +165,8 @@ show.bars({"pictures with an up": known["turn found"], "without": lost["turn fou
 #
 # $$\min_{C} \frac{1}{N} \sum_{n=1}^{N} \min_{y_n} \| \phi(f(x_n)) - C\, y_n \|_2^2$$
 #
-# where each $y_n$ is one-hot: one of its $k$ entries is 1, all others are 0. It then takes these cluster numbers for labels and trains $f$ with a *fresh* classifier to predict them. And again.
+# where each $y_n$ is one-hot: one of its $k$ entries is 1, all others are 0. It then takes these cluster numbers for labels and trains $f$ with a
+# *fresh* classifier to predict them. And again.
 #
 # ## 7. Exercise: one step of k-means (about 10 minutes)
 
@@ -197,7 +201,8 @@ for step in range(1, 21):
 show.embedding(flat[:300], label[:300], classes=[f"cluster {c}" for c in range(6)], title="six clusters of an untrained network")
 
 # %% [markdown]
-# What do the pictures of a cluster have in common? The course's own k-means (`clustering.kmeans`) does the same steps in chunks, and splits a large cluster whenever one runs
+# What do the pictures of a cluster have in common? The course's own k-means (`clustering.kmeans`) does the same steps in chunks, and splits a large
+# cluster whenever one runs
 # empty. Now a hundred clusters, by colours and by edges; the pictures of the largest cluster of each.
 
 # %%
@@ -247,13 +252,15 @@ assert max(values["edges"] for values in agreement.values()) < 0.15
 show.table([{"factor": name, **values} for name, values in agreement.items()], caption="NMI of an untrained network's clusters with what we know")
 
 # %% [markdown]
-# By colours they follow the hue, more than shape and place: that is what the upper row of pictures has in common. By edges they follow none of the three strongly; a little
+# By colours they follow the hue, more than shape and place: that is what the upper row of pictures has in common. By edges they follow none of the
+# three strongly; a little
 # place, a little shape.
 
 # %% [markdown]
 # ## 9. The library's DeepCluster
 #
-# Three guards keep it from worthless solutions. Find two of them in the code below: the balance and the fresh head. The third is within `clustering.kmeans`: it splits a
+# Three guards keep it from worthless solutions. Find two of them in the code below: the balance and the fresh head. The third is within
+# `clustering.kmeans`: it splits a
 # large cluster whenever one runs empty. The authors' network sees **edges** (a fixed Sobel filter), ours too. Section 10 shows why.
 
 # %%
@@ -362,9 +369,12 @@ assert by_name["dead clusters"]["linear"] > by_name["healthy"]["linear"] - 0.05
 show.bars({name: row["linear"] for name, row in by_name.items()}, title="linear probe after a short training (validation split)", chance=0.1)
 
 # %% [markdown]
-# **Colours** are the shortcut here. The clusters of two rounds agree with each other about as well as the healthy ones, they are found more often than the healthy ones, and
-# the features are worth less than an untrained network's. Stable clusters are no proof of good ones. **Dead clusters** waste nine tenths of the classifier. In a run this
-# short the few large clusters that live teach no less, so the probe does not complain. Which label-free number would have warned you? The *clusters in use*, and nothing else in this table.
+# **Colours** are the shortcut here. The clusters of two rounds agree with each other about as well as the healthy ones, they are found more often than
+# the healthy ones, and
+# the features are worth less than an untrained network's. Stable clusters are no proof of good ones. **Dead clusters** waste nine tenths of the
+# classifier. In a run this
+# short the few large clusters that live teach no less, so the probe does not complain. Which label-free number would have warned you? The *clusters in
+# use*, and nothing else in this table.
 #
 # How many clusters? As many as there are shapes, the hundred of above, three hundred. Three hundred leave seven pictures to each.
 
@@ -380,7 +390,8 @@ show.curve([str(k) for k in ks], {name: [varied[k][name] for k in ks] for name i
            title=f"the number of clusters, {len(part):,} pictures")
 
 # %% [markdown]
-# This is one short run on few pictures; take no rule from it. With all pictures and twelve epochs a hundred clusters beat ten in every one of five seeds: see the claims in section 13.
+# This is one short run on few pictures; take no rule from it. With all pictures and twelve epochs a hundred clusters beat ten in every one of five
+# seeds: see the claims in section 13.
 #
 # ## 11. What did they learn?
 
@@ -429,7 +440,7 @@ show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}]
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import compare, wall as stored
+from sslcourse.results import wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "clusters"}
 show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
            caption="five seeds; a positive effect means that the paper is right here too")
@@ -442,7 +453,8 @@ assert min(five["many_clusters"]["effects"]) > 0.03
 assert abs(five["middle_layer"]["mean"]) < 0.03
 
 # %% [markdown]
-# Six of the claims hold here by a wide margin, among them the hundred clusters, the edges and the four turns. The seventh is small: the last layer but one is hardly better than the last.
+# Six of the claims hold here by a wide margin, among them the hundred clusters, the edges and the four turns. The seventh is small: the last layer but
+# one is hardly better than the last.
 #
 # ## 14. What changed since
 #
@@ -452,7 +464,8 @@ assert abs(five["middle_layer"]["mean"]) < 0.03
 #
 # ## Answer
 #
-# Can we make labels up? Yes, if what they depend on is worth seeing. Are the networks good for something else? Yes: nobody told them of shapes, and both stand above a random encoder. The test split is opened once, for the final number.
+# Can we make labels up? Yes, if what they depend on is worth seeing. Are the networks good for something else? Yes: nobody told them of shapes, and
+# both stand above a random encoder. The test split is opened once, for the final number.
 
 # %%
 final = evaluate.report({"DeepCluster": method, "RotNet": turns}, data)

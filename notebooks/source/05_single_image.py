@@ -64,7 +64,8 @@ show.grid(data.train.image[:2], columns=2, title="the toybox")
 # %% [markdown]
 # ## 2. Predict
 #
-# We train on one picture, on ten, a thousand and all, with equally many pictures and steps, and then probe after each of five convolutions. Up to which layer is one picture
+# We train on one picture, on ten, a thousand and all, with equally many pictures and steps, and then probe after each of five convolutions. Up to which
+# layer is one picture
 # as good as all, within a few points? And is one picture *without* augmentation any better than random weights?
 
 # %%
@@ -106,7 +107,8 @@ show.grid(mine.image[busy], columns=5, title="five of your crops, the busiest")
 # %% [markdown]
 # ## 4. No new method
 #
-# The paper takes methods that there are: **BiGAN**, **RotNet** and **DeepCluster**. New is only what they are shown. RotNet first: it turns each picture by quarter turns
+# The paper takes methods that there are: **BiGAN**, **RotNet** and **DeepCluster**. New is only what they are shown. RotNet first: it turns each
+# picture by quarter turns
 # and must tell by how much. In a row: one of your crops, then what RotNet is shown.
 
 # %%
@@ -163,7 +165,8 @@ for name, (build, how, conditions) in plans.items():
 # %% [markdown]
 # ## 6. Layer by layer
 #
-# A linear probe after each convolution: frozen maps, averaged over 2 x 2 places, and a logistic regression from some labelled *toybox* pictures. Beside them, what needs no
+# A linear probe after each convolution: frozen maps, averaged over 2 x 2 places, and a logistic regression from some labelled *toybox* pictures. Beside
+# them, what needs no
 # picture at all: random weights, and the **scattering transform** (fixed wavelets, a modulus, averages). And what needs every label.
 
 # %%
@@ -211,10 +214,13 @@ show.table([{"RotNet, points of accuracy": "all images minus one image", **{laye
 
 # %% [markdown]
 # The deep layers miss the other pictures more than the first layers do. Edges and colours are in any photograph: what they are *edges of* is not. More source
-# pictures are not always better in so short a training: a thousand source pictures teach conv5 less than ten. Of a thousand there is one heavily distorted crop each.
+# pictures are not always better in so short a training: a thousand source pictures teach conv5 less than ten. Of a thousand there is one heavily
+# distorted crop each.
 #
-# Two rows should make you think. **Random weights**. Some cells are no better than random weights, most of them of DeepCluster and BiGAN. There this short training has added
-# nothing that the probe can use. And the **scattering transform**, fixed wavelets, reads these solids better than every network in the table, the supervised one included. That is
+# Two rows should make you think. **Random weights**: some cells are no better than random weights, most of them of DeepCluster and BiGAN. There this
+# short training has added
+# nothing that the probe can use. And the **scattering transform**, fixed wavelets, reads these solids better than every network in the table, the
+# supervised one included. That is
 # a property of this toy world, of solids on plain backgrounds: on ImageNet the paper finds both far behind.
 #
 # ## 7. Break it: the same photograph without augmentation
@@ -259,8 +265,10 @@ assert min(alike.values()) > 0.4
 show.filters(torch.cat(kernels), title="rows: " + ", ".join(side_by_side))
 
 # %% [markdown]
-# Each column looks alike in all rows: all networks began with the same weights, and so short a training moves the first filters little. So take "one image is enough for
-# conv1" with care here: part of it is that *no* training changes conv1 much within seconds. The paper trains for days. What excites a unit most? Choose layers and units.
+# Each column looks alike in all rows: all networks began with the same weights, and so short a training moves the first filters little. So take "one
+# image is enough for
+# conv1" with care here: part of it is that *no* training changes conv1 much within seconds. The paper trains for days. What excites a unit most? Choose
+# layers and units.
 
 # %%
 widgets.filters(method, data.validation, panel)
@@ -283,7 +291,8 @@ assert kept["scattering"] > max(value for name, value in kept.items() if name !=
 show.bars(kept, chance=1 / len(data.classes), title="first two layers frozen, the rest trained with labels (validation)")
 
 # %% [markdown]
-# Fixed wavelets are the best start in this world, and nobody trained them. Does one image do as well as all of them, and what is a frozen *random* start worth? The printed
+# Fixed wavelets are the best start in this world, and nobody trained them. Does one image do as well as all of them, and what is a frozen *random*
+# start worth? The printed
 # line has this run's answer; it rests on one seed, so read a difference of a few points as none.
 #
 # ## 10. Exercise: what a layer knows of a texture (about 5 minutes)
@@ -303,7 +312,8 @@ def my_gram(maps):
 gram = check("single_image.gram", my_gram)
 
 # %% [markdown]
-# Style transfer (Gatys and others, 2016) changes the pixels until the Gram matrices are those of the *style* and a deeper layer's maps still those of the *content*. It was
+# Style transfer (Gatys and others, 2016) changes the pixels until the Gram matrices are those of the *style* and a deeper layer's maps still those of
+# the *content*. It was
 # done with networks trained on a million labelled photographs. Here with RotNet that has seen one, and with random weights.
 
 # %%
@@ -316,7 +326,8 @@ tiles = {"content": content, "style": style, "features of one image": painted["R
 show.grid(torch.stack([F.interpolate(t[None], content.shape[1:])[0] for t in tiles.values()]), list(tiles), columns=4, scale=1)
 
 # %% [markdown]
-# What comes out is colour and grain of the style, and no painting: five small convolutions, two of them with strides, see little, and leave a pattern of dots. First layers encode
+# What comes out is colour and grain of the style, and no painting: five small convolutions, two of them with strides, see little, and leave a pattern
+# of dots. First layers encode
 # texture; random filters see some of it too.
 #
 # ## 11. What was learned, and what was not?
@@ -333,12 +344,13 @@ show.factor_table(tables, title="what can be read, factor by factor (validation 
 # %% [markdown]
 # ## 12. The paper's claims
 #
-# `sslcourse claims single_image --seeds 5` trains six networks a seed and returns a verdict for each claim; `sslcourse table single_image` makes the whole table, on the
+# `sslcourse claims single_image --seeds 5` trains six networks a seed and returns a verdict for each claim; `sslcourse table single_image` makes the
+# whole table, on the
 # toybox or, with `--set data=... --set picture=...`, on your own pictures and photographs. This table holds five seeds, with more pictures than this notebook used.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import compare, wall as stored
+from sslcourse.results import wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "single_image"}
 show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
            caption="five seeds; a positive effect means that the paper is right here too")
@@ -353,7 +365,8 @@ for layer in ("conv1", "conv2", "conv5"):
     print(f"RotNet at {layer}, all images minus one: this run {100 * gap[layer]:+.1f} points, five seeds {100 * behind:+.1f}")
 
 # %% [markdown]
-# Read the table beside section 6. Over five seeds RotNet's conv5 is far behind with one image: there the paper is right. Its first two layers stay behind too, by several points: there it
+# Read the table beside section 6. Over five seeds RotNet's conv5 is far behind with one image: there the paper is right. Its first two layers stay
+# behind too, by several points: there it
 # is not. And random weights are no worse at conv1 than one image, so conv1 cannot decide anything in this world.
 #
 # ## 13. What changed since
@@ -364,8 +377,10 @@ for layer in ("conv1", "conv2", "conv5"):
 #
 # ## Answer
 #
-# Which layers can be learned from one image? The first ones come close to those of all pictures, within ten points over five seeds; but so do random weights at conv1. The
-# deep ones need to see more of the world. Augmentation does the work: without it the task is solved at once, and the deep layers learn less still. The test split is opened
+# Which layers can be learned from one image? The first ones come close to those of all pictures, within ten points over five seeds; but so do random
+# weights at conv1. The
+# deep ones need to see more of the world. Augmentation does the work: without it the task is solved at once, and the deep layers learn less still. The
+# test split is opened
 # once, for the final number.
 
 # %%

@@ -142,7 +142,8 @@ ours = {"data": "toybox", "encoder": "five convolutions", "epochs": recipe.epoch
 show.table([{"": "paper", **{k: byol.PAPER[k] for k in ours}}, {"": "here", **ours}], caption="every departure, in the open")
 
 # %% [markdown]
-# Two departures matter. The paper trains for about 94,000 steps (300 epochs of 1.28 million pictures, 4,096 at a time), we for a few hundred: so the predictor learns ten times faster than the rest (in
+# Two departures matter. The paper trains for about 94,000 steps (300 epochs of 1.28 million pictures, 4,096 at a time), we for a few hundred: so the
+# predictor learns ten times faster than the rest (in
 # the paper's appendix that alone replaces the averaged target), and $z$ is normalised over the batch. Below, where we break things, $z$ is *not* normalised.
 #
 # Now train. No label is used. Watch the map, and the rank of $h$: how many directions are in use?
@@ -164,7 +165,8 @@ panel.replay
 # %% [markdown]
 # ## 7. Break it
 #
-# One part taken away at a time, each for some ninety steps on a thousand pictures, with an encoder of half the width. The heads are the paper's, with no normalisation of $z$ that could hide a
+# One part taken away at a time, each for some ninety steps on a thousand pictures, with an encoder of half the width. The heads are the paper's, with
+# no normalisation of $z$ that could hide a
 # collapse. Two numbers to watch: the loss, and the **spread** of $z$ (near 1: directions in all ways; 0: all the same).
 
 # %%
@@ -190,7 +192,8 @@ show.history({name: rows for name, (_, rows, _, _) in broken.items()}, ["loss", 
              title="what the loss says, and what z and its target do")
 
 # %% [markdown]
-# A low loss is no success: the runs that have it say the same about every picture. Without a stopped gradient it is the *target* that gives up: it follows the gradient
+# A low loss is no success: the runs that have it say the same about every picture. Without a stopped gradient it is the *target* that gives up: it
+# follows the gradient
 # to where it is easiest to predict. Side by side, the map of $z$, drawn to scale:
 
 # %%
@@ -212,11 +215,14 @@ assert measured["lowest loss"] in ("no predictor", "target = online") and not co
 show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}], caption="collapsed after so few steps?")
 
 # %% [markdown]
-# The *fixed* target does not collapse: it cannot follow. And it is where BYOL came from. The paper's authors trained a network to predict a random one that never learns;
-# the random one had 1.4 % on ImageNet, its pupil 18.8 %. So they let the target follow the pupil. How much does a fixed target teach here, in ninety steps and over five seeds?
+# The *fixed* target does not collapse: it cannot follow. And it is where BYOL came from. The paper's authors trained a network to predict a random one
+# that never learns;
+# the random one had 1.4 % on ImageNet, its pupil 18.8 %. So they let the target follow the pupil. How much does a fixed target teach here, in ninety
+# steps and over five seeds?
 
 # %%
-from sslcourse.results import compare, wall as stored
+# Measured beforehand over five seeds, and stored with the course.
+from sslcourse.results import wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "byol"}
 pupil = broken["fixed target"][0]
 blank = evaluate.probe(evaluate.random_like(pupil, pictures), data)["linear"]
@@ -233,8 +239,10 @@ assert five["fixed_target"]["low"] > 0.05 and five["bootstrap"]["low"] > 0.01
 #
 # $$\min_q \; \mathbb{E}\, \| q(z) - z' \|^2 = \mathbb{E}\, \operatorname{Var}(z' \mid z)$$
 #
-# With the best predictor the loss that remains is the variance of $z'$ given $z$. The target does not move along the loss, so there is one way to lower it: a $z$ that says more of
-# $z'$. An online network that forgets something makes the prediction worse, so it is pushed to remember. Without $q$ the online network itself must answer, and averages its
+# With the best predictor the loss that remains is the variance of $z'$ given $z$. The target does not move along the loss, so there is one way to lower
+# it: a $z$ that says more of
+# $z'$. An online network that forgets something makes the prediction worse, so it is pushed to remember. Without $q$ the online network itself must
+# answer, and averages its
 # own answers until there is one left.
 #
 # ## 8. Is it the batch statistics?
@@ -302,7 +310,8 @@ assert max(abs(gaps["BYOL, no batch statistics"]), abs(gaps["BYOL"])) < 8 < abs(
 show.table([{"": name, "change of the loss, %": gap} for name, gap in gaps.items()], caption="a batch of 64 in parts of 8")
 
 # %% [markdown]
-# SimCLR's task *is* the batch: with fewer candidates it is another, easier task. BYOL's loss hardly changes: it is a mean over pictures, and only batch normalisation ties them
+# SimCLR's task *is* the batch: with fewer candidates it is another, easier task. BYOL's loss hardly changes: it is a mean over pictures, and only batch
+# normalisation ties them
 # together. Does that make BYOL the more robust one in training? The paper says so; our five seeds cannot tell (section 15).
 #
 # ## 10. MoCo: many negatives, small batch
@@ -343,7 +352,8 @@ print(inspect.getsource(moco.MoCo.step))
 
 # %% [markdown]
 # The dashed line is the loss of a network that tells nothing apart. On one device the paper's *shuffled* batch normalisation would change nothing: all pictures
-# share their statistics anyway. `groups=4` splits the batch as four GPUs would. Here it stays whole, and we accept that a query and its key come from batches with the same pictures.
+# share their statistics anyway. `groups=4` splits the batch as four GPUs would. Here it stays whole, and we accept that a query and its key come from
+# batches with the same pictures.
 
 # %%
 contrast = new_method(moco.MoCo, write=enqueue)
@@ -359,10 +369,12 @@ print(f"loss: {rows[0]['loss']:.2f} in the first epoch, {rows[-1]['loss']:.2f} i
 assert rows[-1]["loss"] < blind
 
 # %% [markdown]
-# The loss stays below the dashed line, but it need not fall. The queue is empty at first and fills during the first epoch: more negatives make a harder task. And the keys in it come
+# The loss stays below the dashed line, but it need not fall. The queue is empty at first and fills during the first epoch: more negatives make a harder
+# task. And the keys in it come
 # from a network that learns, so they become harder to tell apart. Compare *key found* and kNN from epoch to epoch, and not the loss.
 #
-# Queue against batch. SimCLR gets its negatives from the batch, and must encode, and keep for the backward pass, every one of them. What does a step cost, and what does each
+# Queue against batch. SimCLR gets its negatives from the batch, and must encode, and keep for the backward pass, every one of them. What does a step
+# cost, and what does each
 # further negative cost?
 
 # %%
@@ -385,7 +397,8 @@ assert by_queue < 0.5 * by_batch, "the queue should be the cheap way to many neg
 show.table(costs, caption="five hundred negatives, from the batch or from the queue")
 
 # %% [markdown]
-# So the number of negatives and the size of the batch are two separate knobs, and the first is nearly free. What old keys are worth is another question: the encoder that
+# So the number of negatives and the size of the batch are two separate knobs, and the first is nearly free. What old keys are worth is another
+# question: the encoder that
 # made them has changed since. Two claims in section 15 answer it: many keys help up to a point.
 #
 # ## 11. What did they learn?
@@ -463,17 +476,16 @@ assert min(factors[name]["hue"] for name in ("BYOL", "MoCo")) > 0.5
 show.factor_table(factors, title="what can be read, factor by factor (validation split)")
 
 # %% [markdown]
-# Crops change place and size, and jitter changes colours. Are these thrown away? Hardly: place and size can be read better than from the pixels. The hue of the solid stays, too.
-# The tint of the background is what both let go of, with negatives or without. The views say what *may* be forgotten; what is forgotten, and how fast, the training decides.
+# Crops change place and size, and jitter changes colours. Are these thrown away? Hardly: place and size can be read better than from the pixels. The
+# hue of the solid stays, too.
+# The tint of the background is what both let go of, with negatives or without. The views say what *may* be forgotten; what is forgotten, and how fast,
+# the training decides.
 #
 # ## 15. The papers' claims
 #
 # `sslcourse claims byol --seeds 5` trains a dozen networks a seed and returns a verdict for each claim. This table holds five seeds.
 
 # %% tags=["nbval-check-output"]
-# Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import compare, wall as stored
-five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "byol"}
 show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
            caption="five seeds; a positive effect means that the paper is right here too")
 
@@ -485,7 +497,8 @@ assert five["small_batches"]["verdict"] == "inconclusive"
 assert five["dictionary"]["mean"] > 0.02 > five["long_dictionary"]["mean"]
 
 # %% [markdown]
-# The three claims on collapse hold by a wide margin, and BYOL lives without batch statistics. Whether small batches cost BYOL less than SimCLR our five seeds cannot tell. A queue of 64
+# The three claims on collapse hold by a wide margin, and BYOL lives without batch statistics. Whether small batches cost BYOL less than SimCLR our five
+# seeds cannot tell. A queue of 64
 # keys beats one of 8; a queue of 512 is no better than one of 64 here, where a key is old after a few steps.
 #
 # ## 16. What changed since
@@ -496,7 +509,8 @@ assert five["dictionary"]["mean"] > 0.02 > five["long_dictionary"]["mean"]
 #
 # ## Answer
 #
-# Training does not go to the constant answer as long as the target does not follow the gradient and a predictor stands between; take one of them away, and it is there within
+# Training does not go to the constant answer as long as the target does not follow the gradient and a predictor stands between; take one of them away,
+# and it is there within
 # seconds, with the best loss of all. The test split is opened once, for the final number.
 # Both networks are early in their training: by nearest neighbours the pixels may still be ahead.
 

@@ -61,8 +61,10 @@ films({name: frames.of(guess[:6]) for name, guess in answers.items()}, scale=5,
 # %% [markdown]
 # ## 2. Predict
 #
-# Three models are to come: one rebuilds the past (**autoencoder**), one predicts the future (**future predictor**), one does both from the same state (**composite**).
-# Which of them predicts best? And a decoder can be **conditional**: in training it is fed the *true* frame of the step before. Does it predict better when it is on its own?
+# Three models are to come: one rebuilds the past (**autoencoder**), one predicts the future (**future predictor**), one does both from the same state
+# (**composite**).
+# Which of them predicts best? And a decoder can be **conditional**: in training it is fed the *true* frame of the step before. Does it predict better
+# when it is on its own?
 
 # %%
 my_prediction = {"predicts best": None,                        # "future predictor" or "composite"
@@ -76,7 +78,8 @@ my_prediction = {"predicts best": None,                        # "future predict
 #
 # $$c \leftarrow \sigma(f)\, c + \sigma(i) \tanh(a), \qquad h \leftarrow \sigma(o) \tanh(c)$$
 #
-# The *encoder* reads eight frames. Its last $(h, c)$ starts each *decoder*, an LSTM of its own that emits one frame a step. The representation of the film is $(h, c)$ itself.
+# The *encoder* reads eight frames. Its last $(h, c)$ starts each *decoder*, an LSTM of its own that emits one frame a step. The representation of the
+# film is $(h, c)$ itself.
 # (The paper's gates also look at `c`, through weights called peepholes; torch's do not. `video_lstm.lstm_cell` has both.)
 #
 # ## 4. Exercise: one step of an LSTM (about 8 minutes)
@@ -214,7 +217,8 @@ show.bars(scores, unit="", title="nats per frame of the future")
 #
 # ## 8. The three models
 #
-# The future predictor alone, and the same with a conditional decoder. For that one there are two numbers: **fed** the true frames, as in training, and **free**, fed its own.
+# The future predictor alone, and the same with a conditional decoder. For that one there are two numbers: **fed** the true frames, as in training, and
+# **free**, fed its own.
 
 # %%
 alone, conditional = new_model(reconstruct=False), new_model(reconstruct=False, conditional_future=True)
@@ -248,12 +252,14 @@ films({name: frames.of(guess[:6]) for name, guess in shown.items()},
       scale=4, title="the same eight frames, predicted by three models")
 
 # %% [markdown]
-# The conditional decoder learned to lean on the frame before: fed the true frames it is far better than on its own. On its own that frame is its own guess, and each mistake feeds
+# The conditional decoder learned to lean on the frame before: fed the true frames it is far better than on its own. On its own that frame is its own
+# guess, and each mistake feeds
 # the next one. This is against the paper, where conditioning helps to predict; over five seeds it harms here (section 14).
 #
 # ## 9. Far beyond the horizon
 #
-# Trained for eight frames, asked for sixty. Move the slider. When does the digit lose its shape, and when does it lose its path? Blur is the honest answer of a model that must give
+# Trained for eight frames, asked for sixty. Move the slider. When does the digit lose its shape, and when does it lose its path? Blur is the honest
+# answer of a model that must give
 # *one* picture and does not know which.
 
 # %%
@@ -287,7 +293,8 @@ show.curve(range(1, 61), {name: values.tolist() for name, values in ink.items()}
            ylabel="mean brightness", title="how much ink is left: trained for eight steps, asked for sixty")
 
 # %% [markdown]
-# The shape goes first: within eight steps there are blobs. The path is lost at about the step that is printed: from there on a model would do better to show the average of all
+# The shape goes first: within eight steps there are blobs. The path is lost at about the step that is printed: from there on a model would do better to
+# show the average of all
 # frames. Far beyond the horizon both models cost more than the average frame.
 #
 # ## 10. Break it
@@ -314,8 +321,10 @@ show.table([{"": name, "reconstruction": row["reconstruction"], "prediction": ro
            caption=f"nats per frame, training; the average frame costs {simple['the average frame']:.1f}")
 
 # %% [markdown]
-# Read both columns. The prediction is alike in all three: after four epochs none of them has left the plateau of the average frame. In the other column the healthy run has left
-# it, and the two broken runs rebuild the past worse. In its own order the past begins with the frame that was read longest ago: the decoder has to learn the hardest thing first. And
+# Read both columns. The prediction is alike in all three: after four epochs none of them has left the plateau of the average frame. In the other column
+# the healthy run has left
+# it, and the two broken runs rebuild the past worse. In its own order the past begins with the frame that was read longest ago: the decoder has to
+# learn the hardest thing first. And
 # `h` alone is squashed and gated: what the encoder keeps for later stands in `c`.
 #
 # ## 11. What a frame is: pixels, patches, percepts
@@ -360,8 +369,10 @@ print("; ".join(f"{factor}: {kept['composite'][factor]:.2f} against {kept['rando
 show.factor_table(kept, title="what can be read, factor by factor (validation split)")
 
 # %% [markdown]
-# Where the digit will be is kept. *What* it is, is hardly kept: a blob at the right place is what lowers the error most, and our training ends before shapes pay. Compare the
-# velocities with those of the random LSTM, too: not all of what the state says was learned. The paper trains far longer, and its digits keep their shape. Now the neighbours:
+# Where the digit will be is kept. *What* it is, is hardly kept: a blob at the right place is what lowers the error most, and our training ends before
+# shapes pay. Compare the
+# velocities with those of the random LSTM, too: not all of what the state says was learned. The paper trains far longer, and its digits keep their
+# shape. Now the neighbours:
 
 # %%
 some = slice(0, 150)
@@ -426,7 +437,8 @@ assert min(five[claim]["low"] for claim in ("over_baseline", "every_one")) > 0.0
 assert five["condition_fed"]["low"] > 5 and five["condition_free"]["high"] < -0.5
 
 # %% [markdown]
-# Over five seeds every unsupervised model beats an LSTM from nothing when labels are few, and the composite model predicts better than the future predictor. Conditioning lowers the
+# Over five seeds every unsupervised model beats an LSTM from nothing when labels are few, and the composite model predicts better than the future
+# predictor. Conditioning lowers the
 # error only while the true frames are fed. On its own the conditional model predicts worse, against the paper.
 #
 # ## 15. What changed since
@@ -437,8 +449,10 @@ assert five["condition_fed"]["low"] > 5 and five["condition_free"]["high"] < -0.
 #
 # ## Answer
 #
-# What does it have to remember? To tell the past, where things were; to predict the future, where they will be. With both tasks it predicts better than with one, over five
-# seeds. How things *look* comes last, and in our short training hardly at all. And what is the state good for? With forty labelled films of each class it is a better start than
+# What does it have to remember? To tell the past, where things were; to predict the future, where they will be. With both tasks it predicts better than
+# with one, over five
+# seeds. How things *look* comes last, and in our short training hardly at all. And what is the state good for? With forty labelled films of each class
+# it is a better start than
 # nothing. We measure the state once, on the test split: probes for the motion class, on frozen states. The pixels of all frames stand beside it.
 
 # %%

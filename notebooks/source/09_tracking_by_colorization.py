@@ -62,7 +62,8 @@ my_prediction = {"best first": ["?", "?", "?", "?", "?"], "tracks after films th
 # %% [markdown]
 # ## 3. The idea in mathematics, with the names of the code
 #
-# Every cell of every frame gets an embedding $f$ from its grey values. A target cell $j$ points to the cells $i$ of the frames before it and copies their colours $c_i$:
+# Every cell of every frame gets an embedding $f$ from its grey values. A target cell $j$ points to the cells $i$ of the frames before it and copies
+# their colours $c_i$:
 #
 # $$A_{ij} = \frac{e^{f_i \cdot f_j / \tau}}{\sum_k e^{f_k \cdot f_j / \tau}}, \qquad y_j = \sum_i A_{ij}\, c_i, \qquad L = -\frac{1}{m}\sum_j \log y_j[\text{true colour}]$$
 #
@@ -177,7 +178,8 @@ with widgets.Panel(recipe.epochs, title="copying colours") as panel:
 panel.replay
 
 # %% [markdown]
-# A network that learns colours learns to carry a mask, which nobody asked for. The horizontal lines: a mask that stays where it was, and the network before its training.
+# A network that learns colours learns to carry a mask, which nobody asked for. The horizontal lines: a mask that stays where it was, and the network
+# before its training.
 
 # %%
 still = tracking.measure({"identity": tracking.identity}, some)["identity"].J
@@ -206,7 +208,8 @@ widgets.pointer(held.video[i], method.embed(held.video[i]), held.extra["mask"][i
 # %% [markdown]
 # ## 9. Masks and key-points, carried along
 #
-# All trackers on the same films. The baselines: a network for *single-image* colorization, which never had to find anything again, and two flows of well-kept libraries.
+# All trackers on the same films. The baselines: a network for *single-image* colorization, which never had to find anything again, and two flows of
+# well-kept libraries.
 
 # %%
 single = new_method(colorization.SingleImage)
@@ -278,12 +281,14 @@ print("J in the last frame: " + "; ".join(f"{name} {values[-1]:.2f}" for name, v
 show.curve(range(2, held.video.shape[2] + 1), curves, xlabel="frame", ylabel="J", title="the slow half of the solids and the fast half")
 
 # %% [markdown]
-# Identity loses the fast solids first, and soon the slow ones too. Flow and colorization follow both halves far longer: for them speed alone is not what hurts in these films.
+# Identity loses the fast solids first, and soon the slow ones too. Flow and colorization follow both halves far longer: for them speed alone is not
+# what hurts in these films.
 
 # %% [markdown]
 # ## 11. What hurts flow
 #
-# Flow assumes small steps, steady brightness and that nothing disappears. Films that break all of this: twice as fast, growing and shrinking, blurred by their motion, with a third
+# Flow assumes small steps, steady brightness and that nothing disappears. Films that break all of this: twice as fast, growing and shrinking, blurred
+# by their motion, with a third
 # solid that hides the others, flicker and noise. Colorization learns from films of that kind, again without a mask.
 
 # %%
@@ -307,8 +312,10 @@ carried = [painted(film, follow(film, mask, None)[0]) for film, mask in zip(show
 films({"colorization": torch.stack(carried)}, fps=6, scale=2.5, title="in films with what hurts flow")
 
 # %% [markdown]
-# Where everything is sharp, textured and slow, flow is the better tracker. The hard films cost every tracker a good deal. Both flows lose more than colorization, and
-# colorization is above the local flow there. Against the flow from coarse to fine this one run decides nothing; section 14 has five seeds, and they cannot tell either.
+# Where everything is sharp, textured and slow, flow is the better tracker. The hard films cost every tracker a good deal. Both flows lose more than
+# colorization, and
+# colorization is above the local flow there. Against the flow from coarse to fine this one run decides nothing; section 14 has five seeds, and they
+# cannot tell either.
 # Mind one thing: colorization was trained *anew*, on hard films, and the flows were not. The harder the film, the more training on similar films helps.
 #
 # ## 12. Break it
@@ -336,7 +343,8 @@ show.table([{"": "you expected", "tracks after films that stand still": my_predi
             {"": "measured", "tracks after films that stand still": answer}])
 
 # %% [markdown]
-# Films that stand still give a perfect score and teach no tracking: a cell finds itself by its very noise. **Motion is the teacher**: only what looks the same *after it has moved* can be used.
+# Films that stand still give a perfect score and teach no tracking: a cell finds itself by its very noise. **Motion is the teacher**: only what looks
+# the same *after it has moved* can be used.
 #
 # And the colours? In this world they stay with their solid, so showing them does no harm here. It does harm when colours change while light does not.
 # So let us turn all hues a little from frame to frame.
@@ -368,7 +376,8 @@ films({"hues turned": torch.stack([frames for frames, _, _ in recoloured[:4]])},
 #
 # ## 13. Temperature, window, best matches
 #
-# The paper trains at one temperature and tracks at half of it. A window forbids far matches, keeping only the best few forbids weak ones; both came with the paper's successors.
+# The paper trains at one temperature and tracks at half of it. A window forbids far matches, keeping only the best few forbids weak ones; both came
+# with the paper's successors.
 # How much of the tracking is the network's, and how much is such help?
 
 # %%
@@ -395,14 +404,18 @@ assert max(random_helped.values()) > stays + 0.05 and trained[0.05] > max(random
 assert helped[0.05] - trained[0.05] < 0.1 and helped[0.1] - trained[0.1] > 0.05
 
 # %% [markdown]
-# Random weights with a window and a low temperature are above a mask that stays where it was: that much is the help's own. They stay far below the trained network. Half of the training's
-# temperature tracks better than all of it, for the trained network, which hardly needs help there. At the temperature of the training the help is worth a good deal: a low
+# Random weights with a window and a low temperature are above a mask that stays where it was: that much is the help's own. They stay far below the
+# trained network. Half of the training's
+# temperature tracks better than all of it, for the trained network, which hardly needs help there. At the temperature of the training the help is worth
+# a good deal: a low
 # temperature and a window do the same work, they keep weak matches out.
 #
 # ## 14. The paper's claims
 #
-# `sslcourse claims colorization --seeds 5` trains three networks a seed and returns a verdict for each claim; the pages of the course hold the table that it printed. A positive
-# effect means that the paper is right here too. `sslcourse table tracking` makes its table, with full supervision; with `--set data=FOLDER` on your own sequences in the layout of DAVIS.
+# `sslcourse claims colorization --seeds 5` trains three networks a seed and returns a verdict for each claim; the pages of the course hold the table
+# that it printed. A positive
+# effect means that the paper is right here too. `sslcourse table tracking` makes its table, with full supervision; with `--set data=FOLDER` on your own
+# sequences in the layout of DAVIS.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
@@ -420,7 +433,8 @@ print(f"hard films, against the flow from coarse to fine: this run {in_hard['col
       f"five seeds {opponent['mean']:+.3f} ({opponent['verdict']})")
 
 # %% [markdown]
-# Over five seeds the verdicts are those of this notebook where it had one: colorization beats standing still, random weights and single images; flow wins on easy films; and
+# Over five seeds the verdicts are those of this notebook where it had one: colorization beats standing still, random weights and single images; flow
+# wins on easy films; and
 # what hurts flow costs colorization less. Against the flow from coarse to fine on hard films five seeds leave it open.
 #
 # ## 15. What changed since

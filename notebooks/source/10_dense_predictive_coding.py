@@ -41,19 +41,22 @@ held, moves = data.validation.video, data.validation.label
 # %% [markdown]
 # ## 1. A picture that makes the question visible
 #
-# A large and a small solid go round, each clockwise or counter-clockwise: four classes of motion. Press play. Then stop: from a single frame, could you tell the class?
+# A large and a small solid go round, each clockwise or counter-clockwise: four classes of motion. Press play. Then stop: from a single frame, could you
+# tell the class?
 
 # %%
 one_of_each = [int((moves == c).nonzero()[0]) for c in range(4)]
 films({"": held[one_of_each]}, scale=4, titles=data.classes, title="one film of each class")
 
 # %% [markdown]
-# No single frame says how things move, and no average of frames does: each film shown backwards has the very same frames. So what an encoder of *images* makes of the
+# No single frame says how things move, and no average of frames does: each film shown backwards has the very same frames. So what an encoder of
+# *images* makes of the
 # frames is no use here, however good it is. We shall measure that.
 #
 # ## 2. Predict
 #
-# Nearest neighbours among films (of four classes) under the features of four networks: a **random** one, **SimCLR on frames** with its features averaged over the film, **DPC** without labels, and
+# Nearest neighbours among films (of four classes) under the features of four networks: a **random** one, **SimCLR on frames** with its features
+# averaged over the film, **DPC** without labels, and
 # a **supervised** one. Where will each land?
 
 # %%
@@ -63,7 +66,8 @@ my_prediction = {"random encoder": None, "SimCLR on frames": None, "DPC": None, 
 # ## 3. The idea in mathematics, with the names of the code
 #
 # A film is cut into blocks $x_1, x_2, \ldots$ of a few frames. An encoder `f` makes of each block a *map* $z_t = f(x_t)$: a feature at every place. A recurrent
-# network `g`, the same at every place, sums up the past, and a small network `phi` says what the next map will be; the prediction is read by `g` as if it had come true:
+# network `g`, the same at every place, sums up the past, and a small network `phi` says what the next map will be; the prediction is read by `g` as if
+# it had come true:
 #
 # $$c_t = g(\mathrm{ReLU}(z_t), c_{t-1}), \qquad \hat z_{t+1} = \phi(c_t), \qquad c_{t+1} = g(\mathrm{ReLU}(\hat z_{t+1}), c_t), \quad \ldots$$
 #
@@ -76,7 +80,8 @@ my_prediction = {"random encoder": None, "SimCLR on frames": None, "DPC": None, 
 # ## 4. Exercise: which negatives are there? (about 8 minutes)
 #
 # A wrong candidate comes from another film (**easy**), from another place of the same film (**spatial**), or from the same place of the same film at another time
-# (**temporal**, the hardest). Fill the table of kinds: 0 the positive, 1 other time, 2 other place, 3 other film. Rows and columns count places fastest, then blocks, then films.
+# (**temporal**, the hardest). Fill the table of kinds: 0 the positive, 1 other time, 2 other place, 3 other film. Rows and columns count places
+# fastest, then blocks, then films.
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("dpc.kinds", 1)` helps, `solution("dpc.kinds")` shows ours.
 
@@ -95,7 +100,8 @@ def my_kinds(films, blocks, places):
 kinds = check("dpc.kinds", my_kinds)
 
 # %% [markdown]
-# Two blocks are predicted, at four times four places. How many candidates of each kind does one prediction meet, with as many films in a batch as we shall train with?
+# Two blocks are predicted, at four times four places. How many candidates of each kind does one prediction meet, with as many films in a batch as we
+# shall train with?
 
 # %% tags=["nbval-check-output"]
 names = ("the positive", "other time", "other place", "other film")
@@ -159,7 +165,8 @@ ours = {"data": "toybox films", "encoder": "four convolutions", "epochs": recipe
 show.table([{"": "paper", **{k: dpc.PAPER[k] for k in ours}}, {"": "here", **ours}], caption="every departure, in the open")
 
 # %% [markdown]
-# What the network is shown: one crop for the whole film, and colours *of their own for every frame*. Why that is, section 11 shows. There is no mirror image among the
+# What the network is shown: one crop for the whole film, and colours *of their own for every frame*. Why that is, section 11 shows. There is no mirror
+# image among the
 # views: it would turn clockwise into counter-clockwise.
 
 # %%
@@ -191,7 +198,8 @@ with widgets.Panel(recipe.epochs, classes=ways, title="DPC, no labels (large, sm
 panel.replay
 
 # %% [markdown]
-# The same matrices, larger: the slider goes from the untrained network to the last epoch. Green is the positive, orange another time, blue another place, grey another film. Watch the green diagonal: the more of it glows, the more often the right feature is picked.
+# The same matrices, larger: the slider goes from the untrained network to the last epoch. Green is the positive, orange another time, blue another
+# place, grey another film. Watch the green diagonal: the more of it glows, the more often the right feature is picked.
 
 # %%
 films({"": torch.stack(seen, 2)}, fps=1, scale=3, titles=[f"films {2 * i + 1} and {2 * i + 2}" for i in range(len(seen[0]))],
@@ -226,8 +234,10 @@ show.table([{"error": name, "share of the errors": errors[name], "if blind": bli
            caption=f"right: {found['cell found']:.1%} of the cells, among {len(kinds(32, 2, 16)):,} candidates")
 
 # %% [markdown]
-# Nearly all errors are another *film*: there are so many of them. So compare with blind guessing. Another *place* is picked far less often than by blind guessing. Another *time* is a
-# rare error too, as there is one such candidate only; but it is picked several times as often as by blind guessing. And further ahead? Three blocks it was never trained to predict:
+# Nearly all errors are another *film*: there are so many of them. So compare with blind guessing. Another *place* is picked far less often than by
+# blind guessing. Another *time* is a
+# rare error too, as there is one such candidate only; but it is picked several times as often as by blind guessing. And further ahead? Three blocks it
+# was never trained to predict:
 
 # %%
 by_horizon = {ahead: dpc.pretext(method, held, ahead)["cell found"] for ahead in (1, 2, 3)}
@@ -240,7 +250,8 @@ show.bars({f"{ahead} ahead": value for ahead, value in by_horizon.items()}, titl
 #
 # ## 9. Where does a prediction find itself?
 #
-# Choose a film and a cell. The heat says in which place of the true future block the feature that was predicted *for the outlined cell* is found. If it stays in its cell, the network knew what
+# Choose a film and a cell. The heat says in which place of the true future block the feature that was predicted *for the outlined cell* is found. If it
+# stays in its cell, the network knew what
 # would be there.
 
 # %%
@@ -263,7 +274,8 @@ Explorer(where, [Control("film", "slider", 0.0, "film", 0, 11, 1, 0), Control("p
 # %% [markdown]
 # ## 10. Does it know how things move?
 #
-# The baselines: the same network never trained; SimCLR on single frames, its features averaged over the film; and the same network trained with labels, for three epochs only. It is
+# The baselines: the same network never trained; SimCLR on single frames, its features averaged over the film; and the same network trained with labels,
+# for three epochs only. It is
 # stopped early, so it is no upper bound: the printed line says how many of its own training films it has right.
 
 # %%
@@ -302,7 +314,8 @@ show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}]
 # %% [markdown]
 # DPC knows how things move; SimCLR's features of frames stay at chance, as section 1 said they would.
 #
-# Retrieval, as in the paper's figure: a film, and the three films nearest to it under each encoder. Press play: which of them share its *motion*, which its *look*? Below, the
+# Retrieval, as in the paper's figure: a film, and the three films nearest to it under each encoder. Press play: which of them share its *motion*, which
+# its *look*? Below, the
 # same question is asked of all films.
 
 # %%
@@ -333,7 +346,8 @@ show.table(table, caption="of the three nearest films, over all validation films
 #
 # ## 11. Break it
 #
-# Three switches. Each network begins the same training and is stopped after two epochs, and so is compared with the healthy one at the same moment. In these two epochs one
+# Three switches. Each network begins the same training and is stopped after two epochs, and so is compared with the healthy one at the same moment. In
+# these two epochs one
 # block is predicted, so "another time" is no candidate yet, and has no column.
 #
 # - **shuffled**: the blocks in random order, so that nothing says what comes next;
@@ -393,7 +407,8 @@ assert kept["small"] < kept["large"] - 0.2 and factors["supervised"]["small"] < 
 show.factor_table(factors, title="what can be read, factor by factor (validation split)")
 
 # %% [markdown]
-# The way of the large solid is there, its place too; of its shape and its colours little is left. And the small solid? The features say far less of the way of the small one. It is
+# The way of the large solid is there, its place too; of its shape and its colours little is left. And the small solid? The features say far less of the
+# way of the small one. It is
 # smaller than a cell of the map, and so it hardly affects a loss by cells. Labels, too, find it later than the large one.
 #
 # ## 13. The paper's claims
@@ -414,7 +429,8 @@ assert min(five["learns"]["low"], five["order"]["low"]) > 0.15
 assert all(five[claim]["low"] < 0.03 and five[claim]["high"] > -0.03 for claim in ("further", "curriculum", "sequential"))
 
 # %% [markdown]
-# Two claims hold by a wide margin: DPC beats a random network, and it needs the order of the blocks. Of a growing horizon, of two blocks and of fed-back predictions five seeds show no clear effect.
+# Two claims hold by a wide margin: DPC beats a random network, and it needs the order of the blocks. Of a growing horizon, of two blocks and of
+# fed-back predictions five seeds show no clear effect.
 #
 # ## 14. What changed since
 #
@@ -424,8 +440,10 @@ assert all(five[claim]["low"] < 0.03 and five[claim]["high"] > -0.03 for claim i
 #
 # ## Answer
 #
-# What does it have to understand of motion? To pick the right future it must know where things go. So the *way* a solid goes round can be read from its features, which no label told.
-# It slips through wherever a cell can be recognised otherwise: by the tint of its film, or by its distance from the border. The test split is opened once, for the final number.
+# What does it have to understand of motion? To pick the right future it must know where things go. So the *way* a solid goes round can be read from its
+# features, which no label told.
+# It slips through wherever a cell can be recognised otherwise: by the tint of its film, or by its distance from the border. The test split is opened
+# once, for the final number.
 
 # %%
 final = evaluate.report({"DPC": method, "supervised": supervised}, data)

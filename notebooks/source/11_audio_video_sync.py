@@ -1,7 +1,8 @@
 # %% [markdown]
 # # In step: a film and its sound teach each other
 #
-# **The question of this notebook.** A film, and a sound: do they belong together *at this very moment*? Whoever can answer has learned to see what happens and to hear
+# **The question of this notebook.** A film, and a sound: do they belong together *at this very moment*? Whoever can answer has learned to see what
+# happens and to hear
 # what happens. *What does it take to learn that without a label*, and what is it good for?
 #
 # B. Korbar, D. Tran, L. Torresani. *Cooperative Learning of Audio and Video Models from Self-Supervised Synchronization.* NeurIPS 2018.
@@ -40,7 +41,8 @@ held = data.validation
 # %% [markdown]
 # ## 1. A picture that makes the question visible
 #
-# A solid strikes, scrapes, rolls or floats, and is heard. Press play. Then move the slider **shift the sound** by a few frames, and play again: from which offset on do you notice?
+# A solid strikes, scrapes, rolls or floats, and is heard. Press play. Then move the slider **shift the sound** by a few frames, and play again: from
+# which offset on do you notice?
 
 # %%
 def scene(i, samples=held):
@@ -51,8 +53,10 @@ film = scene(struck[0])
 clip(film.frames, film.audio, film.fps, film.rate, event={"impact": film.impacts}, title=held.classes[held.label[struck[0]]])
 
 # %% [markdown]
-# You used that something *moves* when something *sounds*. Does that need a network? Let us correlate how much moves from frame to frame with how loud it is, and ask this
-# baseline of pairs of one second: in step, or not? The wrong sound comes from another film (**easy**), from the same film at least a second away (**hard**), or from the same
+# You used that something *moves* when something *sounds*. Does that need a network? Let us correlate how much moves from frame to frame with how loud
+# it is, and ask this
+# baseline of pairs of one second: in step, or not? The wrong sound comes from another film (**easy**), from the same film at least a second away
+# (**hard**), or from the same
 # film and overlapping (**super-hard**).
 
 # %%
@@ -66,7 +70,8 @@ show.bars(energy, chance=0.5, title="motion against loudness: pairs told apart, 
 #
 # ## 2. Predict
 #
-# We shall train one network with the paper's **curriculum** (easy negatives, later some hard ones), and one that only learns **correspondence**: is this sound from the same
+# We shall train one network with the paper's **curriculum** (easy negatives, later some hard ones), and one that only learns **correspondence**: is
+# this sound from the same
 # *film*, whatever the moment? (To save time, that one is stopped half way.) How many hard pairs will each of them tell apart? And motion against loudness was above.
 
 # %%
@@ -75,7 +80,8 @@ my_prediction = {"curriculum": None, "correspondence, stopped early": None}     
 # %% [markdown]
 # ## 3. The idea in mathematics, with the names of the code
 #
-# A video network `see` makes a vector $v$ of a window of frames, an audio network `hear` a vector $a$ of a second of sound, both of length one half, so that their distance
+# A video network `see` makes a vector $v$ of a window of frames, an audio network `hear` a vector $a$ of a second of sound, both of length one half, so
+# that their distance
 # $d = \|v - a\|$ lies between 0 and 1. For pairs $n$ with $y_n = 1$ where they are in sync (`together`) and $y_n = 0$ where not:
 #
 # $$E = \frac{1}{N} \sum_n \; y_n \, d_n^2 \; + \; (1 - y_n) \max(m - d_n, 0)^2$$
@@ -127,7 +133,8 @@ def my_contrastive(v, a, together, margin):
 contrastive = check("avts.contrastive", my_contrastive)
 
 # %% [markdown]
-# What one pair pays. If the network gives *everything* the same distance, which one costs least, when half of the pairs are in sync? There it will be tempted to rest.
+# What one pair pays. If the network gives *everything* the same distance, which one costs least, when half of the pairs are in sync? There it will be
+# tempted to rest.
 
 # %%
 d = torch.linspace(0, 1, 41)
@@ -141,12 +148,15 @@ print(f"half of each costs least at distance {cheapest:.2f}: {min(both):.3f}")
 show.curve(d.tolist(), {"in sync": near, "out of sync": far, "half of each": both}, "distance", "loss")
 
 # %% [markdown]
-# The third curve is lowest at half of the margin, where it costs a quarter of the margin's square. A network can go there without looking at anything. Section 13 shows one that does.
+# The third curve is lowest at half of the margin, where it costs a quarter of the margin's square. A network can go there without looking at anything.
+# Section 13 shows one that does.
 #
 # ## 6. Exercise: judge with a threshold that has not seen them (about 5 minutes)
 #
-# In step or not? That needs a threshold, and whoever chooses it on the pairs that are judged flatters the network. `synchrony.threshold(distance, together)` finds the best one,
-# `synchrony.balanced(distance, together, threshold)` is the mean of both kinds' shares that are right. Each half is judged with the threshold of the *other*; return the mean.
+# In step or not? That needs a threshold, and whoever chooses it on the pairs that are judged flatters the network. `synchrony.threshold(distance,
+# together)` finds the best one,
+# `synchrony.balanced(distance, together, threshold)` is the mean of both kinds' shares that are right. Each half is judged with the threshold of the
+# *other*; return the mean.
 
 # %% tags=["nbval-check-output"]
 def my_judged(distance, together, half):
@@ -168,14 +178,16 @@ def told_apart(network, kind, samples=held, each=2):
 # %% [markdown]
 # ## 7. The library's method, and your functions in it
 #
-# Two windows of every film; the pairs out of sync are the same pictures with the same sounds, dealt out anew. Why is that better than drawing a new sound for each negative?
+# Two windows of every film; the pairs out of sync are the same pictures with the same sounds, dealt out anew. Why is that better than drawing a new
+# sound for each negative?
 
 # %%
 for part in (avts.partners, avts.AVTS.see, avts.AVTS.loss):
     print(inspect.getsource(part))
 
 # %% [markdown]
-# Because then neither the picture alone nor the sound alone gives the answer away: each is in as many pairs of one kind as of the other. The test that a data set of pairs
+# Because then neither the picture alone nor the sound alone gives the answer away: each is in as many pairs of one kind as of the other. The test that
+# a data set of pairs
 # should pass before anybody trains on it, with classifiers that see only one half of each pair:
 
 # %%
@@ -197,9 +209,11 @@ show.table([{"": "paper", **avts.PAPER}, {"": "here", **ours}],
            caption="every departure, in the open: our heads also have batch normalisation, and the mean frame is taken away")
 
 # %% [markdown]
-# Further departures: vectors have length one half, so that no distance is above 1; the windows last one second, sixteen frames; a batch has a dozen films, and the networks are small.
+# Further departures: vectors have length one half, so that no distance is above 1; the windows last one second, sixteen frames; a batch has a dozen
+# films, and the networks are small.
 #
-# Now train; no label is used. The small pictures are three films that it has not seen: row by row the moments of the picture, column by column those of the sound; dark is
+# Now train; no label is used. The small pictures are three films that it has not seen: row by row the moments of the picture, column by column those of
+# the sound; dark is
 # near. If it learns *when*, a dark diagonal should appear.
 
 # %%
@@ -223,7 +237,8 @@ with widgets.Panel(recipe.epochs, classes=data.classes, title="AVTS, no labels")
 panel.replay
 
 # %% [markdown]
-# The dark diagonal is the answer to the question; what repeats itself has several. Hard pairs are learned later than easy ones: to tell films apart, it is enough to know *what* happens.
+# The dark diagonal is the answer to the question; what repeats itself has several. Hard pairs are learned later than easy ones: to tell films apart, it
+# is enough to know *what* happens.
 #
 # ## 8. Distances, kind by kind
 
@@ -247,11 +262,12 @@ table = [{"": "motion against loudness", **energy}, {"": "AVTS", **trained}]
 show.table(table, caption="pairs told apart (balanced accuracy), validation films; chance is one half")
 
 # %% [markdown]
-# The network is ahead of motion against loudness, most of all on easy pairs.
+# The network is ahead of motion against loudness.
 #
 # ## 9. The sync explorer
 #
-# Choose a film and move the sound. Above what is seen, below it what is heard *with* it, and the distance for every offset. Where does each curve have its lowest point?
+# Choose a film and move the sound. Above what is seen, below it what is heard *with* it, and the distance for every offset. Where does each curve have
+# its lowest point?
 
 # %%
 some = held.take(struck[:6] + [i for i in range(len(held)) if i not in struck][:4])
@@ -301,7 +317,8 @@ show.table([{"": name, "frames": e, "seconds": e / held.fps} for name, e in erro
 # %% [markdown]
 # ## 11. Where does the sound come from?
 #
-# Nobody told it *where* anything is. So ask it: let only one square of the picture move, hold all else still, and see how near the film then comes to the sound. There
+# Nobody told it *where* anything is. So ask it: let only one square of the picture move, hold all else still, and see how near the film then comes to
+# the sound. There
 # is often a second, silent solid in the picture. Press play: in the lower row, what glows is near.
 
 # %%
@@ -332,7 +349,8 @@ show.table([{"": name, **row} for name, row in where.items()], caption="share of
 #
 # ## 12. What is it good for?
 #
-# The labels are what happens: bounce, thud, hammer, scrape, roll, whoosh. The protocol of sound classification: several crops of each film, a linear SVM on *frozen* features,
+# The labels are what happens: bounce, thud, hammer, scrape, roll, whoosh. The protocol of sound classification: several crops of each film, a linear
+# SVM on *frozen* features,
 # scores averaged. Beside each network stands the same network with random weights, under the same SVM: reviewer 1 of the paper asked for this control.
 
 # %%
@@ -380,11 +398,13 @@ print(f"plain heads: loss {at_same_moment['plain heads']['loss']:.3f}; all dista
 show.bars({name: row["hard accuracy"] for name, row in at_same_moment.items()}, chance=0.5, title="hard pairs told apart, after four epochs")
 
 # %% [markdown]
-# None of the three knows the moment: on hard pairs they guess. Correspondence never asks for it, the mean over time hides it, and the plain heads rest near half of the margin.
+# None of the three knows the moment: on hard pairs they guess. Correspondence never asks for it, the mean over time hides it, and the plain heads rest
+# near half of the margin.
 #
 # ## 14. What did each sense keep?
 #
-# Some factors are in both senses (size, force), some in one of them: the background and the way it goes are only seen, the channel is only heard. The material is heard; of it the
+# Some factors are in both senses (size, force), some in one of them: the background and the way it goes are only seen, the channel is only heard. The
+# material is heard; of it the
 # eye could see at most whether it shines. What does the eye learn from the ear?
 
 # %%
@@ -400,7 +420,8 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 #
 # ## 15. The paper's claims
 #
-# `sslcourse claims avts --seeds 5` trains six networks a seed and returns a verdict for each claim. `sslcourse table avts` answers further questions of the reviewers: the share of
+# `sslcourse claims avts --seeds 5` trains six networks a seed and returns a verdict for each claim. `sslcourse table avts` answers further questions of
+# the reviewers: the share of
 # hard negatives, the loss, the data. This table holds five seeds.
 
 # %% tags=["nbval-check-output"]
@@ -417,8 +438,10 @@ for claim in ("curriculum hard", "hard first hard", "meaning"):
     print(f"{five[claim]['text']}: {five[claim]['mean']:+.3f} ({five[claim]['verdict']})")
 
 # %% [markdown]
-# Neither *easy only* nor *hard only* was trained in this notebook; five seeds of them are in the table. The curriculum beats easy negatives only, as in the paper. In the paper,
-# training on hard negatives from the start fails. Here it does not: hard negatives only tell hard pairs apart far better than the curriculum. Features for *what* happens are another
+# Neither *easy only* nor *hard only* was trained in this notebook; five seeds of them are in the table. The curriculum beats easy negatives only, as in
+# the paper. In the paper,
+# training on hard negatives from the start fails. Here it does not: hard negatives only tell hard pairs apart far better than the curriculum. Features
+# for *what* happens are another
 # matter: there five seeds cannot tell.
 #
 # ## 16. What changed since
@@ -430,8 +453,10 @@ for claim in ("curriculum hard", "hard first hard", "meaning"):
 #
 # ## Answer
 #
-# To say whether a sound belongs to *this* moment a network must know what happens and when. It needs negatives in which the film is right and the moment wrong; correspondence
-# alone does not ask for the moment. What it learns on the way, it keeps: what happens can be read from frozen features of both senses. The test split is opened once, for the
+# To say whether a sound belongs to *this* moment a network must know what happens and when. It needs negatives in which the film is right and the
+# moment wrong; correspondence
+# alone does not ask for the moment. What it learns on the way, it keeps: what happens can be read from frozen features of both senses. The test split
+# is opened once, for the
 # final numbers.
 
 # %%
