@@ -233,7 +233,7 @@ QUESTIONS = {
     "07_clip": "captions as views: can words alone name a class?",
     "08_video_lstm": "can past and future be told from one state?",
     "09_tracking_by_colorization": "who may only copy colours, does it learn to follow?",
-    "10_dense_predictive_coding": "foretell features of the future, place by place: is motion learned?",
+    "10_dense_predictive_coding": "predict features of the future, place by place: is motion learned?",
     "11_audio_video_sync": "is this sound of this very moment?",
     "12_cross_modal_clustering": "can sounds teach what to see, and pictures what to hear?",
     "13_results_wall": "which method, for what, and how sure can one be?",
