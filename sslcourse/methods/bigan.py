@@ -34,7 +34,7 @@ from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, fl
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import FACTOR, PIXELS, WIDTH, Number, takes
+from sslcourse.runtime.options import FACTOR, PIXELS, SOME, WIDTH, Number, takes
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View
 
@@ -132,7 +132,6 @@ def constant(network: nn.Module, *inputs: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------------------- the networks
 
 
-NO_CODE_OR_WIDTH = Number(0, int(WIDTH.high))  # what a discriminator is told, 0 for pictures alone
 LAYERS = (nn.Conv2d, nn.ConvTranspose2d, nn.Linear)
 SLOPE = 0.2  # of leaky ReLUs below 0
 # Of the batch normalisation on E's output a: with this spread tanh(a / 2) has about that of z, 0.58.
@@ -200,7 +199,7 @@ class Generator(nn.Module):
     every layer but the last.
     """
 
-    @takes(size=PIXELS, latent=WIDTH, width=WIDTH)
+    @takes(size=PIXELS, latent=SOME, width=WIDTH)
     def __init__(self, size: int = 32, latent: int = 64, width: int = 32):
         super().__init__()
         if size % 8:
@@ -236,7 +235,7 @@ class Discriminator(nn.Module):
     The code is added, linearly projected, before each nonlinearity but the first, as in the authors' code.
     With `latent=0` it judges pictures alone, as in a plain GAN."""
 
-    @takes(size=PIXELS, latent=NO_CODE_OR_WIDTH, width=WIDTH)
+    @takes(size=PIXELS, latent=SOME, width=WIDTH)
     def __init__(self, size: int = 32, latent: int = 64, width: int = 32):
         super().__init__()
         if size % 8:
@@ -297,7 +296,7 @@ class FlatGenerator(nn.Module):
     second told z.
     """
 
-    @takes(size=PIXELS, latent=WIDTH, width=WIDTH)
+    @takes(size=PIXELS, latent=SOME, width=WIDTH)
     def __init__(self, size: int = 28, latent: int = 50, width: int = 1024):
         super().__init__()
         self.size, self.latent = size, latent
@@ -317,7 +316,7 @@ class FlatDiscriminator(nn.Module):
     alone.
     """
 
-    @takes(size=PIXELS, latent=NO_CODE_OR_WIDTH, width=WIDTH)
+    @takes(size=PIXELS, latent=SOME, width=WIDTH)
     def __init__(self, size: int = 28, latent: int = 50, width: int = 1024):
         super().__init__()
         self.first, self.middle = nn.Linear(size * size, width), nn.Linear(width, width, bias=False)

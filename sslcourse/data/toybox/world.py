@@ -29,6 +29,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.data.toybox import solids
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEED, SHARE, Number, takes
 
 SHAPES = solids.NAMES
 PATTERNS = ("plain", "stripes", "checks", "spots")
@@ -54,6 +55,7 @@ _SPLIT_ID = {"train": 0, "validation": 1, "test": 2}
 _CHUNK = 512
 
 
+@takes(n=Number(-(2**40), 2**40), seed=SEED, tied=SHARE)
 def factors(n: int, seed: int = 0, split: str = "train", tied: float = 0.0) -> dict[str, Tensor]:
     """Draw `n` scenes, every factor independent of every other, unless hue is tied to shape.
 
@@ -69,8 +71,6 @@ def factors(n: int, seed: int = 0, split: str = "train", tied: float = 0.0) -> d
         raise CourseError(f"n={n}; ask for at least one scene")
     if split not in _SPLIT_ID:
         raise CourseError(f"split={split!r} is none of {', '.join(_SPLIT_ID)}")
-    if not 0 <= tied <= 1:
-        raise CourseError(f"tied={tied}; it goes from 0 (any hue) to 1 (each shape has its own)")
     columns = ["shape", "pattern", *RANGES, "speckle"]
     rng = np.random.default_rng([seed, _SPLIT_ID[split], 0x70B])
     u = rng.random((n, len(columns) + 3 * _GRID * _GRID), dtype=np.float32)
@@ -151,6 +151,7 @@ def rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
     return about_z @ about_x @ about_y
 
 
+@takes(size=Number(-(2**40), 2**40), background=Number(-1e9, 1e9, whole=False), noise=SHARE)
 def render(
     scene: Mapping[str, Tensor],
     size: int = 32,
