@@ -165,7 +165,7 @@ class BYOL(Method):
         encoder: nn.Module,
         dim: int = 64,
         hidden: int = 256,
-        momentum: float = 0.95,
+        momentum: float = 0.8,
         predictor: bool = True,
         stop_gradient: bool = True,
         target: str = "ema",
