@@ -83,7 +83,7 @@ def numbers_of(thing) -> dict[str, tuple[str, bool]]:
             else getattr(parameter.annotation, "__name__", str(parameter.annotation))
         )
         if kind in KINDS and parameter.kind is not parameter.VAR_POSITIONAL:
-            found[name] = (KINDS[kind], parameter.default is None)
+            found[name] = (KINDS[kind], parameter.default is None or "None" in kind)
     return found
 
 

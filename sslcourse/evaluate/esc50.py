@@ -17,6 +17,7 @@ folds as well, such as the speaker of a spoken digit."""
 from __future__ import annotations
 
 import hashlib
+import html
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -442,11 +443,14 @@ class Scores:
 
     def _repr_html_(self):
         rows = self.table()
-        cells = lambda values, tag: "<tr>" + "".join(f"<{tag}>{value}</{tag}>" for value in values) + "</tr>"
+        cells = lambda values, tag: (
+            "<tr>" + "".join(f"<{tag}>{html.escape(str(value))}</{tag}>" for value in values) + "</tr>"
+        )
         body = "".join(cells(row.values(), "td") for row in rows)
         return (
             "<table><caption "
-            f"style='text-align:left'>{self._heading()}</caption>{cells(rows[0], 'th')}{body}</table>"
+            f"style='text-align:left'>{html.escape(self._heading())}</caption>"
+            f"{cells(rows[0], 'th')}{body}</table>"
         )
 
 

@@ -11,6 +11,7 @@ regularisation) are made on a part of the training split."""
 from __future__ import annotations
 
 import copy
+import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -195,7 +196,7 @@ class Report:
         head = "".join(f"<th>{k}</th>" for k in ("features", *keys))
         body = "".join(
             "<tr><td style='text-align:left'>"
-            + r["features"]
+            + html.escape(str(r["features"]))
             + "</td>"
             + "".join(f"<td>{r[k]:.1%}</td>" for k in keys)
             + "</tr>"
@@ -203,7 +204,7 @@ class Report:
         )
         return (
             "<table><caption "
-            f"style='text-align:left;white-space:nowrap'>{self._heading()}</caption><tr>{head}</tr>{body}</table>"
+            f"style='text-align:left;white-space:nowrap'>{html.escape(self._heading())}</caption><tr>{head}</tr>{body}</table>"
         )
 
 

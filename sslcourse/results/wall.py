@@ -370,7 +370,7 @@ def page(file: str | Path | None = None, folder: str | Path = FOLDER) -> Path:
     file = Path(file) if file else Path(folder) / "wall.html"
     file.parent.mkdir(parents=True, exist_ok=True)
     with runtime.atomic(file) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(runtime.text.encodable(text), encoding="utf-8", newline="\n")
     return file
 
 

@@ -623,6 +623,7 @@ def curve(
         ax.plot(at, mean, marker=MARKERS[n % 10], markersize=5, color=colour, label=str(name))
     if log:
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")  # matplotlib's own would write formulas
     if words:
         ax.set_xticks(at, [wrapped(v, 560 / len(x), 9, 3) for v in x])
         ax.set_xlim(-0.4, len(x) - 0.6)
