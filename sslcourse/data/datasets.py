@@ -576,8 +576,8 @@ def split(
         parts.append(samples)
     if not all(len(part) for part in parts):
         raise CourseError(
-            f"{len(whole)} samples of {len(np.unique(labels))} classes are too few for three splits; pass more, "
-            "larger shares, or a test split of your own (then even one of each class may train)"
+            f"{len(whole)} samples of {len(np.unique(labels))} classes are too few for three splits; pass "
+            "more, larger shares, or a test split of your own (then even one of each class may train)"
         )
     return Data(*parts)
 

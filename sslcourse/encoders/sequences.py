@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sslcourse import runtime
 from sslcourse.encoders.images import FrozenStage, dim_of
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, SHARE, WIDTH, Number, takes
@@ -196,8 +197,10 @@ class Percepts(nn.Module):
             self.raw(p if p.is_floating_point() else p.float() / 255).flatten(0, 1) for p in video.split(64)
         ]
         x = torch.cat(parts)
-        self.mean.copy_(x.mean(0))
-        self.scale.copy_(x.std(0).clamp_min(1e-4))
+        mean, spread = runtime.moments(x)
+        narrow = spread < 1e-3 * mean.abs()  # there the rounding of a float32 mean is as large as the spread
+        self.mean.copy_(torch.where(narrow, mean.float(), x.mean(0)))
+        self.scale.copy_(torch.where(narrow, spread.float(), x.std(0)).clamp_min(1e-4))
         return self
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b p t d"]:

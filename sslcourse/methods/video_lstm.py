@@ -1,5 +1,5 @@
 """Video LSTM: what has to be remembered of a film, if its past is to be told backwards and its future
-foretold from one state.
+predicted from one state.
 
 Srivastava, Mansimov and Salakhutdinov. Unsupervised Learning of Video Representations using LSTMs.
 ICML 2015. arXiv:1502.04681.                                  Notebook: 08_video_lstm

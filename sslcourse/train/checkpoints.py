@@ -381,7 +381,8 @@ def _named_as_in(method: nn.Module, weights: dict[str, Any]) -> dict[str, Any]:
 def load_weights(state: State, method: nn.Module) -> nn.Module:
     """Only the method's weights and buffers, with an error that names what does not fit.
 
-    Either may be wrapped (`unwrapped`): the names of its weights then begin with `module.` or hold `_orig_mod.`
+    Either may be wrapped (`unwrapped`): the names of its weights then begin with `module.`, or hold
+    `_orig_mod.`
     """
     _compare({name: tuple(value.shape) for name, value in state.tensors.items()}, state.method, method)
     method = unwrapped(method)

@@ -63,18 +63,27 @@ def log_mel(
 def _spectrogram(rate: int, mels: int, n_fft: int, hop: int, device: str) -> nn.Module:
     from torchaudio.transforms import MelSpectrogram
 
-    return MelSpectrogram(
+    low, high = LOWEST, 0.4875 * rate
+    made = MelSpectrogram(
         rate,
         n_fft,
         hop_length=hop,
-        f_min=LOWEST,
-        f_max=0.4875 * rate,
+        f_min=low,
+        f_max=high,
         n_mels=mels,
         power=2,
         center=False,
         norm="slaney",
         mel_scale="slaney",
-    ).to(device)
+    )
+    if rate % 2 or n_fft % 2:
+        # torchaudio takes the last frequency of every window for half the rate, rounded down. That of an odd
+        # window lies below, and with it all bands would stand beside their places.
+        from librosa.filters import mel
+
+        bands = mel(sr=rate, n_fft=n_fft, n_mels=mels, fmin=low, fmax=high)
+        made.mel_scale.fb.copy_(torch.from_numpy(bands.T))
+    return made.to(device)
 
 
 def pictures(audio: Tensor, rate: int, size: int = 32) -> Tensor:
