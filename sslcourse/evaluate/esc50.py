@@ -35,7 +35,7 @@ from sslcourse.data.datasets import Data, Samples, open_labels
 from sslcourse.evaluate.reports import random_like
 from sslcourse.methods.base import Ear, Method
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import REAL, WHOLE, Number, takes
 from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
@@ -466,7 +466,7 @@ class Scores:
         )
 
 
-@takes(crops=Number(-(2**40), 2**40), seconds=Number(-1e9, 1e9, whole=False), seeds=Number(1, 1000))
+@takes(crops=WHOLE, seconds=REAL, seeds=Number(1, 1000))
 def esc(
     ears: Mapping[str, nn.Module | Callable] | nn.Module | None,
     data: Data | Samples,

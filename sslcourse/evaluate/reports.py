@@ -36,7 +36,7 @@ from sslcourse.evaluate.probes import (
     numbers,
 )
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, Number, takes
+from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, WHOLE, Number, takes
 from sslcourse.train import features, ties
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -54,7 +54,7 @@ def _numbers(label: Tensor, what: str) -> Tensor:
     return label.long()
 
 
-@takes(classes=Number(-(2**40), 2**40))
+@takes(classes=WHOLE)
 def score(
     train_x: Tensor,
     train_y: Tensor,
@@ -125,7 +125,6 @@ def probe(
     )
 
 
-@takes(n=COUNT, limit=COUNT)
 def _some(samples: Samples, limit: int) -> Samples:
     """The first samples, or as many evenly spaced ones where the first lack a class that the others have."""
     first = samples.take(slice(0, limit))
@@ -134,6 +133,7 @@ def _some(samples: Samples, limit: int) -> Samples:
     return samples.take(torch.linspace(0, len(samples) - 1, min(limit, len(samples))).round().long())
 
 
+@takes(n=COUNT, limit=COUNT)
 def guesses(
     method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, protocol: str = "dino"
 ) -> Int[Tensor, " n"]:
@@ -191,6 +191,7 @@ def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Netw
     return untrained.eval()
 
 
+@takes(seed=SEED)
 def random_rows(methods: Mapping[str, nn.Module], shown: Samples, seed: int = 0) -> dict[str, nn.Module]:
     """The random networks that stand beside methods in a table: one for each way of reading among them.
 

@@ -123,6 +123,9 @@ COUNT = Number(1, 2**40)  # of pictures, films, steps
 PIXELS = Number(4, 4096)
 FRAMES = Number(0, 1000.0, whole=False, above=True)  # a second
 HERTZ = Number(1000, 192_000)  # samples of a sound a second
+WHOLE = Number(-(2**40), 2**40)  # whose range the function itself says
+REAL = Number(-1e9, 1e9, whole=False)  # the same
+POSITIVE = Number(0, 1e9, whole=False, above=True)
 SECONDS = Number(0, 1e7, whole=False, above=True)
 SHARE = Number(0, 1.0, whole=False)
 WIDTH = Number(1, 8192)  # of a layer

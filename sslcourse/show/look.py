@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, Number, takes
+from sslcourse.runtime.options import COUNT, POSITIVE, WHOLE, takes
 from sslcourse.runtime.text import encodable
 
 COLOURS = (
@@ -83,9 +83,9 @@ class Picture(Figure):
     """A matplotlib figure that shows itself as a PNG, also where pyplot was never imported."""
 
     @takes(
-        width=Number(0, 1e9, whole=False, above=True),
-        height=Number(0, 1e9, whole=False, above=True),
-        colours=Number(-(2**40), 2**40),
+        width=POSITIVE,
+        height=POSITIVE,
+        colours=WHOLE,
     )
     def __init__(self, width: float = WIDTH, height: float = 3.0, *, colours: int | None = 256, **kwargs):
         super().__init__(figsize=(width, height), dpi=DPI, facecolor="white", **kwargs)
@@ -157,7 +157,7 @@ def png(figure: Figure) -> bytes:
 _register()
 
 
-@takes(colours=Number(-(2**40), 2**40))
+@takes(colours=WHOLE)
 def encode_png(picture, colours: int | None = 256) -> bytes:
     """A PIL picture as PNG bytes; `colours=None` keeps true colour unless the file would be above 30 KB."""
     from PIL import Image
