@@ -39,7 +39,7 @@ from sslcourse import runtime
 from sslcourse.data import folders
 from sslcourse.data.datasets import Samples
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, WHOLE, takes
+from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 from sslcourse.transforms import augment
 
 PHOTOGRAPHS = ("china", "flower")  # they come with scikit-learn: a busy one and a plain one, 640 x 427 pixels
