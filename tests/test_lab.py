@@ -13,7 +13,7 @@ import urllib.request
 
 import pytest
 
-from sslcourse.__main__ import main
+from sslcourse.commands.parser import main
 from sslcourse.commands import lab, lessons
 from sslcourse.commands.parser import divided
 from sslcourse.runtime.errors import CourseError

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, takes
+from sslcourse.runtime.options import REAL, SEED, takes
 
 MAX_CLASSES = 100_000
 SPLITS = ("train", "validation", "test")
@@ -528,7 +528,7 @@ class Data:
         )
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL, test=REAL)
 def split(
     samples_image,
     label=None,
@@ -748,7 +748,7 @@ def carve(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, share=REAL)
 def few_labels(samples: Samples, share: float, seed: int = 0) -> Tensor:
     """Positions of a class-balanced random subset: `share` of each class, at least one of each.
 

@@ -11,6 +11,7 @@ regularisation) are made on a part of the training split."""
 from __future__ import annotations
 
 import copy
+import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -35,7 +36,7 @@ from sslcourse.evaluate.probes import (
     numbers,
 )
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, Number, takes
+from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, WHOLE, Number, takes
 from sslcourse.train import features, ties
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -53,7 +54,7 @@ def _numbers(label: Tensor, what: str) -> Tensor:
     return label.long()
 
 
-@takes(classes=Number(-(2**40), 2**40))
+@takes(classes=WHOLE)
 def score(
     train_x: Tensor,
     train_y: Tensor,
@@ -190,6 +191,7 @@ def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Netw
     return untrained.eval()
 
 
+@takes(seed=SEED)
 def random_rows(methods: Mapping[str, nn.Module], shown: Samples, seed: int = 0) -> dict[str, nn.Module]:
     """The random networks that stand beside methods in a table: one for each way of reading among them.
 
@@ -269,7 +271,7 @@ class Report:
         head = "".join(f"<th>{k}</th>" for k in ("features", *keys))
         body = "".join(
             "<tr><td style='text-align:left'>"
-            + r["features"]
+            + html.escape(str(r["features"]))
             + "</td>"
             + "".join(f"<td>{r[k]:.1%}</td>" for k in keys)
             + "</tr>"
@@ -277,7 +279,7 @@ class Report:
         )
         return (
             "<table><caption "
-            f"style='text-align:left;white-space:nowrap'>{self._heading()}</caption><tr>{head}</tr>{body}</table>"
+            f"style='text-align:left;white-space:nowrap'>{html.escape(self._heading())}</caption><tr>{head}</tr>{body}</table>"
         )
 
 

@@ -34,7 +34,7 @@ from sslcourse.data.clips.decode import Unusable, decoded, fingerprint, import_a
 from sslcourse.data.clips.source import Video, as_videos
 from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import REAL, WHOLE, takes
 
 # ------------------------------------------------------------------------- a folder of prepared clips
 
@@ -44,7 +44,7 @@ HEADER = 128  # bytes before the frames of a shard, and before its sound
 SHARD = 1 << 28  # bytes of frames after which a new file is begun: what is rebuilt when one is damaged
 
 
-@takes(fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40), shard=Number(-(2**40), 2**40))
+@takes(fps=REAL, rate=WHOLE, shard=WHOLE)
 def prepare(
     source: str | Path | Iterable,
     out: str | Path,
