@@ -50,7 +50,8 @@ def kept(x):
 def alike(x, y) -> bool:
     if isinstance(x, Tensor) and isinstance(y, Tensor):
         same = x.shape == y.shape and x.dtype == y.dtype
-        return same and bool(torch.allclose(x.double(), y.double(), 1e-4, 1e-6, equal_nan=True))
+        share = 1e-9 if x.dtype == torch.float64 else 1e-5
+        return same and bool(torch.allclose(x.double(), y.double(), share, share, equal_nan=True))
     if isinstance(x, nn.Module) and isinstance(y, nn.Module):
         return alike(dict(x.state_dict()), dict(y.state_dict()))
     if isinstance(x, (list, tuple)) and isinstance(y, (list, tuple)):
@@ -225,6 +226,13 @@ def answers_otherwise(attack: Callable, calls: list) -> bool:
 
 
 SEED, ANOTHER = 987_654, 0
+# Right although it answers otherwise than the reference: random crops come in no order, and of turned
+# pictures with their labels the order is free.
+RIGHT = {
+    ("single_image.crops", "answers in another order"),
+    *(("clusters.rotations", f"{what} in another order") for what in ("all inputs", "input 1", "answers")),
+}
+RECITED = ("answers of another seed", "inputs of another seed", "the first answer, always")
 
 
 def accepted(name: str) -> tuple[list[str], int]:
@@ -232,7 +240,10 @@ def accepted(name: str) -> tuple[list[str], int]:
     calls, others = recorded(name, SEED), recorded(name, ANOTHER)
     let_through, tried = [], 0
     for what, make in of(name, calls, others):
-        if not answers_otherwise(make(), calls):
+        # What recites without looking is an attack also where it happens to be right.
+        if (name, what) in RIGHT:
+            continue
+        if what not in RECITED and not answers_otherwise(make(), calls):
             continue  # it is right: so much does not depend on the order, or on that input
         tried += 1
         if engine.examine(name, make(), SEED).verdict == "correct":

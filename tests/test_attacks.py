@@ -1,4 +1,4 @@
-"""No exercise accepts answers that do not compute: the input ignored, its order changed, answers of another seed
+"""No exercise accepts answers that do not compute: input ignored, order changed, answers of another seed
 recited, constants, the first row for all.
 """
 

@@ -89,11 +89,12 @@ def test_cosines_of_features_that_nearly_agree(blobs, c, scale):
     from sklearn.neighbors import KNeighborsClassifier
 
     x, y = blobs
-    z = ((x.double() + c) * scale).float()
-    theirs = KNeighborsClassifier(10, metric="cosine", algorithm="brute").fit(z[:400].double(), y[:400])
+    truth = x.double() + c  # of any length: only its direction counts
+    z = (truth * scale).float()
+    theirs = KNeighborsClassifier(10, metric="cosine", algorithm="brute").fit(truth[:400], y[:400])
     found = evaluate.knn_predict(z[:400], y[:400], z[400:], classes=5, protocol="sklearn", chunk=33)
-    assert (found.numpy() == theirs.predict(z[400:].double())).mean() > 0.98
-    own = torch.nn.functional.normalize(z.double(), dim=1, eps=1e-300)
+    assert (found.numpy() == theirs.predict(truth[400:])).mean() > 0.98
+    own = torch.nn.functional.normalize(truth, dim=1)
     order = (own @ own.T).fill_diagonal_(-2).argmax(1)
     hit = float((y[order] == y).double().mean())
     assert evaluate.retrieval(z, y, ks=(1,))["recall@1"] == pytest.approx(hit, abs=0.004)
@@ -132,6 +133,19 @@ def test_whitening_of_healthy_features_keeps_its_numbers(blobs):
     variance, direction = torch.linalg.eigh(centred.T @ centred / len(x))
     expected = (centred @ direction.flip(1) * variance.flip(0).rsqrt()).float()
     assert torch.equal(clustering.whiten(x), expected)
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-12, 1e12, 1e25])
+def test_clusters_of_points_of_any_size(blobs, scale):
+    from sklearn.cluster import KMeans
+
+    x, _ = blobs
+    z = (x.double() * scale).float()
+    found = clustering.kmeans(z, 5, start=z[:5], iterations=30)
+    theirs = KMeans(5, init=x[:5].double().numpy(), n_init=1, max_iter=30, tol=0).fit(x.double().numpy())
+    assert (found.label.numpy() == theirs.labels_).all()
+    assert found.inertia / scale**2 == pytest.approx(theirs.inertia_, rel=1e-4)
+    assert torch.equal(clustering.assign(z, found.centre), found.label)
 
 
 def test_percepts_of_a_dead_unit_stay_small():
@@ -178,11 +192,11 @@ def test_maps_of_features_that_nearly_agree(blobs):
     x = torch.nn.functional.one_hot(torch.arange(120) % 4, 8).double() * 4
     x = x + torch.randn(120, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     far = (x + 4000).float()
-    for made in (evaluate.living_map(far, perplexity=10), map2d(far)):
+    for made in (evaluate.living_map(far, perplexity=10.0), map2d(far)):
         assert torch.isfinite(made).all()
     u = runtime.unit(far)
     z = (u - u.mean(0)).numpy()
-    near = trustworthiness(z / z.std(), evaluate.living_map(far, perplexity=10).numpy(), n_neighbors=8)
+    near = trustworthiness(z / z.std(), evaluate.living_map(far, perplexity=10.0).numpy(), n_neighbors=8)
     assert near > 0.85
 
 

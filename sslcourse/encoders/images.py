@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.numbers import as_whole
+from sslcourse.runtime.options import COUNT, SEED, WIDTH, Number, takes
 
 
 def conv_stage(inside: int, outside: int, kernel: int, stride: int, norm: str = "batch") -> nn.Sequential:
@@ -30,6 +31,7 @@ def conv_stage(inside: int, outside: int, kernel: int, stride: int, norm: str = 
     )
 
 
+@takes(channels=COUNT, groups=COUNT)
 def group_norm(channels: int, groups: int = 16) -> nn.GroupNorm:
     """Normalises each sample by itself, over `groups` groups of channels (fewer where they do not divide the
     channels).
@@ -173,6 +175,7 @@ class Encoder(Stages):
         return self.stages(image * 4 - 2).mean((2, 3))  # centred, and spread to about unit variance
 
 
+@takes(width=WIDTH)
 def small_cnn(width: int = 32, norm: str = "batch") -> Encoder:
     """Five convolutions for 32-pixel images: the course's own encoder, 280 k parameters and dim 128 at width
     32.
@@ -271,6 +274,7 @@ class FrozenStage(nn.Module):
         return self.stage(x)
 
 
+@takes(first=Number(-(2**40), 2**40), seed=SEED)
 def with_frozen(network: nn.Module, first: int, seed: int = 0) -> nn.Module:
     """A copy of an encoder whose first stages are kept as they are and do not learn, and whose other stages
     start anew.
@@ -315,6 +319,7 @@ class DenseEncoder(Stages):
         return self.stages(image * 4 - 2)
 
 
+@takes(width=WIDTH, dim=Number(-(2**40), 2**40), stride=Number(-(2**40), 2**40))
 def dense_cnn(width: int = 32, dim: int = 32, stride: int = 2) -> DenseEncoder:
     """Four convolutions whose cells see 19 pixels at stride 2: for tracking in small films, 45 k parameters.
 
@@ -338,6 +343,7 @@ def dense_cnn(width: int = 32, dim: int = 32, stride: int = 2) -> DenseEncoder:
     return DenseEncoder(stages, dim, stride)
 
 
+@takes(dim=Number(-(2**40), 2**40))
 def dense_resnet18(dim: int = 64) -> DenseEncoder:
     """torchvision's ResNet-18 at stride 8, its last two stages at full pace, then one number in `dim` for
     each direction (Vondrick et al., 2018).

@@ -34,6 +34,7 @@ from sslcourse.data.datasets import Data, Samples, open_labels
 from sslcourse.evaluate.reports import random_like
 from sslcourse.methods.base import Ear, Method
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
@@ -334,6 +335,7 @@ def random_as(ear: nn.Module) -> Callable[[Samples, int], nn.Module]:
 RECIPE = Recipe(epochs=12, batch_size=64, lr=3e-3)
 
 
+@takes(share=Number(0, 1.0, whole=False))
 def supervised_ear(
     encoder: Callable[[], nn.Module] = encoders.small_mel, recipe: Recipe = RECIPE, share: float = SHARE
 ) -> Callable[[Samples, int], Ear]:
@@ -460,6 +462,7 @@ class Scores:
         )
 
 
+@takes(crops=Number(-(2**40), 2**40), seconds=Number(-1e9, 1e9, whole=False), seeds=Number(1, 1000))
 def esc(
     ears: Mapping[str, nn.Module | Callable] | nn.Module | None,
     data: Data | Samples,

@@ -35,6 +35,7 @@ from sslcourse.evaluate.probes import (
     numbers,
 )
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, Number, takes
 from sslcourse.train import features, ties
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -52,6 +53,7 @@ def _numbers(label: Tensor, what: str) -> Tensor:
     return label.long()
 
 
+@takes(classes=Number(-(2**40), 2**40))
 def score(
     train_x: Tensor,
     train_y: Tensor,
@@ -94,6 +96,7 @@ def score(
     return result
 
 
+@takes(limit=SOME)
 def probe(
     method: nn.Module, data: Data, *, linear: bool = True, limit: int | None = None, protocol: str = "dino"
 ) -> dict[str, float]:
@@ -121,6 +124,7 @@ def probe(
     )
 
 
+@takes(n=COUNT, limit=COUNT)
 def _some(samples: Samples, limit: int) -> Samples:
     """The first samples, or as many evenly spaced ones where the first lack a class that the others have."""
     first = samples.take(slice(0, limit))
@@ -145,6 +149,7 @@ def guesses(
     )
 
 
+@takes(seed=SEED)
 def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Network:
     """The same network with fresh random weights and batch statistics of the data: the baseline of every
     representation.
@@ -283,6 +288,7 @@ def baselines_of(samples: Samples) -> tuple[str, str]:
     return ("log-mel", "random ear") if samples.kind == "audio" else ("pixels", "random encoder")
 
 
+@takes(seed=SEED, few=COUNT)
 def report(
     methods: nn.Module | Mapping[str, nn.Module],
     data: Data,
@@ -355,6 +361,7 @@ def report(
 # ------------------------------------------------------------------------ layer by layer, few labels
 
 
+@takes(size=Number(1, 64))
 def layer_probes(
     method: nn.Module, data: Data, *, encoder: nn.Module | None = None, on: str = "validation", size: int = 2
 ) -> dict[str, dict[str, float]]:
@@ -419,6 +426,7 @@ def label_curve(
     return result
 
 
+@takes(share=SHARE, seed=SEED)
 def fine_tune(
     network: nn.Module, data: Data, share: float, recipe, *, seed: int = 0, on: str = "validation"
 ) -> float:
@@ -499,6 +507,7 @@ def retrieval(
     return {**{f"recall@{k}": hits[k] / queries for k in ks}, "mAP": precision / queries}
 
 
+@takes(chunk=COUNT)
 def nearest(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int = 500) -> Tensor:
     """The label of each query's nearest row of the bank, by Euclidean distance: the oldest classifier there
     is. Of rows that are equally near the label that most of them have, of equals the lowest.

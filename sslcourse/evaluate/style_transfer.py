@@ -21,6 +21,7 @@ from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.encoders.images import layers_of
+from sslcourse.runtime.options import COUNT, FACTOR, RATE_OF_LEARNING, SEED, takes
 from sslcourse.train.features import frozen, layer_of, reads
 
 
@@ -61,6 +62,7 @@ def _difference(x: Tensor, target: Tensor) -> Tensor:
     return (x - target).square().sum() / target.square().sum().clamp_min(1e-12)
 
 
+@takes(steps=COUNT, weight=FACTOR, lr=RATE_OF_LEARNING, seed=SEED)
 def transfer(
     network: nn.Module,
     content: Float[Tensor, "3 h w"],

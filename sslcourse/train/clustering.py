@@ -9,6 +9,7 @@ widened), and never holds more than a piece of the n x k distances."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -22,6 +23,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.numbers import as_whole
+from sslcourse.runtime.options import COUNT, Number, takes
 
 STARTS = ("k-means++", "random")
 EMPTY = ("split", "keep")
@@ -52,6 +54,16 @@ def _points(x: Tensor, name: str = "x") -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------- k-means
+
+
+def _shrink(x: Tensor) -> float:
+    """A power of two by which centred points are multiplied so that their squares stay numbers: 1, except for
+    points that are very large or very small.
+    """
+    size = float(x.abs().amax())
+    if not size or 2.0**-30 < size < 2.0**30:
+        return 1.0
+    return 2.0 ** -max(-120, min(120, round(math.log2(size))))  # itself a number of float32
 
 
 def _rows_at_once(x: Tensor, k: int) -> int:
@@ -136,7 +148,9 @@ def assign(
         0
     )  # far from the origin the squares are large and their differences small: the last digits would decide
     with torch.autocast(x.device.type, enabled=False):
-        return _nearest(x - middle, centre.to(x) - middle, chunk)
+        x, centre = x - middle, centre.to(x) - middle
+        times = _shrink(x)
+        return _nearest(x * times, centre * times, chunk)
 
 
 def sums(x: Float[Tensor, "n d"], label: Int[Tensor, " n"], k: int) -> tuple[Tensor, Tensor]:
@@ -202,6 +216,7 @@ def _seeds(x: Tensor, k: int, how: str, generator: torch.Generator | None) -> Te
     return centre
 
 
+@takes(k=Number(-(2**40), 2**40), iterations=Number(-(2**40), 2**40), chunk=COUNT)
 @torch.no_grad()
 def kmeans(
     x: Float[Tensor, "n d"],
@@ -249,9 +264,13 @@ def kmeans(
     with torch.autocast(x.device.type, enabled=False):
         middle = x.mean(0)  # see `assign`
         x = x - middle
+        times = _shrink(x)
+        x = x * times
         spread = x.square().mean(0).sqrt()
         centre = (
-            start.detach().to(x) - middle if isinstance(start, Tensor) else _seeds(x, k, start, generator)
+            (start.detach().to(x) - middle) * times
+            if isinstance(start, Tensor)
+            else _seeds(x, k, start, generator)
         )
         square = x.square().sum(1)
         label, gap, number, moved = _nearest(x, centre, chunk), None, 1, n
@@ -285,13 +304,14 @@ def kmeans(
             moved = int((label != before).sum())
             if not moved:
                 break
-        inertia = float((x - centre[label]).square().sum())
-        return Clusters(label, centre + middle, inertia, number)
+        inertia = float((x - centre[label]).square().sum()) / times**2
+        return Clusters(label, centre / times + middle, inertia, number)
 
 
 # ----------------------------------------------------------------------------------- features made round
 
 
+@takes(dim=Number(-(2**40), 2**40), floor=Number(0, 1e9, whole=False))
 @torch.no_grad()
 def whiten(x: Float[Tensor, "n d"], dim: int | None = None, floor: float = 1e-5) -> Float[Tensor, "n dim"]:
     """The first principal components, each brought to variance 1: afterwards no direction is louder than

@@ -14,6 +14,7 @@ from sslcourse.data.datasets import MODALITIES, Samples
 from sslcourse.encoders.images import is_method, layers_of
 from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.transforms import sounds
 
 Encode = Callable[[dict[str, Tensor]], Tensor]
@@ -54,6 +55,7 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
         )
 
 
+@takes(batch_size=Number(-(2**40), 2**40))
 def map_batches(
     method: nn.Module, samples: Samples, encode: Callable[[dict[str, Tensor]], Any], batch_size: int = 512
 ) -> list[Any]:
@@ -73,6 +75,7 @@ def map_batches(
     return rows
 
 
+@takes(batch_size=Number(-(2**40), 2**40))
 def extract(
     method: nn.Module, samples: Samples, *, encode: Encode | None = None, batch_size: int = 512
 ) -> Tensor:
@@ -218,6 +221,7 @@ def receptive_field(encoder: nn.Module, layer: str) -> int:
     return size
 
 
+@takes(top=Number(-(2**40), 2**40))
 def excitations(network: nn.Module, samples: Samples, layer: str, top: int = 9) -> dict[str, Tensor]:
     """Which images excite each unit of a layer most, and where (Zeiler and Fergus, Visualizing and
     understanding CNNs, 2014, section 4).

@@ -24,6 +24,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.runtime import options
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.widgets.frame import draw
 from sslcourse.widgets.strips import NEAREST, PLAIN, strips
 
@@ -125,6 +126,7 @@ class Panel:
     starts, because it pays for fonts and caches. Works as a context manager; running the cell again makes a
     new picture."""
 
+    @takes(budget=Number(-1e9, 1e9, whole=False))
     def __init__(
         self,
         recipe_epochs,
@@ -222,10 +224,13 @@ class Panel:
         assigned=None,
         predicted=None,
         pictures=None,
+        **numbers: float,
     ) -> Panel:
         """One row of numbers, with what else is known of this moment; drawn if the budget has room.
 
         Args:
+            row: of `epochs`: its metrics become curves.
+            **numbers: further ones, such as `**evaluate.probe(method, data)`.
             xy, labels: the map and its classes, as for `map`.
             filters: as for `filters`.
             assigned: (N,) the cluster of each mapped sample; for the replay, which colours by it on request.
@@ -247,7 +252,7 @@ class Panel:
                 with self._spending():
                     self._strips = strips(pictures)
             with self._spending():
-                self.record(row, assigned, predicted)
+                self.record({**row, **numbers}, assigned, predicted)
             last = self.rows[-1]
             self._update(
                 force=last.get("epoch", len(self.rows)) >= self.epochs or bool(last.get("interrupted"))

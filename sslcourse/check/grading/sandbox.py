@@ -131,6 +131,7 @@ def _new_root(visible: Visible, folder: str, files: int, way: Sequence[str]) -> 
     _must(libc.pivot_root(os.fsencode(folder), os.fsencode(inside("/old"))), "pivot_root")
     os.chdir("/")
     _must(libc.umount2(b"/old", 2), "leave the old root")  # and all that is mounted there
+    os.rmdir("/old")  # made above, and empty
     if "user" in way:  # else this setting is the whole machine's, and the filter of system calls must do
         with contextlib.suppress(OSError):
             with open("/proc/sys/user/max_user_namespaces", "w") as file:
