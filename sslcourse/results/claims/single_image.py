@@ -21,6 +21,7 @@ from sslcourse import encoders, evaluate, runtime
 from sslcourse.data import single_image, toybox
 from sslcourse.data.datasets import Data, open_labels
 from sslcourse.encoders.scattering import scattering_encoder
+from sslcourse.evaluate.probes import found_of
 from sslcourse.methods import bigan, deepcluster, rotnet
 from sslcourse.methods.base import Method, floats_of
 from sslcourse.results.claims.engine import Claim, Runs
@@ -85,14 +86,12 @@ def opened(
     right = {}
     for name, (method, encode) in probed.items():
         x = [features.extract(method, part, encode=encode) for part in (data.train, data.test)]
-        right[name] = (
-            evaluate.linear_probe(x[0], train_label, classes=len(data.classes)).predict(x[1]) == label
-        )
+        right[name] = evaluate.linear_probe(x[0], train_label, classes=len(data.classes)).found(x[1], label)
     for name, method in (classifiers or {}).items():
         classify: Callable = lambda batch, m=method: m.head(m.encode(batch))
         logits = features.extract(method, data.test, encode=classify)
-        right[name] = logits.argmax(1) == label
-    return {name: float(found.float().mean()) for name, found in right.items()}
+        right[name] = found_of(logits, label)
+    return right
 
 
 def runs(seed: int, data: Data | None = None, pictures: int = PICTURES, say=print) -> Runs:
