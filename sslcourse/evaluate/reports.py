@@ -44,11 +44,10 @@ Network = TypeVar("Network", bound=nn.Module)
 def _numbers(label: Tensor, what: str) -> Tensor:
     """(N,) class numbers as PyTorch indexes by them, whatever type of whole number they are."""
     label = torch.as_tensor(label).cpu()
-    if label.is_floating_point() or label.is_complex() or label.ndim != 1 or not len(label):
+    if label.is_floating_point() or label.is_complex() or label.ndim != 1:
         raise CourseError(
             f"{what} of type {label.dtype} and shape {tuple(label.shape)}; pass one whole number for each "
-            f"sample: "
-            "label.long()"
+            "sample: label.long()"
         )
     return label.long()
 
@@ -124,7 +123,6 @@ def probe(
     )
 
 
-@takes(n=COUNT, limit=COUNT)
 def _some(samples: Samples, limit: int) -> Samples:
     """The first samples, or as many evenly spaced ones where the first lack a class that the others have."""
     first = samples.take(slice(0, limit))
@@ -133,6 +131,7 @@ def _some(samples: Samples, limit: int) -> Samples:
     return samples.take(torch.linspace(0, len(samples) - 1, min(limit, len(samples))).round().long())
 
 
+@takes(n=COUNT, limit=COUNT)
 def guesses(
     method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, protocol: str = "dino"
 ) -> Int[Tensor, " n"]:
