@@ -136,7 +136,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def takes(**ranges: Number) -> Callable[[Function], Function]:
     """A decorator: the named arguments are held to these numbers before the function runs.
 
-    None passes where it is the default. What is raised is `Number.of`'s CourseError, such as
+    None passes where it is the default, or where the annotation says so. What is raised is `Number.of`'s CourseError, such as
     "k=-1; use a whole number from 1 to ...".
     """
 
@@ -145,7 +145,12 @@ def takes(**ranges: Number) -> Callable[[Function], Function]:
         places = {name: i for i, name in enumerate(signature.parameters)}
         if unknown := set(ranges) - set(places):
             raise TypeError(f"{function.__name__} has no {', '.join(sorted(unknown))}")
-        optional = {name for name in ranges if signature.parameters[name].default is None}
+        optional = {
+            name
+            for name in ranges
+            if signature.parameters[name].default is None
+            or "None" in str(signature.parameters[name].annotation)
+        }
 
         @functools.wraps(function)
         def checked(*given, **named):

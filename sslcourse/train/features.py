@@ -63,7 +63,9 @@ def map_batches(
     frozen, in the profile's precision.
     """
     if not len(samples):
-        raise CourseError(f"the {samples.split} split of {samples.name!r} is empty; there is nothing to encode")
+        raise CourseError(
+            f"the {samples.split} split of {samples.name!r} is empty; there is nothing to encode"
+        )
     first = next(method.parameters(), None)
     device = first.device if first is not None else torch.device("cpu")
     profile = runtime.profile()
