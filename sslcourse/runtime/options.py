@@ -136,8 +136,8 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def takes(**ranges: Number) -> Callable[[Function], Function]:
     """A decorator: the named arguments are held to these numbers before the function runs.
 
-    None passes where it is the default, or where the annotation says so. What is raised is `Number.of`'s CourseError, such as
-    "k=-1; use a whole number from 1 to ...".
+    None passes where it is the default, or where the annotation says so. What is raised is `Number.of`'s
+    CourseError, such as "k=-1; use a whole number from 1 to ...".
     """
 
     def held(function: Function) -> Function:
