@@ -84,7 +84,7 @@ def test_resampling_keeps_pitch_level_and_time():
         int(heard.resampled(loud.to(torch.int16), 100, 80).abs().max()) <= 32768
     )  # the filter overshoots; it is clipped, not wrapped round
     assert (heard.resampled(loud.to(torch.int16), 100, 80)[0, 10:70] > 30_000).all()
-    with pytest.raises(CourseError, match="whole numbers"):
+    with pytest.raises(CourseError, match="whole number"):
         heard.resampled(x, 8000, 0.5)
 
 
