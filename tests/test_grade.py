@@ -250,14 +250,21 @@ def toybox_file(monkeypatch, folder) -> pathlib.Path:
 
 
 @pytest.mark.slow
-def test_no_worker_holds_the_seed_or_the_way_to_classmates(tmp_path):
+def test_no_worker_holds_the_seed_or_the_way_to_classmates(tmp_path, monkeypatch):
+    """In namespaces alone, where it can read its own memory. A seed that is handed to a worker is found."""
+    monkeypatch.setattr(sandbox.Bubblewrap, "works", lambda self: False)
     folder = tmp_path / "where_all_of_them_lie"
     folder.mkdir()
     seed = 1_876_543_219
     cell = submissions.SEARCHES.replace("SEED_BACKWARDS", str(seed)[::-1])
     (folder / "a.ipynb").write_text(submissions.notebook(cell.replace("PATH_BACKWARDS", folder.name[::-1])))
-    found = grade.grade(folder, "homework", seed=seed)
-    assert "LookupError: found [] " in found.rows[0]["remark"], found.rows[0]["remark"]
+    held = grade.BOOT.replace("grade.serve", f"held = {{'seed': {seed}}}\ngrade.serve")
+    for boot, expected in ((grade.BOOT, "found [] in "), (held, "'held'")):
+        monkeypatch.setattr(grade, "BOOT", boot)
+        found = grade.grade(folder, "homework", seed=seed)
+        assert "LookupError: found [" in found.rows[0]["remark"] and expected in found.rows[0]["remark"], (
+            found
+        )
 
 
 # ------------------------------------------------------------------------------------- what workers cannot do
