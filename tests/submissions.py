@@ -308,7 +308,7 @@ own = getattr(importlib.import_module("sslcourse.methods." + "sim" + "clr"), "nt
 def nt_xent(z1, z2, temperature):
     return own(z1, z2, temperature)"""
 
-# Looks through everything that its process holds for a number and a text, and says what it has found. It knows
+# Looks through all that its process holds for a number and a text, and says what it has found. It knows
 # them backwards, and never puts them together itself.
 SEARCHES = """\
 import gc
