@@ -1,4 +1,4 @@
-"""Text of strangers in each place: a terminal, a spreadsheet, a page. Truths are terminals' and browsers' own."""
+"""Text of strangers in each place where it is shown: a terminal, a spreadsheet, a page."""
 
 import csv
 import html.parser

@@ -76,9 +76,13 @@ def evaluate(options) -> int:
     value: dict[str, Any] = {"data": found.data, "protocol": found.protocol, "rows": found.rows}
     text = repr(found)
     if options.factors:
+        untrained = evaluate.baselines_of(data.train)[1]
         sources: dict[str, Any] = {
             "pixels": "pixels",
-            "random": evaluate.random_like(next(iter(methods.values())), data.train),
+            **{
+                name.replace(untrained, "random"): network
+                for name, network in evaluate.random_rows(methods, data.train).items()
+            },
             **methods,
         }
         value["factors"] = evaluate.factor_table(sources, data, on="test")
@@ -151,13 +155,13 @@ off goes on where it stopped.
 @progress.shown()
 def compare(options) -> int:
     from sslcourse import show
-    from sslcourse.methods import catalogue
+    from sslcourse.data.load import sized
     from sslcourse.results import compare
 
     seeds = options.seeds
     found = compare.run(
-        options.methods or catalogue.methods_for(options.data),
-        options.data,
+        options.methods or None,
+        sized(options.data, options.size),
         seeds=seeds,
         encoder=options.encoder,
         epochs=options.epochs,

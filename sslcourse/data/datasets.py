@@ -19,6 +19,7 @@ from torch import Tensor
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEED, takes
 
 MAX_CLASSES = 100_000
 SPLITS = ("train", "validation", "test")
@@ -527,6 +528,7 @@ class Data:
         )
 
 
+@takes(seed=SEED)
 def split(
     samples_image,
     label=None,
@@ -574,8 +576,8 @@ def split(
         parts.append(samples)
     if not all(len(part) for part in parts):
         raise CourseError(
-            f"{len(whole)} samples of {len(np.unique(labels))} classes are too few for three splits; pass more, "
-            "larger shares, or a test split of your own (then even one of each class may train)"
+            f"{len(whole)} samples of {len(np.unique(labels))} classes are too few for three splits; pass "
+            "more, larger shares, or a test split of your own (then even one of each class may train)"
         )
     return Data(*parts)
 
@@ -746,6 +748,7 @@ def carve(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+@takes(seed=SEED)
 def few_labels(samples: Samples, share: float, seed: int = 0) -> Tensor:
     """Positions of a class-balanced random subset: `share` of each class, at least one of each.
 

@@ -26,12 +26,14 @@ from sslcourse import runtime
 from sslcourse.data import download, folders, moving_digits
 from sslcourse.data.datasets import Data, Samples, numbered, open_labels, split, with_splits, words
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SEED, Number, takes
 
 FOLDS = 5  # of ESC-50
 
 # -------------------------------------------------------------------------------------- sound as numbers
 
 
+@takes(old=COUNT, new=COUNT, block=COUNT)
 def resampled(audio: Tensor | np.ndarray, old: int, new: int, *, block: int = 256) -> Tensor:
     """Sounds at another rate, by windowed sinc interpolation; nothing is moved in time.
 
@@ -224,6 +226,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
+@takes(seed=SEED, seconds=Number(-1e9, 1e9, whole=False))
 def npz(
     path: str | Path,
     *,
@@ -386,6 +389,7 @@ def _numbered(found: dict, tested: dict, classes: list[str]) -> tuple[list[str],
 # --------------------------------------------------------------------------------- after a data script
 
 
+@takes(fold=Number(-(2**40), 2**40), rate=Number(-(2**40), 2**40))
 def esc50(fold: int = 1, *, rate: int | None = None, path: str | Path | None = None) -> Data:
     """ESC-50: 2,000 recordings of five seconds, 50 kinds of sounds of 40 each, in the five folds of its
     author.
@@ -428,6 +432,7 @@ def esc50(fold: int = 1, *, rate: int | None = None, path: str | Path | None = N
     return Data(make("train"), make("validation"), make("test"))
 
 
+@takes(seed=SEED, seconds=Number(-1e9, 1e9, whole=False))
 def spoken_digits(
     seconds: float = 1.0, *, validation: float = 0.1, seed: int = 0, path: str | Path | None = None
 ) -> Data:
@@ -466,6 +471,14 @@ def _prepared(name: str, path: str | Path | None) -> Path:
 # ------------------------------------------------------------------------------------- constructed pairs
 
 
+@takes(
+    seed=SEED,
+    train=Number(-(2**40), 2**40),
+    validation=Number(-(2**40), 2**40),
+    test=Number(-(2**40), 2**40),
+    size=Number(-(2**40), 2**40),
+    frames=Number(1, 100_000),
+)
 def av_digits(
     pictures: Data | None = None,
     sounds: Data | None = None,

@@ -27,10 +27,12 @@ from sslcourse.data import download, folders
 from sslcourse.data.datasets import Data, Samples, carve, numbered, split, with_splits, words
 from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEED, takes
 
 # -------------------------------------------------------------------------------------- offline, at once
 
 
+@takes(seed=SEED)
 def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Data:
     """1,797 real handwritten digits, 10 classes, that come with scikit-learn.
 
@@ -97,6 +99,7 @@ def photographs(size: int = 32, *, count: int | None = None, seed: int = 0) -> S
 # ----------------------------------------------------------------------------------- after a data script
 
 
+@takes(seed=SEED)
 def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
     """CIFAR-10: 50,000 images to train with (a tenth set aside to validate), 10,000 to test, of 32 x 32, in
     10 classes.
@@ -113,6 +116,7 @@ def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None =
     return _official("cifar10", path, validation, seed, size=32)
 
 
+@takes(seed=SEED)
 def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
     """MNIST: 60,000 digits to train with (a tenth set aside to validate), 10,000 to test, as RGB with equal
     channels.
@@ -128,6 +132,7 @@ def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str |
     return _official("mnist", path, validation, seed, size=28, margin=(size - 28) // 2)
 
 
+@takes(seed=SEED)
 def stl10(
     part: str = "labelled",
     size: int = 96,
@@ -227,6 +232,7 @@ def _checked_size(size: int) -> int:
 # ---------------------------------------------------------------------------------------------- your own
 
 
+@takes(seed=SEED)
 def arrays(
     image,
     label=None,
@@ -311,6 +317,7 @@ def npz(path: str | Path, **options) -> Data:
     return arrays(**found, **{"name": path.stem, **options})
 
 
+@takes(seed=SEED)
 def folder(
     path: str | Path,
     size: int = 32,

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sslcourse.data.datasets import Data
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SHARE
+from sslcourse.runtime.options import SEED, SHARE, Number, takes
 
 NAMES = (
     "toybox",
@@ -43,6 +43,7 @@ def sized(name: str, size: int | None) -> str:
     return f"{name}@{size}"
 
 
+@takes(seed=SEED, frames=Number(1, 100_000))
 def load(name: str, seed: int = 0, frames: int = 16) -> Data:
     """The three splits of a data set.
 
@@ -51,9 +52,10 @@ def load(name: str, seed: int = 0, frames: int = 16) -> Data:
             `.npz` file of your own arrays (images, or sounds: see `sslcourse.data.heard.npz`), or a folder of
             images with one subfolder per class (or with train and test, which hold the classes). "digits",
             "mnist", "stl10" and folders take "@SIZE" behind them: "photos@64". Videos: "toyvideos" (motion
-            classes), "toytracks" (for tracking), "movingdigits", "ucf101", "hmdb51", or a folder of prepared clips (see `sslcourse.data.clips`). Films with sound:
-            "toyevents" (one second, six events), "toyscenes" (three seconds, to cut windows from), "avdigits"
-            (written and spoken digits, constructed pairs). Recordings: "esc50" (its fold 1 tests),
+            classes), "toytracks" (for tracking), "movingdigits", "ucf101", "hmdb51", or a folder of prepared
+            clips (see `sslcourse.data.clips`). Films with sound: "toyevents" (one second, six events),
+            "toyscenes" (three seconds, to cut windows from), "avdigits" (written and spoken digits, constructed
+            pairs). Recordings: "esc50" (its fold 1 tests),
             "spokendigits".
         seed: of the toybox's world, or of the split where the data come without one.
         frames: at most so many frames are shown at once of films of your own; fewer where most are shorter,

@@ -34,6 +34,7 @@ from sslcourse.data.datasets import Data, Samples, open_labels
 from sslcourse.evaluate.reports import random_like
 from sslcourse.methods.base import Ear, Method
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
@@ -136,10 +137,9 @@ def _machine(x: np.ndarray, label: np.ndarray, cost: float) -> Machine:
         )
 
     flat = x.reshape(-1, x.shape[2]).astype(np.float64)
-    mean, scale = (
-        flat.mean(0),
-        flat.std(0).clip(1e-6) * np.sqrt(x.shape[2]),
-    )  # so that one C means the same for few and for many features
+    mean, spread = (v.numpy() for v in runtime.moments(torch.from_numpy(flat)))
+    # So that one C means the same for few and for many features; a constant one becomes 0.
+    scale = np.where(spread == 0, 1.0, spread) * np.sqrt(x.shape[2])
     machine = LinearSVC(C=cost, dual=False, max_iter=3000).fit(
         (flat - mean) / scale, np.repeat(label, x.shape[1])
     )
@@ -319,9 +319,23 @@ def random_ear(encoder: Callable[[], nn.Module] = encoders.small_mel) -> Callabl
     return make
 
 
+def random_as(ear: nn.Module) -> Callable[[Samples, int], nn.Module]:
+    """What an ear was before it learned anything: its network and its rate, random weights, batch statistics
+    of the training recordings.
+    """
+
+    def make(train: Samples, seed: int) -> nn.Module:
+        audio, rate = train.sound()
+        own = getattr(ear, "rate", rate)
+        return random_like(ear, Samples(audio=heard.resampled(audio, rate, own), rate=own), seed)
+
+    return make
+
+
 RECIPE = Recipe(epochs=12, batch_size=64, lr=3e-3)
 
 
+@takes(share=Number(0, 1.0, whole=False))
 def supervised_ear(
     encoder: Callable[[], nn.Module] = encoders.small_mel, recipe: Recipe = RECIPE, share: float = SHARE
 ) -> Callable[[Samples, int], Ear]:
@@ -448,6 +462,7 @@ class Scores:
         )
 
 
+@takes(crops=Number(-(2**40), 2**40), seconds=Number(-1e9, 1e9, whole=False), seeds=Number(1, 1000))
 def esc(
     ears: Mapping[str, nn.Module | Callable] | nn.Module | None,
     data: Data | Samples,
@@ -473,7 +488,8 @@ def esc(
         seconds: of a crop; two by default, or four fifths of recordings shorter than two and a half seconds.
         costs: candidates for the cost of the machine.
         seeds: how many for the ears that are made, random ones among them; frozen ones are judged once.
-        baselines: chance, the log-mel spectrogram and a random ear.
+        baselines: chance, the log-mel spectrogram, a random ear, and one more for each other way of hearing
+            among the ears.
         say: is told about each row.
 
     Raises:
@@ -554,6 +570,13 @@ def esc(
         )
         add("log-mel", None, 1)
         add("random ear", random_ear(), seeds)
+        known = {(rate, repr(encoders.small_mel()))}
+        for name, ear in ears.items():  # another network, or fewer samples a second: a random row of its own
+            if isinstance(ear, nn.Module) and isinstance(getattr(ear, "f", None), nn.Module):
+                reading = getattr(ear, "rate", rate), repr(ear.f)
+                if reading not in known:
+                    add(f"random ear, as {name} reads", random_as(ear), seeds)
+                known.add(reading)
     for name, ear in ears.items():
         add(name, ear, 1 if isinstance(ear, nn.Module) else seeds)
     what = f"{len(divisions)} folds by {folds}" if folds is not None else "official split"

@@ -27,6 +27,7 @@ from sslcourse.evaluate.esc50 import linear_machine
 from sslcourse.evaluate.probes import linear_probe
 from sslcourse.methods import avts
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SEED, Number, takes
 from sslcourse.train import ties
 from sslcourse.train.features import encode_of, frozen
 from sslcourse.transforms import sounds
@@ -64,6 +65,7 @@ class Pairs:
         return len(self.film)
 
 
+@takes(frames=Number(1, 100_000), each=COUNT, seed=SEED)
 def pairs(samples: Samples, kind: str, *, frames: int = 16, each: int = 4, seed: int = 0) -> Pairs:
     """Fixed pairs for judging: every picture and every sound is in one pair in sync and in one out of sync.
 
@@ -192,6 +194,7 @@ def judged(distance: Tensor, together: Tensor, half: Tensor) -> float:
     return sum(scores) / 2
 
 
+@takes(frames=Number(1, 100_000), each=COUNT, seed=SEED)
 def accuracy(
     method, samples: Samples, kind: str = "hard", *, frames: int = 16, each: int = 4, seed: int = 0
 ) -> float:
@@ -207,6 +210,7 @@ def accuracy(
 # ---------------------------------------------------------------------------------------------- out of step
 
 
+@takes(frames=Number(1, 100_000))
 @torch.no_grad()
 def table(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
     """(B, n, n) distances of every window of the pictures (rows) to every window of the sound of the same
@@ -250,6 +254,7 @@ def by_offset(distance: Tensor, reach: int) -> Tensor:
     return torch.stack([distance.diagonal(o, 1, 2).mean(1) for o in range(-reach, reach + 1)], 1)
 
 
+@takes(reach=Number(-(2**40), 2**40), frames=Number(1, 100_000))
 def curve(method, samples: Samples, reach: int = 16, frames: int = 16) -> Tensor:
     """(N, 2 reach + 1) distance of the middle window of each film's pictures to the sound of `-reach` to
     `reach` frames later.
@@ -271,6 +276,7 @@ def curve(method, samples: Samples, reach: int = 16, frames: int = 16) -> Tensor
         return _distance(method, v.repeat_interleave(len(later), 0), a).view(n, -1)
 
 
+@takes(reach=Number(-(2**40), 2**40))
 def out_of_step(samples: Samples, by: Tensor, reach: int = 8) -> tuple[Tensor, Tensor]:
     """Films whose sound is `by` frames late (negative: early), `reach` frames shorter at either end so that
     nothing is missing.
@@ -287,6 +293,7 @@ def out_of_step(samples: Samples, by: Tensor, reach: int = 8) -> tuple[Tensor, T
     return avts.cut(samples.video, samples.sound()[0], at, at - by, samples.video.shape[2] - 2 * reach)
 
 
+@takes(reach=Number(-(2**40), 2**40), frames=Number(1, 100_000))
 def found(method, video: Tensor, audio: Tensor, reach: int = 8, frames: int = 16) -> Tensor:
     """(B,) by how many frames the sound is late: the offset at which the mean distance of all windows is
     smallest. Of offsets that are equally good the one nearest to 0: nothing says that anything is out of
@@ -306,6 +313,7 @@ def _nearest_offsets(mean: Tensor) -> Tensor:
     return ties.best(-mean)
 
 
+@takes(reach=Number(-(2**40), 2**40), frames=Number(1, 100_000), seed=SEED)
 def offset_error(method, samples: Samples, *, reach: int = 8, frames: int = 16, seed: int = 0) -> float:
     """Mean error in frames of what is `found` in films put out of step by a random -reach to reach frames.
     Where several offsets are equally good, the mean over them: what picking one at random would err by.
@@ -357,6 +365,7 @@ def only(video: Tensor, y: int, x: int, cells: int = 4, beyond: float = 0.25) ->
     return made
 
 
+@takes(cells=COUNT)
 @torch.no_grad()
 def located(method, video: Tensor, audio: Tensor, cells: int = 4) -> Tensor:
     """(B, cells, cells) how far the sound is from the film in which only this place moves (`only`): small
@@ -375,6 +384,7 @@ def located(method, video: Tensor, audio: Tensor, cells: int = 4) -> Tensor:
     return torch.stack([torch.stack(row, 1) for row in rows], 1).float()
 
 
+@takes(frames=Number(1, 100_000))
 def followed(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
     """(T, h, w) of one film `located` at every frame: in the window around it, as far as the film goes.
 
@@ -461,6 +471,7 @@ def leaks(train: Samples, held: Samples, of_train: Pairs, of_held: Pairs) -> dic
 # ---------------------------------------------------------------------------------------------- downstream
 
 
+@takes(crops=Number(-(2**40), 2**40), frames=Number(1, 100_000))
 def svm(
     methods: Mapping[str, nn.Module], data: Data, *, on: str = "validation", crops: int = 5, frames: int = 16
 ) -> dict[str, float]:

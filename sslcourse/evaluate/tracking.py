@@ -40,6 +40,7 @@ from torch.nn import functional as F
 from sslcourse.data.clips.reader import UNKNOWN
 from sslcourse.data.datasets import Samples, open_labels
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SHARE, Number, takes
 
 _AT_ONCE = 2**22  # similarities held at a time
 
@@ -137,6 +138,15 @@ def _everywhere(h: int, w: int, window: int | None) -> bool:
     return window is None or window >= max(h, w) - 1
 
 
+@takes(
+    references=Number(-(2**40), 2**40),
+    temperature=Number(-1e9, 1e9, whole=False),
+    window=Number(-(2**40), 2**40),
+    topk=Number(-(2**40), 2**40),
+    frame=Number(-(2**40), 2**40),
+    row=Number(-(2**40), 2**40),
+    column=Number(-(2**40), 2**40),
+)
 def attention(
     features: Tensor,
     frame: int,
@@ -188,6 +198,12 @@ def attention(
     return found, refs
 
 
+@takes(
+    references=Number(-(2**40), 2**40),
+    temperature=Number(-1e9, 1e9, whole=False),
+    window=Number(-(2**40), 2**40),
+    topk=Number(-(2**40), 2**40),
+)
 def propagate(
     features: Tensor,
     first: Tensor,
@@ -420,6 +436,7 @@ def _contour(predicted: np.ndarray, given: np.ndarray, radius: int) -> float:
     return 2 * precision * recall / max(precision + recall, 1e-12)
 
 
+@takes(share=SHARE)
 def contour(predicted, given, objects: int, share: float = 0.008) -> Tensor:
     """Boundary accuracy F of DAVIS: the harmonic mean of precision and recall of the boundary's pixels, found
     within a few pixels.

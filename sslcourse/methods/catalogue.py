@@ -130,7 +130,7 @@ def build(about: dict, shapes: Mapping[str, Sequence[int]] | None = None) -> Met
 def _built(about: dict) -> Method:
     try:
         return spec(about["method"]).build(getattr(encoders, about["encoder"])(), about["settings"])
-    # A setting that nothing here has, or lacks, or that is of another kind: another version's, or a stranger's.
+    # A setting that nothing here has, or lacks, or of another kind: another version's, or a stranger's.
     except (TypeError, KeyError, AttributeError, IndexError) as error:
         raise CourseError(
             f"{about['method']} cannot be built with {_short(about['settings'])}: {str(error)[:200]}"

@@ -179,13 +179,13 @@ class DeepCluster(Method):
         if n > len(self.assigned):
             raise CourseError(
                 f"{n} pictures, but room for the clusters of {len(self.assigned)}; write "
-                "DeepCluster(..., "
-                f"capacity={n})"
+                f"DeepCluster(..., capacity={n}), on the command line --set capacity={n}"
             )
         if n < self.clusters:
             raise CourseError(
                 f"{self.clusters} clusters of {n} pictures; write DeepCluster(..., "
-                f"clusters={max(1, n // 20)}), or give more pictures"
+                f"clusters={max(1, n // 20)}), on the command line --set clusters={max(1, n // 20)}, or give "
+                "more pictures"
             )
         before = self.assigned[:n].clone()
         now = self.partition(self.features(dataset), self.clusters)

@@ -32,7 +32,7 @@ from sslcourse.encoders.sequences import ConvGRU
 from sslcourse.methods.base import Method, at_least_float32, dim_of, floats, video_floats_of, videos_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SHARE, TEMPERATURE, WIDTH, Number, takes
+from sslcourse.runtime.options import COUNT, SHARE, TEMPERATURE, Number, takes
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, film_view
@@ -350,7 +350,7 @@ class MotionClassifier(Method):
         view: augmentation; leave its flip off where labels depend on clockwise and counter-clockwise.
     """
 
-    @takes(classes=WIDTH, frames=Number(1, 10_000))
+    @takes(classes=COUNT, frames=Number(1, 10_000))
     def __init__(self, encoder: nn.Module, classes: int, frames: int = 4, view: View | None = None):
         super().__init__()
         self.f, self.g = encoder, ConvGRU(dim_of(encoder), dim_of(encoder))

@@ -310,7 +310,7 @@ class Jigsaw(Method):
 
     orders: Tensor  # (permutations, pieces): the arrangements that are asked for
 
-    @takes(permutations=Number(1, 10_000), grid=Number(2, 8), side=Number(4, 4096), gap=SOME, hidden=WIDTH)
+    @takes(permutations=Number(0, 10_000), grid=Number(2, 8), side=Number(4, 4096), gap=SOME, hidden=WIDTH)
     def __init__(
         self,
         encoder: nn.Module,

@@ -27,7 +27,7 @@ from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, fl
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, SHARE, TEMPERATURE, WIDTH, takes
+from sslcourse.runtime.options import COUNT, SHARE, SOME, TEMPERATURE, WIDTH, takes
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
@@ -169,7 +169,7 @@ class MoCo(Method):
 
     least_batch = 2
 
-    @takes(dim=WIDTH, hidden=WIDTH, queue=COUNT, momentum=SHARE, temperature=TEMPERATURE, groups=COUNT)
+    @takes(dim=WIDTH, hidden=WIDTH, queue=SOME, momentum=SHARE, temperature=TEMPERATURE, groups=COUNT)
     def __init__(
         self,
         encoder: nn.Module,

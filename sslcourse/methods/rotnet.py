@@ -9,7 +9,7 @@ Section 3.1 of the paper                        here
     F(X|theta), a distribution over K turns     RotNet.g(RotNet.f(x))
     loss (eq. 2, 3): -log F^y(g(X|y)), mean     RotNet.loss
     all K turns of a picture in one batch       RotNet.views
-    keep F up to a middle layer                 RotNet.encode, features.after(f, "conv4")
+    keep F up to a middle layer                 RotNet.encode, features.after(method, "conv4")
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from torch import nn
 from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import WIDTH, takes
+from sslcourse.runtime.options import COUNT, takes
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
@@ -28,7 +28,7 @@ class Supervised(Method):
         view: augmentation; crops of at least half the area and flips by default.
     """
 
-    @takes(classes=WIDTH)
+    @takes(classes=COUNT)
     def __init__(self, encoder: nn.Module, classes: int, view: View | None = None):
         super().__init__()
         self.f, self.head = encoder, nn.Linear(dim_of(encoder), classes)

@@ -309,12 +309,12 @@ class XDC(Method):
         if n > self.assigned.shape[1]:
             raise CourseError(
                 f"{n} clips, but room for the clusters of {self.assigned.shape[1]}; write XDC(..., "
-                f"capacity={n})"
+                f"capacity={n}), on the command line --set capacity={n}"
             )
         if n < self.clusters:
             raise CourseError(
-                f"{self.clusters} clusters of {n} clips; write XDC(..., clusters={max(1, n // 20)}), or "
-                "give more clips"
+                f"{self.clusters} clusters of {n} clips; write XDC(..., clusters={max(1, n // 20)}), on the "
+                f"command line --set clusters={max(1, n // 20)}, or give more clips"
             )
 
     def clusters_of(self, name: str, n: int) -> Int[Tensor, " n"]:

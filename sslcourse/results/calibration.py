@@ -14,11 +14,13 @@ from sslcourse.data import toybox
 from sslcourse.data.datasets import Data
 from sslcourse.methods import simclr, supervised
 from sslcourse.runtime import progress
+from sslcourse.runtime.options import SEEDS, Number, takes
 from sslcourse.train.loop import fit
 
 BACKGROUNDS = (0.0, 0.5, 1.0)  # beside the default
 
 
+@takes(seed=Number(-(2**40), 2**40))
 def trained(kind: str, data: Data, seed: int) -> tuple[torch.nn.Module, float]:
     """A method trained by its COURSE recipe, and how many seconds that took."""
     torch.manual_seed(runtime.step_seed(seed, 0xCA1))
@@ -33,6 +35,7 @@ def trained(kind: str, data: Data, seed: int) -> tuple[torch.nn.Module, float]:
     return method, time.perf_counter() - start
 
 
+@takes(seeds=SEEDS)
 def measure(seeds: int = 3, say=print, backgrounds=BACKGROUNDS) -> list[dict]:
     """Rows of {"features", "kNN": [per seed], "linear": [...], "seconds": [...]} on the test split.
 

@@ -26,6 +26,7 @@ from sslcourse.methods import catalogue
 from sslcourse.results import claims, compare, stored
 from sslcourse.results.tables import cell
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEED, Number, takes
 from sslcourse.train import checkpoints
 
 FOLDER = Path("results")
@@ -47,6 +48,7 @@ _TRACK_KEYS = {"J": "J (masks)", "F": "F (outlines)", "PCK@0.2": "PCK@0.2 (key-p
 MINE = "mine"
 
 
+@takes(seeds=Number(-(2**40), 2**40))
 def measure(world: str, seeds: int = 3, *, folder: str | Path = FOLDER, say=print) -> dict:
     """Train every method of the course that learns from this data, three seeds, and write
     `folder`/wall/WORLD.json; see `compare.run`.
@@ -152,6 +154,7 @@ def table(world: str, found: Mapping) -> list[dict]:
     return compare.table(dict(found))
 
 
+@takes(seconds=Number(-1e9, 1e9, whole=False), seed=SEED)
 def add(
     name: str,
     method: nn.Module,

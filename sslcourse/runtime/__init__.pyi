@@ -7,6 +7,7 @@ from . import (
     numbers as numbers,
     options as options,
     pages as pages,
+    precision as precision,
     progress as progress,
     seeds as seeds,
     setup as setup,
@@ -40,6 +41,12 @@ from .numbers import (
 )
 from .options import (
     override as override,
+)
+from .precision import (
+    moments as moments,
+    precise as precise,
+    standardised as standardised,
+    unit as unit,
 )
 from .seeds import (
     generator as generator,

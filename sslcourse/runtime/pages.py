@@ -7,7 +7,7 @@
     sealed, unchanged       a page with its digest in it, and a page whose digest fits
 
 A page may be damaged, of another version, or a stranger's. What is wrong with it is an `Unfit` in one
-sentence, never a KeyError where it is used. The schemas are dataclasses, TypedDicts and Structs that msgspec checks.
+sentence, never a KeyError where it is used. The schemas are TypedDicts and Structs that msgspec checks.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""How far a long command is and how long it will take, on the error stream: within ten seconds, then on and on.
+"""How far a long command is and how long it will take, on the error stream, within ten seconds and later.
 
     with progress.shown():                              a command does this; a library call says nothing
         for seed in progress.each(range(3), "seed"):    counts what it hands on
             with progress.part("training", 400) as step:
                 step()                                  one of 400 is done
 
-Parts lie inside each other, as calls do. On a terminal one line is kept up to date and taken away at the end; a
-file or a pipe gets a line after five seconds, then every half minute. It is written by a thread of its own, so
-that a single long piece of work is no silence.
+Parts lie inside each other, as calls do. On a terminal one line is kept up to date and taken away at the end;
+a file or a pipe gets a line after five seconds, then every half minute. A thread of its own writes it, so
+a single long piece of work is no silence.
 """
 
 from __future__ import annotations

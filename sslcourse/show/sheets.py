@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SEED, Number, takes
 from sslcourse.show.look import (
     DPI,
     INK,
@@ -106,6 +107,7 @@ class Sheet:
         return self.figure
 
 
+@takes(columns=COUNT, scale=Number(0, 1e9, whole=False, above=True))
 @in_course_style
 def grid(
     images,
@@ -195,6 +197,7 @@ def _mosaic(view: Tensor) -> Tensor | None:
     return page
 
 
+@takes(n=Number(-(2**40), 2**40), draws=Number(-(2**40), 2**40), seed=SEED)
 @in_course_style
 def views(method, samples, n: int = 6, draws: int = 4, seed: int = 0) -> Picture:
     """What the network is shown: each row one image, first as it is, then random views from `method.views`.
@@ -246,6 +249,7 @@ def views(method, samples, n: int = 6, draws: int = 4, seed: int = 0) -> Picture
     return sheet.done()
 
 
+@takes(k=Number(-(2**40), 2**40))
 @in_course_style
 def neighbours(
     features, images, query, k: int = 8, labels=None, classes: Sequence[str] | None = None

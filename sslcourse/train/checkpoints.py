@@ -25,6 +25,7 @@ from sslcourse.runtime import pages
 from sslcourse.runtime.device import Profile
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.files import atomic, set_aside
+from sslcourse.runtime.options import Number, takes
 from sslcourse.train import identity as identities
 
 FORMAT = 1
@@ -91,6 +92,7 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+@takes(step=Number(-(2**40), 2**40))
 def save(
     path: str | os.PathLike,
     method: nn.Module,
@@ -379,7 +381,8 @@ def _named_as_in(method: nn.Module, weights: dict[str, Any]) -> dict[str, Any]:
 def load_weights(state: State, method: nn.Module) -> nn.Module:
     """Only the method's weights and buffers, with an error that names what does not fit.
 
-    Either may be wrapped (`unwrapped`): the names of its weights then begin with `module.` or hold `_orig_mod.`
+    Either may be wrapped (`unwrapped`): the names of its weights then begin with `module.`, or hold
+    `_orig_mod.`
     """
     _compare({name: tuple(value.shape) for name, value in state.tensors.items()}, state.method, method)
     method = unwrapped(method)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import BATCH, COUNT, EPOCHS, FACTOR, RATE_OF_LEARNING, SEED
+from sslcourse.runtime.options import BATCH, COUNT, EPOCHS, FACTOR, RATE_OF_LEARNING, SEED, SHARE, takes
 
 # fused: one pass over all parameters instead of a dozen.
 OPTIMIZERS: dict[str, Callable] = {
@@ -20,16 +20,19 @@ OPTIMIZERS: dict[str, Callable] = {
 }
 
 
+@takes(progress=SHARE)
 def constant(progress: float) -> float:
     """The learning rate stays."""
     return 1.0
 
 
+@takes(progress=SHARE)
 def cosine(progress: float) -> float:
     """From 1 to 0 along half a cosine (SGDR without restarts)."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
+@takes(progress=SHARE)
 def one_cycle(progress: float) -> float:
     """Up from a twentieth over the first fifth, then down along a cosine: short trainings like it."""
     warm = 0.2

@@ -44,6 +44,7 @@ def as_float(image: Tensor) -> Tensor:
 # --------------------------------------------------------------------------- operations, told what to do
 
 
+@takes(size=PIXELS)
 def crop(image: Tensor, box: Tensor, size: int | None = None, flip: Tensor | None = None) -> Tensor:
     """Cut a box out of every image, resize it to `size` and mirror it where told, in one bilinear lookup.
 
@@ -158,6 +159,13 @@ def random_boxes(
     return torch.stack([torch.where(none, middle_left, left), torch.where(none, middle_top, top), w, h], 1)
 
 
+@takes(
+    p=SHARE,
+    brightness_by=FACTOR,
+    contrast_by=FACTOR,
+    saturation_by=FACTOR,
+    hue_by=Number(-1e9, 1e9, whole=False),
+)
 def colour_jitter(
     image: Tensor,
     brightness_by: float,
@@ -199,6 +207,7 @@ def _jitter_(
     return image
 
 
+@takes(p=SHARE)
 def random_grey(image: Tensor, p: float) -> Tensor:
     """Each sample turns grey with probability p."""
     return _grey_(image.clone(), p)
@@ -210,6 +219,7 @@ def _grey_(image: Tensor, p: float) -> Tensor:
     return image
 
 
+@takes(p=SHARE)
 def random_blur(image: Tensor, p: float = 0.5, sigma: Sequence[float] = (0.1, 2.0)) -> Tensor:
     """Each sample is blurred with probability p, kernel a tenth of the side (SimCLR, appendix A)."""
     n, device = len(image), image.device
@@ -320,6 +330,7 @@ def identity(image: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------- films
 
 
+@takes(p=SHARE)
 def channel_copy(image: Tensor, p: float) -> Tensor:
     """With probability p per sample one of its channels, drawn anew, replaces all three (DPC's "grey")."""
     n, device = len(image), image.device

@@ -21,8 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslcourse import runtime
 from sslcourse.runtime import options
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.widgets.frame import draw
 from sslcourse.widgets.strips import NEAREST, PLAIN, strips
 
@@ -88,7 +90,7 @@ def map2d(features, previous=None) -> Tensor:
         raise CourseError(
             "the features hold NaN or infinity: the training has diverged; start again with a lower lr"
         )
-    x = torch.nn.functional.normalize(x, dim=1)
+    x = runtime.unit(x)  # float64: all features may point nearly the same way
     x = x - x.mean(0)
     # Eigenvectors of the (D, D) covariance: 40 times faster than a singular value decomposition of all
     # samples.
@@ -96,10 +98,10 @@ def map2d(features, previous=None) -> Tensor:
         _, _, basis = torch.linalg.svd(x, full_matrices=False)
         basis = basis[:2].T
     else:
-        basis = torch.linalg.eigh((x.T @ x).double())[1][:, -2:].flip(1).float()
+        basis = torch.linalg.eigh(x.T @ x)[1][:, -2:].flip(1)
     # The sign of an eigenvector is arbitrary; fix it by its largest entry, so that a map can be repeated.
     largest = basis.abs().argmax(0)
-    xy = x @ (basis * basis[largest, torch.arange(2)].sign())
+    xy = (x @ (basis * basis[largest, torch.arange(2)].sign())).float()
     return xy if previous is None else align(xy, previous)
 
 
@@ -124,6 +126,7 @@ class Panel:
     starts, because it pays for fonts and caches. Works as a context manager; running the cell again makes a
     new picture."""
 
+    @takes(budget=Number(-1e9, 1e9, whole=False))
     def __init__(
         self,
         recipe_epochs,
@@ -221,10 +224,13 @@ class Panel:
         assigned=None,
         predicted=None,
         pictures=None,
+        **numbers: float,
     ) -> Panel:
         """One row of numbers, with what else is known of this moment; drawn if the budget has room.
 
         Args:
+            row: of `epochs`: its metrics become curves.
+            **numbers: further ones, such as `**evaluate.probe(method, data)`.
             xy, labels: the map and its classes, as for `map`.
             filters: as for `filters`.
             assigned: (N,) the cluster of each mapped sample; for the replay, which colours by it on request.
@@ -246,7 +252,7 @@ class Panel:
                 with self._spending():
                     self._strips = strips(pictures)
             with self._spending():
-                self.record(row, assigned, predicted)
+                self.record({**row, **numbers}, assigned, predicted)
             last = self.rows[-1]
             self._update(
                 force=last.get("epoch", len(self.rows)) >= self.epochs or bool(last.get("interrupted"))

@@ -33,6 +33,7 @@ from sslcourse.evaluate.tracking import (
     unit_vectors,
 )
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.widgets.views import View, Whole, filmstrip, packed, script
 
 LARGEST = 256  # pixels along a side of a frame: the view draws them all, and a mask is as large as a frame
@@ -138,31 +139,30 @@ def features_of_colour(frames, h: int, w: int) -> Tensor:
     return (torch.cat([2 * c, square - 1]) / (square + 1)).float()
 
 
-def dense(encoder, frames, layer: str) -> Tensor:
+def dense(network, frames, layer: str) -> Tensor:
     """The map of a named layer for each frame: embeddings of an encoder that was made for whole pictures.
 
     Args:
-        encoder: has `.layers`, an ordered dict of named stages; put into eval mode meanwhile.
+        network: a method, or an encoder with `.layers` alone, an ordered dict of named stages; put into eval
+            mode meanwhile.
         frames: (3, T, H, W) or (T, 3, H, W), uint8 or float 0..1.
         layer: one of `encoder.layers` whose output is a map.
 
     Returns:
         (D, T, h, w) float32 on the CPU, at the layer's own resolution.
     """
-    from sslcourse.train.features import frozen
+    from sslcourse.train.features import frozen, layer_of, reads
 
-    if layer not in encoder.layers:
-        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
+    encoder, read = reads(network)
+    stage = layer_of(encoder, layer)
     x = torch.from_numpy(_film(frames)).permute(0, 3, 1, 2).float() / 255
-    device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
     maps: list[Tensor] = []
-    hook = encoder.layers[layer].register_forward_hook(
-        lambda module, inputs, output: maps.append(output.float().cpu())
-    )
+    hook = stage.register_forward_hook(lambda module, inputs, output: maps.append(output.float().cpu()))
     try:
-        with frozen(encoder):
+        with frozen(network):
             for part in x.split(64):
-                encoder(part.to(device))
+                read({"image": part.to(device)})
     finally:
         hook.remove()
     if maps[0].ndim != 4:
@@ -515,6 +515,13 @@ def _pointer_picture(view: Pointer):
     return page.done()
 
 
+@takes(
+    references=Number(-(2**40), 2**40),
+    temperature=Number(-1e9, 1e9, whole=False),
+    window=Number(-(2**40), 2**40),
+    topk=Number(-(2**40), 2**40),
+    dims=Number(-(2**40), 2**40),
+)
 def pointer(
     frames,
     features,
@@ -822,6 +829,7 @@ def _clip_picture(view: Clip):
     return figure
 
 
+@takes(fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40))
 def clip(frames, audio, fps: float, rate: int | None = None, *, event=None, title: str = "") -> Clip:
     """Play a film with its sound, in step: the clock of the sound moves the picture, and a slider puts them
     out of step.

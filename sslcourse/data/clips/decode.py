@@ -16,6 +16,7 @@ from sslcourse.data import folders, heard
 from sslcourse.data.clips.source import Video, pictures_in
 from sslcourse.data.folders import Unusable
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, PIXELS, Number, takes
 
 # ---------------------------------------------------------------------------------------------- decoding
 
@@ -53,6 +54,7 @@ def fingerprint(video: Video) -> int:
         return -1
 
 
+@takes(height=PIXELS, width=PIXELS, fps=Number(-1e9, 1e9, whole=False))
 def decoded(video: Video, height: int, width: int, fps: float | None = None) -> Iterator[np.ndarray]:
     """The frames of a video as blocks of (b, 3, height, width) uint8: scaled so that they cover the size, and
     cut to their centre.
@@ -177,6 +179,7 @@ def _fitted(frame, height: int, width: int, pixel: float) -> np.ndarray:
 JITTER = 0.02
 
 
+@takes(count=COUNT, fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40))
 def sound_of(video: Video, count: int, fps: float, rate: int) -> np.ndarray:
     """The sound of the moments that the frames of `decoded(video, ..., fps)` show: (count, rate / fps) int16,
     channels mixed into one.

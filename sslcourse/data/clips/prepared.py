@@ -34,6 +34,7 @@ from sslcourse.data.clips.decode import Unusable, decoded, fingerprint, import_a
 from sslcourse.data.clips.source import Video, as_videos
 from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 
 # ------------------------------------------------------------------------- a folder of prepared clips
 
@@ -43,6 +44,7 @@ HEADER = 128  # bytes before the frames of a shard, and before its sound
 SHARD = 1 << 28  # bytes of frames after which a new file is begun: what is rebuilt when one is damaged
 
 
+@takes(fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40), shard=Number(-(2**40), 2**40))
 def prepare(
     source: str | Path | Iterable,
     out: str | Path,
@@ -124,7 +126,7 @@ def prepare(
                 f"{about['name']}: {len(index['videos']['name']):,} videos are prepared, "
                 f"{len(index['left_out']):,} left out (see left_out in index.json)"
             )
-        if silent := index["videos"].get("silent"):
+        if silent := index.get("silent"):
             say(
                 f"{about['name']}: {len(silent):,} videos have a track of sound in which there is silence "
                 f"alone, such "
@@ -208,14 +210,20 @@ def _contents(videos: Sequence[Video], store: _Workshop, about: dict) -> dict:
     }
     columns["class"] = [number.get(video.label, -1) for video, _ in usable]
     columns["group"] = [video.group for video, _ in usable]
-    if silent := [record["name"] for _, record in usable if record.get("silent")]:
-        columns["silent"] = silent
     columns["split"] = {
         fold: [v.split.get(fold, "") if isinstance(v.split, Mapping) else v.split for v, _ in usable]
         for fold in folds
     }
     shards = {str(k): entry for k, entry in sorted(store.shards.items())}
-    return dict(format=FORMAT, **about, shards=shards, videos=columns, left_out=left_out)
+    silent = [record["name"] for _, record in usable if record.get("silent")]
+    return dict(
+        format=FORMAT,
+        **about,
+        shards=shards,
+        videos=columns,
+        left_out=left_out,
+        **({"silent": silent} if silent else {}),
+    )
 
 
 def _without_checksum(index: dict) -> dict:
@@ -333,8 +341,9 @@ class _Workshop:
             columns = index["videos"]
             for row in zip(*(columns[key] for key in ("name", "stamp", "shard", "start", "count"))):
                 self.records[row[0]] = dict(zip(("name", "stamp", "shard", "start", "count"), row))
-            for name in columns.get("silent", ()):
-                self.records[name]["silent"] = True
+            for name in index.get("silent", ()):
+                if name in self.records:
+                    self.records[name]["silent"] = True
             for name, reason, stamp in index["left_out"]:
                 self.records[name] = dict(name=name, stamp=stamp, left_out=reason)
             self.shards = {int(k): entry for k, entry in index["shards"].items()}

@@ -50,6 +50,7 @@ class Index(msgspec.Struct):
     checksum: Sha256
     rate: Hertz | None = None
     again: str | None = None
+    silent: list[Name] | None = None  # videos whose sound is silence alone
 
 
 class Settings(msgspec.Struct):
@@ -69,6 +70,7 @@ class Line(msgspec.Struct):
     start: Whole | None = None
     count: Counted | None = None
     left_out: str | None = None
+    silent: bool | None = None
     file: Whole | None = None
     frames: Counted | None = None
     sha256: Sha256 | None = None

@@ -51,7 +51,7 @@ def summary(index: dict, folder: str | Path) -> dict:
     arrays: dict = {
         "videos": (len(videos["name"]),),
         "left out": (len(index["left_out"]),),
-        **({"silent": (len(silent),)} if (silent := videos.get("silent")) else {}),
+        **({"silent": (len(silent),)} if (silent := index.get("silent")) else {}),
         "classes": (len(index["classes"]),),
         "frames": (sum(videos["count"]), 3, *index["size"]),
     }

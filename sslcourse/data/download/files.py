@@ -36,6 +36,7 @@ from typing import TypedDict
 from sslcourse import runtime
 from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SECONDS, SOME, Number, takes
 
 RETRY = (408, 425, 429, 500, 502, 503, 504)  # HTTP answers that may be better in a moment
 MOST_BYTES = 50 * 10**9  # of a file of unknown size; the largest archive of the course has 7 GB
@@ -105,6 +106,7 @@ class _Hopeless(Exception):
     """This mirror will not do better."""
 
 
+@takes(size=SOME, chunk=COUNT, timeout=SECONDS, attempts=COUNT, pause=Number(0, 1e9, whole=False))
 def download(
     urls: str | Sequence[str],
     path: str | Path,
@@ -422,6 +424,7 @@ def _too_long(part: _Part) -> str:
     return f"the file has more than {part.most:,} bytes; if it should, pass limit=..."
 
 
+@takes(size=SOME)
 def need_space(folder: Path, size: int) -> None:
     """CourseError unless `size` more bytes fit on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
@@ -474,6 +477,7 @@ def _bar(part: _Part, hidden: bool):
 # ------------------------------------------------------------------------------------- the student's own file
 
 
+@takes(size=SOME)
 def local_or_download(
     local: str | Path | None,
     urls: str | Sequence[str],
@@ -516,6 +520,7 @@ def local_or_download(
 # ------------------------------------------------------------------------- files without a published checksum
 
 
+@takes(chunk=COUNT, timeout=SECONDS, attempts=COUNT, pause=Number(0, 1e9, whole=False), limit=COUNT)
 def download_unsigned(
     urls: str | Sequence[str],
     path: str | Path,

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from sslcourse.data.download.archives import UNPACK_LIMIT, not_plain, safe_parts, sweep
 from sslcourse.data.download.files import need_space
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, takes
 
 
 class RarMember(NamedTuple):
@@ -177,6 +178,7 @@ def _not_the_table(folder: Path, files: Sequence[RarMember]) -> str | None:
     return f"{lost} of {len(files)} files did not come out" if lost else None
 
 
+@takes(limit=COUNT)
 def unrar(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT) -> Path:
     """Unpack a .rar archive into a new folder, which appears once it is complete and has the sizes and CRC-32
     that the archive lists.

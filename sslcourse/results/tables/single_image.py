@@ -138,7 +138,6 @@ def _seed(
     about: dict[str, dict] = {
         "supervised": {"method": "full supervision", "images": f"{len(data.train):,}", "epochs": epochs},
         "scattering": {"method": "scattering", "images": "0", "epochs": "–"},
-        "random": {"method": "random", "images": "0", "epochs": "–"},
     }
     torch.manual_seed(runtime.step_seed(seed, 0x51))  # of the encoder; its head draws from a seed of its own
     methods: dict[str, Method] = {"supervised": _upper(encoders.small_cnn(), data, effort, seed)}
@@ -154,9 +153,12 @@ def _seed(
             fit(method, samples, recipe.but(batch_size=min(recipe.batch_size, n)))
             about[name] = {"method": name.removesuffix(" full"), "images": images, "epochs": recipe.epochs}
             told(name)
-    methods["random"] = evaluate.random_like(next(iter(trained.values())), data.train.image, seed)
-    methods |= trained
-    kept = {name: encoders.with_frozen(m.f, 2, seed) for name, m in methods.items() if name != "supervised"}
+    full = {kind: trained[f"{kind} full"] for kind in KINDS}
+    blank = evaluate.random_rows(full, data.train, seed)
+    blank = {name.replace("random encoder", "random"): network for name, network in blank.items()}
+    about |= {name: {"method": name, "images": "0", "epochs": "–"} for name in blank}
+    methods |= {**blank, **trained}
+    kept = {name: encoders.with_frozen(m, 2, seed) for name, m in methods.items() if name != "supervised"}
     kept["scattering"] = scattering_stem(methods["random"].f, seed=seed)
     upper = {
         "supervised": methods["supervised"],
@@ -173,4 +175,5 @@ def _seed(
             value  # the paper's column, and where its maps are as large
         )
     told("the probes")
-    return {name: (about[name], scores[name]) for name in about}
+    order = ["supervised", "scattering", *blank, *trained]
+    return {name: (about[name], scores[name]) for name in order}
