@@ -15,7 +15,6 @@ from sslcourse.runtime.options import SEED, SOME, Number, takes
 # ------------------------------------------------------------------------------- maps, for pictures only
 
 
-@takes(seed=SEED, perplexity=Number(-1e9, 1e9, whole=False))
 def _directions(x: Tensor) -> Tensor:
     """Unit vectors of features about their mean, (n, d) float64 on the CPU: the same distances, and where all
     features point nearly the same way the digits in which they differ.
@@ -38,6 +37,7 @@ def _collapsed(z: Tensor, x: Tensor) -> bool:
     return float((z - z[:1]).norm(dim=1).max()) <= 4 * eps
 
 
+@takes(seed=SEED, perplexity=Number(-1e9, 1e9, whole=False))
 def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Float[Tensor, "n 2"]:
     """t-SNE of features (van der Maaten and Hinton, 2008) by scikit-learn. For looking, not for measuring:
     distances

@@ -124,7 +124,6 @@ def probe(
     )
 
 
-@takes(n=COUNT, limit=COUNT)
 def _some(samples: Samples, limit: int) -> Samples:
     """The first samples, or as many evenly spaced ones where the first lack a class that the others have."""
     first = samples.take(slice(0, limit))
@@ -133,6 +132,7 @@ def _some(samples: Samples, limit: int) -> Samples:
     return samples.take(torch.linspace(0, len(samples) - 1, min(limit, len(samples))).round().long())
 
 
+@takes(n=COUNT, limit=COUNT)
 def guesses(
     method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, protocol: str = "dino"
 ) -> Int[Tensor, " n"]:
