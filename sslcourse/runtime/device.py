@@ -187,7 +187,9 @@ def machine(device: str) -> str:
         name = next(named, name)
     if device == "cuda":
         device = f"cuda ({torch.cuda.get_device_name()})"
-    fixed = [f"{k}={os.environ[k]}" for k in ("SSLCOURSE_THREADS", "SSLCOURSE_PRECISION") if os.environ.get(k)]
+    fixed = [
+        f"{k}={os.environ[k]}" for k in ("SSLCOURSE_THREADS", "SSLCOURSE_PRECISION") if os.environ.get(k)
+    ]
     return ", ".join([f"{cores()} x {name}", device, f"torch {torch.__version__}", *fixed])
 
 

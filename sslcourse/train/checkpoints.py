@@ -41,7 +41,9 @@ class State:
     optimizer_settings: dict[str, Any] = field(default_factory=dict)
     versions: dict[str, str] = field(default_factory=dict)
     about: dict[str, Any] = field(default_factory=dict)
-    identity: dict[str, Any] | None = None  # see `sslcourse.train.identity`; None in files of earlier versions
+    identity: dict[str, Any] | None = (
+        None  # see `sslcourse.train.identity`; None in files of earlier versions
+    )
 
 
 class Damaged(CourseError):
@@ -199,7 +201,7 @@ def resume(path: str | os.PathLike, recipe, identity: dict[str, Any] | None = No
         )
     elif identity and state.identity and (remark := identities.derived(state.identity, identity)):
         print(f"{str(path)!r}: {remark}; going on", file=sys.stderr)
-    if state.profile and _here(state.profile) is None:
+    if state.profile and usable(state.profile) is None:
         print(
             f"{str(path)!r} was made on {state.profile.device}, which is not used here; going on without it, so "
             "the last digits differ",
@@ -228,7 +230,7 @@ def _differing(state: State, recipe, identity: dict[str, Any] | None) -> list[st
     return found
 
 
-def _here(profile: Profile | None) -> Profile | None:
+def usable(profile: Profile | None) -> Profile | None:
     """The same, or None where its device is not the one of this machine (a CPU is everywhere)."""
     if profile is None or profile.device == "cpu":
         return profile
@@ -247,7 +249,7 @@ def _begun(path: str | os.PathLike) -> State | None:
 def profile_of(path: str | os.PathLike) -> Profile | None:
     """What the training in this file computes on; None where there is none, or its device is not here."""
     state = _begun(path)
-    return state and _here(state.profile)
+    return state and usable(state.profile)
 
 
 def epochs_done(path: str | os.PathLike) -> int:

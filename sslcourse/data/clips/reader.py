@@ -379,7 +379,9 @@ class Clips(Samples):
         folder's index has."""
         rows, store = self._rows.numpy(), self.store
         where = np.stack([column[rows] for column in (store.shard, store.start, store.count)])
-        text = f"{store.checksums} {store.size} {store.fps} {self.rate} {self.frames} {self.step} {self.split}"
+        text = (
+            f"{store.checksums} {store.size} {store.fps} {self.rate} {self.frames} {self.step} {self.split}"
+        )
         tensors = (torch.from_numpy(where), self._place, self._label)
         return hashlib.sha256(f"{text} {digest_of(*tensors)}".encode()).hexdigest()
 
