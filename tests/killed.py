@@ -2,7 +2,8 @@
 
     python tests/killed.py METHOD KILLS SEED FOLDER
 
-A fork needs no import of torch, so that a hundred kills take minutes. The moments are drawn uniformly from the
+A fork needs no import of torch, so that a hundred kills take minutes. The moments are drawn uniformly from
+the
 time that a few epochs take, and epochs are so short that about half of it goes into saving. Prints one JSON
 object: how many kills there were by signal and by place, and whether what came out in the end is, to the last
 bit, what a training gives that nobody disturbed."""

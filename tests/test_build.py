@@ -8,9 +8,12 @@ import re
 import shutil
 
 import build_notebooks as build
+import lesson_faults
 import lesson_runs
 import nbformat
 import pytest
+
+from sslcourse import show
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -171,10 +174,12 @@ def test_a_changed_lesson_is_noticed(tmp_path):
 
     first = lambda n: next(c for c in n.cells if c.cell_type == "code")
     error = nbformat.v4.new_output("error", ename="E", evalue="", traceback=[])
+    (empty,) = shown(show.table([{"": "measured", "J": ""}])).cells[0].outputs
     assert said(lambda n: None) == []
     assert "cells of its source" in said(lambda n: n.cells[3].update(source="1"))[0]
     assert "top to bottom" in said(lambda n: first(n).update(execution_count=None))[0]
     assert "stores an error" in said(lambda n: first(n).outputs.append(error))[0]
+    assert "shows an empty table" in said(lambda n: first(n).outputs.append(empty))[0]
     assert "widget state" in said(lambda n: n.metadata.update(widgets={}))[0]
     assert (
         "the limit is"
@@ -184,6 +189,108 @@ def test_a_changed_lesson_is_noticed(tmp_path):
     )
     path.unlink()
     assert build.differences(source, tmp_path) == ["00_start.ipynb is missing"]
+
+
+# ------------------------------------------------------------------------------------ what no lesson shows
+
+
+def shown(table) -> nbformat.NotebookNode:
+    """A notebook with one cell that shows a table."""
+    output = nbformat.v4.new_output("display_data", data={"text/html": table._repr_html_()})
+    return nbformat.v4.new_notebook(cells=[nbformat.v4.new_code_cell("table", outputs=[output])])
+
+
+@pytest.mark.parametrize(
+    ("rows", "fault"),
+    [
+        ([], "an empty table"),
+        ([{"": "measured", "first": "", "second": None}], "nothing in the row 'measured'"),
+        ([{"name": "a", "J": None, "F": 1.0}, {"name": "b", "J": "", "F": 2.0}], "nothing in the column 'J'"),
+        ([{"name": "a", "J": float("nan")}], "'nan' in a table, column 'J'"),
+        ([{"name": "a", "J": (0.5, float("nan"))}], "in a table, column 'J'"),
+        ([{"name": "a", "J": f"{float('inf'):.1f} %"}], "'inf %' in a table, column 'J'"),
+    ],
+)
+def test_a_planted_table_is_a_fault(rows, fault):
+    assert any(fault in found for found in lesson_faults.of_outputs(shown(show.table(rows, columns=None))))
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        [{"": "you expected", "best": None}, {"": "measured", "best": "flow"}],
+        [{"place": 1, "you expected": "", "measured": "SimCLR"}],
+        [
+            {"task": "jigsaw", "solved": 0.5, "filled": ""},
+            {"task": "inpainting", "solved": "", "filled": 0.4},
+        ],
+        [{"name": "a nanosecond, to infinity", "value": -0.5}],
+    ],
+)
+def test_an_open_prediction_and_a_gap_are_none(rows):
+    assert lesson_faults.of_outputs(shown(show.table(rows))) == []
+
+
+def test_a_number_that_is_none_is_noticed_in_print_too():
+    cell = nbformat.v4.new_code_cell("print", outputs=[nbformat.v4.new_output("stream", text="a\nJ nan\n")])
+    assert lesson_faults.of_outputs(nbformat.v4.new_notebook(cells=[cell])) == ["cell 0 prints 'J nan'"]
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "show.bars({k: max(0.0, v) for k, v in gap.items()})",
+        "gap = {k: max(v, 0) for k, v in lead.items()}\nrows = [gap]\nshow.table(rows)",
+        "show.curve(x, {'a': (y - z).clamp(min=0).tolist()})",
+        "show.curve(x, {'a': np.maximum(0, y)})",
+        "show.history(rows, baselines={'a': torch.relu(y)})",
+    ],
+)
+def test_an_axis_that_is_cut_off_is_an_error(code, tmp_path):
+    assert lesson_faults.of_source([code]) != []
+    source = tmp_path / "02_x.py"
+    source.write_text(f"# %%\n{code}\n")
+    with pytest.raises(SystemExit, match="cut off at 0"):
+        build.build(source)
+
+
+def test_what_is_cut_off_elsewhere_is_none():
+    """Pixels for the screen, the larger of two, a guard of a loss that is not shown."""
+    assert (
+        lesson_faults.of_source(
+            [
+                "show.grid(pictures.clamp(0, 1))",
+                "show.bars({'a': max(1, x), 'b': min(0, y), 'c': max(found, key=len)})",
+                "def loss(d):\n    return max(0, 1 - d)",
+            ]
+        )
+        == []
+    )
+
+
+@pytest.mark.parametrize("rows", [[{"": "measured", "a": ""}], [{"": "measured", "a": "good"}]])
+def test_a_lesson_with_a_fault_is_not_stored(rows, tmp_path, monkeypatch):
+    source = tmp_path / "02_x.py"
+    source.write_text("# %%\n1\n")
+    for name, value in {
+        "sources": lambda names: [source],
+        "NOTEBOOKS": tmp_path,
+        "RECORDED": tmp_path / "ran",
+    }.items():
+        monkeypatch.setattr(build, name, value)
+
+    def execute(notebook, states):
+        notebook.cells[0].outputs = shown(show.table(rows)).cells[0].outputs
+        return 1.0
+
+    monkeypatch.setattr(build, "execute", execute)
+    monkeypatch.setattr(build.sys, "argv", ["build_notebooks.py"])
+    if rows[0]["a"]:
+        assert build.main() == 0 and (tmp_path / "02_x.ipynb").exists()
+    else:
+        with pytest.raises(SystemExit, match="02_x is not stored: cell 0 shows an empty table"):
+            build.main()
+        assert not (tmp_path / "02_x.ipynb").exists()
 
 
 def test_names_on_the_command_line():

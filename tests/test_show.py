@@ -346,6 +346,26 @@ def test_table():
         show.table([{"a": 1, "b": 2}], columns=["c"])
 
 
+def test_a_table_finds_its_columns_by_name_whatever_the_keys_are():
+    """Keys that are no text, such as places 1, 2, 3, head a column with their text and lose no value."""
+    rows = [{"": "expected", 1: "a", 2: "b"}]
+    rows += [{"": "measured", 2: "d", 1: "c", None: "e", 0.5: "f", ("x", 1): "g"}]
+    made = show.table(rows)
+    cells = [line.split("|")[1:-1] for line in made._repr_markdown_().splitlines()]
+    names, values = [c.strip() for c in cells[0]], [c.strip() for c in cells[3]]
+    assert dict(zip(names, values)) == {str(k): v for k, v in rows[1].items()}
+    assert all(f">{v}</td>" in made._repr_html_() for v in rows[1].values()) and "c" in repr(made)
+    assert show.table(rows, columns=[2, 1]).columns == ["2", "1"]
+    assert (
+        "b" in repr(show.table(rows, columns=[2]))
+        and "a" not in repr(show.table(rows, columns=["2"])).split()
+    )
+    with pytest.raises(CourseError, match="no row has '3'"):
+        show.table(rows, columns=[3])
+    with pytest.raises(CourseError, match="two columns of a row are called '1'"):
+        show.table([{1: "a", "1": "b"}])
+
+
 def test_numbers_are_written_with_three_figures():
     assert [tables.number_text(v) for v in (0.5534, 5.534, 55.34, 553.4, 5534.0, 5534, 0.0, 1e-5)] == [
         "0.553",

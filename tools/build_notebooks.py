@@ -22,6 +22,9 @@ and the homework are stored without outputs, so that they can be compared with t
 a teacher sees only what ran on the teacher's own machine. Cell ids are positions, so that two builds are
 equal to the byte.
 
+A lesson is not stored if it shows an empty table or a number that is none, or draws an axis whose values are
+cut off at 0: see lesson_faults.py.
+
 A cell with the tag nbval-check-output prints the same on every machine; `make nbval` compares it. What is
 executed is also kept in build/lessons, with the states of the views, for the course's pages.
 """
@@ -36,6 +39,7 @@ import sys
 from pathlib import Path
 
 import jupytext
+import lesson_faults
 import nbformat
 from lesson_runs import COLLECT, RECORDED, SECONDS, processor_seconds
 
@@ -109,6 +113,8 @@ def build(source: Path, solution: bool = False) -> nbformat.NotebookNode:
         if cell.cell_type == "code":
             cell.execution_count, cell.outputs = None, []
             compile(re.sub(r"^[ \t]*[%!].*$", "pass", cell.source, flags=re.M), f"{source.name}:{i}", "exec")
+    if faults := lesson_faults.of_source(c.source for c in notebook.cells if c.cell_type == "code"):
+        sys.exit(f"{source.name}: {'; '.join(faults)}. Show the values as they are")
     kernel = {"display_name": "Python 3", "language": "python", "name": "python3"}
     notebook.metadata = nbformat.NotebookNode(kernelspec=kernel, language_info={"name": "python"})
     notebook.nbformat, notebook.nbformat_minor = 4, 5
@@ -220,7 +226,8 @@ def _lesson_differences(source: Path, stored: Path) -> list[str]:
         "stores an error": any(o.output_type == "error" for c in code for o in c.outputs),
         f"has {size:,} bytes; the limit is {LIMIT:,}": size > LIMIT,
     }
-    return [f"{stored.name} {what}" for what, is_so in found.items() if is_so]
+    wrong = [f"{stored.name} {what}" for what, is_so in found.items() if is_so]
+    return wrong + [f"{stored.name}: {fault}" for fault in lesson_faults.of_outputs(notebook)]
 
 
 def orphans(folder: Path = NOTEBOOKS) -> list[str]:
@@ -259,6 +266,8 @@ def main() -> int:
         seconds = execute(notebook, RECORDED / f"{source.stem}.views.json")
         nbformat.write(notebook, RECORDED / f"{source.stem}.ipynb")
         tidy(notebook)
+        if faults := lesson_faults.of_outputs(notebook):
+            sys.exit(f"{source.stem} is not stored: {'; '.join(faults)}")
         notebook.metadata["sslcourse"] = {"processor_seconds": round(seconds)}  # the pages print it
         size = write(text_of(notebook), NOTEBOOKS / f"{source.stem}.ipynb")
         for cell in notebook.cells:

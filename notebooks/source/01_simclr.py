@@ -11,7 +11,7 @@
 # - say why the views define the task, what the temperature does, and why $h$ is kept and $z$ thrown away;
 # - recognise collapse and a shortcut when you see them.
 #
-# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+# **Time**: about an hour in class; the machine works for one to two minutes. **Needs**: a laptop, no network, no GPU.
 
 # %%
 # {{first cell}}
@@ -136,7 +136,7 @@ show.table([{"": "paper", **{k: simclr.PAPER[k] for k in ours}}, {"": "here", **
 
 # %% [markdown]
 # Now train. No label is used: `data.train.unlabelled()` has none. The labels of the *validation* split only measure how it is going. Watch
-# the map: what gathers first?
+# the map: do pictures of one shape begin to gather?
 
 # %% tags=["readme-picture"]
 method = new_method(loss=loss)
@@ -156,9 +156,15 @@ with widgets.Panel(recipe.epochs, classes=data.classes, title="SimCLR, no labels
 # The replay holds what you just saw; drag the slider, or press play. Below the map: twelve pictures, and what their neighbours take them for.
 
 # %%
+# Holds: "the neighbours of a picture share its shape more often than after the first"
+assert panel.rows[-1]["kNN"] > panel.rows[0]["kNN"] + 0.05
+print(f"kNN after the first epoch {panel.rows[0]['kNN']:.2f}, after the last {panel.rows[-1]['kNN']:.2f}; effective rank {panel.rows[-1]['effective rank']:.0f}")
 panel.replay
 
 # %% [markdown]
+# They begin to: after the last epoch the neighbours of a picture share its shape more often than after the first. The clusters of a long training are
+# clearer than these.
+#
 # ## 7. Who pulls and who pushes: the temperature
 #
 # The bars take one view as the anchor and show the softmax weights of eq. 1 in the trained network. The gradient pulls the partner by what it
@@ -178,11 +184,14 @@ widgets.temperature(z1, z2, images=first)
 
 # %%
 wall = {"random encoder": evaluate.probe(untrained, data)["linear"], "SimCLR": evaluate.probe(method, data)["linear"]}
+# Holds: "SimCLR stands far above the same network before its training"
 assert wall["SimCLR"] > wall["random encoder"] + 0.25, "SimCLR should stand far above a random encoder"
 show.bars(wall, title="linear probe on the validation split, no labels used before the probe", chance=0.1)
 
 # %% [markdown]
-# Click pictures, and compare whom both encoders take for their neighbours. Find one for which SimCLR is wrong: what do its neighbours share instead?
+# SimCLR stands far above the same network before its training. Click pictures, and compare whom both encoders take for their neighbours. Find one for
+# which SimCLR is wrong: what do its neighbours share instead? (The candidates are in the
+# factor table of section 12: whatever $h$ keeps besides the shape.)
 
 # %%
 h_untrained, h = features.extract(untrained, data.validation), features.extract(method, data.validation)
@@ -211,7 +220,7 @@ widgets.filters(method, data.validation, panel)
 # ## 9. $h$ against $z$
 #
 # The paper keeps $h$ and throws the projector away, because $z$ was trained to forget whatever the views change. Look at both maps (t-SNE),
-# then at the numbers.
+# then at the numbers: t-SNE keeps neighbours and invents distances, so do not judge by its gaps.
 
 # %%
 encode_z = lambda batch: method.g(method.encode(batch))
@@ -224,9 +233,18 @@ show.embedding(maps, held_out[part], data.classes)
 z_train = features.extract(method, data.train, encode=encode_z)
 z_score = evaluate.score(z_train, data.train.label, z, held_out, classes=10)
 h_or_z = {"h": wall["SimCLR"], "z": z_score["linear"]}
+# Measured beforehand over five seeds, and stored with the course.
+from sslcourse.results import compare, wall as stored
+five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "simclr"}
+print(f"h minus z, linear probe for the shape: this run {h_or_z['h'] - h_or_z['z']:+.3f}; five seeds {five['h_beats_z']['mean']:+.3f} ({five['h_beats_z']['verdict']})")
+print(f"h minus z, how a picture was turned: five seeds {five['head_forgets']['mean']:+.3f} ({five['head_forgets']['verdict']})")
+# Holds: "Over five seeds h says more of the shape than z does", "more of how a picture was turned"
+assert five["h_beats_z"]["mean"] > 0.02 and five["head_forgets"]["low"] > 0.01
 show.bars(h_or_z, title="linear probe on h and on z, validation split", chance=0.1)
 
 # %% [markdown]
+# Over five seeds h says more of the shape than z does, and more of how a picture was turned: that is the paper's own test of what the projector forgets.
+#
 # ## 10. Few labels
 #
 # The point of it all: when labels are scarce, features that were learned without them are worth most. One and ten per cent of the labels, then
@@ -239,10 +257,14 @@ curves = {}
 for name, network in (("random encoder", untrained), ("SimCLR", method)):
     accuracy = evaluate.label_curve(network, data, shares)      # three random subsets for each share
     curves[name] = [mean_and_spread(accuracy[share]) for share in shares]
+# Holds: "SimCLR is ahead at every share"
+assert all(curves["SimCLR"][i][0] > curves["random encoder"][i][0] + 0.05 for i in range(len(shares)))
 show.curve([100 * share for share in shares], curves, xlabel="labels used by the probe, %", ylabel="validation accuracy",
            log=True, title="linear probe from few labels (three subsets)")
 
 # %% [markdown]
+# SimCLR is ahead at every share. With one per cent there are sixty labels, about six of each shape.
+#
 # ## 11. Break it
 #
 # Two switches, and one short training for each beside the healthy one. Compare what the *task* says ("partner found") with what the *probe*
@@ -281,6 +303,7 @@ widgets.side_by_side({name: replays[name] for name in ("crop and colour", "no ne
 print("no negatives:\n" + str(diagnoses["no negatives"]))
 by_name = {row["switch"]: row for row in broken}
 healthy, crops_only, alone = (by_name[n] for n in ("crop and colour", "crops only", "no negatives"))
+# Holds: "Without negatives every picture is mapped to (nearly) the same $z$", "partners are found far more often, and the features are worse"
 assert alone["spread of z"] < 0.3 < healthy["spread of z"], "without negatives z should collapse"
 assert crops_only["partner found"] > healthy["partner found"], "crops only should find partners more often"
 assert crops_only["linear"] < healthy["linear"], "and represent worse"
@@ -299,32 +322,54 @@ show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}]
 # %% [markdown]
 # ## 12. What did SimCLR throw away?
 #
-# The factor table again. Both views of an image share its solid, but not its crop nor its colours. Which factors should survive? Which did?
+# The factor table again. Both views of an image share its solid, but not its crop nor its colours. Which factors should survive? Write your guess down;
+# below are the answer and a surprise.
 
 # %%
 factors = evaluate.factor_table({"pixels": "pixels", "random encoder": untrained, "SimCLR": method}, data)
 show.factor_table(factors, title="what can be read, factor by factor (validation split)")
 
 # %%
+kept, raw = factors["SimCLR"], factors["pixels"]
+# Holds: "it lets go of both", "Place and size can be read better than from the pixels"
+assert kept["ground_hue"] < raw["ground_hue"] - 0.3 and kept["ground"] < raw["ground"] - 0.1
+assert kept["x"] > raw["x"] + 0.1 and kept["y"] > raw["y"] + 0.1 and kept["size"] > raw["size"] + 0.3
+# Holds: "the shape, which nobody asked for by name"
+assert kept["shape"] > raw["shape"] + 0.3
 gained = sorted(factors["SimCLR"], key=lambda f: factors["SimCLR"][f] - factors["pixels"][f])
 print("lost most against the pixels:", ", ".join(gained[:3]))
 print("gained most:", ", ".join(gained[-3:]))
 
 # %% [markdown]
-# Colour jitter tells the network that the background's tint and brightness do not matter, and it lets go of them. It keeps what a crop and a jitter leave alone:
-# above all the shape, which nobody asked for by name. *The views decide what is kept.*
+# Colour jitter tells the network that the background's tint and brightness do not matter, and it lets go of both. It keeps the shape, which nobody
+# asked for by name. The surprise:
+# place and size can be read better than from the pixels, although every crop changes them. The views say what *may* be lost; they do not force the
+# network to lose it.
 #
 # ## 13. The paper's claims
 #
-# `sslcourse claims simclr --seeds 5` trains nine networks a seed and returns a verdict for each claim; the pages of the course hold the table that it
-# printed. Its verdicts rest on functions such as this one, which takes the results of one seed:
+# `sslcourse claims simclr --seeds 5` trains nine networks a seed and returns a verdict for each claim. Most of its effects are made by this function: it
+# takes the names of runs, and returns the effect as a function of the results of one seed.
+
+# %%
+from sslcourse import claims
+print(inspect.getsource(claims.gain))
 
 # %% tags=["nbval-check-output"]
-from sslcourse import claims
-show.table([{"claim": c.text, "where": c.source} for c in claims.paper("simclr").CLAIMS],
-           caption="positive effect = the paper is right here too")
+show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
+           caption="five seeds; a positive effect means that the paper is right here too")
+
+# %%
+# Holds: "Crops together with colours, and a projector"
+assert five["crop_and_colour"]["low"] > 0.08 and five["linear_head"]["low"] > 0.05
+# Holds: "A linear projector is as good as a non-linear one", "a batch of 32 beats one of 128"
+assert abs(five["nonlinear_head"]["mean"]) < 0.04 and five["bigger_batch"]["mean"] < -0.02
 
 # %% [markdown]
+# What makes it work here? Crops together with colours, and a projector. A linear projector is as good as a non-linear one, against the paper; and a
+# batch of 32 beats one of 128, as it gives
+# four times as many steps.
+#
 # ## 14. What changed since
 #
 # - **Negatives** turned out not to be needed: BYOL and SimSiam replace them by a predictor and a stopped gradient (chapter 06).
@@ -333,7 +378,11 @@ show.table([{"claim": c.text, "where": c.source} for c in claims.paper("simclr")
 #
 # ## Answer
 #
-# The test split is opened once, for the final number.
+# How can a network learn without labels? It makes two views of each image find each other. *And what makes it work?* Views that leave no easy cue: with
+# crops alone the colours give the
+# partner away. Something that pushes: without negatives all pictures fall together. And a projector that does the forgetting, so that $h$ need not. The
+# test split is opened once,
+# for the final number.
 
 # %%
 final = evaluate.report({"SimCLR": method}, data)

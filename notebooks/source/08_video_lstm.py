@@ -2,7 +2,7 @@
 # # Video LSTM: tell the past backwards, and the future
 #
 # **The question of this notebook.** A network reads eight frames and must put all that it knows of them into one state. *What does it have to remember*, if
-# from that state alone the past is to be told and the future foretold? And what is such a state good for when labels are few?
+# from that state alone the past is to be told and the future to be predicted? And what is such a state good for when labels are few?
 #
 # N. Srivastava, E. Mansimov, R. Salakhutdinov. *Unsupervised Learning of Video Representations using LSTMs.* ICML 2015.
 #
@@ -11,7 +11,7 @@
 # - say what autoencoder, future predictor and composite model must remember, and what conditioning a decoder changes;
 # - judge a prediction: against the floor, against copying, against extrapolation, and far beyond the horizon it was trained for.
 #
-# **Time**: about an hour in class; the machine works for about a minute. **Needs**: a laptop, no network, no GPU.
+# **Time**: about an hour in class; the machine works for one to two minutes. **Needs**: a laptop, no network, no GPU.
 
 # %%
 # {{first cell}}
@@ -40,15 +40,15 @@ held = digits.validation.video
 # ## 1. A picture that makes the question visible
 #
 # Real handwriting drifts over black and bounces off the borders. Press play. The network is shown the frames without an outline; the outlined ones are to be
-# foretold. What must you know after the last plain frame to go on?
+# predicted. What must you know after the last plain frame to go on?
 
 # %%
-films({"digits": held[:6]}, scale=3, marks={"digits": range(8, 16)}, title="eight frames to read, eight to foretell",
+films({"digits": held[:6]}, scale=3, marks={"digits": range(8, 16)}, title="eight frames to read, eight to predict",
       note="Outlined: not shown to the network.")
 
 # %% [markdown]
-# The LSTM reads each frame as grey values at half the resolution. Two simple answers, and what they cost: *copy* the last frame, or *shift* it by its last
-# displacement, again and again. Which digits defeat the second one?
+# The LSTM reads each frame as grey values at half the resolution. Two baselines, and what they cost: *copy* the last frame, or *shift* it by its last
+# displacement, again and again. Shifting fails where a digit meets a border: the true digit turns round, the shifted one leaves the picture.
 
 # %%
 frames = encoders.Pixels(16)                                    # what a frame becomes before the LSTM
@@ -56,16 +56,18 @@ x = frames(held.float() / 255)                                  # (N, 1, 16, 256
 seen, future = x[:, :, :8], x[:, :, 8:]
 answers = {"true": future, "copy the last": video_lstm.copy_last(seen, 8), "shift on": video_lstm.extrapolate(seen, 8, 16)}
 films({name: frames.of(guess[:6]) for name, guess in answers.items()}, scale=5,
-      title="the next eight frames, as two simple answers have them")
+      title="the next eight frames, as two baselines predict them")
 
 # %% [markdown]
 # ## 2. Predict
 #
-# Three models are to come: one rebuilds the past (**autoencoder**), one foretells the future (**future predictor**), one does both from the same state (**composite**).
-# Which of them foretells best? And a decoder can be **conditional**: in training it is fed the *true* frame of the step before. Does it foretell better when it is on its own?
+# Three models are to come: one rebuilds the past (**autoencoder**), one predicts the future (**future predictor**), one does both from the same state
+# (**composite**).
+# Which of them predicts best? And a decoder can be **conditional**: in training it is fed the *true* frame of the step before. Does it predict better
+# when it is on its own?
 
 # %%
-my_prediction = {"foretells best": None,                        # "future predictor" or "composite"
+my_prediction = {"predicts best": None,                        # "future predictor" or "composite"
                  "conditional is better on its own": None}      # True or False
 
 # %% [markdown]
@@ -76,7 +78,8 @@ my_prediction = {"foretells best": None,                        # "future predic
 #
 # $$c \leftarrow \sigma(f)\, c + \sigma(i) \tanh(a), \qquad h \leftarrow \sigma(o) \tanh(c)$$
 #
-# The *encoder* reads eight frames. Its last $(h, c)$ starts each *decoder*, an LSTM of its own that emits one frame a step. The representation of the film is $(h, c)$ itself.
+# The *encoder* reads eight frames. Its last $(h, c)$ starts each *decoder*, an LSTM of its own that emits one frame a step. The representation of the
+# film is $(h, c)$ itself.
 # (The paper's gates also look at `c`, through weights called peepholes; torch's do not. `video_lstm.lstm_cell` has both.)
 #
 # ## 4. Exercise: one step of an LSTM (about 8 minutes)
@@ -150,16 +153,20 @@ def my_nats_per_frame(logits, target):
 nats_per_frame = check("video_lstm.nats_per_frame", my_nats_per_frame)
 
 # %% [markdown]
-# Grey pixels cost something even when they are foretold perfectly: that is the **floor**. A loss means nothing without it, and without the simple answers.
+# Grey pixels cost something even when they are predicted perfectly: that is the **floor**. A loss means nothing without it, and without the baselines.
 
 # %%
 floor = video_lstm.floor(future)
 simple = {name: float(video_lstm.errors(guess, future).mean()) for name, guess in answers.items() if name != "true"}
 average = x.mean((0, 2), keepdim=True).expand_as(future)
 simple["the average frame"] = float(video_lstm.errors(average, future).mean())
+# Holds: "Every baseline stands far above the floor"
+assert min(simple.values()) > floor + 10
 show.bars({"floor": floor, **simple}, unit="", title="nats per frame of the future (256 pixels)")
 
 # %% [markdown]
+# Every baseline stands far above the floor: there is room for a model.
+#
 # ## 7. The library's method, and your functions in it
 
 # %%
@@ -174,7 +181,7 @@ show.table([{"": "paper", **{k: video_lstm.PAPER[k] for k in ours}}, {"": "here"
 
 # %% [markdown]
 # Now train the composite model. No label is used. `held out` is the error of prediction on films that are not trained on. Below the curves: one film, as it was
-# seen and rebuilt, as it went on and was foretold.
+# seen and rebuilt, as it went on and was predicted.
 
 # %%
 def new_model(**arguments):
@@ -189,7 +196,7 @@ def moment(model, film=held[3:4]):
     strip = lambda vectors: F.interpolate(frames.of(vectors)[0].transpose(0, 1), scale_factor=2)
     batch, both = {"video": film}, frames(film.float() / 255)
     return {"seen": strip(both[:, :, :8]), "rebuilt": strip(model.reconstruct(batch)),
-            "comes": strip(both[:, :, 8:]), "foretold": strip(model.predict(batch))}
+            "comes": strip(both[:, :, 8:]), "predicted": strip(model.predict(batch))}
 
 composite = new_model()
 with widgets.Panel(recipe.epochs, title="composite model") as panel:
@@ -201,13 +208,17 @@ panel.replay
 
 # %%
 scores = {"floor": floor, **simple, "composite model": error(composite)}
-assert scores["composite model"] < min(simple.values()) - 3, "it should beat every simple answer"
+# Holds: "The composite model beats every baseline"
+assert scores["composite model"] < min(simple.values()) - 3, "it should beat every baseline"
 show.bars(scores, unit="", title="nats per frame of the future")
 
 # %% [markdown]
+# The composite model beats every baseline. Look at its frames, too: it predicts a grey blob at about the right place, and hardly a digit.
+#
 # ## 8. The three models
 #
-# The future predictor alone, and the same with a conditional decoder. For that one there are two numbers: **fed** the true frames, as in training, and **free**, fed its own.
+# The future predictor alone, and the same with a conditional decoder. For that one there are two numbers: **fed** the true frames, as in training, and
+# **free**, fed its own.
 
 # %%
 alone, conditional = new_model(reconstruct=False), new_model(reconstruct=False, conditional_future=True)
@@ -229,22 +240,26 @@ show.curve(range(1, 9), curves, xlabel="frames after the last one that was seen"
 
 # %%
 mean = {name: sum(values) / 8 for name, values in curves.items()}
+# Holds: "fed the true frames it is far better than on its own"
 assert mean["conditional, fed"] < mean["conditional, free"] - 5, "what helps in training is missing at test time"
-measured = {"foretells best": min(("future predictor", "composite"), key=mean.get),
+measured = {"predicts best": min(("future predictor", "composite"), key=mean.get),
             "conditional is better on its own": mean["conditional, free"] < mean["future predictor"]}
 show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}])
 
 # %%
 shown = {"true": future, **{name: guess for name, guess in guesses.items() if name != "conditional, fed"}}
 films({name: frames.of(guess[:6]) for name, guess in shown.items()},
-      scale=4, title="the same eight frames, foretold by three models")
+      scale=4, title="the same eight frames, predicted by three models")
 
 # %% [markdown]
-# The conditional decoder learned to lean on the frame before. On its own that frame is its own guess, and each mistake feeds the next one.
+# The conditional decoder learned to lean on the frame before: fed the true frames it is far better than on its own. On its own that frame is its own
+# guess, and each mistake feeds
+# the next one. This is against the paper, where conditioning helps to predict; over five seeds it harms here (section 14).
 #
 # ## 9. Far beyond the horizon
 #
-# Trained for eight frames, asked for sixty. Move the slider. When does the digit lose its shape, and when its way? Blur is the honest answer of a model that must give
+# Trained for eight frames, asked for sixty. Move the slider. When does the digit lose its shape, and when does it lose its path? Blur is the honest
+# answer of a model that must give
 # *one* picture and does not know which.
 
 # %%
@@ -264,11 +279,24 @@ def at_horizon(horizon):
 Explorer(at_horizon, [Control("horizon", "slider", 8.0, "steps ahead", 1, 60, 1, 0)], name="horizon")
 
 # %%
+costs_far = {name: video_lstm.errors(film, truth).tolist() for name, film in long.items() if name != "true"}
+costs_far["the average frame"] = video_lstm.errors(x.mean((0, 2), keepdim=True).expand_as(truth), truth).tolist()
+lost_at = {name: next((k + 1 for k, (a, b) in enumerate(zip(costs_far[name], costs_far["the average frame"])) if a > b), None)
+           for name in ("composite", "future predictor")}
+# Holds: "The path is lost at about the step that is printed"
+assert all(lost_at.values())
+# Holds: "Far beyond the horizon both models cost more than the average frame"
+assert all(sum(costs_far[name][40:]) > sum(costs_far["the average frame"][40:]) for name in lost_at)
+print("worse than the average frame from step: " + ", ".join(f"{name} {step}" for name, step in lost_at.items()))
 ink = {name: film.mean((0, 1, 3)) for name, film in long.items()}
 show.curve(range(1, 61), {name: values.tolist() for name, values in ink.items()}, xlabel="steps ahead",
            ylabel="mean brightness", title="how much ink is left: trained for eight steps, asked for sixty")
 
 # %% [markdown]
+# The shape goes first: within eight steps there are blobs. The path is lost at about the step that is printed: from there on a model would do better to
+# show the average of all
+# frames. Far beyond the horizon both models cost more than the average frame.
+#
 # ## 10. Break it
 #
 # Short trainings, one thing taken away each: the past told in its **own order**, and only **h handed over**, so that each decoder starts with an empty `c`.
@@ -284,14 +312,20 @@ show.history(broken, ["reconstruction", "prediction"], title="what it costs, in 
 
 # %%
 last = {name: rows[-1] for name, rows in broken.items()}
+# Holds: "the two broken runs rebuild the past worse"
 for name in ("past in its own order", "only h handed over"):
     assert last[name]["reconstruction"] > last["as it is"]["reconstruction"] + 2, f"{name}: the past should be harder to tell"
+# Holds: "The prediction is alike in all three"
+assert max(row["prediction"] for row in last.values()) - min(row["prediction"] for row in last.values()) < 4
 show.table([{"": name, "reconstruction": row["reconstruction"], "prediction": row["prediction"]} for name, row in last.items()],
-           caption="nats per frame, training")
+           caption=f"nats per frame, training; the average frame costs {simple['the average frame']:.1f}")
 
 # %% [markdown]
-# Both runs are stuck where the average frame is. In its own order the past begins with the frame that was read longest ago: the decoder has to learn the hardest thing
-# first, and nothing comes before it. And `h` alone is squashed and gated: what the encoder keeps for later stands in `c`.
+# Read both columns. The prediction is alike in all three: after four epochs none of them has left the plateau of the average frame. In the other column
+# the healthy run has left
+# it, and the two broken runs rebuild the past worse. In its own order the past begins with the frame that was read longest ago: the decoder has to
+# learn the hardest thing first. And
+# `h` alone is squashed and gated: what the encoder keeps for later stands in `c`.
 #
 # ## 11. What a frame is: pixels, patches, percepts
 #
@@ -309,9 +343,15 @@ for name, kind in kinds.items():
     rows = fit(video_lstm.VideoLSTM(encoders.FrameLSTM(kind, 128)), few_toys, recipe.but(epochs=3))
     table.append({"a frame is": name, "numbers": kind.size, "loss": kind.kind,
                   "after one epoch": rows[0]["prediction"], "after three": rows[-1]["prediction"]})
+grey = kinds["pixels"](few_toys.video.float() / 255)[:, :, 8:16]
+print(f"the floor of the grey pixels: {video_lstm.floor(grey):.1f} nats")
+# Holds: "Most of what pixels cost is their floor"
+assert video_lstm.floor(grey) > 0.8 * table[0]["after three"]
 show.table(table, caption="the prediction's loss on films of the toybox")
 
 # %% [markdown]
+# Most of what pixels cost is their floor, so a fall by one nat is more than it seems. A squared loss has the floor 0.
+#
 # ## 12. What did the state keep?
 #
 # Linear probes on $(h, c)$: which digit it is, where it will be and how it will move in the *last* frame, eight frames after the last one that was read. (The row
@@ -321,12 +361,18 @@ show.table(table, caption="the prediction's loss on films of the toybox")
 untrained = evaluate.random_like(composite, digits.train)
 probed = {"pixels": "pixels", "random LSTM": untrained, "future predictor": alone, "composite": composite}
 kept = evaluate.factor_table(probed, digits)
-assert kept["composite"]["x"] > kept["random LSTM"]["x"] + 0.1, "the state should say where the digit is going"
+# Holds: "Where the digit will be is kept"
+assert kept["composite"]["x"] > kept["random LSTM"]["x"] + 0.1, "the state should say where the digit will be"
+# Holds: "*What* it is, is hardly kept", "and hardly a digit", "How things *look* comes last"
+assert kept["composite"]["digit"] < 0.3
+print("; ".join(f"{factor}: {kept['composite'][factor]:.2f} against {kept['random LSTM'][factor]:.2f} for a random LSTM" for factor in kept["composite"]))
 show.factor_table(kept, title="what can be read, factor by factor (validation split)")
 
 # %% [markdown]
-# Where it goes is kept, *what* it is hardly: a blob at the right place is what lowers the error most, and our training ends before shapes pay. The paper trains far
-# longer, and its digits keep their shape. Neighbours say the same:
+# Where the digit will be is kept. *What* it is, is hardly kept: a blob at the right place is what lowers the error most, and our training ends before
+# shapes pay. Compare the
+# velocities with those of the random LSTM, too: not all of what the state says was learned. The paper trains far longer, and its digits keep their
+# shape. Now the neighbours:
 
 # %%
 some = slice(0, 150)
@@ -358,33 +404,56 @@ def accuracy(model, films_a_class):
 
 counts = (10, 40, 120)
 few = {name: [accuracy(model, n) for n in counts] for name, model in (("LSTM from nothing", nothing), ("composite encoder", motion))}
+# Holds: "With forty films of each class the composite encoder is ahead", "With forty labelled films of each class it is a better start than"
 assert few["composite encoder"][1] > few["LSTM from nothing"][1] + 0.02, "with few labels the films without labels should help"
+# Holds: "With ten films of each class both are near chance"
+assert max(values[0] for values in few.values()) < 0.4
+show.table([{"": name, **{f"{n} films a class": value for n, value in zip(counts, values)}} for name, values in few.items()],
+           caption=f"validation accuracy; chance is 0.25, and the last column has {4 * counts[-1]} of the {len(toys.train):,} films")
+
+# %%
 show.curve(counts, few, xlabel="labelled films of each class", ylabel="validation accuracy", log=True,
            title="the motion class, chance is one in four")
 
 # %% [markdown]
+# With ten films of each class both are near chance: too few for either. With forty films of each class the composite encoder is ahead.
+#
 # ## 14. The paper's claims
 #
 # `sslcourse claims video_lstm --seeds 5` trains nine encoders a seed and returns a verdict for each claim; `sslcourse table video_lstm` makes the paper's table of
-# seven models. The pages of the course hold what they printed. A positive effect means that the paper is right here too.
+# seven models. This table holds five seeds.
 
 # %% tags=["nbval-check-output"]
-from sslcourse import claims
-show.table([{"claim": c.text, "where": c.source} for c in claims.paper("video_lstm").CLAIMS],
-           caption="positive effect = the paper is right here too")
+# Measured beforehand over five seeds, and stored with the course.
+from sslcourse.results import compare, wall as stored
+five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "video_lstm"}
+show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
+           caption="five seeds; a positive effect means that the paper is right here too")
+
+# %%
+# Holds: "every unsupervised model beats an LSTM from nothing", "the composite model predicts better than the future predictor", "With both tasks it predicts better than with one"
+assert min(five[claim]["low"] for claim in ("over_baseline", "every_one")) > 0.02 and five["better_prediction"]["low"] > 0.5
+# Holds: "over five seeds it harms here", "On its own the conditional model predicts worse"
+assert five["condition_fed"]["low"] > 5 and five["condition_free"]["high"] < -0.5
 
 # %% [markdown]
+# Over five seeds every unsupervised model beats an LSTM from nothing when labels are few, and the composite model predicts better than the future
+# predictor. Conditioning lowers the
+# error only while the true frames are fed. On its own the conditional model predicts worse, against the paper.
+#
 # ## 15. What changed since
 #
 # - **ConvLSTM, PredNet and Video Pixel Networks** kept the task and gave the state a place in the picture; blur went once the loss no longer asked for one average picture.
-# - **Contrastive prediction** (lesson 10) foretells features and not pixels: what is noise need not be foretold.
+# - **Contrastive prediction** (lesson 10) predicts features and not pixels: noise need not be predicted.
 # - **Masked video models** rebuild hidden parts of a film with transformers; the autoencoder of this paper is their ancestor.
 #
 # ## Answer
 #
-# To tell the past, the state must hold where things were; to foretell the future, where they go; and with both tasks it foretells better than with one. How things *look* comes last,
-# and in our short training hardly at all. What the state is worth says the test split, opened once: linear probes for the motion class, on frozen states. By nearest
-# neighbours the pixels of all frames are not far behind, and with all labels an LSTM that starts from nothing nearly catches up.
+# What does it have to remember? To tell the past, where things were; to predict the future, where they will be. With both tasks it predicts better than
+# with one, over five
+# seeds. How things *look* comes last, and in our short training hardly at all. And what is the state good for? With forty labelled films of each class
+# it is a better start than
+# nothing. We measure the state once, on the test split: probes for the motion class, on frozen states. The pixels of all frames stand beside it.
 
 # %%
 final = evaluate.report({"composite": motion}, toys)

@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from sslcourse import evaluate, runtime, show
 from sslcourse.data.datasets import Data
 from sslcourse.methods import catalogue
-from sslcourse.results import claims, compare
+from sslcourse.results import claims, compare, stored
 from sslcourse.results.tables import cell
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEED, Number, takes
 from sslcourse.train import checkpoints, identity as identities
 
 FOLDER = Path("results")
@@ -47,6 +48,7 @@ _TRACK_KEYS = {"J": "J (masks)", "F": "F (outlines)", "PCK@0.2": "PCK@0.2 (key-p
 MINE = "mine"
 
 
+@takes(seeds=Number(-(2**40), 2**40))
 def measure(world: str, seeds: int = 3, *, folder: str | Path = FOLDER, say=print) -> dict:
     """Train every method of the course that learns from this data, three seeds, and write
     `folder`/wall/WORLD.json; see `compare.run`.
@@ -71,17 +73,8 @@ def _file(folder: str | Path, world: str) -> Path:
     return Path(folder) / "wall" / f"{world}.json"
 
 
-def _opened(file: Path) -> dict:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("it holds no results")
-    except (ValueError, OSError) as error:
-        raise CourseError(
-            f"{str(file)!r} is not a file of results ({error}); delete it, or write it again: sslcourse "
-            "evaluate --all"
-        ) from error
-    return found
+def _opened(file: Path, shape: Any = stored.World) -> dict:
+    return stored.opened(file, shape, "sslcourse evaluate --all")
 
 
 def read(folder: str | Path = FOLDER) -> dict[str, dict]:
@@ -103,7 +96,7 @@ def read(folder: str | Path = FOLDER) -> dict[str, dict]:
         if file is not None:
             walls[world] = _opened(file)
     own = Path(folder) / "wall" / f"{MINE}.json"
-    for world, rows in (_opened(own) if own.exists() else {}).items():
+    for world, rows in (_opened(own, stored.Mine) if own.exists() else {}).items():
         if world in walls:
             walls[world]["rows"] = {
                 **walls[world]["rows"],
@@ -111,15 +104,21 @@ def read(folder: str | Path = FOLDER) -> dict[str, dict]:
             }
             walls[world]["factors"] = {
                 **walls[world].get("factors", {}),
-                **{name: row["factors"] for name, row in rows.items()},
+                **{name: row["factors"] for name, row in rows.items() if row.get("factors")},
             }
     page = _claims_page("colorization", folder)
     if page is not None:
         runs = list(page["runs"].values())
-        rows = {
-            name: {key: [run[tracker][key] for run in runs] for key in _TRACK_KEYS} | {"trained": trained}
-            for tracker, (name, trained) in claims.paper("colorization").ON_THE_WALL.items()
-        }
+        try:
+            rows = {
+                name: {key: [run[tracker][key] for run in runs] for key in _TRACK_KEYS} | {"trained": trained}
+                for tracker, (name, trained) in claims.paper("colorization").ON_THE_WALL.items()
+            }
+        except (KeyError, TypeError) as error:
+            raise CourseError(
+                f"the results of the claims on tracking lack {error}; write them again: sslcourse claims "
+                "colorization"
+            ) from None
         walls[TRACKS] = {
             "data": "toybox tracks",
             "protocol": "masks and key-points of the first frame, carried on",
@@ -154,6 +153,7 @@ def table(world: str, found: Mapping) -> list[dict]:
     return compare.table(dict(found))
 
 
+@takes(seconds=Number(-1e9, 1e9, whole=False), seed=SEED)
 def add(
     name: str,
     method: nn.Module,
@@ -186,7 +186,7 @@ def add(
     hear = _world(world)[1]
     judged = data.heard() if hear else data
     file = runtime.prove(_file(folder, MINE), "name another folder")
-    own = _opened(file) if file.exists() else {}
+    own = _opened(file, stored.Mine) if file.exists() else {}
     fresh = {
         "seconds": [],
         "factors": {},
@@ -206,7 +206,9 @@ def add(
         row.setdefault(key, []).append(scores[key])
     if seconds is not None:
         row["seconds"].append(seconds)
-    for factor, value in evaluate.factor_table({name: method}, judged, on="test")[name].items():
+    # Data of one's own have no known factors; then there is nothing to ask.
+    known = evaluate.factor_table({name: method}, judged, on="test")[name] if judged.train.factors else {}
+    for factor, value in known.items():
         row["factors"].setdefault(factor, []).append(value)
     row["judged"].append(this)
     compare.keep(own, file)
@@ -214,8 +216,8 @@ def add(
 
 
 def _same_row(name: str, there: Mapping, here: Mapping) -> None:
-    """CourseError unless both can be values of one row: one method with one setting, on data of one name (each
-    seed may draw its own world)."""
+    """CourseError unless both can be values of one row: one method with one setting, on data of one name
+    (each seed may draw its own world)."""
     of_data = [found["data"]["name"] for found in (there, here)]
     differing = identities.differences(*({**found, "data": None} for found in (there, here)))
     if there["class"] != here["class"] and not differing:
@@ -224,7 +226,8 @@ def _same_row(name: str, there: Mapping, here: Mapping) -> None:
         differing.append(f"data {of_data[0]} there, {of_data[1]} here")
     if differing:
         raise CourseError(
-            f"the wall has a row {name!r} of something else ({'; '.join(differing)}). Take another name, or take "
+            f"the wall has a row {name!r} of something else ({'; '.join(differing)}). Take another name, "
+            f"or take "
             f"that row off: wall.forget({name!r})"
         )
 
@@ -232,7 +235,7 @@ def _same_row(name: str, there: Mapping, here: Mapping) -> None:
 def forget(name: str, folder: str | Path = FOLDER) -> None:
     """Take one of your own rows off the wall, in every world."""
     file = _file(folder, MINE)
-    own = _opened(file) if file.exists() else {}
+    own = _opened(file, stored.Mine) if file.exists() else {}
     if not any(name in rows for rows in own.values()):
         known = sorted({n for rows in own.values() for n in rows})
         raise CourseError(
@@ -299,8 +302,8 @@ def _claims_page(name: str, folder: str | Path) -> dict | None:
     )
     if file is None:
         return None
-    page = _opened(file)
-    if page.get("paper") != name or not page.get("runs"):
+    page = stored.opened(file, stored.Claims, f"sslcourse claims {name}")
+    if page["paper"] != name or not page["runs"]:
         raise CourseError(
             f"{str(file)!r} holds no claims of {name!r}; delete it, or write it again: sslcourse claims "
             f"{name}"
@@ -349,7 +352,7 @@ def keep(folder: str | Path = FOLDER) -> list[Path]:
     for name in claims.papers():
         file = Path(folder) / f"claims-{name}.json"
         if file.exists():
-            page = _opened(file)
+            page = stored.opened(file, stored.Claims, f"sslcourse claims {name}")
             written.append(compare.MEASURED / file.name)
             compare.keep({key: page[key] for key in ("paper", "runs", "versions", "profile")}, written[-1])
     return written

@@ -24,8 +24,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from sslcourse.runtime import options
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.files import atomic, cache_dir
+from sslcourse.runtime.options import cores
 
 # ---------------------------------------------------------------------------------------------- device
 
@@ -76,16 +78,14 @@ def placed(network: Network, profile: Profile) -> Network:
 
 def best_device() -> str:
     """`SSLCOURSE_DEVICE` if set, else "cuda", "mps" or "cpu", the first that is there."""
-    wanted = os.environ.get("SSLCOURSE_DEVICE")
-    if wanted:
-        if wanted not in ("cpu", "cuda", "mps"):
-            raise CourseError(
-                f"SSLCOURSE_DEVICE={wanted!r} is no device; set it to cpu, cuda or mps, or unset it"
-            )
-        return wanted
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    wanted = options.variable("SSLCOURSE_DEVICE", ("cpu", "cuda", "mps"))
+    if wanted is not None and not there[wanted]:
+        raise CourseError(
+            f"SSLCOURSE_DEVICE={wanted}, but PyTorch finds no such device here; set it to "
+            f"{' or '.join(name for name, found in there.items() if found)}, or unset it"
+        )
+    return wanted or next(name for name, found in there.items() if found)
 
 
 def _seconds(network: nn.Module, x: Tensor, profile: Profile, repeats: int = 5) -> float:
@@ -114,11 +114,7 @@ def measure_profile(device: str | None = None) -> Profile:
     `SSLCOURSE_PRECISION` fix a choice (`SSLCOURSE_PRECISION=float32` for results that do not depend on the
     probe)."""
     device = device or best_device()
-    fixed_precision = os.environ.get("SSLCOURSE_PRECISION")
-    if fixed_precision not in (None, "float32", "bfloat16"):
-        raise CourseError(
-            f"SSLCOURSE_PRECISION={fixed_precision!r}; set it to float32 or bfloat16, or unset it"
-        )
+    fixed_precision = options.variable("SSLCOURSE_PRECISION", ("float32", "bfloat16"))
     network = nn.Sequential(
         nn.Conv2d(3, 32, 5, 2, 2),
         nn.BatchNorm2d(32),
@@ -138,13 +134,9 @@ def measure_profile(device: str | None = None) -> Profile:
         fastest = _seconds(network, x, best)
         trials: list[dict[str, Any]] = [dict(channels_last=True), dict(precision="bfloat16")]
         if device == "cpu":
-            wanted = os.environ.get("SSLCOURSE_THREADS")
+            wanted = options.threads()
             if wanted is not None:
-                if not wanted.isdigit() or not int(wanted):
-                    raise CourseError(
-                        f"SSLCOURSE_THREADS={wanted!r}; set it to a whole number from 1 to {cores()}"
-                    )
-                best = Profile(device, int(wanted))
+                best = Profile(device, wanted)
             elif cores() > 1:  # last, so that the other two are chosen without the noise that threads bring
                 trials.append(dict(threads=min(4, cores())))
         if device == "mps":
@@ -164,7 +156,8 @@ def measure_profile(device: str | None = None) -> Profile:
     return best
 
 
-# ------------------------------------------------------------------------------------- measured once, and kept
+# ------------------------------------------------------------------------------------- measured once, and
+# kept
 
 KEPT = "profiles.json"  # in the cache folder
 
@@ -178,7 +171,8 @@ class Kept:
 
 
 def machine(device: str) -> str:
-    """What a measured profile holds for, in words: the processor, how many cores of it may be used, the device,
+    """What a measured profile holds for, in words: the processor, how many cores of it may be used, the
+    device,
     the version of PyTorch, and what the environment fixes. No name of a computer: two of the same kind choose
     alike, and a container has another name every day."""
     name = platform.processor() or platform.machine()
@@ -191,11 +185,6 @@ def machine(device: str) -> str:
         f"{k}={os.environ[k]}" for k in ("SSLCOURSE_THREADS", "SSLCOURSE_PRECISION") if os.environ.get(k)
     ]
     return ", ".join([f"{cores()} x {name}", device, f"torch {torch.__version__}", *fixed])
-
-
-def cores() -> int:
-    """How many this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def kept_profile(renew: bool = False) -> Kept:
@@ -225,7 +214,8 @@ def kept_profile(renew: bool = False) -> Kept:
             temporary.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8", newline="\n")
     except OSError as error:
         print(
-            f"what this machine is best at could not be kept in {file} ({error.strerror}): the next run measures "
+            f"what this machine is best at could not be kept in {file} ({error.strerror}): the next run "
+            f"measures "
             "again, and may choose otherwise. SSLCOURSE_CACHE=FOLDER names another folder.",
             file=sys.stderr,
         )
@@ -261,7 +251,8 @@ _profile: Profile | None = None
 
 
 def profile() -> Profile:
-    """The profile of this process: the one that is kept for this machine, measured where there is none yet."""
+    """The profile of this process: the one that is kept for this machine, measured where there is none
+    yet."""
     if _profile is None:
         if best_device() == "cpu":
             keep_memory()

@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sslcourse.runtime.errors import CourseError
+
 NEEDED = (
     "torch",
     "torchvision",
@@ -115,8 +117,8 @@ def broken_imports(packages=("torch", "torchvision", "torchaudio")) -> dict[str,
 
 
 def examine(renew: bool = False) -> dict[str, Any]:
-    """Everything doctor knows, as a dict: versions, device (and when it was measured), cache, problems (what is
-    wrong and what to type), hints.
+    """Everything doctor knows, as a dict: versions, device (and when it was measured), cache, problems (what
+    is wrong and what to type), hints.
 
     Args:
         renew: measure anew what this machine computes fastest with.
@@ -143,22 +145,26 @@ def examine(renew: bool = False) -> dict[str, Any]:
     if "torch" not in broken and versions["torch"]:
         import torch
 
-        from sslcourse.runtime import device
+        from sslcourse.runtime import device, options
         from sslcourse.runtime.files import cache_dir
 
-        kept = device.kept_profile(renew)
+        try:
+            kept, cache = device.kept_profile(renew), cache_dir()
+        except CourseError as error:  # a variable names what is not there
+            problems.append(str(error))
+            return result
         profile = kept.profile
         result["device"] = str(profile)
         result["measured"] = kept.measured
         result["accelerator"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-        cores = device.cores()
+        cores = options.cores()
         result["cores"] = cores
         if profile.device == "cpu" and cores > 1 and profile.threads == 1:
             hints.append(
-                f"one thread of {cores} was fastest in the probe: the machine was busy, or is shared. sslcourse "
+                f"one thread of {cores} was fastest in the probe: the machine was busy, or is shared. "
+                f"sslcourse "
                 "doctor --renew measures again, SSLCOURSE_THREADS=2 insists on two"
             )
-        cache = cache_dir()
         result["cache"] = str(cache)
         nearest = next(p for p in (cache, *cache.parents) if p.exists())
         if not os.access(nearest, os.W_OK):

@@ -4,7 +4,8 @@ What we did not make is never removed and never written over unasked:
 
 - a file that is being written has a name of its own beside its place (`.NAME.????????.part`), and its writer
   holds a lock on it: what a killed process left has no lock, and the next writer of NAME sweeps it away;
-- what we put into a folder that a user names is noted there first (`Made`), and only what is noted is removed.
+- what we put into a folder that a user names is noted there first (`Made`), and only what is noted is
+removed.
 """
 
 from __future__ import annotations
@@ -23,25 +24,57 @@ from sslcourse.runtime.errors import CourseError
 
 
 def cache_dir(*parts: str) -> Path:
-    """Where drawn worlds and trained networks are kept: `SSLCOURSE_CACHE`, else the user's cache folder."""
-    root, home = os.environ.get("SSLCOURSE_CACHE"), os.environ.get("XDG_CACHE_HOME")
-    if root is not None:
-        return Path(root, *parts)
-    return (Path(home) if home else Path("~", ".cache").expanduser()).joinpath("sslcourse", *parts)
+    """Where drawn worlds and trained networks are kept: `SSLCOURSE_CACHE`, else the user's cache folder.
+
+    Raises:
+        CourseError: the variable is set to nothing, or it is not set and the user has no home folder.
+    """
+    root = _named_by("SSLCOURSE_CACHE")
+    if root is None:
+        # The standard of these variables: one that is empty or not a whole path counts as not set.
+        home = os.environ.get("XDG_CACHE_HOME", "")
+        root = (Path(home) if os.path.isabs(home) else _at_home("~/.cache")) / "sslcourse"
+    return root.joinpath(*parts)
 
 
 def data_dir(*parts: str) -> Path:
     """Where `sslcourse data` writes prepared arrays: `SSLCOURSE_DATA`, else `data` in the cache folder."""
-    root = os.environ.get("SSLCOURSE_DATA")
-    return (Path(root) if root else cache_dir("data")).joinpath(*parts)
+    root = _named_by("SSLCOURSE_DATA")
+    return (cache_dir("data") if root is None else root).joinpath(*parts)
 
 
-# ------------------------------------------------------------------------------------------ whole or not at all
+def _named_by(variable: str) -> Path | None:
+    """The folder that an environment variable names; None where it is not set."""
+    value = os.environ.get(variable)
+    if value is None:
+        return None
+    if not value.strip():
+        raise CourseError(f"{variable} is set to nothing; set it to a folder, or unset it")
+    return _at_home(value)
+
+
+def _at_home(path: str) -> Path:
+    """The path with "~" replaced by the user's home folder."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:  # HOME is not set, and the system knows no such user: containers are started so
+        raise CourseError(
+            "your home folder is not known (HOME is not set); set SSLCOURSE_CACHE to a folder for what the "
+            "course keeps"
+        ) from None
+
+
+class Unwritable(CourseError, OSError):
+    """Nothing can be written there: the folder is closed, or is a file, or the name is none."""
+
+
+# ------------------------------------------------------------------------------------- whole or not at all
 
 
 def _locked(handle: int) -> bool:
     """Take the lock of an open file or folder without waiting; False where somebody has it. It dies with its
-    process. True also where the system or the file system has no such locks (Windows guards open files itself).
+    process. True also where the system or the file system has no such locks (Windows guards open files
+    itself).
     """
     try:
         import fcntl
@@ -94,10 +127,20 @@ def atomic(path: str | os.PathLike[str]) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success flush it to disk and rename it into place, else remove
     it.
 
+    Raises:
+        Unwritable: nothing can be written there.
+
     Readers therefore see the old file or the whole new one, also when the process is killed or two processes
     write. What killed processes left beside `path` is swept. Where `path` is a link, its file is written."""
-    path = _target(path)
-    with _beside(path) as temporary:
+    with contextlib.ExitStack() as stack:
+        try:
+            path = _target(path)
+            temporary = stack.enter_context(_beside(path))
+        except (OSError, ValueError) as error:  # the second for names that no system takes
+            reason = getattr(error, "strerror", None) or str(error)
+            raise Unwritable(
+                f"{str(path)!r} cannot be written ({reason}); name another file, in a folder that is yours"
+            ) from error
         yield temporary
         with open(temporary, "rb+") as file:
             os.fsync(file.fileno())
@@ -126,7 +169,8 @@ def prove(path: str | os.PathLike[str], advice: str = "name another file") -> Pa
 
 
 def sweep(path: str | os.PathLike[str]) -> None:
-    """Remove what killed processes left beside `path`: `.NAME.????????.part`, unless its writer still lives."""
+    """Remove what killed processes left beside `path`: `.NAME.????????.part`, unless its writer still
+    lives."""
     path = Path(path)
     ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part")  # as tempfile names them
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
@@ -250,7 +294,8 @@ class Made:
         for name in names:
             if name not in self and self._there(name):
                 raise CourseError(
-                    f"{self.folder / name} is in the way, and sslcourse did not make it; move it away, or name "
+                    f"{self.folder / name} is in the way, and sslcourse did not make it; move it away, or "
+                    f"name "
                     "another folder"
                 )
         self.claim(*names)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from torch import Tensor
@@ -92,18 +93,31 @@ class Table:
         return html_table(self.columns, self._cells, self._right, self.caption)
 
 
-def table(rows: Sequence[Mapping], columns: Sequence[str] | None = None, caption: str | None = None) -> Table:
+def table(rows: Sequence[Mapping], columns: Sequence | None = None, caption: str | None = None) -> Table:
     """A table of results.
 
     Args:
         rows: dicts, one per row. Floats are written with three figures, (mean, std) pairs of floats as mean ±
-            std.
+            std. Keys need not be text: 1 is the column "1".
         columns: which keys to show, in this order; by default all, in order of appearance.
+
+    Raises:
+        CourseError: no row has a column that is asked for, or two keys of a row read alike: 1 and "1".
     """
-    entries = [dict(r) for r in rows]
-    known = list(dict.fromkeys(str(k) for row in entries for k in row))
-    if columns is not None and entries:
-        for c in columns:
-            if c not in known:
-                raise CourseError(f"no row has {c!r}; the rows have {', '.join(known)}")
-    return Table(entries, list(columns) if columns is not None else known, caption)
+    entries = [_by_name(r) for r in rows]
+    known = list(dict.fromkeys(k for row in entries for k in row))
+    names = [str(c) for c in columns] if columns is not None else known
+    for c in names if entries else ():
+        if c not in known:
+            raise CourseError(f"no row has {c!r}; the rows have {', '.join(known)}")
+    return Table(entries, names, caption)
+
+
+def _by_name(row: Mapping) -> dict[str, Any]:
+    """A row by the names of its columns, which are text: a column that is headed "1" finds the key 1."""
+    named = {str(k): v for k, v in row.items()}
+    if len(named) < len(row):
+        read = [str(k) for k in row]
+        twice = next(k for k in row if read.count(str(k)) > 1)
+        raise CourseError(f"two columns of a row are called {str(twice)!r}; give one of them another name")
+    return named

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.data.datasets import training_in_progress
-from sslcourse.runtime import distributed, signals
+from sslcourse.runtime import distributed, progress, signals
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import checkpoints
 from sslcourse.train.identity import identity
@@ -46,11 +46,12 @@ def epochs(
             made with.
 
     Ctrl-C (or "interrupt kernel") ends the run after the step in progress: the row so far is yielded with
-    `interrupted=1`, the weights are whole, and with a checkpoint nothing is lost. So do SIGTERM and SIGHUP, and
-    then they end the process. In CI Ctrl-C is raised.
+    `interrupted=1`, the weights are whole, and with a checkpoint nothing is lost. So do SIGTERM and SIGHUP,
+    and then they end the process. In CI Ctrl-C is raised.
 
     Raises:
-        CourseError: the checkpoint cannot be written, or is that of another training; see `checkpoints.resume`.
+        CourseError: the checkpoint cannot be written, or is that of another training; see
+        `checkpoints.resume`.
     """
     if getattr(dataset, "split", "train") == "test":
         raise CourseError(f"{dataset.name!r} (test) is for reporting only; train on data.train")
@@ -58,6 +59,12 @@ def epochs(
     if recipe.batch_size % world:
         raise CourseError(
             f"batch_size={recipe.batch_size} cannot be shared by {world} processes; use a multiple of {world}"
+        )
+    if recipe.batch_size < (least := getattr(method, "least_batch", 1)):
+        raise CourseError(
+            f"batch_size={recipe.batch_size}: {type(method).__name__} learns by comparing the samples of a "
+            f"step, or "
+            f"by their statistics; use at least {least}"
         )
     with signals.held() as ending:
         run = _Run(method, dataset, recipe, checkpoint, profile)
@@ -107,8 +114,8 @@ class _Run:
             checkpoints.restore(state, self.method, self.optimizers)
             self.history, self.done, self.totals = state.history, state.step, state.totals
         else:
-            # Before the first step: whatever ends this run, the file says how it began. And a file that cannot
-            # be written is found out now, and not after the first epoch.
+            # Before the first step: whatever ends this run, the file says how it began. And a file that
+            # cannot be written is found out now, and not after the first epoch.
             self.save(first=True)
 
     def save(self, first: bool = False) -> None:
@@ -130,13 +137,14 @@ class _Run:
             )
         except OSError as error:
             raise CourseError(
-                f"{str(self.checkpoint)!r} could not be written ({error.strerror or error}). It holds what was "
+                f"{str(self.checkpoint)!r} could not be written ({error.strerror or error}). It holds what "
+                f"was "
                 "saved before: make room, and do the same again to go on."
             ) from error
 
     def epoch(self, epoch: int, ending: signals.Ending) -> dict[str, float]:
-        """Train an epoch, or what is left of it, or what can be trained before the end is asked for; save, and
-        return the row."""
+        """Train an epoch, or what is left of it, or what can be trained before the end is asked for; save,
+        and return the row."""
         recipe, optimizers, steps = self.recipe, self.optimizers, self.steps
         first = self.done - epoch * steps  # above 0 only when a run was interrupted in mid-epoch
         if not first:
@@ -157,16 +165,19 @@ class _Run:
         batches = self.dataset.batches(
             recipe.batch_size, order, rank=distributed.rank(), world=world, first=first
         )
-        for number, batch in zip(range(first, steps), batches):
-            lr = recipe.lr * schedule((epoch + number / steps) / recipe.epochs)
-            _set_learning_rate(optimizers, lr)
-            torch.manual_seed(runtime.step_seed(recipe.seed, self.done, 3, distributed.rank()))
-            with self.profile.autocast():
-                metrics = self.learner.step(batch, optimizers)
-            _add_up(self.totals, metrics, number_type)
-            self.done += 1
-            if ending.asked:
-                break
+        name = f"training {type(self.method).__name__}, step"
+        with progress.part(name, steps * recipe.epochs, self.done) as told:
+            for number, batch in zip(range(first, steps), batches):
+                lr = recipe.lr * schedule((epoch + number / steps) / recipe.epochs)
+                _set_learning_rate(optimizers, lr)
+                torch.manual_seed(runtime.step_seed(recipe.seed, self.done, 3, distributed.rank()))
+                with self.profile.autocast(), _batch_statistics(recipe):
+                    metrics = self.learner.step(batch, optimizers)
+                _add_up(self.totals, metrics, number_type)
+                self.done += 1
+                told()
+                if ending.asked:
+                    break
         runtime.synchronize(self.profile.device)
         self.method.eval()
         seconds = time.perf_counter() - start
@@ -181,6 +192,21 @@ class _Run:
         self.save()
         # A row that is handed out may be changed by whoever gets it; that of the history stays.
         return {**row, "interrupted": 1} if counted < steps or ending.asked else dict(row)
+
+
+@contextlib.contextmanager
+def _batch_statistics(recipe: Recipe) -> Iterator[None]:
+    """PyTorch's complaint about a batch of one in words that name the recipe."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise CourseError(
+            f"batch_size={recipe.batch_size}: batch normalisation needs at least two samples in a step (of "
+            f"each "
+            "process); use a larger batch_size"
+        ) from error
 
 
 def _no_step(epoch: int) -> dict[str, float]:

@@ -13,15 +13,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sslcourse.data import heard, images
+from sslcourse.data import folders, heard
 from sslcourse.data.clips.source import Video, pictures_in
+from sslcourse.data.folders import Unusable
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, PIXELS, Number, takes
 
 # ---------------------------------------------------------------------------------------------- decoding
-
-
-class Unusable(Exception):
-    """Why this video cannot be used, in a few words."""
 
 
 PIECE = 1 << 16  # bytes of each of the three pieces by which a file is known
@@ -60,8 +58,8 @@ def fingerprint(video: Video) -> int:
     """A number that changes when the video is replaced, also by one of the same size; -1 where there is none.
 
     Of a file it takes the size and three pieces of the content (beginning, middle, end), of a member of an
-    archive its CRC-32, of a folder the names and fingerprints of its frames. What is old is known by it quickly:
-    to read everything would take as long as to decode it."""
+    archive its CRC-32, of a folder the names and fingerprints of its frames. What is old is known by it
+    quickly: to read everything would take as long as to decode it."""
     try:
         if video.member:
             info = open_archive(video.file).getinfo(video.member)
@@ -87,6 +85,7 @@ def _number(content: bytes) -> int:
     return int.from_bytes(hashlib.sha256(content).digest()[:6], "little")
 
 
+@takes(height=PIXELS, width=PIXELS, fps=Number(-1e9, 1e9, whole=False))
 def decoded(video: Video, height: int, width: int, fps: float | None = None) -> Iterator[np.ndarray]:
     """The frames of a video as blocks of (b, 3, height, width) uint8: scaled so that they cover the size, and
     cut to their centre.
@@ -105,17 +104,12 @@ def decoded(video: Video, height: int, width: int, fps: float | None = None) -> 
 
 
 def _frames_of_folder(folder: Path, height: int, width: int) -> Iterator[np.ndarray]:
-    from PIL import Image, ImageOps
-
     for file in pictures_in(folder):
         try:
-            with Image.open(file) as image:
-                if image.size[0] * image.size[1] > images.MAX_PIXELS:
-                    raise Unusable(f"{file.name} has more than {images.MAX_PIXELS / 1e6:.0f} million pixels")
-                image = images.to_rgb(ImageOps.exif_transpose(image))
-                yield np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC))
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise Unusable(f"{file.name} is unreadable: {type(error).__name__}") from None
+            yield folders.fitted(file, height, width)
+        except Unusable as reason:
+            between = " is " if str(reason).startswith("unreadable") else ": "
+            raise Unusable(f"{file.name}{between}{reason}") from None
 
 
 def _readable(video: Video) -> str | io.BytesIO:
@@ -151,7 +145,9 @@ def _frames_of_file(video: Video, height: int, width: int, fps: float | None) ->
             )
             for frame in _in_time(counted(container.decode(stream)), fps, rate):
                 yield _fitted(frame, height, width, pixel)
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except Unusable:
+        raise
+    except Exception as error:  # the decoders of a hundred formats raise as many kinds for damaged files
         if (
             0 < count < stated
         ):  # with several threads the decoder may trip over the end of a file that was cut short
@@ -191,9 +187,9 @@ def _fitted(frame, height: int, width: int, pixel: float) -> np.ndarray:
     """(height, width, 3) uint8: upright, scaled to cover, cut to the centre. pixel: width of one pixel over
     its height.
     """
-    if frame.width * frame.height > images.MAX_PIXELS:
+    if frame.width * frame.height > folders.MAX_PIXELS:
         raise Unusable(
-            f"{frame.width} x {frame.height} pixels, more than {images.MAX_PIXELS / 1e6:.0f} million"
+            f"{frame.width} x {frame.height} pixels, more than {folders.MAX_PIXELS / 1e6:.0f} million"
         )
     turns = (
         round(getattr(frame, "rotation", 0) / 90) % 4
@@ -214,6 +210,7 @@ def _fitted(frame, height: int, width: int, pixel: float) -> np.ndarray:
 JITTER = 0.02
 
 
+@takes(count=COUNT, fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40))
 def sound_of(video: Video, count: int, fps: float, rate: int) -> np.ndarray:
     """The sound of the moments that the frames of `decoded(video, ..., fps)` show: (count, rate / fps) int16,
     channels mixed into one.
@@ -260,7 +257,9 @@ def sound_of(video: Video, count: int, fps: float, rate: int) -> np.ndarray:
                     at += len(samples)
                 if at >= len(whole):
                     break
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except Unusable:
+        raise
+    except Exception as error:  # as for its frames
         raise Unusable(f"its sound is unreadable: {getattr(error, 'strerror', None) or error}") from None
     if at is None:
         raise Unusable("its sound is empty")
