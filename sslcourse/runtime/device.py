@@ -156,8 +156,7 @@ def measure_profile(device: str | None = None) -> Profile:
     return best
 
 
-# ------------------------------------------------------------------------------------- measured once, and
-# kept
+# --------------------------------------------------------------------------------- measured once, and kept
 
 KEPT = "profiles.json"  # in the cache folder
 
@@ -215,8 +214,7 @@ def kept_profile(renew: bool = False) -> Kept:
     except OSError as error:
         print(
             f"what this machine is best at could not be kept in {file} ({error.strerror}): the next run "
-            f"measures "
-            "again, and may choose otherwise. SSLCOURSE_CACHE=FOLDER names another folder.",
+            "measures again, and may choose otherwise. SSLCOURSE_CACHE=FOLDER names another folder.",
             file=sys.stderr,
         )
     return found

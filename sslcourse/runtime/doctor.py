@@ -162,8 +162,7 @@ def examine(renew: bool = False) -> dict[str, Any]:
         if profile.device == "cpu" and cores > 1 and profile.threads == 1:
             hints.append(
                 f"one thread of {cores} was fastest in the probe: the machine was busy, or is shared. "
-                f"sslcourse "
-                "doctor --renew measures again, SSLCOURSE_THREADS=2 insists on two"
+                "sslcourse doctor --renew measures again, SSLCOURSE_THREADS=2 insists on two"
             )
         result["cache"] = str(cache)
         nearest = next(p for p in (cache, *cache.parents) if p.exists())
