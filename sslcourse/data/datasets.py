@@ -218,7 +218,8 @@ class Samples:
         """sha256 of all that a batch of these samples can carry, as hexadecimal text: two data sets with the
         same digest teach the same."""
         columns = {} if self.split == "test" else {**self._factors, **self.extra}
-        text = f"{self.kind} {self.rate} {self.fps} {sorted(columns)} {digest_of(*map(columns.get, sorted(columns)))}"
+        names = sorted(columns)
+        text = f"{self.kind} {self.rate} {self.fps} {names} {digest_of(*map(columns.get, names))}"
         label = None if self.split == "test" else self._label
         sound = None if self.kind == "audio" else self.audio
         return hashlib.sha256(f"{text} {digest_of(self.inputs, sound, label)}".encode()).hexdigest()
