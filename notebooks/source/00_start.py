@@ -156,7 +156,8 @@ show.bars({name: row["linear"] for name, row in wall.items()},
 # ## 6. Walk on the map
 #
 # Every point is a picture of the validation split. Hover to see it, click to keep it, draw round a group with the mouse to select it. Colour
-# the map by *shape*, then by *hue* or by *place*: which of them did the network sort by? Colour by *correct*: where do the mistakes live?
+# the map by *shape*, then by *hue* or by *place*: which of them did the network sort by? (By shape, as its labels told it to; section 8 has a number for each factor.)
+# Colour by *correct*, and look at the mistakes.
 
 # %%
 explorer = widgets.clusters(xy, shown.label, shown.image, classes=data.classes, columns=shown,
@@ -193,7 +194,7 @@ show.curve(range(1, len(layers) + 1), linear, xlabel="after convolution number",
 # local contrasts, which help, and then only mix them.
 
 # %% [markdown]
-# What do single units look for? Choose a layer and a unit: the patches that excite it most, out of all validation pictures. For the first layer
+# Now single units. Choose a layer and a unit: you see the patches that excite it most, out of all validation pictures. For the first layer
 # the slider goes back through the training.
 
 # %%

@@ -267,8 +267,8 @@ show.filters(torch.cat(kernels), title="rows: " + ", ".join(side_by_side))
 # %% [markdown]
 # Each column looks alike in all rows: all networks began with the same weights, and so short a training moves the first filters little. So take "one
 # image is enough for
-# conv1" with care here: part of it is that *no* training changes conv1 much within seconds. The paper trains for days. What excites a unit most? Choose
-# layers and units.
+# conv1" with care here: part of it is that *no* training changes conv1 much within seconds. The paper trains for days. Now see what excites a
+# unit most: choose a layer and a unit.
 
 # %%
 widgets.filters(method, data.validation, panel)

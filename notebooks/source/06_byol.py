@@ -128,7 +128,7 @@ show.curve(steps, left, xlabel="steps", ylabel="share of the old target", log=Tr
 # %% [markdown]
 # ## 6. The library's method, and your functions in it
 #
-# Where is the part that you expect to matter most?
+# Find the three guards against collapse: the predictor `self.q`, the slow copy `self.target`, and the stopped gradient, which is within your loss (`self.regress`).
 
 # %%
 for part in (byol.BYOL.loss, byol.BYOL.step, byol.momentum_at):
@@ -146,7 +146,7 @@ show.table([{"": "paper", **{k: byol.PAPER[k] for k in ours}}, {"": "here", **ou
 # predictor learns ten times faster than the rest (in
 # the paper's appendix that alone replaces the averaged target), and $z$ is normalised over the batch. Below, where we break things, $z$ is *not* normalised.
 #
-# Now train. No label is used. Watch the map, and the rank of $h$: how many directions are in use?
+# Now train. No label is used. Watch the map, and the effective rank of $h$: the number of directions that are in use.
 
 # %%
 method = new_method(loss=loss, update=update_target)
@@ -160,6 +160,7 @@ with widgets.Panel(recipe.epochs, classes=data.classes, title="BYOL, no negative
         panel.add(row, xy=xy, labels=shown.label, filters=encoders.first_filters(method.f), predicted=evaluate.guesses(method, data))
 
 # %%
+print(f"effective rank of h: {panel.rows[0]['effective rank']:.0f} after the first epoch, {panel.rows[-1]['effective rank']:.0f} after the last, of {h.shape[1]} numbers")
 panel.replay
 
 # %% [markdown]

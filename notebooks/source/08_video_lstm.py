@@ -40,7 +40,8 @@ held = digits.validation.video
 # ## 1. A picture that makes the question visible
 #
 # Real handwriting drifts over black and bounces off the borders. Press play. The network is shown the frames without an outline; the outlined ones are to be
-# predicted. What must you know after the last plain frame to go on?
+# predicted. What must you know after the last plain frame to go on? Where the digit is,
+# which way it moves, and what it looks like.
 
 # %%
 films({"digits": held[:6]}, scale=3, marks={"digits": range(8, 16)}, title="eight frames to read, eight to predict",
