@@ -423,6 +423,21 @@ five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["p
 show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
            caption="five seeds; a positive effect means that the paper is right here too")
 
+# %% tags=["nbval-check-output"]
+# The whole table, measured beforehand by `sslcourse table dpc`.
+import json
+made = json.loads((compare.MEASURED / "table-dpc.json").read_text(encoding="utf-8"))
+row_of = {next(iter(row.values())): row for row in made["rows"]}
+number = lambda row, column: float(row_of[row][column].split()[0])
+# Holds: "predicting one pooled vector in the place of a map leaves no motion", "Which negatives there are hardly matters here"
+assert number("pooled prediction", "kNN") < 35 and number("DPC, horizon 1 to 2", "kNN") > 40
+assert all(abs(number(f"no negatives of {what}", "kNN") - number("DPC, horizon 1 to 2", "kNN")) < 4 for what in ("other times", "other places", "the same film"))
+show.table(made["rows"], caption=f"{made['title']}; {made['seeds']} seeds; {made['what']}")
+
+# %% [markdown]
+# The method taken apart. What makes it *dense* matters: predicting one pooled vector in the place of a map leaves no motion. Which negatives there are hardly matters
+# here, as long as there are other films.
+
 # %%
 # Holds: "DPC beats a random network, and it needs the order of the blocks", "five seeds show no clear effect"
 assert min(five["learns"]["low"], five["order"]["low"]) > 0.15

@@ -431,6 +431,19 @@ five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["p
 show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
            caption="five seeds; a positive effect means that the paper is right here too")
 
+# %% tags=["nbval-check-output"]
+# The whole table, measured beforehand by `sslcourse table avts`.
+import json
+made = json.loads((compare.MEASURED / "table-avts.json").read_text(encoding="utf-8"))
+row_of = {next(iter(row.values())): row for row in made["rows"]}
+number = lambda row, column: float(row_of[row][column].split()[0])
+# Holds: "on hard pairs the arm with hard negatives only is far ahead of the curriculum", "Correspondence guesses there"
+assert number("hard only", "hard") > number("easy, then 25 % hard", "hard") + 8 and number("correspondence", "hard") < 55
+show.table(made["rows"], caption=f"{made['title']}; {made['seeds']} seeds; {made['what']}")
+
+# %% [markdown]
+# Arm by arm: on hard pairs the arm with hard negatives only is far ahead of the curriculum. Correspondence guesses there, but its eye learns a good deal about *what* happens.
+
 # %%
 # Holds: "The curriculum beats easy negatives only", "hard negatives only tell hard pairs apart far better than the curriculum", "there five seeds cannot tell"
 assert five["curriculum hard"]["low"] > 0 and five["hard first hard"]["high"] < -0.03 and five["meaning"]["verdict"] == "inconclusive"
