@@ -155,7 +155,7 @@ show.table([{"": a, **{b: "" if a == b else against(a, b) for b in order}} for a
            caption=f"{open_duels} of {len(duels)} pairs cannot be told apart with {about['seeds']} seeds")
 
 # %% [markdown]
-# Mind their number, too. A 95 % interval is wrong once in twenty times. With one comparison you can live with that; with many, some are wrong for
+# Mind their number, too. An interval of 95 per cent is wrong once in twenty times. With one comparison you can live with that; with many, some are wrong for
 # certain, and nobody knows which.
 
 # %%
