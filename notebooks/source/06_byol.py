@@ -143,8 +143,8 @@ show.table([{"": "paper", **{k: byol.PAPER[k] for k in ours}}, {"": "here", **ou
 
 # %% [markdown]
 # Two departures matter. The paper trains for about 94,000 steps (300 epochs of 1.28 million pictures, 4,096 at a time), we for a few hundred: so the
-# predictor learns ten times faster than the rest (in
-# the paper's appendix that alone replaces the averaged target), and $z$ is normalised over the batch. Below, where we break things, $z$ is *not* normalised.
+# predictor learns ten times faster than the rest (in the paper's appendix that alone replaces the averaged target), and $z$ is normalised over the
+# batch. Below, where we break things, $z$ is *not* normalised.
 #
 # Now train. No label is used. Watch the map, and the effective rank of $h$: the number of directions that are in use.
 
@@ -167,8 +167,8 @@ panel.replay
 # ## 7. Break it
 #
 # One part taken away at a time, each for some ninety steps on a thousand pictures, with an encoder of half the width. The heads are the paper's, with
-# no normalisation of $z$ that could hide a
-# collapse. Two numbers to watch: the loss, and the **spread** of $z$ (near 1: directions in all ways; 0: all the same).
+# no normalisation of $z$ that could hide a collapse. Two numbers to watch: the loss, and the **spread** of $z$ (near 1: directions in all ways; 0: all
+# the same).
 
 # %%
 switches = {"healthy": {}, "no predictor": dict(predictor=False), "target = online": dict(target="online", stop_gradient=False),
@@ -194,8 +194,7 @@ show.history({name: rows for name, (_, rows, _, _) in broken.items()}, ["loss", 
 
 # %% [markdown]
 # A low loss is no success: the runs that have it say the same about every picture. Without a stopped gradient it is the *target* that gives up: it
-# follows the gradient
-# to where it is easiest to predict. Side by side, the map of $z$, drawn to scale:
+# follows the gradient to where it is easiest to predict. Side by side, the map of $z$, drawn to scale:
 
 # %%
 widgets.side_by_side({name: broken[name][2] for name in ("healthy", "no predictor")})
@@ -244,10 +243,8 @@ assert five["fixed_target"]["low"] > 0.05 and five["bootstrap"]["low"] > 0.01
 # $$\min_q \; \mathbb{E}\, \| q(z) - z' \|^2 = \mathbb{E}\, \operatorname{Var}(z' \mid z)$$
 #
 # With the best predictor the loss that remains is the variance of $z'$ given $z$. The target does not move along the loss, so there is one way to lower
-# it: a $z$ that says more of
-# $z'$. An online network that forgets something makes the prediction worse, so it is pushed to remember. Without $q$ the online network itself must
-# answer, and averages its
-# own answers until there is one left.
+# it: a $z$ that says more of $z'$. An online network that forgets something makes the prediction worse, so it is pushed to remember. Without $q$ the
+# online network itself must answer, and averages its own answers until there is one left.
 #
 # ## 8. Is it the batch statistics?
 #
@@ -315,8 +312,7 @@ show.table([{"": name, "change of the loss, %": gap} for name, gap in gaps.items
 
 # %% [markdown]
 # SimCLR's task *is* the batch: with fewer candidates it is another, easier task. BYOL's loss hardly changes: it is a mean over pictures, and only batch
-# normalisation ties them
-# together. Does that make BYOL the more robust one in training? The paper says so; our five seeds cannot tell (section 15).
+# normalisation ties them together. Does that make BYOL the more robust one in training? The paper says so; our five seeds cannot tell (section 15).
 #
 # ## 10. MoCo: many negatives, small batch
 #
@@ -374,12 +370,11 @@ assert rows[-1]["loss"] < blind
 
 # %% [markdown]
 # The loss stays below the dashed line, but it need not fall. The queue is empty at first and fills during the first epoch: more negatives make a harder
-# task. And the keys in it come
-# from a network that learns, so they become harder to tell apart. Compare *key found* and kNN from epoch to epoch, and not the loss.
+# task. And the keys in it come from a network that learns, so they become harder to tell apart. Compare *key found* and kNN from epoch to epoch, and
+# not the loss.
 #
 # Queue against batch. SimCLR gets its negatives from the batch, and must encode, and keep for the backward pass, every one of them. What does a step
-# cost, and what does each
-# further negative cost?
+# cost, and what does each further negative cost?
 
 # %%
 def cost(batch_size, queue):
@@ -402,8 +397,7 @@ show.table(costs, caption="five hundred negatives, from the batch or from the qu
 
 # %% [markdown]
 # So the number of negatives and the size of the batch are two separate knobs, and the first is nearly free. What old keys are worth is another
-# question: the encoder that
-# made them has changed since. Two claims in section 15 answer it: many keys help up to a point.
+# question: the encoder that made them has changed since. Two claims in section 15 answer it: many keys help up to a point.
 #
 # ## 11. What did they learn?
 
@@ -481,9 +475,8 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 
 # %% [markdown]
 # Crops change place and size, and jitter changes colours. Are these thrown away? Hardly: place and size can be read better than from the pixels. The
-# hue of the solid stays, too.
-# The tint of the background is what both let go of, with negatives or without. The views say what *may* be forgotten; what is forgotten, and how fast,
-# the training decides.
+# hue of the solid stays, too. The tint of the background is what both let go of, with negatives or without. The views say what *may* be forgotten; what
+# is forgotten, and how fast, the training decides.
 #
 # ## 15. The papers' claims
 #
@@ -502,8 +495,7 @@ assert five["dictionary"]["mean"] > 0.02 > five["long_dictionary"]["mean"]
 
 # %% [markdown]
 # The three claims on collapse hold by a wide margin, and BYOL lives without batch statistics. Whether small batches cost BYOL less than SimCLR our five
-# seeds cannot tell. A queue of 64
-# keys beats one of 8; a queue of 512 is no better than one of 64 here, where a key is old after a few steps.
+# seeds cannot tell. A queue of 64 keys beats one of 8; a queue of 512 is no better than one of 64 here, where a key is old after a few steps.
 #
 # ## 16. What changed since
 #
@@ -514,9 +506,8 @@ assert five["dictionary"]["mean"] > 0.02 > five["long_dictionary"]["mean"]
 # ## Answer
 #
 # Training does not go to the constant answer as long as the target does not follow the gradient and a predictor stands between; take one of them away,
-# and it is there within
-# seconds, with the best loss of all. The test split is opened once, for the final number.
-# Both networks are early in their training: by nearest neighbours the pixels may still be ahead.
+# and it is there within seconds, with the best loss of all. The test split is opened once, for the final number. Both networks are early in their
+# training: by nearest neighbours the pixels may still be ahead.
 
 # %%
 final = evaluate.report({"BYOL": method, "MoCo": contrast}, data)
