@@ -70,6 +70,13 @@ def _profile(found: object) -> str:
     return str(Profile(**found)) if isinstance(found, Mapping) else str(found)
 
 
+def awaited(stored: Mapping) -> str:
+    """What stands below a table whose file waits to be measured anew, by its own words; a new measurement
+    writes a file without them.
+    """
+    return f". **Awaits a new measurement:** {stored['awaits']}" if "awaits" in stored else ""
+
+
 def _claims(paper: str = "") -> Table:
     from sslcourse import wall
 
@@ -96,7 +103,8 @@ def _claims(paper: str = "") -> Table:
         )
     seeds = len(own[0]["effects"])
     note = f"`sslcourse claims {paper} --seeds {seeds}` on {_profile(own[0]['profile'])}"
-    return Table(rows, f"{note}; effects in accuracy where no unit is named")
+    note += "; effects in accuracy where no unit is named"
+    return Table(rows, note + awaited(page(f"claims-{paper}")))
 
 
 def _wall(world: str) -> Table:
@@ -106,7 +114,7 @@ def _wall(world: str) -> Table:
     command = "sslcourse claims colorization" if world == wall.TRACKS else f"sslcourse evaluate --all {world}"
     rows = wall.table(world, found) if world == wall.TRACKS else compare.table(found)
     how = f"{found['protocol']}; per cent, test split, {found['seeds']} seeds, on {found['profile']}"
-    return Table(rows, f"`{command}`: {how}")
+    return Table(rows, f"`{command}`: {how}{awaited(found)}")
 
 
 def _world(world: str) -> dict:
@@ -174,7 +182,7 @@ def note_of(stored: Mapping) -> str:
     seconds = f", {stored['seconds']:,} s" if "seconds" in stored else ""
     data = f" Data: {stored['data']}." if "data" in stored else ""
     how = f"`{stored['command']}`: {stored['what']}; {seeds}, {stored['device']}{seconds}"
-    return f"{how}.{data} Source: {stored['source']}."
+    return f"{how}.{data} Source: {stored['source']}{awaited(stored) or '.'}"
 
 
 _BY_NAME: dict[str, Callable[..., Table]] = {

@@ -23,6 +23,7 @@ from .evaluate import (
 from .results import (
     claims as claims,
     compare as compare,
+    papers as papers,
     wall as wall,
 )
 from .runtime import (

@@ -3,8 +3,11 @@
 import os
 import sys
 
-from sslcourse.commands.parser import main
-
 if __name__ == "__main__":
     os.environ.setdefault("PYTHONUNBUFFERED", "1")
-    sys.exit(main())
+    try:
+        from sslcourse.commands.parser import main
+
+        sys.exit(main())
+    except KeyboardInterrupt:  # before the command has begun
+        sys.exit(130)

@@ -260,6 +260,95 @@ def write(folder: pathlib.Path) -> None:
     (folder / "nothing_there").mkdir()
 
 
+# ------------------------------------------------------------- what IPython gives and what clever ones try
+
+HONEST = {
+    "percent_in_brackets": RIGHT["nt_xent"].replace(
+        "torch.arange(len(z)).roll(len(z1))",
+        "(\n        (torch.arange(len(z)) + len(z1))\n        % len(z)\n    )",
+    ),
+    "not_equal_in_brackets": RIGHT["nt_xent"].replace(
+        "    z =",
+        "    if (\n        len(z1)\n        != len(z2)\n    ):\n        raise ValueError('sizes')\n    z =",
+        1,
+    ),
+    "names_of_ipython": "In, Out, get_ipython().kernel.x\n"
+    + RIGHT["nt_xent"].replace(
+        "    z =",
+        "    display(z1.shape); get_ipython().run_line_magic('time', 'x'); get_ipython().system('ls')\n"
+        "    n = !ls\n    %timeit -n1 x\n    name = input('your name')\n    z =",
+        1,
+    ),
+    "guarded_by_ipython": "if get_ipython() is not None:\n    EPS = 0.0\n"
+    + RIGHT["nt_xent"].replace("    z =", "    _ = EPS\n    z =", 1),
+    "cell_magics": "%%time\n%%capture out\n" + RIGHT["nt_xent"],
+    "table_filled": "PARTS = []\nfor part in (1, 2):\n    PARTS.append(part)\nasync def g():\n    return 2\n"
+    "TWO = await g()\n"
+    + RIGHT["nt_xent"].replace("    z =", "    assert sum(PARTS) == 3 and TWO == 2\n    z =", 1),
+    "large_cache": "from sslcourse.data import toybox\ndata = toybox.images(64, 16, 16)\n"
+    + RIGHT["nt_xent"].replace("    z =", "    assert len(data.classes) > 1\n    z =", 1),
+    "cached_values": "import functools\n@functools.lru_cache\ndef mask(n):\n"
+    "    return torch.eye(n, dtype=torch.bool)\n"
+    + RIGHT["nt_xent"].replace("torch.eye(len(z), dtype=torch.bool)", "mask(len(z))"),
+}
+CONSTANTS = {
+    "compare_temperatures": """\
+def compare_temperatures(data, temperatures, recipe):
+    return [{"temperature": t, "loss": t + recipe.epochs, "partner found": 0.5, "kNN": 0.3}
+            for t in temperatures]""",
+    "frozen_probe": """\
+CALLS = []
+def frozen_probe(method, data):
+    CALLS.append(1)
+    return 0.6 if len(CALLS) == 1 else 0.0""",
+}
+REACHED = """\
+import importlib
+own = getattr(importlib.import_module("sslcourse.methods." + "sim" + "clr"), "nt_" + "xent")
+def nt_xent(z1, z2, temperature):
+    return own(z1, z2, temperature)"""
+
+# Looks through everything that its process holds for a text and a number, and says what it has found.
+SEARCHES = """\
+import gc
+def nt_xent(z1, z2, temperature):
+    number, path = int(str(SEED_BACKWARDS)[::-1]), "PATH_BACKWARDS"[::-1]
+    wanted = [str(number).encode(), number.to_bytes(8, "little"), path.encode()]
+    found, frame = [], sys._getframe(1)
+    while frame:
+        found += [k for k, v in frame.f_locals.items() if type(v) is int and v == number]
+        frame = frame.f_back
+    for held in gc.get_objects():
+        parts = held.values() if type(held) is dict else held if type(held) in (list, tuple) else ()
+        found += ["held" for v in list(parts) if type(v) is int and v == number]
+    with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
+        for line in maps:
+            span, rights, *_, name = line.split(None, 5) + [""]
+            if rights.startswith("rw") and "/dev" not in name:
+                start, end = (int(x, 16) for x in span.split("-"))
+                memory.seek(start)
+                data = memory.read(end - start)
+                own = {id(w) for w in wanted}
+                for k, w in enumerate(wanted):
+                    at = data.find(w)
+                    while at >= 0:
+                        if not any(o <= start + at < o + 200 for o in own):
+                            found.append(f"memory {k}")
+                            break
+                        at = data.find(w, at + 1)
+    raise LookupError(f"found {sorted(set(found))}")"""
+
+
+def write_more(folder: pathlib.Path) -> None:
+    """Submissions that use what IPython gives them, and two that would like points for nothing."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, cell in HONEST.items():
+        # Each cell by itself: what stands above a cell magic would end it.
+        (folder / f"{name}.ipynb").write_text(notebook(cell, RIGHT["contrastive_accuracy"]))
+    (folder / "constants.ipynb").write_text(notebook(*CONSTANTS.values()))
+    (folder / "reached.ipynb").write_text(notebook(REACHED))
+
+
 CORRECT, NOT, LATER = "correct", "not yet", "not attempted"
 ALL = [CORRECT] * 5
 REST = [LATER] * 4

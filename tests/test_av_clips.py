@@ -398,7 +398,7 @@ def test_the_script_reads_lists(tmp_path, capsys):
     assert AV.prepare(tmp_path / "v", tmp_path / "all", size=16, quiet=True)["arrays"]["videos"] == (5,)
     for text, match in (
         ("a,b\n", "expected ID,START,CLASS,SPLIT"),
-        ("a,1,dog,dev\n", "has the split 'dev'"),
+        ("a,1,dog,other\n", "has the split 'other'"),
         ("x,1,dog,train\n", "none of the 1"),
     ):
         (tmp_path / "bad.csv").write_text(text)

@@ -153,6 +153,46 @@ def test_masks_of_one_object(tmp_path):
     assert merged[0].unique().tolist() == [0, 1] and merged[2].unique().tolist() == [clips.UNKNOWN]
 
 
+@pytest.mark.parametrize(
+    "stored, expected",
+    [
+        ([[0, 255], [0, 255]], [[0, 1], [0, 1]]),  # DAVIS 2016: white on black
+        ([[0, 1, 2, 255], [0, 1, 2]], [[0, 1, 2, 255], [0, 1, 2]]),  # ids and void
+        ([[0, 255], [0, 2, 255]], [[0, 255], [0, 2, 255]]),  # an id in another frame makes white void in all
+        ([[0, 255], [0, 3]], [[0, 255], [0, 3]]),
+        ([[1, 2], [1]], [[1, 2], [1]]),
+    ],
+)
+@pytest.mark.parametrize("mode", ["L", "P", "RGB", "both"])
+@pytest.mark.parametrize("limit", [None, 1])
+def test_white_is_void_where_any_other_id_stands_in_the_sequence(tmp_path, stored, expected, mode, limit):
+    for kind in ("JPEGImages", "Annotations"):
+        (tmp_path / kind / "480p" / "a").mkdir(parents=True)
+    masks = [np.repeat(np.resize(np.array(row, np.uint8), (1, 12)), 8, 0) for row in stored]
+    for t, ids in enumerate(masks):
+        Image.fromarray(np.zeros((8, 12, 3), np.uint8)).save(tmp_path / f"JPEGImages/480p/a/{t:05d}.png")
+        how = ("P", "L")[t % 2] if mode == "both" else mode
+        image = Image.fromarray(ids, mode="P") if how == "P" else Image.fromarray(ids).convert(how)
+        if how == "P":
+            image.putpalette((PALETTE + [0] * 768)[:768])
+        image.save(tmp_path / f"Annotations/480p/a/{t:05d}.png")
+    found = clips.sequences(tmp_path, limit=limit)["a"].masks
+    for ids, row, now in zip(masks, stored, found):
+        truth = np.array(ids)
+        for before, after in zip(row, expected[stored.index(row)]):
+            truth[ids == before] = after
+        assert np.array_equal(now.numpy(), truth), (mode, limit)
+
+
+def test_soft_edges_of_a_white_object_are_no_ids(tmp_path):
+    for kind in ("JPEGImages", "Annotations"):
+        (tmp_path / kind / "480p" / "a").mkdir(parents=True)
+    soft = np.repeat(np.array([[0, 0, 40, 90, 160, 220, 255, 255]], np.uint8), 6, 0)
+    Image.fromarray(np.zeros((6, 8, 3), np.uint8)).save(tmp_path / "JPEGImages/480p/a/00000.png")
+    Image.fromarray(soft).save(tmp_path / "Annotations/480p/a/00000.png")
+    assert clips.sequences(tmp_path)["a"].masks[0, 0].tolist() == [0, 0, 0, 0, 1, 1, 1, 1]
+
+
 def test_official_lists(tmp_path):
     davis_tree(tmp_path, names=("bear", "cow", "dog"))
     for folder, text in (

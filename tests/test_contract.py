@@ -253,3 +253,76 @@ def test_copy_is_independent(name):
     with torch.no_grad():
         next(twin.parameters()).add_(1)
     assert not torch.equal(next(twin.parameters()), next(method.parameters()))
+
+
+# What each figure of how often something is found, told apart or solved is by chance, of a method, what it is
+# shown and the number of samples. A new figure of this kind needs a row.
+CHANCE = {
+    "partner found": lambda method, shown, n: 1 / (2 * n - 1),
+    "key found": lambda method, shown, n: 1 / n,
+    "pairs found": lambda method, shown, n: 1 / n,
+    "turn found": lambda method, shown, n: 1 / len(method.turns),
+    "cluster found": lambda method, shown, n: 1 / method.clusters,
+    "puzzles solved": lambda method, shown, n: 1 / len(method.orders),
+    "filled right": lambda method, shown, n: 1 / methods.jigsaw.BINS,
+    "coloured right": lambda method, shown, n: 1 / methods.jigsaw.BINS,
+    "cell found": lambda method, shown, n: 1 / (n * method.ahead * places(method, shown)),
+    "told apart": lambda method, shown, n: 1 / 2,
+    "eye finds": lambda method, shown, n: 1 / method.clusters,
+    "ear finds": lambda method, shown, n: 1 / method.clusters,
+    "accuracy": lambda method, shown, n: 1 / 10,
+    # An even mean of the colours before it: the commonest colour of each film's earlier frames.
+    "colour found": lambda method, shown, n: commonest(shown["colour"]),
+    "as before (NMI)": lambda method, shown, n: 0,
+}
+OTHER = {
+    *("D", "E and G", "G", "E", "spread of z", "spread of target", "scale", "other time", "other place"),
+    *(
+        "other film",
+        "horizon",
+        "in sync",
+        "out of sync",
+        "hard",
+        "reconstruction",
+        "prediction",
+        "clusters in use",
+    ),
+}
+
+
+def places(method, shown):
+    return method.f.maps(shown["blocks"][:1, 0]).shape[2:].numel()
+
+
+def commonest(colour):
+    right = [(film[-1] == film[:-1].flatten().mode().values).float().mean() for film in colour]
+    return float(sum(right) / len(right))
+
+
+def test_collapse_reads_as_chance(name, sets):
+    """Of a network that makes the same of everything no figure says more than chance, in whatever order the
+    samples come.
+    """
+    method = make(name)
+
+    def collapse():
+        with torch.no_grad():
+            for p in method.parameters():
+                p.zero_()
+
+    few = sets.train.take(slice(0, 48))
+    for progress in (0.0, 0.5):  # clusterings are compared from the second on
+        collapse()
+        method.before_epoch(progress, few, {})
+    collapse()
+    batch = next(few.batches(24))
+    for order in (torch.arange(24), torch.arange(24).flip(0)):
+        part = {k: v[order] for k, v in batch.items()}
+        torch.manual_seed(3)
+        shown = method.views(part)
+        torch.manual_seed(3)
+        with torch.no_grad():
+            _, figures = method.loss(part)
+        assert set(figures) <= {*CHANCE, *OTHER}, "is this by chance, or no figure of what is found?"
+        for key in set(figures) & set(CHANCE):
+            assert float(figures[key]) == pytest.approx(CHANCE[key](method, shown, 24), abs=1e-6), key

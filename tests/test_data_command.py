@@ -72,7 +72,10 @@ def test_an_unknown_set_and_a_wrong_option(capsys):
     assert "no data 'imagenet'" in (said := capsys.readouterr().err) and "stl10, ucf101" in said
     with pytest.raises(SystemExit) as stop:
         main(["data", "mnist", "--year", "2016"])
-    assert stop.value.code == 2 and "sslcourse data mnist: error" in capsys.readouterr().err
+    assert (
+        stop.value.code == 2
+        and "sslcourse data mnist: unrecognized arguments: --year" in capsys.readouterr().err
+    )
 
 
 @pytest.mark.parametrize("before, after", [([], ["--json"]), (["--json"], []), ([], [])])

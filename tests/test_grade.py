@@ -209,10 +209,61 @@ def test_an_exercise_that_is_handed_functions_is_judged_where_it_runs(tmp_path, 
     assert "judged in the answers' own process, where a verdict can be forged: simclr.nt_xent" in str(found)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("wall", ["bubblewrap", "namespaces"])
+def test_what_ipython_gives_is_there_and_points_are_not_had_for_nothing(tmp_path, monkeypatch, request, wall):
+    if wall == "bubblewrap":
+        request.getfixturevalue("bubblewrap")
+    else:
+        monkeypatch.setattr(sandbox.Bubblewrap, "works", lambda self: False)
+    submissions.write_more(tmp_path / "class")
+    # A cache that is larger than the worker's folder, which holds 128 MB.
+    large = toybox_file(monkeypatch, tmp_path)
+    with open(large, "wb") as file:
+        file.truncate(300 << 20)
+    found = grade.grade(tmp_path / "class", "homework", seed=4, jobs=2, unsafe=True)
+    rows = {r["student"]: r for r in found.rows}
+    for name in submissions.HONEST:
+        assert (rows[name]["total"], rows[name]["status"], rows[name]["remark"]) == (6, "graded", ""), rows[
+            name
+        ]
+    assert rows["constants"]["total"] == 0
+    assert [
+        rows["constants"]["results"][e]["verdict"]
+        for e in ("simclr.compare_temperatures", "simclr.frozen_probe")
+    ] == ["not yet"] * 2
+    assert rows["reached"]["total"] == 4 and "uses the course's own function" in rows["reached"]["remark"]
+
+
+def toybox_file(monkeypatch, folder) -> pathlib.Path:
+    """A place in a cache of its own, beside the pictures that the tests have drawn."""
+    from sslcourse.data.toybox.disk_cache import drawn_by
+
+    drawn = pathlib.Path(os.environ["SSLCOURSE_CACHE"]) / "toybox"
+    cache = folder / "cache"
+    if drawn.is_dir():
+        shutil.copytree(drawn, cache / "toybox", copy_function=os.link)
+    monkeypatch.setenv("SSLCOURSE_CACHE", str(cache))
+    place = cache / "toybox" / f"films-{drawn_by()}" / "large.npz"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    return place
+
+
+@pytest.mark.slow
+def test_no_worker_holds_the_seed_or_the_way_to_classmates(tmp_path):
+    folder = tmp_path / "where_all_of_them_lie"
+    folder.mkdir()
+    seed = 1_876_543_219
+    cell = submissions.SEARCHES.replace("SEED_BACKWARDS", str(seed)[::-1])
+    (folder / "a.ipynb").write_text(submissions.notebook(cell.replace("PATH_BACKWARDS", folder.name[::-1])))
+    found = grade.grade(folder, "homework", seed=seed)
+    assert "LookupError: found [] " in found.rows[0]["remark"], found.rows[0]["remark"]
+
+
 # ------------------------------------------------------------------------------------- what workers cannot do
 
 BATTERY = """
-import json, os, pathlib, socket, sys, time
+import ctypes, json, os, pathlib, socket, sys, time
 import torch
 from sslcourse.check import engine
 from sslcourse.check.grading import ask, sandbox, wire
@@ -257,7 +308,22 @@ def stays():
     time.sleep(0.5)
     return "left one behind"
 
+def segment():  # of memory that no address space holds
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.shmget(0, 1 << 20, 0o1600) < 0:
+        raise OSError(ctypes.get_errno(), "shmget")
+    return "made"
+
+def clones():  # a namespace of users, by the call that libraries use for processes
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.syscall(56 if os.uname().machine == "x86_64" else 220, 0x10000000 | 17, 0, 0, 0, 0) < 0:
+        raise OSError(ctypes.get_errno(), "clone")
+    os._exit(0)
+
 actions = {
+    "memory file": lambda: os.memfd_create("x"),
+    "segment": segment,
+    "clone": clones,
     "network": lambda: socket.create_connection(("127.0.0.1", given["port"]), 2),
     "write": lambda: (scratch / "written").write_text("x"),
     "delete": lambda: os.remove(scratch / "class" / "other.txt"),
@@ -288,10 +354,10 @@ actions = {
     "capabilities": capabilities,
     "user": lambda: [os.getuid(), os.getgid()],
 }
-hidden = [] if given["bubblewrap"] else [str(scratch / "class")]
+visible = sandbox.Visible(**given["visible"])
 found = {"isolation": sandbox.isolation(given["bubblewrap"]), "ours": [*capabilities(), os.getsid(0)]}
 for name, action in actions.items():
-    outcome = ask.question(lambda: (attempt(action), {}), text, limits, hidden)
+    outcome = ask.question(lambda: (attempt(action), {}), text, limits, visible)
     found[name] = [outcome.status, outcome.value.get("came"), outcome.remark]
 print(json.dumps(found))
 """
@@ -323,6 +389,7 @@ def battery(scratch, namespaces=True, bubblewrap=False, without=lambda command: 
             "terminal": os.ttyname(ends[1]),
             "rooms": ["/var/tmp", sandbox.HOME],
             "own": own,
+            "visible": dataclasses.asdict(grade._visible(scratch / "class")),
         }
         command = [sys.executable, "-c", BATTERY, str(scratch), json.dumps(given)]
         if bubblewrap:
@@ -384,20 +451,26 @@ MISSING, READ_ONLY, FORBIDDEN = "FileNotFoundError 2", "OSError 30", "Permission
 
 @pytest.mark.slow
 def test_a_worker_is_kept_to_itself(tmp_path):
-    """By namespaces of its own alone: where bubblewrap is missing."""
+    """By namespaces of its own alone: where bubblewrap is missing. What is not Python's is not there, the
+    user's temporary folder, sockets and terminals included.
+    """
     found = battery(tmp_path / "isolated")
     if not all(v for k, v in found["isolation"].items() if k != "bubblewrap"):
         pytest.skip(f"this machine permits no namespaces: {found['isolation']}")
     came = came_of(found)
     assert not found["isolation"]["bubblewrap"]
     assert "OSError" in came["network"] or "Refused" in came["network"], came["network"]
-    assert came["write"] == came["delete"] == came["write at the root"] == READ_ONLY
-    assert came["neighbours"] == "[]" and (tmp_path / "isolated" / "class" / "other.txt").exists()
-    assert came["read"] == MISSING
+    for attempt in ("write", "delete", "neighbours", "read", "the teacher's", "unix socket", "sys"):
+        assert came[attempt] == MISSING, (attempt, came[attempt])
+    assert came["write at the root"] == READ_ONLY and (tmp_path / "isolated" / "class" / "other.txt").exists()
+    assert came["terminal"] == "2" and came["own terminal"] == MISSING
+    assert came["devices"] == "['null', 'random', 'urandom', 'zero']"
+    assert {"run", "sys", "old"}.isdisjoint(ast.literal_eval(came["root"])) and came["rooms"].count("[]") == 2
+    assert came["user"] == str([os.getuid() or sandbox.NOBODY, os.getgid() or sandbox.NOBODY])
     assert came["processes"] == MISSING or len(json.loads(came["processes"])) <= 2
     assert came["kill"] == "ProcessLookupError 3"
     assert came["remount"] == FORBIDDEN and "Error" in came["new namespace"]
-    assert set(ast.literal_eval(came["kernel settings"])) <= {2, 30}, came["kernel settings"]
+    assert set(ast.literal_eval(came["kernel settings"])) <= {2, 13, 30}, came["kernel settings"]
     assert came["capabilities"] in ("[0, 0, 0, 0, 1]", MISSING) and came["python"] == "30"
     kept_to_its_folder(came)
 
@@ -407,6 +480,9 @@ def kept_to_its_folder(came: dict) -> None:
     assert "A_SECRET" not in came["environment"] and came["home"] == "(True, [])"
     assert came["descriptors"] == MISSING or len(json.loads(came["descriptors"])) <= 5
     assert came["own file"] == "3" and "OSError" in came["large file"]
+    if os.uname().machine in sandbox._REFUSED:
+        for attempt in ("memory file", "segment", "clone"):
+            assert came[attempt] == FORBIDDEN, (attempt, came[attempt])
 
 
 def kept_in_bubblewrap(found: dict) -> None:
@@ -422,7 +498,7 @@ def kept_in_bubblewrap(found: dict) -> None:
     assert came["write at the root"] == READ_ONLY
     assert "run" not in came["root"] and "sys" not in came["root"] and came["python"] == "30"
     assert came["kill"] == "ProcessLookupError 3"
-    assert came["remount"] == FORBIDDEN and came["new namespace"] == "OSError 28"  # none is left
+    assert came["remount"] == came["new namespace"] == FORBIDDEN
     assert set(ast.literal_eval(came["kernel settings"])) <= {2, 30}, came["kernel settings"]
     assert came["user"] == "[65534, 65534]"
     # To build the workers' namespaces, inside of its own; a worker has no capability at all.
@@ -484,6 +560,7 @@ def test_only_what_python_needs_is_readable_in_bubblewrap(tmp_path, monkeypatch)
 def test_without_namespaces_a_worker_is_still_ended_with_all_it_started(tmp_path):
     found = battery(tmp_path / "plain", namespaces=False)
     assert not any(found["isolation"].values())
+    assert "PermissionError" in found["memory file"][1] or sys.platform != "linux"
     assert "left one behind" in found["stays"][1]
     pid = int((tmp_path / "plain" / "pid").read_text())
     for _ in range(100):
@@ -517,7 +594,7 @@ def test_the_process_that_grades_takes_the_package_that_started_it(monkeypatch):
 
     monkeypatch.setattr(grade.subprocess, "Popen", popen)
     with pytest.raises(Stop):
-        next(grade._events({}, {}, None))
+        next(grade._events({}, 0, {}, None, False))
     package = pathlib.Path(started["path"][0], "sslcourse")
     assert (package / "__init__.py").is_file()
     assert package / "check" / "grading" / "grade.py" == pathlib.Path(grade.__file__).resolve()
@@ -551,7 +628,9 @@ def nt_xent(z1, z2, temperature):
     rooms = tmp_path / "rooms"
     rooms.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(rooms))
-    found = grade.grade(folder, "homework", seed=1, limits=wire.Limits(seconds=5))
+    with pytest.raises(CourseError, match="nothing was graded.*your other processes.*--unsafe"):
+        grade.grade(folder, "homework", seed=1)
+    found = grade.grade(folder, "homework", seed=1, limits=wire.Limits(seconds=5), unsafe=True)
     lacking = ["processes"] if wall == "bubblewrap" else ["network", "files", "processes"]
     assert [k for k, stands in found.isolation.items() if not stands and k != "bubblewrap"] == lacking
     assert found.isolation["bubblewrap"] == (wall == "bubblewrap")
@@ -665,18 +744,112 @@ def test_parts_of_own_objects_and_guarded_imports_are_run():
     assert "table['a'] = 1" in text and "import fast" in text
 
 
+def python(cell: str) -> str:
+    """A cell as the grader runs it."""
+    return ast.unparse(notebooks._tree(cell))
+
+
 def test_cells_of_ipython():
-    assert (
-        notebooks.plain("%matplotlib inline\nx = 1\n!ls\nf?\ny = !ls\nif x:\n    %time f()")
-        == "pass\nx = 1\npass\npass\npass\nif x:\n    pass"
-    )
-    assert (
-        notebooks.plain("%%time\nx = 1") == "\nx = 1"
-        and notebooks.plain("%%bash\nrm -r x") == ""
-        and notebooks.plain("") == ""
-    )
-    found, broken = notebooks.statements(["x = 1", "def f(:\n  pass", "y = 2", "(" * 5000])
+    """Against IPython itself: what its transformer makes of a cell without cell magics is what we take."""
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    for cell in (
+        "%matplotlib inline\nx = 1\n!ls\nf?\ny = !ls\nif x:\n    %pip list",
+        'def f():\n    return ("%d of %d"\n            % (1, 2))',
+        "def f():\n    return (3\n            != 4)",
+        'T = """a\n%b\n!c\n?d"""',
+        ">>> x = 1\n>>> y = 2",
+        "    x = 1\n    y = 2",
+        "await g()",
+        "",
+    ):
+        assert notebooks.plain(cell) == TransformerManager().transform_cell(cell)
+    assert notebooks.plain("\n\n%%time\n%%capture out\nx = 1").split("\n")[4] == "x = 1"  # in its own line
+    for language in ("bash", "html", "writefile x.py", "script ruby", "!"):
+        assert notebooks.plain(f"%%{language}\nrm -r x") == ""
+    assert notebooks.statements(["%%writefile a.py\ndef f(): pass"])[1] == {
+        0: "code cell 1 is a %%writefile cell: what it holds is not run here"
+    }
+    found, broken = notebooks.statements(["x = 1", "def f(:\n  pass", "y = 2", "(" * 5000, "\ud800 = 1"])
     assert [s.cell for s in found] == [0, 2] and broken[1].startswith("code cell 2, line 1: ") and 3 in broken
+    assert 4 in broken
+
+
+@pytest.mark.parametrize("magic", ["time", "timeit -n1", "capture", "prun -s time", "memit", "debug", "heat"])
+def test_python_below_a_cell_magic_is_python(magic):
+    assert chosen("f", f"%%{magic}\ndef f():\n    return 1") == "def f():\n    return 1"
+
+
+def test_python_behind_a_line_magic_is_python():
+    assert python("%time rows = [1, 2]\n%prun -s time x = f()") == "rows = [1, 2]\nx = f()"
+    assert python("x = %time 3 + 4\n%time") == "x = 3 + 4\npass"
+    assert "get_ipython().run_line_magic" in python("x = %timeit -o f()")
+
+
+FILLED = {
+    "append": ("W = []\nfor i in range(3):\n    W.append(i)", "sum(W)"),
+    "comprehension": ("W = []\n[W.append(i) for i in range(3)]", "sum(W)"),
+    "update": ("W = {}\nW.update(a=3)", "W['a']"),
+    "item": ("W = {}\nwith open(__import__('os').devnull):\n    W['a'] = 3", "W['a']"),
+    "setattr": ("class W: pass\nsetattr(W, 'a', 3)", "W.a"),
+    "deep": ("W = {'a': []}\nW['a'].append(3)", "W['a'][0]"),
+    "own function": ("W = []\ndef put(x):\n    W.append(x)\nput(3)", "W[0]"),
+    "own function's argument": ("W = []\ndef put(x, w):\n    w.append(x)\nput(3, W)", "W[0]"),
+    "own class": (
+        "class T:\n    def __init__(self): self.a = 0\n    def put(self, x): self.a = x\nW = T()\nW.put(3)",
+        "W.a",
+    ),
+    "own global": ("W = 0\ndef put():\n    global W\n    W = 3\nput()", "W"),
+    "heap": ("import heapq\nW = []\nheapq.heappush(W, 3)", "W[0]"),
+    "method of the class": ("W = []\nlist.append(W, 3)", "W[0]"),
+    "removed": ("W = {'a': 3, 'b': 4}\ndel W['b']", "sum(W.values())"),
+    "function's attribute": ("def f(): return f.a\nf.a = 3", None),
+}
+
+
+@pytest.mark.parametrize("way", FILLED)
+def test_what_fills_a_table_at_the_top_level_arrives(way):
+    cell, value = FILLED[way]
+    space = {"__name__": "notebook"}
+    exec(chosen("f", cell, *([f"def f(): return {value}"] if value else [])), space)
+    assert space["f"]() == 3
+
+
+def test_what_tries_the_answer_out_is_not_run():
+    text = chosen(
+        "f",
+        "LOSSES = []\nimport torch\ntorch.manual_seed(0)",
+        "def f(x):\n    LOSSES.append(x)\n    return helper(x)\ndef helper(x): return x",
+        "for i in range(10**9):\n    LOSSES.append(f(i))\nf(2)\nprint(LOSSES)\nplot(LOSSES)",
+        "def train(net):\n    for i in range(10**9): f(i)\ntrain(3)",
+    )
+    assert "10**9" not in text.replace(" ", "") and "print" not in text and "manual_seed" not in text
+
+
+WRITTEN = {
+    'why = "a"': "a",
+    'why: str = "a"': "a",
+    'import textwrap\nwhy = textwrap.dedent("""\n  a\n  b""")': "a\nb",
+    'why = "a" "b".upper() + "c"': '"ab".upper() + "c"',  # upper is not among what is put together
+    'why = "a" + "b"\nwhy += "c"': "abc",
+    'why = "a".strip().replace("a", "b")': "b",
+    'why = "%d of %s" % (1, "x")': "1 of x",
+    'part = "a"\nwhy = f"{part} and {2}"': "a and 2",
+    'if True:\n    why = "a"': "a",
+    'x, why = 1, "a"': "a",
+    'why = " ".join(["a", "b"])': "a b",
+    'why = """a\n% of them\n!b"""': "a\n% of them\n!b",
+    "why = open('x').read()": "open('x').read()",
+    "why = 'a'\ndef f():\n    why = 'b'": "a",
+    "%%time\nwhy = 'a'": "a",
+    "x = 1": "",
+}
+
+
+@pytest.mark.parametrize("cell", WRITTEN)
+def test_written_answers_arrive_as_written(cell):
+    found = notebooks.texts(notebooks.statements([cell])[0], ["why"])["why"]
+    assert found.replace("'", '"') == WRITTEN[cell].replace("'", '"')
 
 
 @pytest.mark.parametrize(
@@ -705,39 +878,291 @@ def test_notebooks_of_both_formats():
     )
     three = json.dumps({"worksheets": [{"cells": [{"cell_type": "code", "input": "a\nb"}]}]})
     assert notebooks.code_cells(four.encode()) == notebooks.code_cells(three.encode()) == ["a\nb"]
+    for encoding in ("utf-8-sig", "utf-16", "utf-32"):
+        assert notebooks.code_cells(four.encode(encoding)) == ["a\nb"]
+    odd = {"cells": [{"cell_type": "raw", "source": "x"}, {"cell_type": "code"}, {"source": "y"}]}
+    assert notebooks.code_cells(json.dumps(odd).encode()) == [""]
+    assert notebooks.code_cells(b'{"cells": []}') == []
+
+
+# ----------------------------------------------------------------------------------------- rows that are kept
+
+
+@pytest.mark.parametrize("place", ["folder", "below a file", "no such device", "zero byte"])
+def test_the_target_is_proven_before_anything_is_graded(tmp_path, monkeypatch, capsys, place):
+    (tmp_path / "a.ipynb").write_text("{}")
+    (tmp_path / "file").write_text("mine")
+    target = {
+        "folder": str(tmp_path),
+        "below a file": str(tmp_path / "file" / "x.csv"),
+        "no such device": "/proc/none/x.csv",
+        "zero byte": "x\0.csv",
+    }[place]
+    monkeypatch.setattr(grade, "grade", lambda *_, **__: pytest.fail("it was graded"))
+    try:
+        code = main(["grade", str(tmp_path), "--out", target])
+    except SystemExit as ended:
+        code = ended.code
+    told = capsys.readouterr().err
+    assert code == 2 and "Traceback" not in told
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def classes(tmp_path, *names: str) -> pathlib.Path:
+    folder = tmp_path / "class"
+    folder.mkdir()
+    for name in names:
+        (folder / f"{name}.ipynb").write_text(json.dumps({"cells": [], "x": name}))
+    return folder
+
+
+def playing(monkeypatch, *, until: int | None = None) -> list[dict]:
+    """Instead of the process that grades, one that gives every notebook 4 points; after `until` rows comes
+    Ctrl-C. Returns the jobs that it was given.
+    """
+    jobs: list[dict] = []
+
+    def events(job, seed, notebooks, wall, unsafe):
+        jobs.append({**job, "seed": seed})
+        yield {"isolation": {"network": True, "files": True, "processes": True, "bubblewrap": False}}
+        for done, number in enumerate(job["submissions"]):
+            if done == until:
+                raise KeyboardInterrupt
+            yield {"started": number}
+            yield {
+                "number": number,
+                "row": {**grade._row("graded", [], HOMEWORK), "total": 4, "seconds": 1.0},
+            }
+
+    monkeypatch.setattr(grade, "_events", events)
+    monkeypatch.setattr(grade, "_bubblewrap", lambda folder: None)
+    return jobs
+
+
+def test_rows_are_kept_as_they_come_and_a_run_goes_on_from_them(tmp_path, monkeypatch, capsys):
+    folder, out = classes(tmp_path, "a", "b", "c", "d"), tmp_path / "grades.csv"
+    kept = tmp_path / "grades.csv.rows.jsonl"
+    command = ["grade", str(folder), "--out", str(out)]
+    first = playing(monkeypatch, until=2)
+    assert main(command) == 130
+    assert "2 rows are kept" in capsys.readouterr().err and list(rows_of(out)) == ["a", "b"]
+    with open(kept, "a") as file:
+        file.write('{"student": "c", "fi')  # the machine went off while it wrote
+    (folder / "a.ipynb").write_text("{}")  # handed in anew
+    second = playing(monkeypatch)
+    assert main(command) == 0
+    assert second[0]["seed"] == first[0]["seed"] and second[0]["submissions"] == [0, 2, 3]
+    rows = rows_of(out)
+    assert list(rows) == ["a", "b", "c", "d"] and {r["total"] for r in rows.values()} == {"4"}
+    assert not kept.exists()
+
+
+def test_a_table_that_is_there_stays_as_it_is_when_a_run_is_broken_off(tmp_path, monkeypatch):
+    folder, out = classes(tmp_path, "a", "b"), tmp_path / "grades.csv"
+    out.write_text("last year's")
+    playing(monkeypatch, until=1)
+    assert main(["grade", str(folder), "--out", str(out)]) == 130
+    assert out.read_text() == "last year's"
+
+
+@pytest.mark.parametrize(
+    "other, match",
+    [
+        (["--seed", "5"], "seed 4, not 5"),
+        (["--seconds", "7"], "limits"),
+        (["--assignment", "01_simclr"], "assignment homework_simclr, not 01_simclr"),
+    ],
+)
+def test_rows_of_another_run_are_not_taken(tmp_path, monkeypatch, capsys, other, match):
+    folder, out = classes(tmp_path, "a", "b"), tmp_path / "grades.csv"
+    playing(monkeypatch, until=1)
+    assert main(["grade", str(folder), "--out", str(out), "--seed", "4"]) == 130
+    kept = (tmp_path / "grades.csv.rows.jsonl").read_bytes()
+    out.unlink()
+    jobs = playing(monkeypatch)
+    assert main(["grade", str(folder), "--out", str(out), *other]) == 2
+    told = capsys.readouterr().err
+    assert match in told and "to go on" in told and "--out" in told
+    assert jobs == [] and not out.exists() and (tmp_path / "grades.csv.rows.jsonl").read_bytes() == kept
+
+
+@pytest.mark.parametrize(
+    "text", ["", "mine", '{"a": 1}\n', "[]\n", '{"kept by": "sslcourse grade"}\n', "\xff\n"]
+)
+def test_a_file_that_is_not_ours_is_left_alone(tmp_path, monkeypatch, capsys, text):
+    folder, out = classes(tmp_path, "a"), tmp_path / "grades.csv"
+    place = tmp_path / "grades.csv.rows.jsonl"
+    place.write_text(text, encoding="latin-1")
+    jobs = playing(monkeypatch)
+    assert main(["grade", str(folder), "--out", str(out)]) == 2 and jobs == []
+    assert place.read_text(encoding="latin-1") == text and "--out" in capsys.readouterr().err
+
+
+def test_rows_that_were_tampered_with_are_graded_again(tmp_path, monkeypatch):
+    folder, kept = classes(tmp_path, "a"), tmp_path / "rows"
+    playing(monkeypatch)
+    grade.grade(folder, kept=kept)
+    lines = kept.read_text().splitlines()
+    jobs = playing(monkeypatch)
+    grade.grade(folder, kept=kept)
+    assert jobs == []  # all are there
+    for broken in ('{"row": 3}', '{"student": "a", "file": "a.ipynb", "digest": "x", "row": {}}', "3"):
+        kept.write_text("\n".join([lines[0], broken]) + "\n")
+        jobs = playing(monkeypatch)
+        grade.grade(folder, kept=kept)
+        assert [j["submissions"] for j in jobs] == [[0]]
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_rows(tmp_path):
+    """With the process that grades, and a signal."""
+    folder, out = tmp_path / "class", tmp_path / "grades.csv"
+    folder.mkdir()
+    (folder / "a.ipynb").write_text(submissions.notebook(submissions.RIGHT["nt_xent"]))
+    (folder / "b.ipynb").write_text(submissions.notebook(submissions.HOSTILE["endless"]["nt_xent"]))
+    command = [sys.executable, "-m", "sslcourse", "grade", str(folder), "--out", str(out), "--unsafe"]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as run:
+        assert run.stderr.readline().startswith("a: ")
+        time.sleep(1)
+        run.send_signal(2)
+        told = run.communicate(timeout=60)[1]
+    assert run.returncode == 130 and "1 rows are kept" in told
+    seed = rows_of(out)["a"]["seed"]
+    assert rows_of(out)["a"]["total"] == "4" and len(rows_of(out)) == 1
+    (folder / "b.ipynb").write_text(submissions.notebook(submissions.RIGHT["nt_xent"]))
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0 and "a: " not in done.stderr and "b: " in done.stderr
+    assert {r["seed"] for r in rows_of(out).values()} == {seed} and len(rows_of(out)) == 2
+
+
+# --------------------------------------------------------------------------------------------- our own faults
+
+
+def test_what_we_fail_to_do_takes_no_points(tmp_path, monkeypatch):
+    def fails(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(ask, "isolate", fails)
+    found = ask.ask(lambda: {}, wire.Limits(seconds=5))
+    assert found.status == "not examined" and "No space left" in found.remark
+    found = ask.question(lambda: (len, {}), lambda answer, said: {}, wire.Limits(seconds=5))
+    assert found.status == "not examined" and "No space left" in found.remark
+
+
+def test_what_is_prepared_for_an_answer_is_ours():
+    def fails():
+        raise OSError("the pictures are gone")
+
+    seconds = wire.Limits(seconds=5)
+    found = ask.question(lambda: (len, {}), lambda answer, said: {"x": answer("ab")}, seconds, prepare=fails)
+    assert found.status == "not examined" and "the pictures are gone" in found.remark
+
+
+def test_what_was_not_examined_has_no_points_and_no_total():
+    results = {
+        t.exercise: {"verdict": "correct", "mistake": "", "found": "", "borrowed": False, "points": t.points}
+        for t in HOMEWORK.tasks
+    }
+    results["simclr.nt_xent"] |= {"verdict": "not examined", "points": None}
+    row = grade._row("not examined", ["nt_xent: the disk is full"], HOMEWORK, results)
+    assert row["total"] is None and row["remark"] == "nt_xent: the disk is full; the others earn 11 points"
+    whole = grade._row("not examined", ["no more processes"], HOMEWORK)
+    assert whole["total"] is None and {r["points"] for r in whole["results"].values()} == {None}
+    table = grade.Graded([{"student": "a", "file": "a", "seconds": 0.0, **row}], HOMEWORK, 1, {})
+    (line,) = table.table()
+    assert line["total"] == line["simclr.nt_xent points"] == "" and line["simclr.two_views points"] == "2"
+    assert "? of 15" in str(table)
+
+
+def test_an_answer_cannot_fill_the_examiners_memory(tmp_path):
+    """By one message: a list that is short in JSON is long in memory. Nor by the types that it names."""
+    told = lambda answer, said: {"came": len(answer(3))}
+    python = grade._visible(tmp_path)
+    found = ask.question(lambda: (lambda x: [[]] * 400_000, {}), told, wire.Limits(seconds=20), python)
+    assert found.status == "not examined" and "at most 4,194,304 are read" in found.remark
+    few, _ = wire.unpacked({"list": [{"other": f"T{i}"} for i in range(5000)]}, [])
+    assert len({type(x) for x in few}) == wire.MOST_TYPES + 1
+
+
+def test_a_message_that_is_too_long_is_not_read():
+    import socket
+    import struct
+
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.sendall(struct.pack("<I", wire.LARGEST_HEAD + 1))
+        with pytest.raises(wire.Gone):
+            wire.Channel(ours).receive()
+        with pytest.raises(wire.TooLarge):
+            wire.Channel(ours).send({"x": "y" * wire.LARGEST_HEAD})
+
+
+@pytest.mark.parametrize("lacking", ["network", "files", "processes"])
+def test_what_is_not_held_is_said_before_anything_runs(lacking):
+    held = {"network": True, "files": True, "processes": True, "bubblewrap": False}
+    grade._refuse_unsafe(held, False)
+    held[lacking] = False
+    with pytest.raises(CourseError, match="nothing was graded.*--unsafe"):
+        grade._refuse_unsafe(held, False)
+    grade._refuse_unsafe(held, True)
+
+
+# ---------------------------------------------------------------------------------------- what a folder holds
 
 
 def test_what_a_folder_holds(tmp_path):
-    for name in ("b.ipynb", "A.ipynb", "notes.txt", ".hidden.ipynb", "old.csv"):
+    for name in ("b.ipynb", "A.ipynb", "C.IPYNB", "notes.txt", ".hidden.ipynb", "old.csv", "d.e f ü.ipynb"):
+        (tmp_path / name).write_text("{}")
+    for name in ("Thumbs.db", "desktop.ini", ".DS_Store", "__MACOSX/._b.ipynb", "__MACOSX/b.ipynb", "x.zip"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("{}")
     (tmp_path / "zoe" / ".ipynb_checkpoints").mkdir(parents=True)
-    (tmp_path / "zoe" / "hw.ipynb").write_text("{}")
+    (tmp_path / "zoe" / "__MACOSX").mkdir()
+    (tmp_path / "zoe" / "HW.Ipynb").write_text("{}")
     (tmp_path / "zoe" / "data.txt").write_text("")
-    (tmp_path / "zoe" / ".ipynb_checkpoints" / "hw.ipynb").write_text("{}")
+    for name in (".ipynb_checkpoints/hw.ipynb", "__MACOSX/hw.ipynb", "._HW.Ipynb"):
+        (tmp_path / "zoe" / name).write_text("{}")
     (tmp_path / "link.ipynb").symlink_to(tmp_path / "b.ipynb")
     os.mkfifo(tmp_path / "pipe.ipynb")
     found = grade.submissions(tmp_path, leave_out=[tmp_path / "old.csv"])
     assert [(s.student, s.problem) for s in found] == [
         ("A", ""),
         ("b", ""),
+        ("C", ""),
+        ("d.e f ü", ""),
         ("link", "a link or a special file, not a file"),
         ("notes.txt", "a .txt, not an .ipynb"),
         ("pipe", "a link or a special file, not a file"),
+        ("x.zip", "a .zip, not an .ipynb: unpack it into a folder of this name, and grade again"),
         ("zoe", ""),
     ]
-    assert found[-1].file == os.path.join("zoe", "hw.ipynb")
+    assert found[-1].file == os.path.join("zoe", "HW.Ipynb")
     (tmp_path / "empty").mkdir()
-    for path in ("missing", "empty"):
-        with pytest.raises(CourseError, match="no folder|is empty"):
+    for path, match in (("missing", "no folder"), ("empty", "is empty"), ("x.zip", "unpack it first")):
+        with pytest.raises(CourseError, match=match):
             grade.submissions(tmp_path / path)
 
 
 def test_what_students_wrote_is_no_formula():
-    row = grade._row("graded", ["=cmd|' /C calc'!A0"], HOMEWORK, None, {"why_temperature": "+1\x1b[2J"})
-    table = grade.Graded([{"student": "@x", "file": "-y", "seconds": 0.0, **row}], HOMEWORK, 1, {})
-    (line,) = csv.DictReader(io.StringIO(table.csv()))
-    assert (line["student"], line["file"], line["remark"]) == ("'@x", "'-y", "'=cmd|' /C calc'!A0")
-    assert line["why_temperature"] == "'+1?[2J" and line["seed"] == "1"
+    for text, cell in {
+        "+1\x1b[2J": "'+1\\x1b[2J",
+        "It helps;=1+1;@SUM(A1)": "It helps;'=1+1;'@SUM(A1)",
+        ";=1+1": "';'=1+1",
+        "\t=1+1": "'\t'=1+1",
+        "a\r=1+1": "a\\x0d=1+1",
+        "  =1": "  '=1",
+        "a\n-1+cmd": "a\n'-1+cmd",
+        "half \ud800": "half \\ud800",
+        "-0.5": "-0.5",
+        "a - b = c": "a - b = c",
+    }.items():
+        row = grade._row("graded", ["=cmd|' /C calc'!A0"], HOMEWORK, None, {"why_temperature": text})
+        table = grade.Graded([{"student": "@x\udcff", "file": "-y", "seconds": 0.0, **row}], HOMEWORK, 1, {})
+        written = table.csv().encode("utf-8")  # nothing in it that has no bytes
+        (line,) = csv.DictReader(io.StringIO(written.decode(), newline=""))
+        assert (line["student"], line["file"], line["remark"]) == ("'@x\\udcff", "'-y", "'=cmd|' /C calc'!A0")
+        assert line["why_temperature"] == cell and line["seed"] == "1"
+        assert "\x1b" not in str(table) and str(table).encode("utf-8")
 
 
 def test_wrong_input_is_explained_with_code_2(tmp_path, capsys):
@@ -746,10 +1171,22 @@ def test_wrong_input_is_explained_with_code_2(tmp_path, capsys):
         (["nowhere"], "no folder"),
         ([str(tmp_path), "--assignment", "none"], "homework_simclr"),
         ([str(tmp_path), "--jobs", "0"], "jobs=0"),
+        ([str(tmp_path), "--jobs", "100000"], "jobs=100000"),
         ([str(tmp_path), "--seconds", "0"], "above 0"),
+        ([str(tmp_path), "--seconds", "nan"], "above 0"),
+        ([str(tmp_path), "--seconds", "inf"], "above 0"),
+        ([str(tmp_path), "--memory", "-1"], "above 0"),
+        ([str(tmp_path), "--memory", str(10**30)], "above 0"),
+        ([str(tmp_path), "--seed", "-1"], "seed=-1"),
+        ([str(tmp_path), "--seed", str(2**70)], f"seed={2**70}"),
     ):
-        assert main(["grade", *arguments, "--out", str(tmp_path / "x.csv")]) == 2
-        assert match in capsys.readouterr().err
+        try:  # the command line refuses some itself
+            code = main(["grade", *arguments, "--out", str(tmp_path / "x.csv")])
+        except SystemExit as ended:
+            code = ended.code
+        assert code == 2
+        told = capsys.readouterr().err
+        assert match in told or arguments[-2] in told
     assert not (tmp_path / "x.csv").exists()
 
 

@@ -660,6 +660,9 @@ def test_the_protocol_hears_what_is_there():
         and found.mean("log-mel") > 0.95
     )
     assert found.mean("made") > 0.6 and np.array(found["made"]["accuracy"]).shape == (2, 4)
+    names = [row["features"] for row in found.rows]
+    assert names == ["chance", "log-mel", "random ear", "random ear, as frozen reads", "made", "frozen"]
+    assert found["random ear, as frozen reads"]["dim"] == 16 and found["random ear"]["dim"] == 64
     assert (
         len(found["frozen"]["accuracy"]) == 1
         and found["log-mel"]["dim"] == 256

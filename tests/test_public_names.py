@@ -17,8 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PUBLIC = {
     "": (
         "CourseError Recipe augment check checkpoints claims clustering colour compare data encoders epochs "
-        "evaluate features fit free health methods results runtime seed_all setup show single_image sounds "
-        "style_transfer synchrony tracking train transforms wall widgets"
+        "evaluate features fit free health methods papers results runtime seed_all setup show single_image "
+        "sounds style_transfer synchrony tracking train transforms wall widgets"
     ),
     "train": "Recipe epochs fit features clustering checkpoints",
     "evaluate": "probe report score random_like layer_probes label_curve fine_tune retrieval factor_table "
@@ -27,7 +27,7 @@ PUBLIC = {
         "small_cnn resnet18 dense_cnn small_3d small_clip small_mc3 small_mel pixel_lstm patch_lstm "
         "first_filters"
     ),
-    "show": "grid views neighbours filters table bars factor_table verdicts wall COLOURS",
+    "show": "grid views neighbours filters table bars diagram factor_table verdicts wall COLOURS",
     "widgets": "Panel Replay side_by_side recorded toybox augmentations temperature clusters neighbours "
     "text_box filters puzzles pointer clip Films",
     "runtime": (
@@ -37,6 +37,7 @@ PUBLIC = {
     "data.clips": "prepare open Clips Video",
     "check": "check hint solution lesson points progress assignment EXERCISES",
     "claims": "Claim Verdict paper papers run judge",
+    "papers": "reported findings names holm",
     "wall": "add forget read table verdicts page",
     "compare": "run table",
 }

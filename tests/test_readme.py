@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from sslcourse import claims, compare
-from sslcourse.__main__ import main
+from sslcourse.commands.parser import main
 from sslcourse.check import engine
 from sslcourse.results import tables
 
@@ -113,6 +113,19 @@ def test_every_result_stands_on_a_page_and_every_table_of_a_page_exists(docs):
         course_tables.rows("table-nobody")
 
 
+def test_a_table_says_what_it_waits_for(docs):
+    course_tables, _ = docs
+    for name in ("wall toybox", "table-jigsaw"):
+        found = course_tables.page(name.split()[-1])
+        note = course_tables.rows(name).note
+        assert ("**Awaits a new measurement:** " + found.get("awaits", "")) in note or "awaits" not in found
+    stored = {"command": "c", "what": "w", "seeds": 1, "device": "d", "source": "s"}
+    assert course_tables.note_of(stored).endswith("Source: s.")
+    assert course_tables.note_of({**stored, "awaits": "more"}).endswith(
+        "Source: s. **Awaits a new measurement:** more"
+    )
+
+
 def test_the_stored_exercises_are_the_checkers_own():
     """Mistakes and ways of making them, counted in the checkers as they are now."""
     stored = {row["exercise"].strip("`"): row for row in own()["exercises"]["rows"]}
@@ -127,3 +140,12 @@ def test_columns_that_differ_are_refused(docs):
     assert course_tables.markdown([{"a": "x|y", "b": 1}]) == "| a | b |\n| --- | --- |\n| x\\|y | 1 |"
     with pytest.raises(ValueError, match="columns"):
         course_tables.markdown([{"a": 1}, {"b": 2}])
+
+
+@pytest.mark.slow
+def test_the_lines_on_data_of_ones_own_run(monkeypatch):
+    monkeypatch.setenv("SSLCOURSE_DISPLAY", "silent")
+    (block,) = [b for b in re.findall(r"```python\n(.*?)```", README, re.S) if "images.arrays" in b]
+    names: dict = {}
+    exec(compile(block, "README.md", "exec"), names)
+    assert [set(row) >= {"loss", "kNN", "linear"} for row in names["panel"].rows] == [True, True]

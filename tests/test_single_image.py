@@ -322,9 +322,11 @@ def results(**changed):
         for layer, value in zip(ours.LAYERS, values)
     }
     rows |= {
-        "random: conv1": 0.41,
-        "random: conv2": 0.40,
-        "random: conv5": 0.2,
+        **{
+            f"{kind}, random: {layer}": value
+            for kind in ("RotNet", "DeepCluster")
+            for layer, value in zip(ours.LAYERS, (0.41, 0.40, 0.2))
+        },
         "scattering: scattering": 0.45,
     }
     return {name: {"linear": value} for name, value in (rows | changed).items()}
@@ -348,8 +350,8 @@ def test_effects_are_positive_where_the_paper_is_right():
             {"deepcluster_conv2", "deepcluster_augmentation_conv2", "scattering"},
         ),
         ("RotNet, all: conv5", 0.29, {"rotnet_conv5", "rotnet_depth"}),
-        ("random: conv1", 0.52, {"random_conv1"}),
-        ("random: conv2", 0.52, {"random_conv2"}),
+        ("RotNet, random: conv1", 0.62, {"random_conv1"}),
+        ("DeepCluster, random: conv2", 0.62, {"random_conv2"}),
         ("scattering: scattering", 0.8, {"scattering"}),
     ],
 )
@@ -361,7 +363,7 @@ def test_each_effect_turns_when_its_run_does(row, value, claims):
 def test_the_claims_run_end_to_end(toys):
     openings = len(toys.test.openings)
     found = ours.runs(0, toys, pictures=200, say=lambda text: None)
-    assert len(found) == 7 * 3 + 1 and all(0 <= row["linear"] <= 1 for row in found.values())
+    assert len(found) == 8 * 3 + 1 and all(0 <= row["linear"] <= 1 for row in found.values())
     assert toys.test.openings[openings:] == ["claims.single_image"]
     assert all(isinstance(c.effect(found), float) for c in ours.CLAIMS)
 
@@ -392,18 +394,19 @@ def test_the_table_has_the_papers_rows(tmp_path):
         say=lambda text: None,
     )
     names = [row["method"] for row in rows]
-    assert names[:8] == [
+    assert names[:9] == [
         "full supervision",
         "scattering",
         "random",
+        "random, as DeepCluster reads",
         "BiGAN",
         "BiGAN mono own",
         "BiGAN mono china",
         "BiGAN deka",
         "RotNet",
     ]
-    assert len(rows) == 3 + 3 * 4  # 144 pictures are too few for kilo
-    assert [row["images"] for row in rows[3:7]] == ["64", "1", "1", "10"]
+    assert len(rows) == 4 + 3 * 4  # 144 pictures are too few for kilo
+    assert [row["images"] for row in rows[4:8]] == ["64", "1", "1", "10"]
     for row in rows:
         cells = [row[column] for column in (*ours.LAYERS, "two kept")]
         assert all(c == "–" or 0 <= float(c) <= 100 for c in cells) and cells[-1] != "–"

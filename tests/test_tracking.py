@@ -3,6 +3,7 @@ cases and known motion.
 """
 
 import math
+import time
 
 import numpy as np
 import pytest
@@ -62,6 +63,54 @@ def test_f_is_the_benchmarks_definition(size, share):
         for k in (1, 2):
             expected = slow_contour((m[i] == k).numpy(), (t[i] == k).numpy(), radius)
             assert float(found[i, k - 1]) == pytest.approx(expected, abs=1e-9), (i, k)
+
+
+def by_convolution(predicted, given, objects, radius):
+    """The same with the disk as a convolution's kernel, all frames at once: 200 products a pixel."""
+    side = torch.arange(-radius, radius + 1)
+    disk = (side[:, None] ** 2 + side**2 <= radius**2).float()[None, None]
+    around = lambda x: torch.nn.functional.conv2d(x[:, None].float(), disk, padding=radius)[:, 0] > 0.5
+    columns = []
+    for k in range(1, objects + 1):
+        m, g = (tracking.boundary(x == k) for x in (predicted, given))
+        hits, found = ((a & around(b)).sum((1, 2)).double() for a, b in ((m, g), (g, m)))
+        n_m, n_g = (x.sum((1, 2)).double() for x in (m, g))
+        precision = torch.where(n_m > 0, hits / n_m.clamp_min(1), 1.0)
+        recall = torch.where(n_g > 0, found / n_g.clamp_min(1), 1.0)
+        columns.append(2 * precision * recall / (precision + recall).clamp_min(1e-12))
+    return torch.stack(columns, 1)
+
+
+def test_f_is_the_same_to_the_last_digit_and_ten_times_as_fast():
+    """On masks as large as the benchmark's, and on smaller ones: objects amid the frame, at its edges, over
+    all of it, in shreds, and gone.
+    """
+
+    def films(height, width, frames):
+        g = torch.Generator().manual_seed(5)
+        given = torch.zeros(frames, height, width, dtype=torch.uint8)
+        predicted, part = given.clone(), height / 480
+        for t, (y, x, r) in enumerate(((240, 400, 90), (2, 3, 60), (479, 853, 130))[:frames]):
+            given[t][disk_mask(height, width, y * part, x * part, r * part) == 1] = 1
+            predicted[t][
+                disk_mask(height, width, y * part + 3 + 5 * part, x * part - 4 - 5 * part, r * part) == 1
+            ] = 1
+            given[t, int(200 * part) : int(260 * part), int(600 * part) : int(760 * part)] = 2
+        if frames > 3:
+            given[3], predicted[3] = 1, (torch.rand(height, width, generator=g) < 0.5).byte()
+            predicted[4, 10:12, 10:30] = 1
+        return predicted, given
+
+    def timed(f, *arguments):
+        start = time.process_time()
+        return f(*arguments), time.process_time() - start
+
+    for height, width, frames in ((60, 107, 5), (48, 33, 5), (480, 854, 1)):
+        films_of, radius = films(height, width, frames), tracking.tolerance(height, width)
+        ours, quick = timed(tracking.contour, *films_of, 2)
+        expected, slow = timed(by_convolution, *films_of, 2, radius)
+        assert torch.equal(ours, expected) and 0.1 < float(ours[0, 0]) < 1
+    assert radius == 8 and slow > 10 * quick, (slow, quick)
 
 
 def test_the_boundary_is_that_of_a_loop_and_one_pixel_wide():
@@ -370,6 +419,127 @@ def test_test_masks_are_sealed_while_a_training_is_under_way(tracks):
         tracking.measure({"identity": tracking.identity}, test)
     with pytest.raises(CourseError, match="no masks"):
         tracking.measure({"identity": tracking.identity}, datasets.Samples(video=tracks.train.video))
+
+
+def official(found, truth):
+    """J and F of the semi-supervised DAVIS benchmark as its rules say, object by object, pixel by pixel.
+
+    255 is taken off the truth and put nowhere: void is ground. Objects are those of the first mask; the first
+    and the last frame do not count; what an object loses in one frame it loses in its mean.
+    """
+    truth = np.where(truth == 255, 0, truth)
+    objects, rows = range(1, int(truth[0].max()) + 1), []
+    radius = math.ceil(0.008 * math.hypot(*truth.shape[1:]))
+    for k in objects:
+        j, f = [], []
+        for m, g in list(zip(found == k, truth == k))[1:-1]:
+            either = int((m | g).sum())
+            j.append(int((m & g).sum()) / either if either else 1.0)
+            f.append(slow_contour(m, g, radius))
+        rows.append((np.mean(j), np.mean(f)))
+    return np.mean(rows, axis=0)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_void_is_ground_in_every_frame_as_the_benchmark_has_it(seed):
+    """Void in the first, a middle and the last frame, in truth and, as given, at the tracker."""
+    rng = np.random.default_rng(seed)
+    truth, found = (np.zeros((6, 22, 28), np.uint8) for _ in range(2))
+    for t in range(6):
+        for k, (y, x) in enumerate(((5, 6), (14, 17)), 1):
+            truth[t, y + t % 2 : y + 5, x + t : x + 6 + t] = k
+            found[t, y : y + 5, x + t // 2 : x + 6 + t] = k
+    truth[4][truth[4] == 2] = 0  # gone for a frame
+    for t in (0, 2, 5):
+        truth[t][rng.random(truth[t].shape) < 0.15] = 255
+    seen = []
+
+    def tracker(frames, first, points=None):
+        seen.append(first)
+        return torch.from_numpy(found), None
+
+    film = torch.zeros(3, 6, 22, 28, dtype=torch.uint8)
+    masks = torch.from_numpy(truth.copy())
+    measured = tracking.measure({"x": tracker}, [(film, masks, None)], last=False)["x"]
+    assert (measured.J, measured.F) == pytest.approx(tuple(official(found, truth)), abs=1e-12)
+    assert int(seen[0].max()) == 2 and torch.equal(seen[0] > 0, (masks[0] > 0) & (masks[0] < 255))
+    assert torch.equal(masks, torch.from_numpy(truth))  # nothing was written into what was given
+    # A tracker that is handed the mask as it is stored, void and all, carries objects and no 255 labels.
+    carried, _ = tracking.by_features(lambda f: torch.ones(1, 6, 11, 14))(film, masks[0])
+    assert int(carried.max()) <= 2
+
+
+def test_what_a_tracker_loses_in_a_frame_with_void_it_loses():
+    truth = torch.zeros(5, 40, 60, dtype=torch.uint8)
+    truth[:, 10:30, 10:30] = 1
+    found = truth.clone()
+    found[2] = 0
+    truth[2, :3, :3] = tracking.UNKNOWN
+    film = torch.zeros(3, 5, 40, 60, dtype=torch.uint8)
+    assert tracking.measure({"x": lambda *_: (found, None)}, [(film, truth, None)])["x"].J == 0.75
+
+
+def test_hidden_points_say_nothing_of_the_others():
+    """Wherever a hidden point is put, even nowhere, the errors of the visible ones are the same; and a frame
+    that shows one point alone is judged by the size that its object last had.
+    """
+    film, mask, points = moving()
+    given = torch.cat([points, torch.ones(5, 2, 1)], 2).view(5, 1, 2, 3).repeat(1, 2, 2, 1).clone()
+    given[:, :, 2:, :2] += torch.tensor([3.0, 7.0])
+    given[2, 0, 1, 2], given[3, 1, :3, 2], given[0, 1, 0, 2] = 0, 0, 0
+    away = given.clone()
+    away[..., :2][given[..., 2] < 0.5] = torch.tensor([math.nan, 1e6])
+    seen = []
+
+    def tracker(frames, first, start):
+        seen.append(start)
+        return tracking.identity(frames, first, start)
+
+    errors = [tracking.measure({"x": tracker}, [(film, mask, told)])["x"] for told in (given, away)]
+    assert torch.isfinite(torch.stack(seen)).all()
+    a, b = (x.errors[0] for x in errors)
+    assert torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(-1), b.nan_to_num(-1))
+    hidden = (given[..., 2] < 0.5) | (given[:1, ..., 2] < 0.5)
+    assert torch.equal(a.isnan(), hidden) and errors[0].pck(0.3) == errors[1].pck(0.3)
+    box = given[2, 1, :, :2].amax(0) - given[2, 1, :, :2].amin(0)  # the frame before the one with one point
+    off = (given[0, 1, 3, :2] - given[3, 1, 3, :2]).norm()
+    assert float(a[3, 1, 3]) == pytest.approx(float(off / (0.6 * box.norm())))
+
+
+def test_what_is_no_number_is_no_score():
+    film, mask, points = moving()
+    given = torch.cat([points, torch.ones(5, 2, 1)], 2).view(5, 1, 2, 3)
+    nan = torch.full((2, 5, 20, 20), math.nan)
+    by = tracking.by_features
+    lost = lambda frames, first, start: (first.expand(5, -1, -1), torch.full((5, 2, 2), math.nan))
+    alone = mask.clone()
+    alone[1:] = tracking.UNKNOWN
+    for call, words in (
+        (lambda: tracking.measure({"x": by(lambda f: nan)}, [(film, mask, None)]), "NaN"),
+        (lambda: tracking.attention(nan, 1, 0, 0), "NaN"),
+        (lambda: tracking.measure({"x": lost}, [(film, mask, given)]), "NaN"),
+        (lambda: tracking.measure({"x": tracking.identity}, []), "no film"),
+        (
+            lambda: tracking.measure({"x": tracking.identity}, [(film, alone, None)])["x"].J,
+            "nothing was measured",
+        ),
+        (lambda: tracking.point_errors(given[:, :, :1, :2], given[:, :, :1]), "two points"),
+        (lambda: tracking.correlation([1.0, 1.0], [2.0, 3.0]), "differ"),
+        (lambda: tracking.correlation([1.0, math.nan], [2.0, 3.0]), "differ"),
+    ):
+        with pytest.raises(CourseError, match=words):
+            call()
+
+
+def test_where_all_cells_are_alike_a_point_is_in_their_middle():
+    """And not at the top left, where counting begins. Turning the frame turns the answer."""
+    even = torch.full((1, 6, 8, 1), 1 / 48)
+    assert tracking.cells_to_points(even, 12, 16)[0, 0].tolist() == pytest.approx([8, 6])
+    some = torch.zeros(1, 6, 8, 1)
+    some[0, 1, 1:8] = 0.1
+    some[0, 1, 2] = 0.3
+    a, b = tracking.cells_to_points(some, 12, 16), tracking.cells_to_points(some.flip(1, 2), 12, 16)
+    assert torch.allclose(a, torch.tensor([16.0, 12.0]) - b)
 
 
 def test_frames_that_nobody_annotated_do_not_count():

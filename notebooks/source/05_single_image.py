@@ -277,9 +277,9 @@ widgets.filters(method, data.validation, panel)
 # %%
 how = supervised.COURSE.but(epochs=4)
 part = Data(data.train.take(slice(0, N)), data.validation, data.test)
-stems = {"random": encoders.with_frozen(yardsticks["random"].f, 2), "scattering": scattering_stem(yardsticks["random"].f),
-         **{name: encoders.with_frozen(trained[name].f, 2) for name in ("RotNet mono", "DeepCluster mono", "RotNet full")},
-         "nothing frozen": encoders.with_frozen(yardsticks["random"].f, 0)}
+stems = {"random": encoders.with_frozen(yardsticks["random"], 2), "scattering": scattering_stem(yardsticks["random"].f),
+         **{name: encoders.with_frozen(trained[name], 2) for name in ("RotNet mono", "DeepCluster mono", "RotNet full")},
+         "nothing frozen": encoders.with_frozen(yardsticks["random"], 0)}
 kept = {name: evaluate.fine_tune(stem, part, 1.0, how) for name, stem in stems.items()}
 print(", ".join(f"{name} {value:.1%}" for name, value in kept.items()))
 # Holds: "Fixed wavelets are the best start in this world"
@@ -315,7 +315,7 @@ def resized(picture, height):
     return F.interpolate(picture[None].float() / 255, (height, height * picture.shape[2] // picture.shape[1]), mode="bilinear", antialias=True)[0]
 
 content, style = resized(single_image.photograph("flower"), 64), resized(photo, 64)
-painted = {name: style_transfer.transfer((trained | yardsticks)[name].f, content, style, steps=40, gram=gram)[0] for name in ("RotNet mono", "random")}
+painted = {name: style_transfer.transfer((trained | yardsticks)[name], content, style, steps=40, gram=gram)[0] for name in ("RotNet mono", "random")}
 tiles = {"content": content, "style": style, "features of one image": painted["RotNet mono"], "random features": painted["random"]}
 show.grid(torch.stack([F.interpolate(t[None], content.shape[1:])[0] for t in tiles.values()]), list(tiles), columns=4, scale=1)
 

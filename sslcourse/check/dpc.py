@@ -44,7 +44,11 @@ def _cells(films: int, blocks: int, places: int) -> list[tuple[int, int, int]]:
 
 
 def _sizes(seed: int) -> tuple[tuple[int, int, int], ...]:
-    return (2, 2, 3), (3, 2 + seed % 2, 2), (2, 1, 4)
+    """Three sizes that the seed draws; the last has one block only, where no other time is left."""
+    g = generator(seed, 40)
+    drawn = lambda low, high: int(torch.randint(low, high, (), generator=g))
+    several = [(drawn(2, 4), drawn(2, 4), drawn(2, 5)) for _ in range(2)]
+    return several[0], several[1], (drawn(2, 4), 1, drawn(3, 6))
 
 
 def _kinds_properties(f: Callable, seed: int) -> None:

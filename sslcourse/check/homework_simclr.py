@@ -246,18 +246,23 @@ RIGHT = {
 }  # of the labels below; where the pictures themselves leave no doubt
 
 
-def _two_colours(seed: int) -> Data:
+def _two_colours(seed: int, which: int = 0, validation: float = RIGHT["validation"]) -> Data:
     """Small pictures, red or blue, so that any network tells them apart; some labels of each split are wrong
     on purpose.
+
+    Args:
+        which: of several data sets.
+        validation: the share of right labels in the validation split.
     """
     parts = []
+    shares = {**RIGHT, "validation": validation}
     for k, (split, n) in enumerate((("train", 128), ("validation", 60), ("test", 60))):
-        g = generator(seed, 40, k)
+        g = generator(seed, 40, k, *[which] * bool(which))
         red = torch.randperm(n, generator=g) < n // 2
         image = 60 * torch.rand(n, 3, 16, 16, generator=g)
         image[:, 0] += 180 * red[:, None, None]
         image[:, 2] += 180 * ~red[:, None, None]
-        right = torch.randperm(n, generator=g) < round(RIGHT["training" if split == "train" else split] * n)
+        right = torch.randperm(n, generator=g) < round(shares["training" if split == "train" else split] * n)
         parts.append(
             Samples(
                 image.to(torch.uint8),
@@ -310,18 +315,27 @@ def _comparison(
 ) -> dict[str, tuple[str, str, str, bool]]:
     """Traits of a fair comparison: what is looked at, what to expect, what came, and whether that is fair."""
     data, recipe = _two_colours(seed), _recipe(seed)
+    g = generator(seed, 41)
+    low, high, flat = (0.1 + 0.02 * torch.rand(3, generator=g, dtype=torch.float64)).tolist()
+    high, flat = 7 * high, 1e5 * flat
+    share = 0.8 + 0.15 * float(torch.rand(1, generator=g))
+    batch = int(torch.tensor([16, 64])[torch.randint(2, (1,), generator=g)])
+    other = _two_colours(seed, 1, validation=share)
 
-    def rows(*temperatures: float, **changes) -> list[dict]:
+    def rows(*temperatures: float, data: Data = data, **changes) -> list[dict]:
         # fit leaves the generator where its recipe says: a call must not find it where the last one left it
         torch.rand(1)
         found = f(data, temperatures, recipe.but(**changes))
         inspect(found, temperatures)
         return found
 
-    cold, warm = rows(0.1, 0.7)
-    warm_first, second, third = rows(0.7, 0.1, 0.1)
-    still, still_again = rows(0.3, 0.3, lr=1e-12)
-    (longer,) = rows(0.1, epochs=2)
+    cold, warm = rows(low, high)
+    warm_first, second, third = rows(high, low, low)
+    still, still_again = rows(3 * low, 3 * low, lr=1e-12)
+    (longer,) = rows(low, epochs=2)
+    (elsewhere,) = rows(low, data=other)
+    (level,) = rows(flat, batch_size=batch)
+    shares = [number(r["partner found"]) for r in (cold, warm, longer, elsewhere, level)]
     order, equal, rest = (
         _distance((cold, warm), (second, warm_first)),
         _distance((second,), (third,)),
@@ -332,7 +346,7 @@ def _comparison(
     split = min(RIGHT, key=lambda name: abs(RIGHT[name] - knn))
     return {
         "used": (
-            "losses at temperatures 0.1 and 0.7 differ by",
+            f"losses at temperatures {low:.2f} and {high:.2f} differ by",
             "clearly more than 0",
             f"{apart:.6f}",
             apart > 1e-6,
@@ -359,6 +373,31 @@ def _comparison(
             f"{knn:.2f} ({split})",
             split == "validation",
         ),
+        "data": (
+            "losses of trainings on two sets of pictures differ by",
+            "clearly more than 0",
+            f"{_distance((cold,), (elsewhere,)):.6f}",
+            _distance((cold,), (elsewhere,)) > 1e-6,
+        ),
+        "labels": (
+            f"kNN where {share:.0%} of the validation labels are right",
+            f"about {share:.2f}",
+            f"{number(elsewhere['kNN']):.2f}",
+            abs(number(elsewhere["kNN"]) - share) < 0.1,
+        ),
+        "flat": (
+            f"the loss of batches of {batch} at temperature {flat:.0f}, where all similarities are alike: "
+            f"log({2 * batch - 1})",
+            f"{math.log(2 * batch - 1):.4f}",
+            f"{number(level['loss']):.4f}",
+            abs(number(level["loss"]) - math.log(2 * batch - 1)) < 0.01,
+        ),
+        "found": (
+            "different values of 'partner found' in five trainings",
+            "two or more",
+            f"{len(set(shares))}",
+            len(set(shares)) > 1,
+        ),
     }
 
 
@@ -377,8 +416,9 @@ def _comparison_behaviour(f: Callable, seed: int) -> Mapping:
             traits = _comparison(f, seed, _one_each)
     except _TooFew:
         return {"rows": "not one for each temperature"}
+    # What ties the numbers to the data says nothing more about a mistake, and depends on chance there.
     return {
-        **{name: holds for name, (*_, holds) in traits.items()},
+        **{name: traits[name][-1] for name in ("used", "recipe", "start", "equal", "order", "split")},
         "which": traits["split"][2].split(" ")[-1],
     }
 
@@ -553,17 +593,20 @@ class _Known(Method):
         return self.f(x if x.is_floating_point() else x.float() / 255)
 
 
-def _red_and_blue(seed: int, contradict: bool = False) -> Data:
+def _red_and_blue(
+    seed: int, contradict: bool = False, which: int = 0, blue_in_validation: float = SHARES["validation"]
+) -> Data:
     """Four classes, two bits: is red high, is blue high? `contradict` turns red round in the labels of the
-    validation split.
+    validation split; `which` is one of several data sets.
     """
     parts = []
+    shares = {**SHARES, "validation": blue_in_validation}
     for k, (split, n) in enumerate((("train", 240), ("validation", 240), ("test", 120))):
-        g = generator(seed, 52, k)
+        g = generator(seed, 52, k, *[which] * bool(which))
         # Few reds in the validation split: who normalises by its batches' own statistics puts the border
         # elsewhere.
         red = torch.randperm(n, generator=g) < (n // 2 if split == "train" else n // 6)
-        blue = torch.randperm(n, generator=g) < round(SHARES[split] * n)
+        blue = torch.randperm(n, generator=g) < round(shares[split] * n)
         level = torch.stack([70 + 90 * red, torch.full_like(red, 0, dtype=torch.long), 70 + 90 * blue], 1)[
             :, :, None, None
         ]
@@ -592,17 +635,28 @@ def frozen_probe(method: Method, data: Data) -> float:
 
 def _reading(f: Callable, seed: int) -> dict[str, tuple[str, str, str, bool]]:
     """What a probe does to an encoder of which everything is known, and which accuracy it reads."""
+    # Several data sets in an order that is drawn: an answer that does not look cannot know which one comes.
+    g = generator(seed, 53)
+    low, high = (0.15 + 0.2 * torch.rand(2, generator=g)).tolist()
+    asked = ["plain", "contradicting", "few", "many"]
+    sets = {
+        "plain": _red_and_blue(seed),
+        "contradicting": _red_and_blue(seed, contradict=True),
+        "few": _red_and_blue(seed, which=1, blue_in_validation=low),
+        "many": _red_and_blue(seed, which=2, blue_in_validation=high + 0.6),
+    }
+    read: dict[str, float] = {}
+    moved: list[str] = []
+    weights: set[str] = set()
     with _plain():
-        data = _red_and_blue(seed)
-        method = _Known(seed, data.train.image)
-        before = {k: v.clone() for k, v in method.state_dict().items()}
-        weights = {name for name, _ in method.named_parameters()}
-        accuracy = _as_number(f(method, data), "what it returns, the accuracy")
-        moved = [k for k, v in method.state_dict().items() if not torch.equal(v, before[k])]
-        honest = _as_number(
-            f(_Known(seed, data.train.image), _red_and_blue(seed, contradict=True)),
-            "what it returns, the accuracy",
-        )
+        for name in [asked[i] for i in torch.randperm(len(asked), generator=g)]:
+            method = _Known(seed, sets[name].train.image)
+            before = {k: v.clone() for k, v in method.state_dict().items()}
+            read[name] = _as_number(f(method, sets[name]), "what it returns, the accuracy")
+            if name == "plain":
+                weights = {k for k, _ in method.named_parameters()}
+                moved = [k for k, v in method.state_dict().items() if not torch.equal(v, before[k])]
+    accuracy, honest = read["plain"], read["contradicting"]
     share = accuracy / 100 if accuracy > 1.5 else accuracy
     which = min(READINGS, key=lambda name: abs(READINGS[name] - share))
     statistics = [k for k in moved if k not in weights]
@@ -629,6 +683,12 @@ def _reading(f: Callable, seed: int) -> dict[str, tuple[str, str, str, bool]]:
             f"{honest:.2f}",
             honest < 0.2 or accuracy > 1.5,
         ),
+        "follows": (
+            f"the accuracies where blue is high in {low:.0%} and in {high + 0.6:.0%} of the validation split",
+            f"about {low:.2f} and {high + 0.6:.2f}",
+            f"{read['few']:.2f} and {read['many']:.2f}",
+            accuracy > 1.5 or (abs(read["few"] - low) < 0.08 and abs(read["many"] - high - 0.6) < 0.08),
+        ),
     }
 
 
@@ -640,7 +700,7 @@ def _probe_properties(f: Callable, seed: int) -> None:
 
 def _probe_behaviour(f: Callable, seed: int) -> Mapping:
     traits = _reading(f, seed)
-    how = {name: holds for name, (*_, holds) in traits.items() if name != "which"}
+    how = {name: holds for name, (*_, holds) in traits.items() if name not in ("which", "follows")}
     # Once an encoder was changed its accuracy says nothing more about the mistake.
     return (
         how

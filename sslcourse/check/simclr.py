@@ -565,6 +565,73 @@ def _counts(f: Callable, seed: int) -> dict[str, tuple[str, str, int]]:
     }
 
 
+def _stripes(seed: int, n: int = 32) -> tuple[Tensor, Tensor]:
+    """Pictures (n, 3, 32, 32) of stripes in an order that is drawn, and of which kind each is: 2 x (do they
+    run from top to bottom) + (are they bright on dark). No crop, mirroring or change of colour makes one kind
+    out of another.
+    """
+    g = generator(seed, 23)
+    kind = torch.randint(4, (n,), generator=g)
+    period = torch.randint(7, 10, (n, 1), generator=g)
+    start = torch.randint(0, 9, (n, 1), generator=g)
+    line = ((torch.arange(32) + start) % period < 3).float()
+    line = torch.where((kind % 2 == 1)[:, None], line, 1 - line)
+    picture = torch.where((kind >= 2)[:, None, None], line[:, None, :], line[:, :, None]).expand(n, 32, 32)
+    tint = 0.8 + 0.2 * torch.rand(n, 3, 1, 1, generator=g)
+    return tint * (0.15 + 0.5 * picture[:, None]), kind
+
+
+def _kind_of(view: Tensor) -> Tensor:
+    """Which kind of stripes each view shows: by the direction in which it changes, and by whether the few or
+    the many of its values are bright.
+    """
+    x = grey(view)[:, 0]
+    upright = x.diff(dim=2).abs().mean((1, 2)) > x.diff(dim=1).abs().mean((1, 2))
+    x = x.flatten(1)
+    bright = (x - x.mean(1, keepdim=True)).pow(3).mean(1) > 0
+    return 2 * upright.long() + bright.long()
+
+
+def _smooth(seed: int) -> Tensor:
+    """Pictures in which neighbours are alike: waves that run across both directions."""
+    g = generator(seed, 24)
+    at = torch.arange(32) / 32
+    phase = 6.3 * torch.rand(COPIES, 3, 1, 1, generator=g)
+    waves = torch.sin(9 * (at[:, None] + at) + phase) + torch.sin(9 * (at[:, None] - at) + phase)
+    return 0.45 + 0.15 * waves
+
+
+def _neighbours(view: Tensor) -> Tensor:
+    """How alike neighbours are in each view: the lower of their correlations along rows and along columns."""
+    found = []
+    for x in (grey(view), grey(view).transpose(2, 3)):
+        a, b = x[..., :-1].flatten(1), x[..., 1:].flatten(1)
+        found.append(F.cosine_similarity(a - a.mean(1, keepdim=True), b - b.mean(1, keepdim=True)))
+    return torch.minimum(*found)
+
+
+def _views_of_theirs(f: Callable, seed: int) -> None:
+    """NotYet unless each view shows the picture in whose place it stands, but for crop and colours."""
+    striped, kind = _stripes(seed)
+    smooth = _smooth(seed)
+    for name, own, waves in zip(("first", "second"), f(striped.clone()), f(smooth.clone())):
+        shown = _kind_of(own) == kind
+        if shown.float().mean() < 0.75:
+            raise NotYet(
+                f"{name} views that show the picture in whose place they stand (stripes: their direction, "
+                "and whether they are brighter than what is between)",
+                f"nearly all of {len(kind)}",
+                int(shown.sum()),
+            )
+        whole = _neighbours(waves) > 0.5
+        if whole.float().mean() < 0.75:
+            raise NotYet(
+                f"{name} views of smooth pictures in which neighbouring pixels are alike",
+                f"nearly all of {len(whole)}",
+                int(whole.sum()),
+            )
+
+
 def _views_properties(f: Callable, seed: int) -> None:
     x = _scene(seed)
     given = x.clone()
@@ -587,6 +654,7 @@ def _views_properties(f: Callable, seed: int) -> None:
     for what, expected, count in _counts(f, seed).values():
         if not count:
             raise NotYet(what, expected, count)
+    _views_of_theirs(f, seed)
     coloured = int(sum((v.std(1).mean((1, 2)) > 0.02).sum() for v in out))
     if not coloured:
         raise NotYet(

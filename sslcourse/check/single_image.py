@@ -89,6 +89,29 @@ def _touching(place: Tensor) -> float:
     return float(((place < 0.006) | (place > 0.994)).double().mean())
 
 
+def _colours_are_theirs(f: Callable, seed: int) -> None:
+    """NotYet unless the crops have the colours of the picture that is handed over, and are as many as asked."""
+    g = generator(seed, 30)
+    for k in range(2):
+        low, span = 0.3 * torch.rand(3, 1, 1, generator=g), 0.3 + 0.3 * torch.rand(3, 1, 1, generator=g)
+        n = int(torch.randint(20, 60, (), generator=g))
+        picture = low + span * _ramp()
+        torch.manual_seed(seed + 2 + k)
+        x = f(picture, n, SIZE, AREA)
+        if not isinstance(x, Tensor) or x.shape != (n, 3, SIZE, SIZE):
+            shape = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+            raise NotYet(f"the shape of {n} crops of size {SIZE}", (n, 3, SIZE, SIZE), shape)
+        for c, name in enumerate(("red", "green", "blue")):
+            least, most = float(picture[c].min()), float(picture[c].max())
+            got = float(x[:, c].min()), float(x[:, c].max())
+            if got[0] < least - 0.02 or got[1] > most + 0.02:
+                raise NotYet(
+                    f"the crops' {name} where the picture's goes from {least:.2f} to {most:.2f}",
+                    f"{least:.2f} to {most:.2f}",
+                    f"{got[0]:.2f} to {got[1]:.2f}",
+                )
+
+
 def _crops_properties(f: Callable, seed: int) -> None:
     picture = _ramp()
     torch.manual_seed(seed)
@@ -117,7 +140,7 @@ def _crops_properties(f: Callable, seed: int) -> None:
         raise NotYet(
             "a crop should be a square of the picture; one has width and height",
             "equal",
-            f"{b.width[worst]:.0f} and {{b.height[worst]:.0f}}",
+            f"{b.width[worst]:.0f} and {b.height[worst]:.0f}",
         )
     for name, values in (("left edge", b.left), ("side", b.width)):
         if values.std() < 1:
@@ -164,6 +187,7 @@ def _crops_properties(f: Callable, seed: int) -> None:
             "about 0",
             f"{float(together):.2f}",
         )
+    _colours_are_theirs(f, seed)
 
 
 def _where(question: Callable[[Boxes], object]) -> Callable:

@@ -266,8 +266,9 @@ CASES = ((2, 7, 3, 4), (3, 9, 2, 6), (2, 6, 4, 3))  # films, frames, pixels, pas
 
 
 def _target_properties(f: Callable, seed: int) -> None:
-    for n, t, d, past in CASES:
-        x = _counted(n, t, d) + seed % 3 * 1000
+    thousands = torch.randint(1_000_000, (len(CASES),), generator=generator(seed, 40)).tolist()
+    for (n, t, d, past), more in zip(CASES, thousands):
+        x = _counted(n, t, d) + 1000 * more
         kept = x.clone()
         backwards, future = _pair_of_targets(f(x, past))
         where = f"of {t} frames, numbered from 0, of which {past} were seen"

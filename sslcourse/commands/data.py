@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
-import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import sslcourse
+from sslcourse.commands.options import print_result
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import one_of
 
 
 def names() -> dict[str, str]:
@@ -18,6 +21,12 @@ def names() -> dict[str, str]:
         with file.open(encoding="utf-8") as stream:
             found[file.stem] = stream.readline().strip().removeprefix('"""').removesuffix('"""').rstrip(".:")
     return found
+
+
+def modules(*room: str, but: Sequence[str] = ()) -> tuple[str, ...]:
+    """The modules of a room by their files, such as of ("results", "claims"): nothing is imported for it."""
+    folder = Path(sslcourse.__file__).parent.joinpath(*room)
+    return tuple(sorted(file.stem for file in folder.glob("[!_]*.py") if file.stem not in but))
 
 
 def text() -> str:
@@ -38,18 +47,18 @@ def text() -> str:
 def add_options(sub) -> None:
     sub.add_argument(
         "name", nargs="?", metavar="NAME", help=f"{', '.join(names())}; its own options follow it"
-    )
+    ).completer = lambda **_: names()  # what a shell offers here
 
 
 def data(options) -> int:
     """Hand on to the data set's command; without a name, list them."""
     known = names()
     if options.name is None:
-        print(json.dumps(known) if options.json else text())
+        print_result(options, known, text())
         return 0
-    if options.name not in known:
-        raise CourseError(
-            f"there are no data {options.name!r}; type sslcourse data with one of {', '.join(known)}"
-        )
+    try:
+        name = one_of(known, "data")(options.name)
+    except argparse.ArgumentTypeError as error:
+        raise CourseError(f"{error}; sslcourse data alone lists them") from None
     words = [*options.passed_on, *(["--json"] if options.json else [])]
-    return importlib.import_module(f"sslcourse.data.sets.{options.name}").main(words)
+    return importlib.import_module(f"sslcourse.data.sets.{name}").main(words)

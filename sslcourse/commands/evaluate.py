@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from sslcourse.commands.options import log, print_result
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 
 # ---------------------------------------------------------------------------------------------- evaluate
@@ -22,12 +23,15 @@ them. The data set is the one that the checkpoint was trained on, unless --data 
 """
 
 
+@progress.shown()
 def evaluate(options) -> int:
     from sslcourse import evaluate, show
-    from sslcourse.data.load import load
+    from sslcourse.data.load import load, sized
     from sslcourse.methods import catalogue
     from sslcourse.train import checkpoints
 
+    if options.size and not options.data:
+        raise CourseError(f"--size {options.size} says how large the pictures of --data are; name those, too")
     if options.calibration:
         return _calibration(options)
     if options.all:
@@ -39,29 +43,46 @@ def evaluate(options) -> int:
         )
     methods, names = {}, set()
     for file in options.checkpoint:
+        if Path(file).is_dir() or Path(file).suffix.lower() in (".npz", ".npy", ".csv", ".zip"):
+            raise CourseError(
+                f"{file!r} is data and no checkpoint; to judge on it what was trained: sslcourse evaluate "
+                f"results/simclr.safetensors --data {file} (to train on it: sslcourse train simclr --data "
+                f"{file})"
+            )
         state = checkpoints.read(file)
         if not state.about:
             raise CourseError(
                 f"{file!r} does not say how to build its method; evaluate it in Python: "
                 "evaluate.report(method, data)"
             )
-        method = catalogue.build(state.about)
+        method = catalogue.build(state.about, checkpoints.shapes_of(state))
         checkpoints.load_weights(state, method).eval()
         name = type(method).__name__
         methods[name if name not in methods else Path(file).stem] = method
-        names.add(options.data or state.about["data"])
+        names.add(sized(options.data, options.size) if options.data else state.about["data"])
     if len(names) > 1:
         raise CourseError(
             f"these were trained on different data ({', '.join(sorted(names))}); choose one with --data"
         )
-    data = load(names.pop())
-    found = evaluate.report(methods, data, protocol=options.protocol)
+    name = names.pop()
+    data = load(name)
+    if not data.train.labelled:
+        raise CourseError(
+            f"{name} has no labels, and a score needs some; judge the method on data that have: --data NAME "
+            "(of a folder of your own: one subfolder per class)"
+        )
+    log(f"{data!r}")
+    found = evaluate.report(methods, data, protocol=options.protocol, few=options.few)
     value: dict[str, Any] = {"data": found.data, "protocol": found.protocol, "rows": found.rows}
     text = repr(found)
     if options.factors:
+        untrained = evaluate.baselines_of(data.train)[1]
         sources: dict[str, Any] = {
             "pixels": "pixels",
-            "random": evaluate.random_like(next(iter(methods.values())), data.train),
+            **{
+                name.replace(untrained, "random"): network
+                for name, network in evaluate.random_rows(methods, data.train).items()
+            },
             **methods,
         }
         value["factors"] = evaluate.factor_table(sources, data, on="test")
@@ -131,15 +152,16 @@ off goes on where it stopped.
 """
 
 
+@progress.shown()
 def compare(options) -> int:
     from sslcourse import show
-    from sslcourse.methods import catalogue
+    from sslcourse.data.load import sized
     from sslcourse.results import compare
 
     seeds = options.seeds
     found = compare.run(
-        options.methods or catalogue.methods_for(options.data),
-        options.data,
+        options.methods or None,
+        sized(options.data, options.size),
         seeds=seeds,
         encoder=options.encoder,
         epochs=options.epochs,
@@ -171,6 +193,7 @@ ears of the checkpoints.
 """
 
 
+@progress.shown()
 def esc(options) -> int:
     from sslcourse import encoders, runtime, show
     from sslcourse.data.load import load
@@ -181,7 +204,7 @@ def esc(options) -> int:
     ears: dict[str, Any] = {}
     for file in options.checkpoint:
         state = checkpoints.read(file)
-        method = catalogue.build(state.about) if state.about else None
+        method = catalogue.build(state.about, checkpoints.shapes_of(state)) if state.about else None
         if method is None or not hasattr(method, "ear"):
             raise CourseError(
                 f"{file!r} has no ear; train a method that learns from films with sound, on toyevents "
@@ -226,6 +249,7 @@ measured, and on what.
 """
 
 
+@progress.shown()
 def table(options) -> int:
     from sslcourse import runtime, show
     from sslcourse.results import tables

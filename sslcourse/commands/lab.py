@@ -13,6 +13,7 @@ from pathlib import Path
 
 from sslcourse.commands import lessons
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number
 
 FOLDER = "sslcourse-lessons"
 
@@ -32,7 +33,9 @@ again, rename or delete your notebook.
 def add_options(sub) -> None:
     sub.add_argument("folder", nargs="?", default=FOLDER, metavar="FOLDER", help="(default: %(default)s)")
     sub.add_argument(
-        "--port", type=int, help="of JupyterLab's server (default: 8888, or the next that is free)"
+        "--port",
+        type=Number(1, 65_535),
+        help="of JupyterLab's server (default: 8888, or the next that is free)",
     )
     sub.add_argument(
         "--no-browser",

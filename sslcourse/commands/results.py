@@ -6,6 +6,7 @@ import argparse
 import time
 
 from sslcourse.commands.options import log, print_result
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 
 # ---------------------------------------------------------------------------------------------- claims
@@ -17,6 +18,7 @@ seed, half a minute each on one thread.
 """
 
 
+@progress.shown()
 def claims(options) -> int:
     from sslcourse.results import claims as papers
 
@@ -100,6 +102,7 @@ Everything is measured in turns within this run; compare ratios, not seconds, be
 """
 
 
+@progress.shown()
 def bench(options) -> int:
     import torch
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 from sslcourse.commands.options import log, print_result
@@ -13,6 +14,10 @@ GRADE = """\
 Each function of a submission runs in a process of its own, with limits, and is checked from another process
 on inputs that nobody has seen. What the notebook printed does not count, and its trainings are not repeated:
 about five seconds a submission. One that crashes, never ends or is no notebook costs one row.
+
+Each row is kept as it comes, beside the table in FILE.rows.jsonl. A run that was broken off goes on from
+there with the same command. Where this machine cannot keep submissions from your files, the network and
+other processes, nothing is graded without --unsafe.
 
   sslcourse grade submissions --jobs 4
   sslcourse grade submissions --seed 1234            the same inputs as in an earlier run
@@ -31,17 +36,30 @@ def grade(options) -> int:
     from sslcourse.check import assignment
     from sslcourse.check.grading import grade, wire
 
-    if options.seconds <= 0 or options.memory <= 0:
-        raise CourseError(f"--seconds {options.seconds:g} --memory {options.memory}: both must be above 0")
-    name = assignment(options.assignment).name
-    out = Path(options.out or f"results/grades-{name}.csv")
+    whole = assignment(options.assignment)
+    out = Path(options.out or f"results/grades-{whole.name}.csv")
+    rows = out.with_name(f"{out.name}.rows.jsonl")
+    _prove(out)
     limits = wire.Limits(seconds=options.seconds, memory=options.memory << 20)
-    found = grade.grade(
-        options.folder, name, seed=options.seed, limits=limits, jobs=options.jobs, leave_out=[out], say=log
-    )
+    try:
+        found = grade.grade(
+            options.folder,
+            whole.name,
+            seed=options.seed,
+            limits=limits,
+            jobs=options.jobs,
+            leave_out=[out, rows],
+            say=log,
+            unsafe=options.unsafe,
+            kept=rows,
+        )
+    except (KeyboardInterrupt, SystemExit):
+        _tell_what_is_kept(rows, out, whole, limits)
+        raise
     found.write(out)
+    rows.unlink(missing_ok=True)  # made by this run or the one it went on from: Journal takes no other file
     value = {
-        "assignment": name,
+        "assignment": whole.name,
         "seed": found.seed,
         "sslcourse": found.version,
         "isolation": found.isolation,
@@ -51,6 +69,33 @@ def grade(options) -> int:
     }
     print_result(options, value, f"{found}\nwritten: {out}")
     return 0
+
+
+def _prove(out: Path) -> None:
+    """CourseError unless the table can be written in the end, before an hour goes into its rows."""
+    advice = "nothing was graded; name another file: --out grades.csv"
+    if out.is_dir():
+        raise CourseError(f"{str(out)!r} is a folder; {advice}")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(prefix=f".{out.name}.", suffix=".part", dir=out.parent) as trial:
+            trial.write(bytes(4096))  # a full disk takes a name, but no byte
+            trial.flush()
+    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
+        reason = getattr(error, "strerror", None) or error
+        raise CourseError(f"{str(out)!r} cannot be written ({reason}); {advice}") from None
+
+
+def _tell_what_is_kept(rows: Path, out: Path, whole, limits) -> None:
+    """Write what a broken-off run has come to as a table, where there is none yet, and say how to go on."""
+    from sslcourse.check.grading.grade import Journal
+
+    if not rows.exists():
+        return
+    kept = Journal(rows, whole, None, limits)
+    if kept.rows and not out.exists():
+        kept.graded(whole).write(out)
+    log(f"{len(kept.rows)} rows are kept in {rows}; the same command goes on from them")
 
 
 # ---------------------------------------------------------------------------------------------- exercises

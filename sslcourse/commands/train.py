@@ -29,15 +29,20 @@ def train(options) -> int:
     import torch
 
     from sslcourse import evaluate, runtime, train
-    from sslcourse.data.load import load
+    from sslcourse.data.load import load, sized
     from sslcourse.methods import catalogue
     from sslcourse.runtime import distributed
+    from sslcourse.train import checkpoints
 
+    path = Path(options.checkpoint or f"results/{options.method}.safetensors")
+    runtime.prove(path, "name another file: --checkpoint FILE")  # before anything is waited for
     rank, world = distributed.start()
     try:
-        profile = runtime.profile()
+        # A training that goes on keeps what it was begun with, and so does its score.
+        profile = checkpoints.profile_of(path) or runtime.profile()
+        runtime.use_profile(profile)
         spec = catalogue.spec(options.method)
-        options.data = options.data or spec.data
+        options.data = sized(options.data or spec.data, options.size)
         kind = options.recipe or (
             "gpu" if profile.device == "cuda" and not options.data.startswith(("toy", "moving")) else "course"
         )
@@ -47,26 +52,33 @@ def train(options) -> int:
             if v is not None
         }
         recipe = spec.recipe(kind).but(seed=options.seed, **changes)
+        # With ten classes: how many there are the data say, which are not loaded for a wrong setting.
+        catalogue.build(
+            catalogue.describe(options.method, options.data, 10, kind, options.encoder, options.set)
+        )
         if rank == 0:
-            data = load(options.data)  # the first process fills the cache, the others read it
+            data = load(
+                options.data, frames=spec.frames
+            )  # the first process fills the cache, the others read it
         distributed.barrier()
         if rank:
-            data = load(options.data)
+            data = load(options.data, frames=spec.frames)
         samples = data.train if options.limit is None else data.train.take(slice(0, options.limit))
         about = catalogue.describe(
-            options.method, options.data, len(data.classes), kind, options.encoder, options.set
+            options.method, options.data, len(data.classes), kind, options.encoder, options.set, samples
         )
         torch.manual_seed(runtime.step_seed(options.seed, 0x1417))
         method = catalogue.build(about)
-        path = Path(options.checkpoint or f"results/{options.method}.safetensors")
         if rank == 0:
+            part = "" if options.limit is None else f", the first {len(samples):,} of the training ones"
             log(
-                f"{method.__class__.__name__}, {about['encoder']}, {data!r}, on {profile}"
+                f"{method.__class__.__name__}, {about['encoder']}, {data!r}{part}, on {profile}"
                 + (f", {world} processes" if world > 1 else "")
             )
             if path.exists():
                 log(f"going on from {path}")
         row: dict = {}
+        before = checkpoints.epochs_done(path)
         start = time.perf_counter()
         rows = train.epochs(
             method, _watched(samples, recipe) if rank == 0 else samples, recipe, checkpoint=path
@@ -77,12 +89,13 @@ def train(options) -> int:
             rows = recorded(rows, method, data, recipe, path)
         for row in rows:
             if rank == 0:
-                log("\r" + train.line(row, recipe.epochs))
+                log(train.line(row, recipe.epochs), over=True)
+                if row.get("interrupted"):
+                    log(f"interrupted; the same command goes on from {path}")
+        if row.get("interrupted"):
+            return 130
         if rank:
             return 0
-        if row.get("interrupted"):
-            log(f"interrupted; the same command goes on from {path}")
-            return 130
         result = {
             "checkpoint": str(path),
             "seconds": time.perf_counter() - start,
@@ -90,12 +103,17 @@ def train(options) -> int:
             "device": str(profile),
             "processes": world,
         }
-        if world > 1 or options.no_probe or not data.train.labelled:
+        if world > 1 or options.no_probe:
             text = ""
+        elif not data.train.labelled or not len(data.validation):
+            lacking = "labels" if not data.train.labelled else "validation split"
+            text = f"no score: {data.name} has no {lacking}\n"
         else:
             result["validation"] = evaluate.probe(method, data)
             text = "validation: " + ", ".join(f"{k} {v:.1%}" for k, v in result["validation"].items()) + "\n"
-        print_result(options, result, f"{text}written: {path}\nnext: sslcourse evaluate {path}")
+        following = f"next: sslcourse evaluate {path}" if data.train.labelled else "it can be read in Python"
+        done = "nothing was left to train, read" if before == recipe.epochs else "written"
+        print_result(options, result, f"{text}{done}: {path}\n{following}")
         return 0
     finally:
         distributed.stop()

@@ -3,6 +3,7 @@ from . import (
     clips as clips,
     datasets as datasets,
     download as download,
+    folders as folders,
     heard as heard,
     images as images,
     load as load,

@@ -8,7 +8,9 @@ stopping and no search can look at the test set by accident."""
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Mapping
+import hashlib
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,7 +19,9 @@ from torch import Tensor
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEED, takes
 
+MAX_CLASSES = 100_000
 SPLITS = ("train", "validation", "test")
 MODALITIES = ("image", "video", "audio")  # the keys of a batch that hold what an encoder may see
 _training = 0  # how many trainings are between their first and their last epoch
@@ -91,9 +95,9 @@ class Samples:
         self.audio, self.rate = (None, None) if audio is None else _as_sounds(audio, rate)
         self.fps = fps
         if self.kind == "image":
-            self.image = _as_images(image)
+            self.image = _as_images(image, None if label is None else len(label))
         elif self.kind == "video":
-            self.video = _as_videos(video)
+            self.video = _as_videos(video, None if label is None else len(label))
         n = len(self.inputs)
         if self.audio is not None and len(self.audio) != n:
             raise CourseError(f"{n} videos but {len(self.audio)} sounds; pass one sound for each video")
@@ -181,6 +185,8 @@ class Samples:
         """The samples at these positions (a slice, a list, a tensor of integers or of booleans)."""
         if not isinstance(index, slice):
             index = torch.as_tensor(np.asarray(index), device=self.inputs.device)
+            if not index.numel():
+                index = index.long()  # of an empty list numpy makes floats
         return self._copy(lambda t: t[index])
 
     def _copy(self, f) -> Samples:
@@ -207,6 +213,15 @@ class Samples:
         new = self._copy(lambda t: t)
         new.kind = "audio"
         return new
+
+    def digest(self) -> str:
+        """sha256 of all that a batch of these samples can carry, as hexadecimal text: two data sets with the
+        same digest teach the same."""
+        columns = {} if self.split == "test" else {**self._factors, **self.extra}
+        text = f"{self.kind} {self.rate} {self.fps} {sorted(columns)} {digest_of(*map(columns.get, sorted(columns)))}"
+        label = None if self.split == "test" else self._label
+        sound = None if self.kind == "audio" else self.audio
+        return hashlib.sha256(f"{text} {digest_of(self.inputs, sound, label)}".encode()).hexdigest()
 
     def batch(self, index: Tensor) -> dict[str, Tensor]:
         """The samples at `index` as a dict of tensors. A test split carries label -1 and no factors."""
@@ -246,6 +261,19 @@ class Samples:
             yield self.batch(index.tensor_split(world)[rank] if world > 1 else index)
 
 
+def digest_of(*tensors: Tensor | None) -> str:
+    """sha256 of types, shapes and bytes, as hexadecimal text. None counts too."""
+    digest = hashlib.sha256()
+    for tensor in tensors:
+        if tensor is None:
+            digest.update(b"none;")
+            continue
+        x = tensor.detach().cpu().contiguous()
+        digest.update(f"{x.dtype} {tuple(x.shape)};".encode())
+        digest.update(x.reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
 def _kind_of(image, video, audio) -> str:
     """Which of the three an encoder is shown: "image", "video" or "audio"."""
     if (image is None) == (video is None and audio is None):  # both, or nothing
@@ -257,48 +285,162 @@ def _kind_of(image, video, audio) -> str:
     return "image" if image is not None else "video" if video is not None else "audio"
 
 
+def class_numbers(label, name: str = "label") -> np.ndarray:
+    """(N,) int64 of labels that are whole numbers of any type, from an array, a tensor or a list; a column
+    (N, 1), as Keras has it, is flattened.
+
+    Raises:
+        CourseError: they are fractions, names, negative, or huge.
+    """
+    try:
+        label = np.asarray(label.detach().cpu() if isinstance(label, Tensor) else label)
+    except ValueError:  # rows of different lengths
+        raise CourseError(f"{name} is no array; pass one whole number for each sample") from None
+    if label.ndim == 2 and label.shape[1] == 1:
+        label = label[:, 0]
+    if label.ndim == 2:
+        raise CourseError(
+            f"{name} has the shape {label.shape}; pass one whole number for each sample (of one-hot rows: "
+            f"{name}.argmax(1))"
+        )
+    if label.dtype.kind not in "iub" and label.size:
+        raise CourseError(
+            f"{name} is of type {label.dtype}; pass whole numbers from 0 (of floats that are whole: "
+            f"{name}.astype(int); for names: classes, {name} = np.unique({name}, return_inverse=True))"
+        )
+    if label.size and int(label.min()) < 0:
+        raise CourseError(f"{name} {int(label.min())} is negative; number the classes from 0")
+    if label.size and int(label.max()) >= 2**62:
+        raise CourseError(f"{name} has the value {int(label.max())}; number the classes 0, 1, 2 ...")
+    return label.astype(np.int64)
+
+
+def numbered(
+    label, test_label=None, classes: Sequence[str] = (), names: tuple[str, str] = ("label", "test_label")
+) -> tuple[np.ndarray | None, np.ndarray | None, list[str]]:
+    """Labels of a user's own as numbers 0, 1, 2 ..., and the names of the classes.
+
+    With `classes` the labels are places in it. Without, each value that occurs is a class, and its name is
+    the value: labels 1 to 20 are twenty classes, and not twenty-one of which one is empty.
+
+    Warns:
+        UserWarning: the numbers have changed.
+    """
+    both = [
+        None if column is None else class_numbers(column, name)
+        for column, name in zip((label, test_label), names)
+    ]
+    there = [column for column in both if column is not None and column.size]
+    if classes or not there:
+        return both[0], both[1], [str(c) for c in classes]
+    values = np.unique(np.concatenate([column.ravel() for column in there]))
+    if values[-1] >= MAX_CLASSES:
+        raise CourseError(
+            f"{names[0]} has the value {values[-1]}; is it a label? Number the classes 0, 1, 2 ... without "
+            f"gaps "
+            f"({names[0]} = np.unique({names[0]}, return_inverse=True)[1])"
+        )
+    if values[-1] >= len(values):
+        shown = ", ".join(map(str, values[:3])) + (f" ... {values[-1]}" if len(values) > 3 else "")
+        warnings.warn(
+            f"the labels {shown} are {len(values)} classes, numbered 0 to {len(values) - 1} and called by "
+            "their values",
+            stacklevel=4,
+        )
+        both = [None if column is None else np.searchsorted(values, column) for column in both]
+    return both[0], both[1], [str(value) for value in values]
+
+
+def words(column) -> list[str]:
+    """Names, as text or as bytes (which is what numpy makes of C strings)."""
+    flat = np.ravel(column)
+    return [v.decode(errors="replace") if isinstance(v, bytes) else str(v) for v in flat.tolist()]
+
+
 def _as_labels(label, n: int, kind: str) -> Tensor:
     """(N,) class numbers from 0; -1 everywhere for `None`."""
     if label is None:
         return torch.full((n,), -1)
-    label = torch.as_tensor(np.asarray(label)).long()
-    if label.shape != (n,):
-        raise CourseError(f"{n} {kind}s but labels of shape {tuple(label.shape)}; pass one number per {kind}")
-    if n and int(label.min()) < 0:
-        raise CourseError(f"label {int(label.min())} is negative; number the classes from 0")
-    return label
+    numbers = class_numbers(label)
+    if numbers.shape != (n,):
+        raise CourseError(f"{n} {kind}s but labels of shape {numbers.shape}; pass one number per {kind}")
+    if n and int(numbers.max()) >= MAX_CLASSES:
+        raise CourseError(
+            f"label has the value {int(numbers.max())}; number the classes 0, 1, 2 ... without gaps "
+            "(label = np.unique(label, return_inverse=True)[1])"
+        )
+    return torch.from_numpy(numbers)
 
 
-def _as_videos(video) -> Tensor:
-    video = torch.from_numpy(np.array(video)) if not isinstance(video, Tensor) else video
+def _tensor(x, what: str) -> Tensor:
+    """An array of numbers of any make as a tensor."""
+    if isinstance(x, Tensor):
+        return x.detach()
+    try:
+        array = np.array(x)
+    except ValueError:
+        raise CourseError(f"{what} of different shapes; bring them to one shape and np.stack them") from None
+    if array.dtype.kind not in "biuf":
+        raise CourseError(f"{what} of type {array.dtype}; expected numbers")
+    if array.dtype.kind == "f" and array.dtype.itemsize > 8:
+        array = array.astype(np.float64)
+    return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+
+
+def _refuse_one(shape: tuple[int, ...], what: str, count: int | None) -> None:
+    """An error where the first axis, that of the samples, seems to be missing: of one colour picture the rows
+    would be taken for pictures.
+
+    Args:
+        shape: without an axis for colours.
+        count: of labels, where there are any; they can confirm that there are 3 samples.
+    """
+    colours_last = shape[-1] in (1, 3, 4) and shape[-2] > 4
+    colours_first = shape[0] == 3 and min(shape[-2:]) > 4 and count != shape[0]
+    if colours_last or colours_first:
+        raise CourseError(
+            f"{what}s of shape {shape} look like a single {what} without the first axis: write {what}[None]"
+            + (f" (of three grey ones {what}[:, None])" if colours_first and not colours_last else "")
+        )
+
+
+def _as_videos(video, count: int | None = None) -> Tensor:
+    video = _tensor(video, "videos")
     shape = tuple(video.shape)
     if video.ndim == 4:
+        _refuse_one(shape, "video", count)
         video = video[:, None].expand(-1, 3, -1, -1, -1)
     elif video.ndim == 5 and shape[1] not in (1, 3) and shape[-1] in (1, 3):
         video = video.permute(0, 4, 1, 2, 3)
-    if video.ndim != 5 or video.shape[1] not in (1, 3):
+    if video.ndim != 5 or video.shape[1] not in (1, 3) or not all(video.shape[1:]):
         raise CourseError(
             f"videos of shape {shape}; expected (N, 3, T, H, W), (N, T, H, W, 3) or (N, T, H, W)"
         )
     return _as_bytes(video.expand(-1, 3, -1, -1, -1), "videos")
 
 
-def _as_images(image) -> Tensor:
-    image = torch.from_numpy(np.array(image)) if not isinstance(image, Tensor) else image
+def _as_images(image, count: int | None = None) -> Tensor:
+    image = _tensor(image, "images")
     shape = tuple(image.shape)
     if image.ndim == 3:
+        _refuse_one(shape, "image", count)
         image = image[:, None].expand(-1, 3, -1, -1)
     elif image.ndim == 4 and shape[1] not in (1, 3) and shape[-1] in (1, 3):
         image = image.permute(0, 3, 1, 2)
-    if image.ndim != 4 or image.shape[1] not in (1, 3):
-        raise CourseError(f"images of shape {shape}; expected (N, 3, H, W), (N, H, W, 3) or (N, H, W)")
+    if image.ndim != 4 or image.shape[1] not in (1, 3) or not all(image.shape[1:]):
+        hint = ""
+        if image.ndim == 4 and 4 in (shape[1], shape[-1]):
+            hint = "; leave the transparency out: " + ("image[..., :3]" if shape[-1] == 4 else "image[:, :3]")
+        elif image.ndim == 2:
+            hint = "; of one picture image[None], of flat rows image.reshape(-1, height, width)"
+        raise CourseError(f"images of shape {shape}; expected (N, 3, H, W), (N, H, W, 3) or (N, H, W){hint}")
     return _as_bytes(image.expand(-1, 3, -1, -1), "images")
 
 
 def _as_sounds(audio, rate: float | None) -> tuple[Tensor, int]:
     """(N, L) int16, and the samples of a second."""
-    audio = torch.from_numpy(np.array(audio)) if not isinstance(audio, Tensor) else audio
-    if rate is None or not 1000 <= rate <= 192000:
+    audio = _tensor(audio, "sounds")
+    if not isinstance(rate, (int, float, np.number)) or not 1000 <= rate <= 192000 or rate != int(rate):
         raise CourseError(
             f"rate={rate}; say how many samples a second of these sounds has, such as rate=8000"
         )
@@ -321,9 +463,14 @@ def _as_sounds(audio, rate: float | None) -> tuple[Tensor, int]:
 
 
 def _as_bytes(x: Tensor, what: str) -> Tensor:
+    if x.dtype == torch.bool:  # drawings in black and white
+        return (x.to(torch.uint8) * 255).contiguous()
     if x.dtype != torch.uint8:
         if not x.is_floating_point():
-            raise CourseError(f"{what} of type {x.dtype}; expected uint8 (0 to 255) or float (0 to 1)")
+            raise CourseError(
+                f"{what} of type {x.dtype}; expected uint8 (0 to 255), bool, or float (0 to 1): write "
+                ".astype(np.uint8) where the values are 0 to 255, of 16 bits (x // 257).astype(np.uint8)"
+            )
         low, high = (float(x.min()), float(x.max())) if x.numel() else (0.0, 1.0)
         if not (low >= 0 and high <= 1):  # also false for NaN
             raise CourseError(
@@ -381,14 +528,24 @@ class Data:
         )
 
 
+@takes(seed=SEED)
 def split(
-    samples_image, label=None, *, validation: float = 0.1, test: float = 0.2, seed: int = 0, **kwargs
+    samples_image,
+    label=None,
+    *,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+    names: Sequence[str] | None = None,
+    **kwargs,
 ) -> Data:
-    """Three random splits, stratified by label, of arrays that come without any.
+    """Three random splits, stratified by label, of arrays that come without any. Copies of a sample stay in
+    one split.
 
     Args:
         samples_image, label, **kwargs: as for `Samples`.
         validation, test: shares of the data, each between 0 and 1.
+        names: (N,) what the samples are called, for the warning about copies.
     """
     whole = Samples(samples_image, label, **kwargs)
     if not (0 < validation and 0 < test and validation + test < 1):
@@ -403,20 +560,195 @@ def split(
     for value in np.unique(labels):
         members = np.flatnonzero(labels == value)
         share[members[key[members].argsort()]] = (np.arange(len(members)) + 0.5) / len(members)
+    bounds = (("train", validation + test, 2), ("validation", test, validation + test), ("test", -1, test))
+    inside = lambda share: [np.flatnonzero((share >= low) & (share < high)) for _, low, high in bounds]
+    if not all(map(len, inside(share))):  # small classes, none of which is large enough for a tenth
+        share = _shares_of_small_classes(labels, share, rng, validation, test)
+    first = first_copies(whole.inputs)
+    rows = inside(share[first])
+    if apart := not all(map(len, rows)):  # so many copies that one split would be without anything
+        rows = inside(share)
+    _say_copies(whole, first, names, apart)
     parts = []
-    for part, low, high in (
-        ("train", validation + test, 2),
-        ("validation", test, validation + test),
-        ("test", -1, test),
-    ):
-        samples = whole.take(np.flatnonzero((share >= low) & (share < high)))
+    for (part, _, _), row in zip(bounds, rows):
+        samples = whole.take(row)
         samples.split, samples.openings = part, []
         parts.append(samples)
     if not all(len(part) for part in parts):
-        raise CourseError(f"{len(whole)} samples are too few for three splits; pass more, or larger shares")
+        raise CourseError(
+            f"{len(whole)} samples of {len(np.unique(labels))} classes are too few for three splits; pass "
+            "more, larger shares, or a test split of your own (then even one of each class may train)"
+        )
     return Data(*parts)
 
 
+def _shares_of_small_classes(
+    labels: np.ndarray, share: np.ndarray, rng: np.random.Generator, validation: float, test: float
+) -> np.ndarray:
+    """Where each sample stands between 0 and 1, so that many small classes together give every split its
+    share, and at least one sample. The only sample of a class trains.
+    """
+    size = np.unique(labels, return_inverse=True, return_counts=True)
+    several = np.flatnonzero(size[2][size[1]] > 1)
+    placed = share + (rng.random(len(share)) - 0.5) / size[2][size[1]]
+    order = several[placed[several].argsort()]
+    tested, held = (max(1, round(part * len(several))) for part in (test, validation))
+    new = np.ones(len(share))
+    if tested + held < len(several):
+        new[order[:tested]], new[order[tested : tested + held]] = 0, test + validation / 2
+    return new
+
+
+def with_splits(
+    parts: Mapping[str, Samples],
+    *,
+    validation: float = 0.1,
+    test: float = 0.2,
+    seed: int = 0,
+    names: Mapping[str, Sequence[str]] | None = None,
+) -> Data:
+    """Three splits of data that bring some of their own: what is missing is set aside from the training
+    samples.
+
+    Args:
+        parts: "train", and perhaps "validation" and "test".
+        validation, test: shares that are set aside where there is no such split, of what is left of the
+            training samples; validation=0 for none. The only sample of a class always trains.
+        names: split -> what its samples are called, for the warnings.
+
+    Warns:
+        UserWarning: samples are copies of each other, or no validation sample is left.
+    """
+    found, names = dict(parts), dict(names or {})
+    for what, samples in found.items():
+        if not len(samples):
+            raise CourseError(f"the {what} split has no sample")
+    whole, own = found["train"], names.get("train")
+    first = first_copies(whole.inputs)
+    missing = [
+        (what, share) for what, share in (("test", test), ("validation", validation)) if what not in found
+    ]
+    rows = np.arange(len(whole))
+    for what, share in missing:
+        kept, held = np.arange(len(rows)), np.arange(0)
+        if share != 0 or what == "test":
+            labels = whole._label.cpu().numpy()[rows]
+            place = {row: i for i, row in reversed([*enumerate(rows.tolist())])}
+            together = np.array([place.get(j, i) for i, j in enumerate(first[rows].tolist())])
+            kept, held = carve(labels, share, seed, together, none_too=what == "validation")
+            if not len(held):
+                warnings.warn(
+                    f"{whole.name}: no validation split, for it would take the only samples of a class; "
+                    f"nothing "
+                    "can be chosen or stopped by it (to have one: a larger validation=)",
+                    stacklevel=4,
+                )
+        found[what] = whole.take(rows[held])
+        found[what].split, found[what].openings = what, []
+        rows = rows[kept]
+    _say_copies(whole, first, own, False)
+    if missing:
+        found["train"] = whole.take(rows)
+    for what in ("validation", "test"):
+        if what in parts:
+            _say_leaks(found["train"], parts[what], what, names.get(what))
+    if "validation" in parts and "test" in parts:
+        _say_leaks(parts["validation"], parts["test"], "test", names.get("test"))
+    return Data(found["train"], found["validation"], found["test"])
+
+
+def digests(inputs: Tensor) -> list[bytes]:
+    """(N,) what tells one sample from another, number by number."""
+    rows = (row for part in inputs.split(1024) for row in part.cpu().contiguous().numpy())
+    return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
+
+
+def is_plain(x: Tensor) -> bool:
+    """Whether a sample has nothing in it: one colour, or silence."""
+    rows = x.flatten(1) if x.ndim > 1 else x[None]
+    return bool((rows == rows[:, :1]).all())
+
+
+def first_copies(inputs: Tensor) -> np.ndarray:
+    """(N,) the position of the first sample that is the same number by number; its own where there is none.
+
+    A sample without anything in it (one colour, silence) is no copy of another.
+    """
+    seen: dict[bytes, int] = {}
+    first = [seen.setdefault(key, i) for i, key in enumerate(digests(inputs))]
+    plain = {j for i, j in enumerate(first) if i != j and is_plain(inputs[j])}
+    return np.array([i if j in plain else j for i, j in enumerate(first)], np.int64)
+
+
+def _kind_words(samples: Samples) -> str:
+    return {"image": "pictures", "video": "films", "audio": "sounds"}[samples.kind]
+
+
+def _say_copies(samples: Samples, first: np.ndarray, names: Sequence[str] | None, apart: bool) -> None:
+    copies = np.flatnonzero(first != np.arange(len(first)))
+    if not len(copies):
+        return
+    label = samples._label.cpu().numpy()
+    i, j = int(copies[0]), int(first[copies[0]])
+    text = (
+        f"{samples.name}: {len(copies):,} of {len(samples):,} {_kind_words(samples)} are copies of others, "
+        f"such "
+        f"as {names[i] if names else i} of {names[j] if names else j}; "
+    )
+    text += "they stand in several splits, for there are too many" if apart else "copies stay in one split"
+    if other := int((label[copies] != label[first[copies]]).sum()):
+        text += f"; {other:,} of them are the same in two classes: one of the two is wrong"
+    warnings.warn(text, stacklevel=4)
+
+
+def _say_leaks(known: Samples, held: Samples, what: str, names: Sequence[str] | None) -> None:
+    seen = set(digests(known.inputs))
+    same = [i for i, key in enumerate(digests(held.inputs)) if key in seen]
+    same = [i for i in same if not is_plain(held.inputs[i])]
+    if same:
+        warnings.warn(
+            f"{held.name}: {len(same):,} of {len(held):,} {what} {_kind_words(held)} are copies of "
+            f"{known.split} "
+            f"ones, such as {names[same[0]] if names else same[0]}; what is measured on them is no test. "
+            f"Leave "
+            "them out of one of the two",
+            stacklevel=5,
+        )
+
+
+def carve(
+    label: np.ndarray, validation: float, seed: int, first: np.ndarray | None = None, none_too: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Positions of training and of validation samples, each in order: a random share of every class is set
+    aside, but never the only sample of a class.
+
+    Args:
+        label: (N,) class numbers.
+        validation: share, above 0 and below 1.
+        first: (N,) the position of the first copy of each sample, see `first_copies`: copies stay together.
+        none_too: whether the second part may be empty, where the classes are too small to give anything.
+    """
+    if not 0 < validation < 1:
+        raise CourseError(f"validation={validation}; pass a share above 0 and below 1, such as 0.1")
+    rng = np.random.default_rng([seed, 0xCA4E])
+    held_out = np.zeros(len(label), bool)
+    for value in np.unique(label):
+        positions = rng.permutation(np.flatnonzero(label == value))
+        # The random offset rounds up or down by chance, so that many small classes together give the right
+        # share too.
+        rank = np.arange(len(positions)) + rng.random()
+        if len(positions) > 1:
+            held_out[positions[rank < validation * len(positions)]] = True
+    if first is not None:
+        held_out = held_out[first]
+    if held_out.all() or not (held_out.any() or none_too):
+        raise CourseError(
+            f"validation={validation} of {len(label)} samples leaves a split empty; pass another share"
+        )
+    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
+
+
+@takes(seed=SEED)
 def few_labels(samples: Samples, share: float, seed: int = 0) -> Tensor:
     """Positions of a class-balanced random subset: `share` of each class, at least one of each.
 
@@ -424,10 +756,21 @@ def few_labels(samples: Samples, share: float, seed: int = 0) -> Tensor:
     """
     if not 0 < share <= 1:
         raise CourseError(f"share={share}; pass a number above 0 and up to 1 (0.01 for one per cent)")
+    return _few(samples, lambda members: max(1, round(share * members)), seed)
+
+
+def few_of_each(samples: Samples, count: int, seed: int = 0) -> Tensor:
+    """Positions of `count` random samples of each class; of all, where a class has no more."""
+    whole = runtime.as_whole(count)
+    if whole is None or whole < 1:
+        raise CourseError(f"few={count!r}; pass a whole number of labels for each class, such as 5")
+    return _few(samples, lambda members: whole, seed)
+
+
+def _few(samples: Samples, count: Callable[[int], int], seed: int) -> Tensor:
     g = runtime.generator(seed, 0xFE3)
-    picked = []
+    picked, label = [], samples.label.cpu()
     for c in range(len(samples.classes)):
-        members = (samples.label.cpu() == c).nonzero().squeeze(1)
-        count = max(1, round(share * len(members))) if len(members) else 0
-        picked.append(members[torch.randperm(len(members), generator=g)[:count]])
+        members = (label == c).nonzero().squeeze(1)
+        picked.append(members[torch.randperm(len(members), generator=g)[: count(len(members))]])
     return torch.cat(picked).sort().values

@@ -23,15 +23,17 @@ import torch
 from torch import Tensor
 
 from sslcourse import runtime
-from sslcourse.data import download, images, moving_digits
-from sslcourse.data.datasets import Data, Samples, open_labels, split
+from sslcourse.data import download, folders, moving_digits
+from sslcourse.data.datasets import Data, Samples, numbered, open_labels, split, with_splits, words
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SEED, Number, takes
 
 FOLDS = 5  # of ESC-50
 
 # -------------------------------------------------------------------------------------- sound as numbers
 
 
+@takes(old=COUNT, new=COUNT, block=COUNT)
 def resampled(audio: Tensor | np.ndarray, old: int, new: int, *, block: int = 256) -> Tensor:
     """Sounds at another rate, by windowed sinc interpolation; nothing is moved in time.
 
@@ -66,7 +68,8 @@ def decoded(data: bytes, name: str) -> tuple[np.ndarray, int]:
     """The samples (L,) int16 of a sound file (.wav, .flac, .ogg), its channels averaged, and its rate.
 
     soundfile reads it: librosa, which the course needs anyway, brings it along, and 16-bit samples come out
-    as they were written. `torchaudio.load` would need a further package.
+    as they were written. `torchaudio.load` would need a further package. Files of floats, which reach from -1
+    to 1, are scaled; where they reach further, so that the loudest sample is the largest number there is.
 
     Args:
         data: the bytes of the file.
@@ -75,9 +78,18 @@ def decoded(data: bytes, name: str) -> tuple[np.ndarray, int]:
     import soundfile
 
     try:
-        audio, rate = soundfile.read(io.BytesIO(data), dtype="int16", always_2d=True)
-    except (soundfile.SoundFileError, RuntimeError) as error:
+        with soundfile.SoundFile(io.BytesIO(data)) as file:
+            rate, floats = file.samplerate, file.subtype in ("FLOAT", "DOUBLE")
+            # Read as int16, floats would be cut to -1, 0 and 1: silence.
+            audio = file.read(dtype="float64" if floats else "int16", always_2d=True)
+    except (soundfile.SoundFileError, RuntimeError, ValueError, TypeError) as error:
         raise CourseError(f"{name} cannot be decoded ({error}); fetch its archive again") from None
+    if floats:
+        loudest = np.abs(audio).max() if audio.size else 0.0
+        if not np.isfinite(loudest):
+            raise CourseError(f"{name} holds numbers that are no sound (NaN or infinity)")
+        audio = audio * (32767 / max(1.0, loudest))
+        return audio.mean(1).round().astype(np.int16), rate
     return audio[:, 0] if audio.shape[1] == 1 else audio.mean(1).round().astype(np.int16), rate
 
 
@@ -189,8 +201,8 @@ def files_in(place: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]
             yield name, download.read_exactly(stream, size, name)
         return
     found: dict[str, Path] = {}
-    for path in place.rglob("*"):
-        if path.name in wanted and path.is_file():
+    for path in folders.files_below(place):
+        if path.name in wanted:
             if path.name in found:
                 raise CourseError(f"{place} holds {path.name!r} twice; pass the folder that holds it once")
             found[path.name] = path
@@ -214,6 +226,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
+@takes(seed=SEED, seconds=Number(-1e9, 1e9, whole=False))
 def npz(
     path: str | Path,
     *,
@@ -256,7 +269,7 @@ def npz(
         raise CourseError(
             f"{path} has the arrays {', '.join(sorted(found)) or 'none'}; sounds need at least audio and rate"
         )
-    rate, classes = int(found.pop("rate")), [str(c) for c in np.ravel(found.pop("classes", []))]
+    rate, classes = _one_rate(path, found.pop("rate")), words(found.pop("classes", []))
     tested = {key.removeprefix("test_"): found.pop(key) for key in [*found] if key.startswith("test_")}
     if tested and set(tested) != set(found):
         alone = sorted({*found} ^ {*tested})
@@ -264,6 +277,11 @@ def npz(
             f"{path}: {', '.join(alone)} {'are' if len(alone) > 1 else 'is'} given for one of the two "
             "splits; write each array twice, as in label and test_label"
         )
+    for part in filter(None, (found, tested)):
+        if np.ndim(part["audio"]) < 1 or not np.size(part["audio"]):
+            raise CourseError(
+                f"{path}: audio of shape {np.shape(part['audio'])} holds no sound; expected (N, L)"
+            )
     lengths = np.concatenate(
         [
             part.get("length", np.full(len(part["audio"]), np.shape(part["audio"])[-1]))
@@ -295,10 +313,22 @@ def npz(
     if not tested:
         return split(None, found.get("label"), validation=validation, test=test, seed=seed, **make(found))
     whole = Samples(label=found.get("label"), **make(found))
-    train, rest = images.carve(found.get("label", np.zeros(len(whole), int)), validation, seed)
-    held = whole.take(rest)
-    held.split = "validation"
-    return Data(whole.take(train), held, Samples(label=tested.get("label"), split="test", **make(tested)))
+    own = Samples(label=tested.get("label"), split="test", **make(tested))
+    return with_splits({"train": whole, "test": own}, validation=validation, seed=seed)
+
+
+def _one_rate(path: Path, rate: np.ndarray) -> int:
+    """Samples per second, from a number, an array of one, or one number for each recording."""
+    values = np.unique(rate) if rate.dtype.kind in "iuf" else np.array([])
+    if len(values) > 1:
+        raise CourseError(
+            f"{path}: the recordings have {len(values)} rates, {values[0]:g} to {values[-1]:g}; bring them "
+            f"to one: "
+            "heard.resampled(audio, old, new)"
+        )
+    if not len(values) or not np.isfinite(values[0]) or values[0] != int(values[0]) or values[0] < 1:
+        raise CourseError(f"{path}: rate={rate}; expected samples per second, a whole number such as 8000")
+    return int(values[0])
 
 
 def _of_one_length(path: Path, audio: np.ndarray, length: np.ndarray | None, samples: int) -> np.ndarray:
@@ -337,22 +367,29 @@ def _numbered(found: dict, tested: dict, classes: list[str]) -> tuple[list[str],
     columns, names = [key for key in found if key != "audio"], {}
     for key in columns:
         both = [part[key] for part in (found, tested) if part]
-        if both[0].dtype.kind in "US":
-            order = classes if key == "label" and classes else sorted({str(v) for part in both for v in part})
+        if key == "label" and both[0].dtype.kind not in "US":
+            found[key], number_of, names_of = numbered(
+                found[key], tested.get(key), classes, ("label", "test_label")
+            )
+            if number_of is not None:
+                tested[key] = number_of
+            classes[:] = names_of
+        elif both[0].dtype.kind in "US":
+            texts = [words(column) for column in both]
+            order = classes if key == "label" and classes else sorted({v for text in texts for v in text})
             number = {value: i for i, value in enumerate(order)}
-            if unknown := [str(v) for part in both for v in part if str(v) not in number]:
-                raise CourseError(f"label {unknown[0]!r} is none of the {len(order)} classes")
-            for part in filter(None, (found, tested)):
-                part[key] = np.array([number[str(v)] for v in part[key]])
+            if unknown := [v for text in texts for v in text if v not in number]:
+                raise CourseError(f"{key} {unknown[0]!r} is none of the {len(order)} classes")
+            for part, text in zip(filter(None, (found, tested)), texts):
+                part[key] = np.array([number[v] for v in text], np.int64)
             names[key] = tuple(order)
-        elif key == "label" and not classes:
-            classes.extend(str(i) for i in range(1 + max(int(part.max()) for part in both if len(part))))
     return columns, names
 
 
 # --------------------------------------------------------------------------------- after a data script
 
 
+@takes(fold=Number(-(2**40), 2**40), rate=Number(-(2**40), 2**40))
 def esc50(fold: int = 1, *, rate: int | None = None, path: str | Path | None = None) -> Data:
     """ESC-50: 2,000 recordings of five seconds, 50 kinds of sounds of 40 each, in the five folds of its
     author.
@@ -395,6 +432,7 @@ def esc50(fold: int = 1, *, rate: int | None = None, path: str | Path | None = N
     return Data(make("train"), make("validation"), make("test"))
 
 
+@takes(seed=SEED, seconds=Number(-1e9, 1e9, whole=False))
 def spoken_digits(
     seconds: float = 1.0, *, validation: float = 0.1, seed: int = 0, path: str | Path | None = None
 ) -> Data:
@@ -433,6 +471,14 @@ def _prepared(name: str, path: str | Path | None) -> Path:
 # ------------------------------------------------------------------------------------- constructed pairs
 
 
+@takes(
+    seed=SEED,
+    train=Number(-(2**40), 2**40),
+    validation=Number(-(2**40), 2**40),
+    test=Number(-(2**40), 2**40),
+    size=Number(-(2**40), 2**40),
+    frames=Number(1, 100_000),
+)
 def av_digits(
     pictures: Data | None = None,
     sounds: Data | None = None,

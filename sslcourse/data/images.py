@@ -14,25 +14,25 @@ import math
 import warnings
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Annotated, Any, NamedTuple
 
+import msgspec
 import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from sslcourse import runtime
-from sslcourse.data import download
-from sslcourse.data.datasets import Data, Samples, split
+from sslcourse.data import download, folders
+from sslcourse.data.datasets import Data, Samples, carve, numbered, split, with_splits, words
+from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
-
-SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp")
-MAX_PIXELS = 64 * 10**6  # of one picture; a small file can claim billions and fill the memory
-MAX_CLASSES = 100_000
-
+from sslcourse.runtime.options import SEED, takes
 
 # -------------------------------------------------------------------------------------- offline, at once
 
 
+@takes(seed=SEED)
 def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Data:
     """1,797 real handwritten digits, 10 classes, that come with scikit-learn.
 
@@ -47,7 +47,7 @@ def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: 
     """
     from sklearn.datasets import load_digits
 
-    _check_size(size)
+    size = _checked_size(size)
     digits = load_digits()
     image = np.round(digits.images * (255 / 16)).astype(np.uint8)  # (1797, 8, 8), 0..16 -> 0..255
     return split(
@@ -99,6 +99,7 @@ def photographs(size: int = 32, *, count: int | None = None, seed: int = 0) -> S
 # ----------------------------------------------------------------------------------- after a data script
 
 
+@takes(seed=SEED)
 def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
     """CIFAR-10: 50,000 images to train with (a tenth set aside to validate), 10,000 to test, of 32 x 32, in
     10 classes.
@@ -115,6 +116,7 @@ def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None =
     return _official("cifar10", path, validation, seed, size=32)
 
 
+@takes(seed=SEED)
 def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
     """MNIST: 60,000 digits to train with (a tenth set aside to validate), 10,000 to test, as RGB with equal
     channels.
@@ -130,6 +132,7 @@ def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str |
     return _official("mnist", path, validation, seed, size=28, margin=(size - 28) // 2)
 
 
+@takes(seed=SEED)
 def stl10(
     part: str = "labelled",
     size: int = 96,
@@ -173,7 +176,7 @@ def _official(
         train, held_out = carve(label, validation, seed)
     else:
         folds = load("folds")
-        if not (isinstance(fold, int) and 0 <= fold < len(folds)):
+        if (runtime.as_whole(fold)) not in range(len(folds)):
             raise CourseError(f"fold={fold!r}; pass a whole number from 0 to {len(folds) - 1}, or None")
         train = np.sort(folds[fold])
         held_out = np.setdiff1d(np.arange(len(label)), train)
@@ -186,31 +189,6 @@ def _official(
         make(image, label, held_out, "validation"),
         make(test_image, test_label, np.arange(len(test_label)), "test"),
     )
-
-
-def carve(label: np.ndarray, validation: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Positions of training and of validation samples, each in order: a random share of every class is set
-    aside.
-
-    Args:
-        label: (N,) class numbers.
-        validation: share, above 0 and below 1.
-    """
-    if not 0 < validation < 1:
-        raise CourseError(f"validation={validation}; pass a share above 0 and below 1, such as 0.1")
-    rng = np.random.default_rng([seed, 0xCA4E])
-    held_out = np.zeros(len(label), bool)
-    for value in np.unique(label):
-        positions = rng.permutation(np.flatnonzero(label == value))
-        # The random offset rounds up or down by chance, so that many small classes together give the right
-        # share too.
-        rank = np.arange(len(positions)) + rng.random()
-        held_out[positions[rank < validation * len(positions)]] = True
-    if held_out.all() or not held_out.any():
-        raise CourseError(
-            f"validation={validation} of {len(label)} samples leaves a split empty; pass another share"
-        )
-    return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
 def _as_tensor(
@@ -244,14 +222,17 @@ def _resized(x: Tensor, size: int) -> Tensor:
     return x.round().clamp(0, 255).to(torch.uint8)
 
 
-def _check_size(size: int) -> None:
-    if not (isinstance(size, int) and 4 <= size <= 1024):
+def _checked_size(size: int) -> int:
+    whole = runtime.as_whole(size)
+    if whole is None or not 4 <= whole <= 1024:
         raise CourseError(f"size={size!r}; pass a whole number of pixels from 4 to 1024")
+    return whole
 
 
 # ---------------------------------------------------------------------------------------------- your own
 
 
+@takes(seed=SEED)
 def arrays(
     image,
     label=None,
@@ -268,18 +249,17 @@ def arrays(
 
     Args:
         image: (N, H, W, 3), (N, 3, H, W) or (N, H, W); uint8 from 0 to 255 or float from 0 to 1.
-        label: (N,) whole numbers from 0; None for unlabelled images.
+        label: (N,) whole numbers; None for unlabelled images. Without `classes` every value that occurs is a
+            class of that name: 1 to 20 are twenty classes.
         test_image, test_label: your own test split, if you have one; else `test` (a share) is set aside.
         classes: names of the classes, in the order of their numbers.
-        validation: share that is set aside for validation.
+        validation: share that is set aside for validation, never the only image of a class; 0, together with
+            a test split of your own, for none.
 
     Raises:
         CourseError: shapes, types, ranges or lengths do not fit together.
     """
-    label, test_label = _class_numbers(label, "label"), _class_numbers(test_label, "test_label")
-    labels = [column for column in (label, test_label) if column is not None and len(column)]
-    if not classes and labels:
-        classes = [str(i) for i in range(1 + max(int(column.max()) for column in labels))]
+    label, test_label, classes = numbered(label, test_label, classes)
     if test_image is None:
         if test_label is not None:
             raise CourseError("test_label without test_image; pass both or neither")
@@ -293,27 +273,7 @@ def arrays(
     if whole.image.shape[1:] != tested.image.shape[1:]:
         one, other = tuple(whole.image.shape[1:]), tuple(tested.image.shape[1:])
         raise CourseError(f"images of {one} but test images of {other}; resize one of them")
-    train, rest = carve(np.zeros(len(whole), int) if label is None else label, validation, seed)
-    held_out = whole.take(rest)
-    held_out.split = "validation"
-    return Data(whole.take(train), held_out, tested)
-
-
-def _class_numbers(label, name: str) -> np.ndarray | None:
-    if label is None:
-        return None
-    label = np.asarray(label.cpu() if isinstance(label, Tensor) else label)
-    if label.dtype.kind not in "iub":
-        raise CourseError(
-            f"{name} is of type {label.dtype}; pass whole numbers from 0 (for names: "
-            "classes, label = np.unique(label, return_inverse=True))"
-        )
-    if label.size and int(label.max()) >= MAX_CLASSES:
-        raise CourseError(
-            f"{name} has the value {int(label.max())}; number the classes 0, 1, 2 ... without gaps "
-            "(label = np.unique(label, return_inverse=True)[1])"
-        )
-    return label.astype(np.int64)
+    return with_splits({"train": whole, "test": tested}, validation=validation, seed=seed)
 
 
 def npz(path: str | Path, **options) -> Data:
@@ -353,10 +313,11 @@ def npz(path: str | Path, **options) -> Data:
         )
     found = {key: found[key] for key in wanted if key in found}
     if "classes" in found:
-        found["classes"] = [str(c) for c in np.ravel(found["classes"])]
+        found["classes"] = words(found["classes"])
     return arrays(**found, **{"name": path.stem, **options})
 
 
+@takes(seed=SEED)
 def folder(
     path: str | Path,
     size: int = 32,
@@ -365,135 +326,197 @@ def folder(
     test: float = 0.2,
     seed: int = 0,
     smallest: int | None = None,
+    own_splits: bool = False,
 ) -> Data:
     """Your own folder of images: one subfolder per class, or all images in one folder for unlabelled ones.
 
     Each image is turned upright, laid on white where it is transparent, cut to its central square and
-    resized.
+    resized. Links are followed; what is hidden, at any depth, is passed over. Copies of one picture (after
+    resizing, pixel by pixel) stay in one split.
 
     Args:
         size: side in pixels, 4 to 1024.
         validation, test: shares that are set aside, stratified by class.
         smallest: images with a shorter side below this many pixels are skipped; by default half of `size`.
+        own_splits: whether subfolders such as train and test (see `folders.part_of`), which hold the classes,
+            are taken as the splits; `sslcourse train --data FOLDER` does so. A split that is not there is
+            set aside from the training images. Without it such a folder is refused.
 
     Returns:
         `Data`; the classes are the names of the subfolders in alphabetical order.
 
     Warns:
-        UserWarning: which images were skipped, and why (unreadable, tiny, of more than 64 million pixels).
+        UserWarning: which files were skipped, and why (unreadable, tiny, of more than 64 million pixels, of
+            another kind, hidden), which classes are gone with them, and which pictures are copies.
 
     Raises:
         CourseError: there is no such folder, it has no usable image, or its subfolders are splits instead of
             classes.
     """
-    _check_size(size)
-    path = Path(path).expanduser()
-    if not path.is_dir():
-        raise CourseError(
-            f"there is no folder {path}" + ("; it is a file, pass its folder" if path.exists() else "")
-        )
-    flat, by_class = _find_images(path)
-    if by_class and set(by_class) <= {"train", "training", "val", "valid", "validation", "test"}:
-        one = next(iter(by_class))
-        raise CourseError(
-            f"the subfolders of {path} ({', '.join(by_class)}) are splits and no classes; the course makes "
-            f"its own splits, so pass one of them: folder({str(path / one)!r})"
-        )
-    classes = list(by_class)
-    files = [(file, c) for c, name in enumerate(classes) for file in by_class[name]] or [
-        (file, -1) for file in flat
-    ]
-    if not files:
-        raise CourseError(f"no image in {path}; it should hold files that end in {', '.join(SUFFIXES)}")
-    images, labels, skipped = [], [], [f"{file.name} (beside the class folders)" for file in flat if by_class]
-    for file, c in files:
-        try:
-            images.append(_read_image(file, size, size // 2 if smallest is None else smallest))
-            labels.append(c)
-        except Unusable as reason:
-            skipped.append(f"{file.relative_to(path)} ({reason})")
-    if skipped:
-        more = f" and {len(skipped) - 10} more" if len(skipped) > 10 else ""
-        warnings.warn(f"skipped {len(skipped)} files: {', '.join(skipped[:10])}{more}", stacklevel=2)
-    if not images:
-        raise CourseError(f"none of the {len(files)} images in {path} can be used; the first: {skipped[0]}")
+    size, path = _checked_size(size), folders.existing(path)
+    smallest = size // 2 if smallest is None else smallest
+    remarks = folders.Remarks(path)
+    below = folders.subfolders(path, remarks)
+    parts = {p.name: folders.part_of(p.name) for p in below}
+    held_out = {"validation", "test"} & {*parts.values()}
+    if below and (None not in parts.values() or ("train" in parts.values() and held_out)):
+        if not own_splits:
+            one = next((p for p in below if parts[p.name] == "train"), below[0])
+            raise CourseError(
+                f"the subfolders of {path} ({', '.join(parts)}) are splits and no classes; type "
+                f"images.folder({str(path)!r}, own_splits=True), or pass one of them: folder({str(one)!r})"
+            )
+        if strange := [name for name, part in parts.items() if part is None]:
+            raise CourseError(
+                f"some subfolders of {path} are splits ({', '.join(n for n in parts if n not in strange)}), "
+                f"others are not ({folders.named(strange)}); move one kind away"
+            )
+        return _own_splits(path, below, size, smallest, remarks, validation, test, seed)
+    found = _read_pictures(path, below, size, smallest, remarks)
+    if len(found.classes) == 1:
+        remarks.add(_one_class(found.classes[0], path))
+    remarks.warn()
     return split(
-        np.stack(images),
-        labels if classes else None,
+        found.image,
+        found.label,
         validation=validation,
         test=test,
         seed=seed,
-        classes=classes,
+        classes=found.classes,
         name=path.resolve().name,
+        names=found.names,
     )
 
 
-class Unusable(Exception):
-    """Why this image cannot be used, in a few words."""
+class _Pictures(NamedTuple):
+    image: np.ndarray  # (N, size, size, 3) uint8
+    label: np.ndarray | None  # (N,), None where there are no classes
+    classes: list[str]
+    names: list[str]  # of the files
 
 
-def _find_images(path: Path) -> tuple[list[Path], dict[str, list[Path]]]:
-    """Images that lie in the folder itself, and images by subfolder (however deep); hidden files are passed
-    over.
-    """
-    is_image = lambda p: p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
-    flat = sorted(p for p in path.iterdir() if is_image(p))
-    subfolders = sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith((".", "__")))
-    by_class = {p.name: sorted(filter(is_image, p.rglob("*"))) for p in subfolders}
-    return flat, {name: files for name, files in by_class.items() if files}
+def _read_pictures(
+    path: Path, below: Sequence[Path], size: int, smallest: int, remarks: folders.Remarks
+) -> _Pictures:
+    """The pictures of a folder whose subfolders `below` are its classes. What cannot be used is noted."""
+    flat = [p for p in folders.walk_one(path, remarks) if _is_picture(p, remarks)]
+    by_class: dict[str, list[Path]] = {}
+    for sub in below:
+        there = [*folders.walk(sub, remarks)]
+        by_class[sub.name] = sorted(p for p in there if _is_picture(p, remarks))
+        if not by_class[sub.name]:
+            kinds = folders.named(sorted({p.suffix.lower() or "no suffix" for p in there}))
+            remarks.add(
+                f"the folder {remarks.name(sub)} is no class: it holds no picture"
+                + (f", only files that end in {kinds}" if there else "")
+            )
+    files = [(p, name) for name, of_class in by_class.items() for p in of_class]
+    if files:
+        for p in flat:
+            remarks.skip(p, "beside the class folders")
+    labelled, files = bool(files), files or [(p, "") for p in flat]
+    if not files:
+        raise CourseError(
+            f"no image in {path}; it should hold files that end in {', '.join(folders.PICTURES)}"
+            + (f" ({text})" if (text := remarks.text()) else "")
+        )
+    images, names, kept = [], [], []
+    for file, name in files:
+        try:
+            images.append(_read_image(file, size, smallest))
+            names.append(name)
+            kept.append(remarks.name(file))
+        except folders.Unusable as reason:
+            remarks.skip(file, reason)
+    if not images:
+        remarks.warn(3)
+        raise CourseError(
+            f"none of the {len(files)} images in {path} can be used; the first: "
+            f"{remarks.skipped[-len(files)]}"
+        )
+    classes = sorted(set(names), key=list(by_class).index) if labelled else []
+    for name, of_class in by_class.items():
+        if of_class and name not in classes:
+            remarks.add(f"the class {name} is gone: none of its {len(of_class)} pictures can be used")
+    number = {name: i for i, name in enumerate(classes)}
+    label = np.array([number[name] for name in names]) if labelled else None
+    return _Pictures(np.stack(images), label, classes, kept)
 
 
 def _read_image(file: Path, size: int, smallest: int) -> np.ndarray:
     """One file as (size, size, 3) uint8."""
-    from PIL import Image, ImageOps
-
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # our own limit is lower
-            image = Image.open(file)  # reads the header only
-        with image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise Unusable(f"{width} x {height} pixels, more than {MAX_PIXELS / 1e6:.0f} million")
-            if min(width, height) < smallest:
-                raise Unusable(f"{width} x {height} pixels, smaller than {smallest}")
-            image.draft(
-                "RGB", (2 * size, 2 * size)
-            )  # lets JPEG decode at a fraction of the size; else a no-op
-            image = to_rgb(ImageOps.exif_transpose(image))
-            return np.asarray(ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC))
-    except Image.DecompressionBombError:
-        raise Unusable(f"more than {MAX_PIXELS / 1e6:.0f} million pixels") from None
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        IndexError,
-        TypeError,
-        ZeroDivisionError,
-        MemoryError,
-    ) as error:
-        # what PIL raises for damaged files of the various formats
-        raise Unusable(f"unreadable: {type(error).__name__}") from None
+    return folders.fitted(file, size, size, smallest, quick=True)
 
 
-def to_rgb(image):
-    """Any mode of PIL to RGB: 16-bit grey is scaled (`convert` would clip it to white), transparency becomes
-    white.
-    """
-    from PIL import Image
+def _is_picture(file: Path, remarks: folders.Remarks) -> bool:
+    if file.suffix.lower() in folders.PICTURES:
+        return True
+    remarks.other(file)
+    return False
 
-    if image.mode == "F":
-        raise Unusable("floating-point pixels")
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image).clip(0, 65535) / 257).round().astype(np.uint8)).convert(
-            "RGB"
+
+def _one_class(name: str, path: Path) -> str:
+    deeper = len(folders.subfolders(path / name, folders.Remarks(path))) > 1
+    hint = "if its subfolders are the classes" if deeper else "for pictures without classes"
+    return f"{name} is a single class, in which every answer is right; {hint} pass {str(path / name)!r}"
+
+
+def _own_splits(
+    path: Path,
+    below: Sequence[Path],
+    size: int,
+    smallest: int,
+    remarks: folders.Remarks,
+    validation: float,
+    test: float,
+    seed: int,
+) -> Data:
+    """The splits that subfolders such as train and test are."""
+    for file in folders.walk_one(path, remarks):
+        if _is_picture(file, remarks):
+            remarks.skip(file, "beside the splits")
+    read: dict[str, list[_Pictures]] = {}
+    for sub in below:
+        if part := folders.part_of(sub.name):
+            classes = folders.subfolders(sub, remarks)
+            read.setdefault(part, []).append(_read_pictures(sub, classes, size, smallest, remarks))
+        else:
+            remarks.add(f"{sub.name} is passed over: it has no classes to be judged by")
+    if "train" not in read:
+        raise CourseError(
+            f"{path} has {', '.join(p.name for p in below)} but nothing to train with; call one of the "
+            "subfolders train, or pass one of them"
         )
-    if "A" in image.mode or "transparency" in image.info:
-        image = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
-    return image.convert("RGB")
+    labelled = all(found.classes for found in read["train"])
+    for part in ("validation", "test"):
+        if part in read and labelled and not all(found.classes for found in read[part]):
+            remarks.add(
+                f"the {part} pictures have no classes and are passed over; some are set aside instead"
+            )
+            del read[part]
+    classes = sorted({name for found in read["train"] for name in found.classes}) if labelled else []
+    strange = sorted({n for parts in read.values() for found in parts for n in found.classes} - {*classes})
+    if labelled and strange:
+        raise CourseError(
+            f"{path}: {folders.named(strange)} {'are classes' if len(strange) > 1 else 'is a class'} of "
+            f"validation or test, but not of train ({folders.named(classes)}); give them the same names"
+        )
+    if len(classes) == 1:
+        remarks.add(f"{classes[0]} is a single class, in which every answer is right")
+    joined: dict[str, Samples] = {}
+    names: dict[str, list[str]] = {}
+    for part, parts in read.items():
+        label = None
+        if labelled:
+            number = [np.array([classes.index(name) for name in found.classes]) for found in parts]
+            label = np.concatenate([n[found.label] for n, found in zip(number, parts)])
+        image = np.concatenate([found.image for found in parts])
+        joined[part] = Samples(image, label, classes=classes, split=part, name=path.resolve().name)
+        names[part] = [name for found in parts for name in found.names]
+        if missing := [c for i, c in enumerate(classes) if label is not None and i not in label]:
+            remarks.add(f"{part} has no picture of {folders.named(missing)}")
+    remarks.warn(3)
+    return with_splits(joined, validation=validation, test=test, seed=seed, names=names)
 
 
 # --------------------------------------------------------------------------------------- prepared arrays
@@ -511,6 +534,18 @@ def _open(name: str, path: str | Path | None) -> tuple[dict, Callable[[str], np.
     return meta, lambda array: np.load(where / f"{array}.npy", mmap_mode="r", allow_pickle=False)
 
 
+class Meta(msgspec.Struct):
+    """meta.json of a folder of prepared arrays: their shapes by name, and what they were made from."""
+
+    name: pages.Name
+    arrays: dict[
+        Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9_]+$")],
+        Annotated[list[pages.Whole], msgspec.Meta(max_length=8)],
+    ]
+    checksums: dict[str, Any] = {}
+    classes: list[pages.Name] | None = None
+
+
 def prepared(folder: str | Path, checksums: dict[str, str] | None = None) -> dict | None:
     """The meta.json of a folder whose arrays are all there in the shapes that it names; None if anything is
     amiss.
@@ -521,7 +556,7 @@ def prepared(folder: str | Path, checksums: dict[str, str] | None = None) -> dic
     """
     folder = Path(folder)
     try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        meta = pages.unchanged(pages.read(folder / "meta.json", Meta))
         for name, shape in meta["arrays"].items():
             # Opening maps the whole file, so this also fails for one that is too short.
             array = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
@@ -637,7 +672,7 @@ def build(
         download.sweep(folder / "meta.json")
         meta = dict(name=name, source=list(mirrors), checksums=checksums, arrays=shapes, classes=classes)
         with runtime.atomic(folder / "meta.json") as temporary:
-            temporary.write_text(json.dumps(meta, indent=1), encoding="utf-8", newline="\n")
+            temporary.write_text(json.dumps(pages.sealed(meta), indent=1), encoding="utf-8", newline="\n")
         if prepared(folder, checksums) is None:
             (folder / "meta.json").unlink()
             raise CourseError(

@@ -25,7 +25,6 @@ the photograph its mirror image, where the authors' show black."""
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -37,9 +36,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslcourse import runtime
-from sslcourse.data import images
+from sslcourse.data import folders
 from sslcourse.data.datasets import Samples
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEED, Number, takes
 from sslcourse.transforms import augment
 
 PHOTOGRAPHS = ("china", "flower")  # they come with scikit-learn: a busy one and a plain one, 640 x 427 pixels
@@ -74,6 +74,8 @@ class Distortion:
     placed: bool = True
 
     def __post_init__(self):
+        for name in ("window", "rotation", "shear", "flip", "jitter", "strength", "hue"):
+            Number(-1e9, 1e9, whole=False).of(getattr(self, name), name)
         if not 0 < self.window <= 1:
             raise CourseError(f"window={self.window}; it is a share of the shorter side: above 0 and up to 1")
         if not 0 < self.area[0] <= self.area[1] <= 1:
@@ -136,49 +138,27 @@ def photograph(picture: str | Path | np.ndarray | Tensor = "china") -> Tensor:
 
 
 def _read(file: Path) -> Tensor:
-    from PIL import Image, ImageOps
-
     if not file.is_file():
         raise CourseError(
             f"there is no picture {str(file)!r}; give the path of a file, or one of {', '.join(PHOTOGRAPHS)}"
         )
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the limit below is lower
-            opened = Image.open(file)  # reads the header only
-        with opened as image:
-            width, height = image.size
-            if width * height > images.MAX_PIXELS:
-                raise CourseError(
-                    f"{file.name} has {width} x {height} pixels, more than {images.MAX_PIXELS / 1e6:.0f} "
-                    "million; make it smaller"
-                )
-            image = images.to_rgb(ImageOps.exif_transpose(image))
+        with folders.readable(file) as image:
+            image = folders.to_rgb(folders.upright(image))
             image.thumbnail((LONGEST, LONGEST))  # only ever smaller
             return torch.from_numpy(np.asarray(image).copy()).permute(2, 0, 1).contiguous()
-    except CourseError:
-        raise
-    except (
-        OSError,
-        SyntaxError,
-        ValueError,
-        EOFError,
-        IndexError,
-        TypeError,
-        ZeroDivisionError,
-        MemoryError,
-        images.Unusable,
-        Image.DecompressionBombError,
-    ) as error:  # what PIL raises for damaged files of the various formats
+    except folders.Unusable as reason:
         raise CourseError(
-            f"{file.name} cannot be read as a picture ({type(error).__name__}); save it as .jpg or .png "
-            "and try that"
+            f"{file.name} cannot be read as a picture ({reason}); save it as .jpg or .png, not too large, "
+            f"and "
+            "try that"
         ) from None
 
 
 # ---------------------------------------------------------------------------------------------- crops
 
 
+@takes(n=Number(-(2**40), 2**40), size=Number(-(2**40), 2**40), seed=SEED)
 def single_image(
     picture: str | Path | np.ndarray | Tensor = "china",
     n: int = 6000,
@@ -205,6 +185,7 @@ def single_image(
     )
 
 
+@takes(n=Number(-(2**40), 2**40), size=Number(-(2**40), 2**40), seed=SEED)
 def crops_of(
     pictures: Sequence | Tensor | Samples,
     n: int = 6000,
@@ -294,9 +275,10 @@ def square_crops(picture: Tensor, n: int, size: int = 32, area: tuple[float, flo
 
 
 def _whole(value, name: str, least: int) -> int:
-    if not isinstance(value, int) or value < least:
+    whole = runtime.as_whole(value)
+    if whole is None or whole < least:
         raise CourseError(f"{name}={value!r}; pass a whole number from {least}")
-    return value
+    return whole
 
 
 def _sources(pictures, size: int) -> list[Tensor]:
@@ -309,7 +291,7 @@ def _sources(pictures, size: int) -> list[Tensor]:
     sources = [photograph(p) for p in pictures]
     if not sources:
         raise CourseError("there is no picture to cut crops out of: the list is empty")
-    _whole(size, "size", 8)
+    size = _whole(size, "size", 8)
     for source in sources:
         if min(source.shape[1:]) < size:
             h, w = source.shape[1:]

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sslcourse.encoders.images import Stages, group_norm
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import WIDTH, takes
 
 # ------------------------------------------------------------------------------------ blocks of a film
 
@@ -45,6 +46,7 @@ class RepeatedBorder3d(nn.Conv3d):
         return super().forward(padded.view(b, c, t, *padded.shape[2:]))
 
 
+@takes(dim=WIDTH)
 def small_3d(dim: int = 64, border: str = "repeated") -> BlockEncoder:
     """Four convolutions for blocks of a few frames of 32 pixels, 181 k parameters at dim 64: (B, 3, T, 32,
     32) to a map (B, dim, 4, 4).
@@ -150,6 +152,7 @@ class ClipEncoder(Stages):
         return self.stages(video * 4 - 2).mean((2, 3, 4))
 
 
+@takes(dim=WIDTH)
 def small_clip(dim: int = 64) -> ClipEncoder:
     """Four 3-D convolutions for short films of 32 pixels, 184 k parameters at dim 64: (B, 3, 16, 32, 32) to
     (B, dim, 2, 4, 4), then averaged.
@@ -211,6 +214,7 @@ class FilmEncoder(Stages):
         return self.maps(video).mean((2, 3, 4))
 
 
+@takes(dim=WIDTH)
 def small_mc3(dim: int = 64, still: bool = False) -> FilmEncoder:
     """Four convolutions of the MCx family for films of 32 pixels, 101 k parameters at dim 64: (B, 3, T, 32,
     32) to a map (B, dim, T, 4, 4).

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.numbers import as_whole
+from sslcourse.runtime.options import COUNT, SEED, WIDTH, Number, takes
 
 
 def conv_stage(inside: int, outside: int, kernel: int, stride: int, norm: str = "batch") -> nn.Sequential:
@@ -29,6 +31,7 @@ def conv_stage(inside: int, outside: int, kernel: int, stride: int, norm: str = 
     )
 
 
+@takes(channels=COUNT, groups=COUNT)
 def group_norm(channels: int, groups: int = 16) -> nn.GroupNorm:
     """Normalises each sample by itself, over `groups` groups of channels (fewer where they do not divide the
     channels).
@@ -78,13 +81,86 @@ class Stages(nn.Module):
 
 def layers_of(encoder: nn.Module) -> dict[str, nn.Module]:
     """`encoder.layers`, the named stages of an encoder, in order."""
+    if not isinstance(getattr(encoder, "layers", None), Mapping):
+        raise CourseError(
+            f"{type(encoder).__name__} has no named layers; pass a method (with .f) or one of "
+            "sslcourse.encoders"
+        )
     return cast("dict[str, nn.Module]", encoder.layers)
+
+
+# ------------------------------------------------------------------- what a method shows to its encoder
+
+
+class _Shown(Exception):
+    """Ends `encode` when its encoder has been given its input."""
+
+
+def is_method(network: nn.Module) -> bool:
+    """Whether a network reads batches by an `encode` of its own, around an encoder `f`."""
+    return callable(getattr(network, "encode", None)) and isinstance(getattr(network, "f", None), nn.Module)
+
+
+def shown_to_encoder(method: nn.Module, batch: dict[str, Tensor]) -> Tensor:
+    """What `method.encode(batch)` gives to `method.f`: edges, grey pictures, another size, or the batch as it
+    is.
+
+    Gradients flow. Nothing is computed beyond it.
+    """
+    seen: list[Tensor] = []
+
+    def stop(module: nn.Module, inputs: tuple) -> None:
+        seen.append(inputs[0])
+        raise _Shown
+
+    hook = method.get_submodule("f").register_forward_pre_hook(stop)
+    try:
+        cast("Callable[[dict[str, Tensor]], Tensor]", method.encode)(batch)
+    except _Shown:
+        return seen[0]
+    finally:
+        hook.remove()
+    raise CourseError(
+        f"{type(method).__name__}.encode does not call its encoder .f as a whole; there is no one input that "
+        "could be put before another network"
+    )
+
+
+def eyes(method: nn.Module) -> Callable[[Tensor], Tensor]:
+    """What a method makes of pictures (B, 3, H, W) before its encoder sees them, as a function."""
+    return lambda image: shown_to_encoder(method, {"image": image})
+
+
+class Through(nn.Module):
+    """An encoder that sees pictures through a method's eyes: for layers that were trained on edges or on grey
+    pictures and go on to be shown those.
+
+    Args:
+        encoder: pictures, as the method shows them, to vectors.
+        see: of pictures (B, 3, H, W), 0 to 1, what the encoder is given; see `eyes`.
+    """
+
+    def __init__(self, encoder: nn.Module, see: Callable[[Tensor], Tensor]):
+        super().__init__()
+        self.encoder, self.see, self.dim = encoder, see, dim_of(encoder)
+
+    @property
+    def layers(self) -> dict[str, nn.Module]:
+        return layers_of(self.encoder)
+
+    def forward(self, image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b d"]:
+        return self.encoder(self.see(image))
+
+
+def as_encoder(network: nn.Module) -> nn.Module:
+    """Pictures to vectors: an encoder as it is, a method as its encoder behind its own eyes."""
+    return Through(network.get_submodule("f"), eyes(network)) if is_method(network) else network
 
 
 def dim_of(encoder: nn.Module) -> int:
     """The length of an encoder's vector (of a dense one's vector at each place)."""
-    dim = getattr(encoder, "dim", None)
-    if not isinstance(dim, int):
+    dim = as_whole(getattr(encoder, "dim", None))
+    if dim is None:
         raise CourseError(
             f"{type(encoder).__name__} does not say how long its vectors are; set its .dim, such as "
             "encoder.dim = 128"
@@ -99,6 +175,7 @@ class Encoder(Stages):
         return self.stages(image * 4 - 2).mean((2, 3))  # centred, and spread to about unit variance
 
 
+@takes(width=WIDTH)
 def small_cnn(width: int = 32, norm: str = "batch") -> Encoder:
     """Five convolutions for 32-pixel images: the course's own encoder, 280 k parameters and dim 128 at width
     32.
@@ -197,14 +274,20 @@ class FrozenStage(nn.Module):
         return self.stage(x)
 
 
-def with_frozen(encoder: Encoder, first: int, seed: int = 0) -> Encoder:
-    """A copy whose first stages are kept as they are and do not learn, and whose other stages start anew.
+@takes(first=Number(-(2**40), 2**40), seed=SEED)
+def with_frozen(network: nn.Module, first: int, seed: int = 0) -> nn.Module:
+    """A copy of an encoder whose first stages are kept as they are and do not learn, and whose other stages
+    start anew.
 
     Args:
+        network: a method: its encoder is copied, and goes on to see what the method shows it (edges, or grey
+            pictures); or an `Encoder` that was trained on pictures as they are.
         first: how many stages are kept; 0 keeps none, so that everything is trained from scratch.
         seed: of the new weights: the same for every encoder that is compared.
     """
-    layers = copy.deepcopy(encoder).layers
+    if is_method(network):
+        return Through(with_frozen(network.get_submodule("f"), first, seed), eyes(network))
+    layers = layers_of(copy.deepcopy(network))
     if not 0 <= first < len(layers):
         raise CourseError(
             f"first={first}; this encoder has {len(layers)} stages, keep 0 to {len(layers) - 1} of them"
@@ -215,7 +298,8 @@ def with_frozen(encoder: Encoder, first: int, seed: int = 0) -> Encoder:
             if i >= first:
                 reset(stage)
     return Encoder(
-        {name: FrozenStage(s) if i < first else s for i, (name, s) in enumerate(layers.items())}, encoder.dim
+        {name: FrozenStage(s) if i < first else s for i, (name, s) in enumerate(layers.items())},
+        dim_of(network),
     )
 
 
@@ -235,6 +319,7 @@ class DenseEncoder(Stages):
         return self.stages(image * 4 - 2)
 
 
+@takes(width=WIDTH, dim=Number(-(2**40), 2**40), stride=Number(-(2**40), 2**40))
 def dense_cnn(width: int = 32, dim: int = 32, stride: int = 2) -> DenseEncoder:
     """Four convolutions whose cells see 19 pixels at stride 2: for tracking in small films, 45 k parameters.
 
@@ -258,6 +343,7 @@ def dense_cnn(width: int = 32, dim: int = 32, stride: int = 2) -> DenseEncoder:
     return DenseEncoder(stages, dim, stride)
 
 
+@takes(dim=Number(-(2**40), 2**40))
 def dense_resnet18(dim: int = 64) -> DenseEncoder:
     """torchvision's ResNet-18 at stride 8, its last two stages at full pace, then one number in `dim` for
     each direction (Vondrick et al., 2018).

@@ -10,8 +10,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sslcourse import runtime
 from sslcourse.encoders.images import FrozenStage, dim_of
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SHARE, WIDTH, Number, takes
 from sslcourse.transforms import colour
 
 
@@ -31,6 +33,7 @@ class ConvGRU(nn.Module):
         dropout: of the state after every step while training; DPC has 0.1.
     """
 
+    @takes(inside=WIDTH, hidden=WIDTH, kernel=Number(-(2**40), 2**40), dropout=SHARE)
     def __init__(self, inside: int, hidden: int, kernel: int = 1, dropout: float = 0.0):
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:
@@ -96,6 +99,7 @@ class Pixels(nn.Module):
         "bce"  # values 0..1: a logistic output and cross-entropy, as Srivastava et al. (2015) have for digits
     )
 
+    @takes(side=COUNT)
     def __init__(self, side: int = 16, grey: bool = True):
         super().__init__()
         self.side, self.grey = side, grey
@@ -131,6 +135,7 @@ class Patches(nn.Module):
 
     kind = "squared"  # natural patches: a linear output and squared error
 
+    @takes(side=COUNT)
     def __init__(self, side: int = 16):
         super().__init__()
         self.side, self.size = side, 3 * side * side
@@ -192,8 +197,10 @@ class Percepts(nn.Module):
             self.raw(p if p.is_floating_point() else p.float() / 255).flatten(0, 1) for p in video.split(64)
         ]
         x = torch.cat(parts)
-        self.mean.copy_(x.mean(0))
-        self.scale.copy_(x.std(0).clamp_min(1e-4))
+        mean, spread = runtime.moments(x)
+        narrow = spread < 1e-3 * mean.abs()  # there the rounding of a float32 mean is as large as the spread
+        self.mean.copy_(torch.where(narrow, mean.float(), x.mean(0)))
+        self.scale.copy_(torch.where(narrow, spread.float(), x.std(0)).clamp_min(1e-4))
         return self
 
     def forward(self, video: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b p t d"]:
@@ -216,6 +223,7 @@ class FrameLSTM(nn.Module):
     Films are floats 0..1, (B, 3, T, H, W) with T of at least `past`; `dim` is 2 hidden depth. Where a frame
     is cut into several patches, each is read by itself and the states are averaged."""
 
+    @takes(hidden=WIDTH, depth=Number(1, 100), past=COUNT)
     def __init__(self, frames: nn.Module, hidden: int = 256, depth: int = 1, past: int = 8):
         super().__init__()
         self.frames, self.hidden, self.depth, self.past = frames, hidden, depth, past

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sslcourse.encoders.images import Stages, conv_stage, resnet18
+from sslcourse.runtime.options import WIDTH, takes
 
 
 class MelEncoder(Stages):
@@ -28,6 +29,7 @@ class MelEncoder(Stages):
         return self.maps(logmel).mean(2)
 
 
+@takes(dim=WIDTH)
 def small_mel(dim: int = 64) -> MelEncoder:
     """Four convolutions for spectrograms of 32 bands, 61 k parameters at dim 64: (B, 1, 32, 49) to (B, dim,
     4, 13), then averaged.

@@ -38,6 +38,7 @@ from .reports import (
     nearest_neighbour as nearest_neighbour,
     probe as probe,
     random_like as random_like,
+    random_rows as random_rows,
     report as report,
     retrieval as retrieval,
     score as score,

@@ -34,7 +34,8 @@ from sslcourse.data.datasets import Data, Samples, open_labels
 from sslcourse.evaluate.reports import random_like
 from sslcourse.methods.base import Ear, Method
 from sslcourse.runtime.errors import CourseError
-from sslcourse.train import features
+from sslcourse.runtime.options import Number, takes
+from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -99,38 +100,65 @@ def _features(
 
 
 def averaged(scores: Float[np.ndarray, "n k c"], classes: Int[np.ndarray, " c"]) -> Int[np.ndarray, " n"]:
-    """The class of each recording: the one whose score, averaged over the crops, is highest. One crop that is
-    very sure outvotes several.
+    """The class of each recording: the one whose score, averaged over the crops, is highest, of equals the
+    first. One crop that is very sure outvotes several.
     """
-    return classes[scores.mean(1).argmax(1)]
+    return classes[ties.first_best(torch.from_numpy(scores.mean(1))).numpy()]
 
 
-def _machine(x: np.ndarray, label: np.ndarray, cost: float):
-    """Crops (N, K, D) of recordings with labels (N,) -> a function from crops (M, K, D) to classes (M,)."""
+@dataclass(frozen=True)
+class Machine:
+    """What `linear_machine` has learned: a function from crops (M, K, D) to classes (M,).
+
+    `scores` gives (M, classes), averaged over the crops, in the order of `classes`; `found` the accuracy, in
+    which of classes with equal scores each counts by chance.
+    """
+
+    scores: Callable[[np.ndarray], np.ndarray]
+    classes: np.ndarray
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        return averaged(self.scores(x)[:, None], self.classes)
+
+    def found(self, x: np.ndarray, label: np.ndarray) -> float:
+        known = np.isin(label, self.classes)  # a class that was never shown is never right
+        at = np.searchsorted(self.classes, np.where(known, label, self.classes[0]))
+        right = ties.found(torch.from_numpy(self.scores(x)), torch.from_numpy(at)).numpy()
+        return float((right * known).mean())
+
+
+def _machine(x: np.ndarray, label: np.ndarray, cost: float) -> Machine:
+    """Learned from crops (N, K, D) of recordings with labels (N,)."""
     from sklearn.svm import LinearSVC
 
+    if len(np.unique(label)) < 2:
+        raise CourseError(
+            f"all {len(label)} recordings to learn from have the same label; give at least two classes"
+        )
+
     flat = x.reshape(-1, x.shape[2]).astype(np.float64)
-    mean, scale = (
-        flat.mean(0),
-        flat.std(0).clip(1e-6) * np.sqrt(x.shape[2]),
-    )  # so that one C means the same for few and for many features
+    mean, spread = (v.numpy() for v in runtime.moments(torch.from_numpy(flat)))
+    # So that one C means the same for few and for many features; a constant one becomes 0.
+    scale = np.where(spread == 0, 1.0, spread) * np.sqrt(x.shape[2])
     machine = LinearSVC(C=cost, dual=False, max_iter=3000).fit(
         (flat - mean) / scale, np.repeat(label, x.shape[1])
     )
 
-    def predict(x: np.ndarray) -> np.ndarray:
+    def averages(x: np.ndarray) -> np.ndarray:
+        if not np.isfinite(x).all():
+            raise CourseError("the features hold NaN or infinity: the training has diverged; lower lr")
         scores = machine.decision_function((x.reshape(-1, x.shape[2]) - mean) / scale)
         scores = (
             np.stack([-scores, scores], 1) if scores.ndim == 1 else scores
         )  # of two classes there is one score
-        return averaged(scores.reshape(*x.shape[:2], -1), machine.classes_)
+        return scores.reshape(*x.shape[:2], -1).mean(1)
 
-    return predict
+    return Machine(averages, machine.classes_)
 
 
 def linear_machine(
     x: np.ndarray, label: np.ndarray, held: np.ndarray, costs: Sequence[float] = COSTS
-) -> tuple[Callable, float]:
+) -> tuple[Machine, float]:
     """A linear support vector machine on crops, whose cost was chosen on recordings that are held out.
 
     Args:
@@ -140,8 +168,18 @@ def linear_machine(
         costs: of which one is taken, the smallest of the best.
 
     Returns:
-        A function from crops (M, K, D) to classes (M,), and the cost.
+        A function from crops (M, K, D) to classes (M,), see `Machine`, and the cost.
+
+    Raises:
+        CourseError: features that are not numbers, labels that are missing or all the same.
     """
+    if not np.isfinite(x).all():
+        raise CourseError("the features hold NaN or infinity: the training has diverged; lower lr")
+    if len(x) != len(label) or not len(x) or (label < 0).any():
+        raise CourseError(
+            f"{len(x)} recordings with {len(label)} labels, {int((label < 0).sum())} of them -1 "
+            "(unlabelled); give a label for each"
+        )
     right = [0.0]
     if len(costs) > 1:
         if held.all() or not held.any():
@@ -149,9 +187,7 @@ def linear_machine(
                 f"{int(held.sum())} of {len(held)} training recordings are held out to choose the cost; "
                 "hold out some, and not all"
             )
-        right = [
-            float((_machine(x[~held], label[~held], cost)(x[held]) == label[held]).mean()) for cost in costs
-        ]
+        right = [_machine(x[~held], label[~held], cost).found(x[held], label[held]) for cost in costs]
     cost = costs[int(np.argmax(right))]
     return _machine(x, label, cost), cost
 
@@ -283,9 +319,23 @@ def random_ear(encoder: Callable[[], nn.Module] = encoders.small_mel) -> Callabl
     return make
 
 
+def random_as(ear: nn.Module) -> Callable[[Samples, int], nn.Module]:
+    """What an ear was before it learned anything: its network and its rate, random weights, batch statistics
+    of the training recordings.
+    """
+
+    def make(train: Samples, seed: int) -> nn.Module:
+        audio, rate = train.sound()
+        own = getattr(ear, "rate", rate)
+        return random_like(ear, Samples(audio=heard.resampled(audio, rate, own), rate=own), seed)
+
+    return make
+
+
 RECIPE = Recipe(epochs=12, batch_size=64, lr=3e-3)
 
 
+@takes(share=Number(0, 1.0, whole=False))
 def supervised_ear(
     encoder: Callable[[], nn.Module] = encoders.small_mel, recipe: Recipe = RECIPE, share: float = SHARE
 ) -> Callable[[Samples, int], Ear]:
@@ -333,7 +383,7 @@ class HeardWithLabels(Method):
 
     def loss(self, batch):
         logits = self.head(self.ear.f(self.views(batch)["logmel"]))  # (B, classes)
-        right = (logits.argmax(1) == batch["label"]).float().mean()
+        right = ties.found(logits, batch["label"]).mean()
         return F.cross_entropy(logits.float(), batch["label"]), {"accuracy": right}
 
     def encode(self, batch):
@@ -412,6 +462,7 @@ class Scores:
         )
 
 
+@takes(crops=Number(-(2**40), 2**40), seconds=Number(-1e9, 1e9, whole=False), seeds=Number(1, 1000))
 def esc(
     ears: Mapping[str, nn.Module | Callable] | nn.Module | None,
     data: Data | Samples,
@@ -437,7 +488,8 @@ def esc(
         seconds: of a crop; two by default, or four fifths of recordings shorter than two and a half seconds.
         costs: candidates for the cost of the machine.
         seeds: how many for the ears that are made, random ones among them; frozen ones are judged once.
-        baselines: chance, the log-mel spectrogram and a random ear.
+        baselines: chance, the log-mel spectrogram, a random ear, and one more for each other way of hearing
+            among the ears.
         say: is told about each row.
 
     Raises:
@@ -487,7 +539,7 @@ def esc(
                         )
                     x = _features(made, audio, rate, crops, seconds).numpy()
                 predict, chosen = linear_machine(x[fold.train], label[fold.train], fold.held, costs)
-                accuracy[-1].append(float((predict(x[fold.test]) == label[fold.test]).mean()))
+                accuracy[-1].append(predict.found(x[fold.test], label[fold.test]))
                 cost[-1].append(chosen)
         rows.append(
             {
@@ -501,11 +553,16 @@ def esc(
         say(f"{name}: {100 * np.mean(accuracy):.1f}, {rows[-1]['seconds']:.0f} s")
 
     if baselines:
-        most = [np.bincount(label[fold.train]).argmax() for fold in divisions]
+        # The commonest class of those that train, of several equally common ones each as likely.
+        counts = [torch.from_numpy(np.bincount(label[f.train], minlength=label.max() + 1)) for f in divisions]
+        chance = [
+            float(ties.found(count.expand(len(f.test), -1), torch.from_numpy(label[f.test])).mean())
+            for count, f in zip(counts, divisions)
+        ]
         rows.append(
             {
                 "features": "chance",
-                "accuracy": [[float((label[f.test] == m).mean()) for f, m in zip(divisions, most)]],
+                "accuracy": [chance],
                 "cost": [],
                 "dim": 0,
                 "seconds": 0.0,
@@ -513,6 +570,13 @@ def esc(
         )
         add("log-mel", None, 1)
         add("random ear", random_ear(), seeds)
+        known = {(rate, repr(encoders.small_mel()))}
+        for name, ear in ears.items():  # another network, or fewer samples a second: a random row of its own
+            if isinstance(ear, nn.Module) and isinstance(getattr(ear, "f", None), nn.Module):
+                reading = getattr(ear, "rate", rate), repr(ear.f)
+                if reading not in known:
+                    add(f"random ear, as {name} reads", random_as(ear), seeds)
+                known.add(reading)
     for name, ear in ears.items():
         add(name, ear, 1 if isinstance(ear, nn.Module) else seeds)
     what = f"{len(divisions)} folds by {folds}" if folds is not None else "official split"

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcourse.data.datasets import Data, open_labels
-from sslcourse.evaluate.probes import accuracy_of, linear_probe, ridge_probe
+from sslcourse.evaluate.probes import linear_probe, majority, ridge_probe
 from sslcourse.evaluate.reports import split_of
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import features
@@ -27,8 +27,9 @@ def factor_scores(
     """How much of each factor a linear probe reads from features: 0 is chance or worse, 1 is everything.
 
     Args:
-        kinds: factor -> names of its values (then: accuracy above chance), a full turn (an angle: R2 of its
-            sine and cosine), or absent (a number: R2).
+        kinds: factor -> names of its values (then: accuracy above that of always saying the value that is
+            commonest in training), a full turn (an angle: R2 of its sine and cosine), or absent (a number:
+            R2).
     """
     result = {}
     for name, column in train_factors.items():
@@ -36,12 +37,14 @@ def factor_scores(
         column = column.cpu()
         if isinstance(kind, tuple):
             fitted = linear_probe(train_x, column.long(), classes=len(kind), penalties=(1e-3,), iterations=50)
-            chance = float(torch.bincount(truth.long(), minlength=len(kind)).max()) / len(truth)
-            value = (accuracy_of(fitted.predict(x), truth) - chance) / (1 - chance)
+            chance = majority(column.long(), truth.long())
+            found = fitted.found(x, truth.long())
+            value = (found - chance) / (1 - chance) if chance < 1 else 0.0
         else:
             y, target = _numbers(column, kind), _numbers(truth, kind)
             error = (ridge_probe(train_x, y)(x) - target).square().sum()
-            value = float(1 - error / (target - target.mean(0)).square().sum())
+            whole = float((target - target.mean(0)).square().sum())
+            value = 1 - float(error) / whole if whole else 0.0  # what is the same everywhere cannot be read
         result[name] = max(0.0, value)
     return result
 
@@ -81,7 +84,7 @@ def factor_table(
             train_x, x = features.pixels(data.train), features.pixels(held)
             # 3,072 pixels: their first 256 principal components hold nearly all of the variance and fit 20
             # times faster.
-            _, _, basis = torch.pca_lowrank(train_x, q=256, niter=2)
+            _, _, basis = torch.pca_lowrank(train_x, q=min(256, *train_x.shape), niter=2)
             centre = train_x.mean(0)
             train_x, x = (train_x - centre) @ basis, (x - centre) @ basis
         elif isinstance(source, nn.Module):

@@ -12,11 +12,12 @@ import textwrap
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor
 
+from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 
 
 @dataclass(frozen=True)
@@ -70,11 +71,23 @@ class Diagnosis:
     __repr__ = __str__
 
 
+def _numbers(z: Tensor, least: int = 1) -> Tensor:
+    if z.ndim != 2 or len(z) < least:
+        raise CourseError(
+            f"features of shape {tuple(z.shape)}; give {least} rows or more, one vector (d) per sample"
+        )
+    if not torch.isfinite(z).all():
+        raise CourseError(
+            "the features hold NaN or infinity: the training has diverged; start again with a lower lr"
+        )
+    return z
+
+
 def spread(z: Float[Tensor, "n d"]) -> float:
     """Standard deviation of the unit-length features per dimension, times sqrt(d): 1 on a full sphere, 0 when
     all features
     point the same way (SimSiam, section 4.1)."""
-    z = F.normalize(z.float(), dim=1)
+    z = runtime.unit(_numbers(z))
     return float(z.std(0, correction=0).mean() * math.sqrt(z.shape[1]))
 
 
@@ -82,24 +95,27 @@ def effective_rank(z: Float[Tensor, "n d"]) -> float:
     """exp(entropy of the singular values): how many dimensions are in use (RankMe, Garrido et al., 2023), 1
     to d.
     """
-    s = torch.linalg.svdvals(z.float() - z.float().mean(0))
-    p = s / s.sum().clamp_min(1e-12)
-    return float(torch.exp(-(p * p.clamp_min(1e-12).log()).sum()))
+    wide = runtime.precise(_numbers(z))
+    s = torch.linalg.svdvals(wide - wide.mean(0))
+    # What is no larger than the last digits of z is rounding, which would fill all dimensions.
+    eps = torch.finfo(z.dtype if z.is_floating_point() else torch.float64).eps
+    s = s[s > eps * wide.mean(0).norm() * math.sqrt(len(z))]
+    p = s / s.sum()
+    return float(torch.exp(-torch.special.xlogy(p, p).sum()))
 
 
 def alignment(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"]) -> float:
     """Mean squared distance between the two views of an image on the unit sphere, 0 to 4 (Wang and Isola,
     2020).
     """
-    return float((F.normalize(z1.float(), dim=1) - F.normalize(z2.float(), dim=1)).square().sum(1).mean())
+    return float((runtime.unit(_numbers(z1)) - runtime.unit(_numbers(z2))).square().sum(1).mean())
 
 
 def uniformity(z: Float[Tensor, "n d"]) -> float:
     """log of the mean of exp(-2 d^2) over pairs on the unit sphere: 0 when all fall together, towards -4 when
     spread
     evenly (Wang and Isola, 2020)."""
-    z = F.normalize(z.float(), dim=1)
-    return float(torch.pdist(z).square().mul(-2).exp().mean().log())
+    return float(torch.pdist(runtime.unit(_numbers(z, 2))).square().mul(-2).exp().mean().log())
 
 
 def diagnose(
@@ -117,11 +133,7 @@ def diagnose(
         raise CourseError(
             f"features of shape {tuple(z.shape)}; give at least 16 rows, one vector (d) per sample"
         )
-    if not torch.isfinite(z).all():
-        raise CourseError(
-            "the features hold NaN or infinity: the training has diverged; start again with a lower lr"
-        )
-    z = z[:1024].detach().cpu()
+    z = _numbers(z)[:1024].detach().cpu()
     d = z.shape[1]
     readings = [
         Reading(
@@ -177,6 +189,7 @@ def diagnose(
     return Diagnosis(tuple(readings))
 
 
+@takes(k=Number(-(2**40), 2**40))
 def coverage(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], k: int = 5) -> float:
     """Share of real samples with a generated one nearer than their k-th real neighbour: does a generator draw
     everything there is?
@@ -186,6 +199,9 @@ def coverage(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], k: int = 5)
     samples beside it: they are its reference."""
     if len(real) <= k or not len(made):
         raise CourseError(f"{len(real)} real and {len(made)} generated samples; give at least {k + 1} and 1")
-    real, made = real.float(), made.float()
-    radius = torch.cdist(real, real).kthvalue(k + 1, dim=1).values  # the nearest of all is the sample itself
-    return float((torch.cdist(real, made).min(1).values < radius).float().mean())
+    real, made = runtime.precise(_numbers(real)), runtime.precise(_numbers(made))
+    real, made = real - real.mean(0), made - real.mean(0)  # far from zero their squares would hide them
+    # Not by a matrix product, whose last digits would give equal samples a distance.
+    far = lambda a, b: torch.cdist(a, b, compute_mode="donot_use_mm_for_euclid_dist")
+    radius = far(real, real).kthvalue(k + 1, dim=1).values  # the nearest of all is the sample itself
+    return float((far(real, made).min(1).values < radius).float().mean())

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslcourse.data.clips.reader import UNKNOWN
 from sslcourse.evaluate.tracking import Tracker
 from sslcourse.runtime.errors import CourseError
 from sslcourse.transforms import colour
@@ -121,6 +122,7 @@ def by_flow(flow: Flow) -> Tracker:
             places = (
                 F.interpolate(places, size=first.shape, mode="bilinear", align_corners=False) + 0.5
             ) * times - 0.5
+        first = first.masked_fill(first == UNKNOWN, 0)
         onehot = F.one_hot(first.long()).permute(2, 0, 1).double()
         masks = torch.stack([sample(onehot, place).argmax(0) for place in places]).to(torch.uint8)
         masks[0] = first

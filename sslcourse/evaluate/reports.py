@@ -16,20 +16,44 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import torch
-import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import runtime
-from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels
-from sslcourse.encoders.images import layers_of, reset
-from sslcourse.evaluate.probes import KNN, accuracy_of, knn_predict, labels_of, linear_probe
+from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels, few_of_each
+from sslcourse.encoders.images import as_encoder, is_method, layers_of, reset, shown_to_encoder
+from sslcourse.evaluate.probes import (
+    BLOCK,
+    KNN,
+    found_of,
+    judged_by,
+    knn_predict,
+    knn_votes,
+    labels_of,
+    linear_probe,
+    majority,
+    numbers,
+)
 from sslcourse.runtime.errors import CourseError
-from sslcourse.train import features
+from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, Number, takes
+from sslcourse.train import features, ties
 
 Network = TypeVar("Network", bound=nn.Module)
 
 
+def _numbers(label: Tensor, what: str) -> Tensor:
+    """(N,) class numbers as PyTorch indexes by them, whatever type of whole number they are."""
+    label = torch.as_tensor(label).cpu()
+    if label.is_floating_point() or label.is_complex() or label.ndim != 1 or not len(label):
+        raise CourseError(
+            f"{what} of type {label.dtype} and shape {tuple(label.shape)}; pass one whole number for each "
+            f"sample: "
+            "label.long()"
+        )
+    return label.long()
+
+
+@takes(classes=Number(-(2**40), 2**40))
 def score(
     train_x: Tensor,
     train_y: Tensor,
@@ -40,7 +64,15 @@ def score(
     protocol: str = "dino",
     linear: bool = True,
 ) -> dict[str, float]:
-    """kNN and linear accuracy of features x with labels y, learned from train_x and train_y."""
+    """kNN and linear accuracy of features x with labels y, learned from train_x and train_y.
+
+    Classes that draw count by chance, so features that are all the same score what the training labels alone
+    are worth, in whatever order the samples come.
+
+    Raises:
+        CourseError: features that are not numbers, splits that are empty or unlabelled, classes that are
+            asked for and were never shown, and training labels of one class alone.
+    """
     if train_x.ndim != 2:
         raise CourseError(
             f"features of shape {tuple(train_x.shape)}; a probe reads one vector per sample, and these are "
@@ -51,15 +83,20 @@ def score(
         raise CourseError(
             f"{len(train_x)} features for {len(train_y)} labels, {len(x)} for {len(y)}; they must agree"
         )
-    if int(train_y.min()) < 0:
-        raise CourseError("some training labels are -1 (unlabelled); probe with a labelled split")
-    train_y, y = train_y.cpu(), y.cpu()
-    result = {"kNN": accuracy_of(knn_predict(train_x, train_y, x, classes=classes, protocol=protocol), y)}
+    train_y, y = _numbers(train_y, "training labels"), _numbers(y, "labels")
+    judged_by(train_y, y)
+    if int(train_y.max()) >= classes:
+        raise CourseError(
+            f"label {int(train_y.max())} of {classes} classes; labels run from 0 to {classes - 1}: pass "
+            f"classes={int(train_y.max()) + 1}, or mend the labels"
+        )
+    result = {"kNN": found_of(knn_votes(train_x, train_y, x, classes=classes, protocol=protocol), y)}
     if linear:
-        result["linear"] = accuracy_of(linear_probe(train_x, train_y, classes=classes).predict(x), y)
+        result["linear"] = linear_probe(train_x, train_y, classes=classes).found(x, y)
     return result
 
 
+@takes(limit=SOME)
 def probe(
     method: nn.Module, data: Data, *, linear: bool = True, limit: int | None = None, protocol: str = "dino"
 ) -> dict[str, float]:
@@ -67,11 +104,15 @@ def probe(
 
     Args:
         linear: also fit the linear probe (half a second on 6,000 samples).
-        limit: use only so many training and validation samples, for a quick look in a loop.
+        limit: use only so many training and validation samples, for a quick look in a loop: the first ones,
+            or some of the whole length where those lack classes (as in a set that lies in the order of
+            them). Validation samples of classes that still have not been shown are left out.
     """
     train, held = data.train, data.validation
     if limit:
-        train, held = train.take(slice(0, limit)), held.take(slice(0, limit))
+        train, held = _some(train, limit), _some(held, limit)
+        held = held.take((torch.isin(held.label, train.label) | (held.label < 0)).nonzero().flatten())
+    judged_by(train.label.cpu(), held.label.cpu(), held="the validation split")
     return score(
         features.extract(method, train),
         train.label,
@@ -83,13 +124,22 @@ def probe(
     )
 
 
+def _some(samples: Samples, limit: int) -> Samples:
+    """The first samples, or as many evenly spaced ones where the first lack a class that the others have."""
+    first = samples.take(slice(0, limit))
+    if len(first.label.unique()) == len(samples.label.unique()):
+        return first
+    return samples.take(torch.linspace(0, len(samples) - 1, min(limit, len(samples))).round().long())
+
+
+@takes(n=COUNT, limit=COUNT)
 def guesses(
     method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, protocol: str = "dino"
 ) -> Int[Tensor, " n"]:
     """What the first `n` validation samples are taken for by kNN among the first `limit` training samples:
     for pictures, not for scores.
     """
-    bank, held = data.train.take(slice(0, limit)), data.validation.take(slice(0, n))
+    bank, held = _some(data.train, limit), data.validation.take(slice(0, n))
     return knn_predict(
         features.extract(method, bank),
         bank.label.cpu(),
@@ -99,6 +149,7 @@ def guesses(
     )
 
 
+@takes(seed=SEED)
 def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Network:
     """The same network with fresh random weights and batch statistics of the data: the baseline of every
     representation.
@@ -137,6 +188,51 @@ def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Netw
     for module, momentum in momenta.items():
         module.momentum = momentum
     return untrained.eval()
+
+
+def random_rows(methods: Mapping[str, nn.Module], shown: Samples, seed: int = 0) -> dict[str, nn.Module]:
+    """The random networks that stand beside methods in a table: one for each way of reading among them.
+
+    Edges, or grey pictures in another size, are worth more or less than colours before anything is learned;
+    a method is ahead of a random network that reads as it does, or not at all. The first row is the one that
+    reads samples as they are, where there is one; "as ... reads" names the others, by the first method that
+    reads so.
+    """
+    batch = next(shown.take(slice(0, 8)).batches(8))
+    batch = {name: batch[name] for name in MODALITIES if name in batch}
+    first: dict[tuple, tuple[str, nn.Module, bool]] = {}
+    for name, method in methods.items():
+        reading, plain = _reading(method, batch)
+        first.setdefault(reading, (name, method, plain))
+    ways = sorted(first.values(), key=lambda way: not way[2])  # stable: else in the order of the methods
+    title = baselines_of(shown)[1]
+    return {
+        title if i == 0 else f"{title}, as {name} reads": random_like(method, shown, seed)
+        for i, (name, method, _) in enumerate(ways)
+    }
+
+
+def _reading(method: nn.Module, batch: dict[str, Tensor]) -> tuple[tuple, bool]:
+    """What tells one way of reading from another, and whether it shows the encoder samples as they are."""
+    if is_method(method):
+        device = next((p.device for p in method.parameters()), torch.device("cpu"))
+        there = {name: x.to(device) for name, x in batch.items()}
+        encoder = method.get_submodule("f")
+        with features.frozen(method):
+            try:
+                seen = shown_to_encoder(method, there)
+            except CourseError:  # encodes in several steps: then it is a way of its own
+                seen = None
+            if seen is not None and torch.allclose(features.encode_of(method)(there), encoder(seen)):
+                plain = any(
+                    seen.shape == x.shape
+                    and torch.equal(seen, x if x.is_floating_point() else x.float() / 255)
+                    for x in there.values()
+                )
+                knobs = {k: v for k, v in vars(encoder).items() if isinstance(v, (bool, int, float, str))}
+                knobs.pop("training", None)
+                return (repr(encoder), repr(knobs), seen.cpu().numpy().tobytes()), plain
+    return (type(method).__name__, repr(method)), False
 
 
 @dataclass
@@ -192,6 +288,7 @@ def baselines_of(samples: Samples) -> tuple[str, str]:
     return ("log-mel", "random ear") if samples.kind == "audio" else ("pixels", "random encoder")
 
 
+@takes(seed=SEED, few=COUNT)
 def report(
     methods: nn.Module | Mapping[str, nn.Module],
     data: Data,
@@ -201,15 +298,16 @@ def report(
     baselines: bool = True,
     few: int | None = None,
 ) -> Report:
-    """The final scores on the test split, with chance, raw pixels and a random encoder beside them.
+    """The final scores on the test split, with chance (the commonest class of the training labels), raw
+    pixels and random encoders beside them.
 
     Args:
         methods: one trained method, or several by name (a dict), read in one opening of the test labels.
         seed: of the random encoder.
         protocol: of kNN, see `KNN`.
-        baselines: leave out the three only where another row of the same table has them.
-        few: also a linear probe that has seen so many labels of each class ("few labels"), the same ones for
-            every row.
+        baselines: leave them out only where another row of the same table has them.
+        few: also kNN ("few kNN") and a linear probe ("few labels") that have seen so many labels of each
+            class, the same ones for every row.
 
     Raises:
         SealedLabels: when a training is under way.
@@ -220,27 +318,33 @@ def report(
         raise CourseError("report needs at least one trained method: report(method, data)")
     classes = len(data.classes)
     label, train_label = labels_of(data.test, "evaluate.report").cpu(), data.train.label.cpu()
+    judged_by(train_label, label, held="the test split")  # before anything is read
     rows: list[dict] = []
 
-    chosen = few_labels(data.train, min(1.0, few * classes / len(data.train)), seed) if few else None
+    chosen = few_of_each(data.train, few, seed) if few else None
 
     def add(name: str, train_x: Tensor, x: Tensor) -> None:
         row = {"features": name, **score(train_x, train_label, x, label, classes=classes, protocol=protocol)}
         if chosen is not None:
-            row["few labels"] = accuracy_of(
-                linear_probe(train_x[chosen], train_label[chosen], classes=classes).predict(x), label
-            )
+            few_x, few_y = train_x[chosen], train_label[chosen]
+            votes = knn_votes(few_x, few_y, x, classes=classes, protocol=protocol)
+            row["few kNN"] = found_of(votes, label)
+            row["few labels"] = linear_probe(few_x, few_y, classes=classes).found(x, label)
         rows.append(row)
 
     if baselines:
-        most = float(torch.bincount(train_label, minlength=classes).max() / len(train_label))
+        most = majority(train_label, label)
         rows.append(
-            {"features": "chance", "kNN": most, "linear": most, **({"few labels": most} if few else {})}
+            {
+                "features": "chance",
+                "kNN": most,
+                "linear": most,
+                **({"few kNN": most, "few labels": most} if few else {}),
+            }
         )
-        raw, untrained = baselines_of(data.train)
-        add(raw, features.pixels(data.train), features.pixels(data.test))
-        encoder = random_like(next(iter(methods.values())), data.train, seed)
-        add(untrained, features.extract(encoder, data.train), features.extract(encoder, data.test))
+        add(baselines_of(data.train)[0], features.pixels(data.train), features.pixels(data.test))
+        for name, encoder in random_rows(methods, data.train, seed).items():
+            add(name, features.extract(encoder, data.train), features.extract(encoder, data.test))
     for name, method in methods.items():
         add(name, features.extract(method, data.train), features.extract(method, data.test))
     settings = KNN[protocol]
@@ -257,26 +361,31 @@ def report(
 # ------------------------------------------------------------------------ layer by layer, few labels
 
 
+@takes(size=Number(1, 64))
 def layer_probes(
     method: nn.Module, data: Data, *, encoder: nn.Module | None = None, on: str = "validation", size: int = 2
 ) -> dict[str, dict[str, float]]:
     """Scores after each named layer of the encoder: layer -> {"kNN", "linear"}.
 
+    The layers are read while the method encodes in its own way: on edges, on grey pictures, in its size.
+
     Args:
-        encoder: has `.layers`; `method.f` by default.
+        method: trained; or an encoder alone, which is shown pictures as they are.
+        encoder: has `.layers`; `method.f` by default. One that is no part of the method is read alone.
         on: "validation", or "test" for the final table.
         size: each layer's map is averaged over size x size places.
     """
-    encoder = method.get_submodule("f") if encoder is None else encoder
+    encoder = features.reads(method)[0] if encoder is None else encoder
+    network = method if any(m is encoder for m in method.modules()) else encoder
     held = split_of(data, on)
     label = labels_of(held, "evaluate.layer_probes")
     result = {}
     for layer in layers_of(encoder):
-        encode = features.after(encoder, layer, size)
+        encode = features.after(network, layer, size, encoder=encoder)
         result[layer] = score(
-            features.extract(method, data.train, encode=encode),
+            features.extract(network, data.train, encode=encode),
             data.train.label,
-            features.extract(method, held, encode=encode),
+            features.extract(network, held, encode=encode),
             label,
             classes=len(data.classes),
         )
@@ -305,6 +414,7 @@ def label_curve(
     """
     held = split_of(data, on)
     label = labels_of(held, "evaluate.label_curve")
+    judged_by(data.train.label.cpu(), label.cpu())
     train_x, x = features.extract(method, data.train), features.extract(method, held)
     result: dict[float, list[float]] = {}
     for share in shares:
@@ -312,19 +422,22 @@ def label_curve(
         for seed in seeds if share < 1 else seeds[:1]:  # all labels are one subset
             chosen = few_labels(data.train, share, seed)
             fitted = linear_probe(train_x[chosen], data.train.label.cpu()[chosen], classes=len(data.classes))
-            result[share].append(accuracy_of(fitted.predict(x), label))
+            result[share].append(fitted.found(x, label.cpu()))
     return result
 
 
+@takes(share=SHARE, seed=SEED)
 def fine_tune(
-    encoder: nn.Module, data: Data, share: float, recipe, *, seed: int = 0, on: str = "validation"
+    network: nn.Module, data: Data, share: float, recipe, *, seed: int = 0, on: str = "validation"
 ) -> float:
     """Accuracy after training a *copy* of the encoder and a new linear head on a share of the labels.
 
-    SimCLR, section 4.3. Give a random encoder for the supervised baseline. The given encoder is left as it
+    SimCLR, section 4.3. Give a random encoder for the supervised baseline. The given network is left as it
     was.
 
     Args:
+        network: a method: its encoder goes on to see what the method shows it (edges, or grey pictures); or
+            an encoder that is shown pictures as they are.
         share: of the labels, class-balanced; 0 < share <= 1.
         recipe: how to train; its batch size is lowered where there are fewer samples.
     """
@@ -333,13 +446,14 @@ def fine_tune(
 
     held = split_of(data, on)
     label = labels_of(held, "evaluate.fine_tune")
+    judged_by(data.train.label.cpu(), label.cpu())
     part = data.train.take(few_labels(data.train, share, seed))
-    method = Supervised(copy.deepcopy(encoder), len(data.classes))
+    method = Supervised(copy.deepcopy(as_encoder(network)), len(data.classes))
     torch.manual_seed(runtime.step_seed(seed, 0xF1))
     method.head.reset_parameters()
     fit(method, part, recipe.but(batch_size=min(recipe.batch_size, len(part)), seed=seed))
     logits = features.extract(method, held, encode=lambda batch: method.head(method.encode(batch)))
-    return accuracy_of(logits.argmax(1), label)
+    return found_of(logits, label)
 
 
 # ---------------------------------------------------------------------------------------------- retrieval
@@ -352,49 +466,84 @@ def retrieval(
 
     Returns "recall@k" (is one of the k nearest of the same class) for each k, and "mAP" (mean over queries of
     the average precision of the full ranking), all 0 to 1. Queries whose class has no other member are left
-    out."""
+    out. Samples that are equally near stand in every order alike: all figures are the mean over these orders.
+
+    Raises:
+        CourseError: features that are not numbers, labels that are missing, or no class with two members.
+    """
     n = len(x)
     if n <= max(ks):
         raise CourseError(
             f"ks={tuple(ks)} but only {n} samples; the largest k must be below the number of samples"
         )
-    x, label = F.normalize(x.float(), dim=1), label.to(x.device)
+    if min(ks) < 1:
+        raise CourseError(f"ks={tuple(ks)}; look at one neighbour or more")
+    numbers(x)
+    if len(label) != n or int(label.min()) < 0:
+        raise CourseError(
+            f"{n} samples with {len(label)} labels, {int((label < 0).sum())} of them -1 (unlabelled); give "
+            "each a class from 0"
+        )
+    if int(torch.bincount(label.cpu().long()).max()) < 2:
+        raise CourseError(
+            f"none of the {n} samples has another one of its class, so there is nothing to find; take "
+            "classes with two members or more"
+        )
+    x = runtime.unit(x)
+    label = label.to(x.device)
     hits = {k: 0.0 for k in ks}
     precision, queries = 0.0, 0
-    for start in range(0, n, 512):
-        rows = torch.arange(start, min(start + 512, n), device=x.device)
+    for rows in torch.arange(n, device=x.device).split(max(1, 2**20 // n)):
         similarity = x[rows] @ x.T
-        similarity[torch.arange(len(rows)), rows] = -2  # not itself
-        order = similarity.argsort(1, descending=True)[:, :-1]  # (m, n - 1)
-        same = label[order] == label[rows][:, None]
-        same = same[same.any(1)]
-        queries += len(same)
+        same = label == label[rows][:, None]
+        own = torch.arange(len(rows)), rows  # not itself
+        similarity[own], same[own] = float("-inf"), False
+        asked = same.any(1)
+        queries += int(asked.sum())
+        recall, average = ties.recalled(similarity[asked], same[asked], ks)
         for k in ks:
-            hits[k] += float(same[:, :k].any(1).sum())
-        found = same.cumsum(1)
-        place = torch.arange(1, same.shape[1] + 1, device=x.device)
-        precision += float(((found / place) * same).sum(1).div(same.sum(1)).sum())
+            hits[k] += float(recall[k].sum())
+        precision += float(average.sum())
     return {**{f"recall@{k}": hits[k] / queries for k in ks}, "mAP": precision / queries}
 
 
+@takes(chunk=COUNT)
 def nearest(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int = 500) -> Tensor:
     """The label of each query's nearest row of the bank, by Euclidean distance: the oldest classifier there
-    is.
+    is. Of rows that are equally near the label that most of them have, of equals the lowest.
 
     Args:
         bank, labels: (n, d) features and their (n,) labels.
         queries: (m, d).
         chunk: queries at once; no influence on the result.
     """
-    if len(bank) != len(labels) or bank.shape[1:] != queries.shape[1:]:
+    numbers(bank, "the bank"), numbers(queries, "the queries")
+    known, number = labels.unique(return_inverse=True)
+    shares = _nearest_shares(bank, number, queries, len(known), chunk)
+    return known[ties.first_best(shares).to(known.device)]
+
+
+def _nearest_shares(bank: Tensor, number: Tensor, queries: Tensor, classes: int, chunk: int = 500) -> Tensor:
+    """(m, classes) which share of the rows of the bank that are nearest to each query has each number: of one
+    nearest row 1.
+    """
+    if len(bank) != len(number) or bank.shape[1:] != queries.shape[1:]:
         raise CourseError(
-            f"{len(bank)} features {tuple(bank.shape[1:])}, {len(labels)} labels, queries "
+            f"{len(bank)} features {tuple(bank.shape[1:])}, {len(number)} labels, queries "
             f"{tuple(queries.shape[1:])}; they must agree"
         )
-    half = (
-        bank.square().sum(1) / 2
-    )  # |q - b|^2 = |q|^2 - 2 (q b - |b|^2 / 2), and |q|^2 is the same for all b
-    return torch.cat([labels[(part @ bank.T - half).argmax(1)] for part in queries.split(chunk)])
+    # |q - b|^2 = |q|^2 - 2 (q b - |b|^2 / 2), and |q|^2 is the same for all b. About the mean and in float64:
+    # far from zero the squares are large and their differences small.
+    centre = runtime.moments(bank)[0]
+    blocks = [(block, (runtime.precise(block) - centre).square().sum(1) / 2) for block in bank.split(BLOCK)]
+    which = torch.nn.functional.one_hot(number.long(), classes).to(centre)  # (n, classes)
+    found = []
+    for part in queries.split(chunk):
+        own = runtime.precise(part).to(centre.device) - centre
+        near = [own @ (runtime.precise(block) - centre).T - half for block, half in blocks]
+        best = ties.best(torch.cat(near, 1)).to(centre.dtype)
+        found.append((best @ which / best.sum(1, keepdim=True)).cpu())
+    return torch.cat(found)
 
 
 def nearest_neighbour(
@@ -409,8 +558,11 @@ def nearest_neighbour(
     """
     held = split_of(data, on)
     label, bank_label = labels_of(held, "evaluate.nearest_neighbour").cpu(), data.train.label.cpu()
+    judged_by(bank_label, label)
     result = {}
     for name, (method, encode) in sources.items():
         bank, x = (features.extract(method, part, encode=encode) for part in (data.train, held))
-        result[name] = accuracy_of(nearest(bank, bank_label, x), label)
+        numbers(bank, "the bank"), numbers(x, "the queries")
+        shares = _nearest_shares(bank, bank_label, x, int(max(bank_label.max(), label.max())) + 1)
+        result[name] = float(shares.gather(1, label.long()[:, None]).mean())
     return result

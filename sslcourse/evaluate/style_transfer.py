@@ -21,7 +21,8 @@ from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.encoders.images import layers_of
-from sslcourse.train.features import frozen, layer_of
+from sslcourse.runtime.options import COUNT, FACTOR, RATE_OF_LEARNING, SEED, takes
+from sslcourse.train.features import frozen, layer_of, reads
 
 
 def gram(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
@@ -32,8 +33,13 @@ def gram(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
     return f @ f.transpose(1, 2) / f.shape[2]
 
 
-def layer_maps(encoder: nn.Module, image: Tensor) -> dict[str, Tensor]:
-    """The output of every named layer for pictures (B, 3, H, W), 0 to 1; gradients flow."""
+def layer_maps(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
+    """The output of every named layer for pictures (B, 3, H, W), 0 to 1; gradients flow.
+
+    Args:
+        network: a method, which sees the pictures in its own way, or an encoder alone.
+    """
+    encoder, read = reads(network)
     caught: dict[str, Tensor] = {}
     hooks = [
         layer.register_forward_hook(
@@ -42,7 +48,7 @@ def layer_maps(encoder: nn.Module, image: Tensor) -> dict[str, Tensor]:
         for name, layer in layers_of(encoder).items()
     ]
     try:
-        encoder(image)
+        read({"image": image})
     finally:
         for hook in hooks:
             hook.remove()
@@ -56,8 +62,9 @@ def _difference(x: Tensor, target: Tensor) -> Tensor:
     return (x - target).square().sum() / target.square().sum().clamp_min(1e-12)
 
 
+@takes(steps=COUNT, weight=FACTOR, lr=RATE_OF_LEARNING, seed=SEED)
 def transfer(
-    encoder: nn.Module,
+    network: nn.Module,
     content: Float[Tensor, "3 h w"],
     style: Float[Tensor, "3 a b"],
     *,
@@ -72,7 +79,7 @@ def transfer(
     """A picture with the layout of `content` and the texture of `style`.
 
     Args:
-        encoder: has `.layers`; it is read in eval mode and not changed.
+        network: a method, or an encoder with `.layers` alone; it is read in eval mode and not changed.
         content, style: float 0 to 1 (or uint8); the two may have different sizes.
         steps, lr: of Adam on the pixels, which start from the content.
         weight: of the style; the content counts 1.
@@ -81,14 +88,14 @@ def transfer(
     Returns the picture (3, h, w), 0 to 1, and the loss of every step.
     """
     for name in (content_layer, *style_layers):
-        layer_of(encoder, name)
+        layer_of(reads(network)[0], name)
     content, style = (x.float() / 255 if x.dtype == torch.uint8 else x.float() for x in (content, style))
-    device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
     content, style = content[None].to(device), style[None].to(device)
-    with frozen(encoder):
-        wanted = layer_maps(encoder, content)[content_layer].float()
+    with frozen(network):
+        wanted = layer_maps(network, content)[content_layer].float()
         textures = {
-            name: gram(m.float()) for name, m in layer_maps(encoder, style).items() if name in style_layers
+            name: gram(m.float()) for name, m in layer_maps(network, style).items() if name in style_layers
         }
         g = runtime.generator(seed, 0x571)
         image = (
@@ -98,7 +105,7 @@ def transfer(
         history = []
         with torch.enable_grad():
             for _ in range(steps):
-                maps = layer_maps(encoder, image)
+                maps = layer_maps(network, image)
                 content_cost = _difference(maps[content_layer].float(), wanted)
                 texture = sum(
                     _difference(gram(maps[name].float()), target) for name, target in textures.items()

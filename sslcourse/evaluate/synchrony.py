@@ -27,6 +27,8 @@ from sslcourse.evaluate.esc50 import linear_machine
 from sslcourse.evaluate.probes import linear_probe
 from sslcourse.methods import avts
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SEED, Number, takes
+from sslcourse.train import ties
 from sslcourse.train.features import encode_of, frozen
 from sslcourse.transforms import sounds
 
@@ -63,6 +65,7 @@ class Pairs:
         return len(self.film)
 
 
+@takes(frames=Number(1, 100_000), each=COUNT, seed=SEED)
 def pairs(samples: Samples, kind: str, *, frames: int = 16, each: int = 4, seed: int = 0) -> Pairs:
     """Fixed pairs for judging: every picture and every sound is in one pair in sync and in one out of sync.
 
@@ -139,16 +142,28 @@ def _distance(method, v: Tensor, a: Tensor) -> Tensor:
     return method.distance(v.to(device), a.to(device)).float().cpu()
 
 
+def _numbers(distance: Tensor) -> None:
+    if not len(distance) or not torch.isfinite(distance).all():
+        raise CourseError(
+            f"{int((~torch.isfinite(distance)).sum())} of {len(distance)} distances are NaN or infinite; "
+            "give some that are numbers (if the training has diverged, start again with a lower lr)"
+        )
+
+
 def balanced(distance: Tensor, together: Tensor, threshold: float) -> float:
     """Balanced accuracy of "in sync where the distance is below the threshold": the mean over both kinds of
     the share that is right.
     """
+    _numbers(distance)
     near = distance < threshold
     return float(near[together].float().mean() + (~near[~together]).float().mean()) / 2
 
 
 def threshold(distance: Tensor, together: Tensor) -> float:
     """The threshold with the best balanced accuracy, midway between two distances."""
+    _numbers(distance)
+    if not together.any() or together.all():
+        raise CourseError("a threshold needs pairs in sync and pairs out of sync; these are all of one kind")
     values, order = distance.double().sort()
     right = together[order].double()
     hits = torch.cat(
@@ -179,6 +194,7 @@ def judged(distance: Tensor, together: Tensor, half: Tensor) -> float:
     return sum(scores) / 2
 
 
+@takes(frames=Number(1, 100_000), each=COUNT, seed=SEED)
 def accuracy(
     method, samples: Samples, kind: str = "hard", *, frames: int = 16, each: int = 4, seed: int = 0
 ) -> float:
@@ -194,6 +210,7 @@ def accuracy(
 # ---------------------------------------------------------------------------------------------- out of step
 
 
+@takes(frames=Number(1, 100_000))
 @torch.no_grad()
 def table(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
     """(B, n, n) distances of every window of the pictures (rows) to every window of the sound of the same
@@ -237,6 +254,7 @@ def by_offset(distance: Tensor, reach: int) -> Tensor:
     return torch.stack([distance.diagonal(o, 1, 2).mean(1) for o in range(-reach, reach + 1)], 1)
 
 
+@takes(reach=Number(-(2**40), 2**40), frames=Number(1, 100_000))
 def curve(method, samples: Samples, reach: int = 16, frames: int = 16) -> Tensor:
     """(N, 2 reach + 1) distance of the middle window of each film's pictures to the sound of `-reach` to
     `reach` frames later.
@@ -258,6 +276,7 @@ def curve(method, samples: Samples, reach: int = 16, frames: int = 16) -> Tensor
         return _distance(method, v.repeat_interleave(len(later), 0), a).view(n, -1)
 
 
+@takes(reach=Number(-(2**40), 2**40))
 def out_of_step(samples: Samples, by: Tensor, reach: int = 8) -> tuple[Tensor, Tensor]:
     """Films whose sound is `by` frames late (negative: early), `reach` frames shorter at either end so that
     nothing is missing.
@@ -274,17 +293,35 @@ def out_of_step(samples: Samples, by: Tensor, reach: int = 8) -> tuple[Tensor, T
     return avts.cut(samples.video, samples.sound()[0], at, at - by, samples.video.shape[2] - 2 * reach)
 
 
+@takes(reach=Number(-(2**40), 2**40), frames=Number(1, 100_000))
 def found(method, video: Tensor, audio: Tensor, reach: int = 8, frames: int = 16) -> Tensor:
     """(B,) by how many frames the sound is late: the offset at which the mean distance of all windows is
-    smallest.
+    smallest. Of offsets that are equally good the one nearest to 0: nothing says that anything is out of
+    step.
     """
-    return by_offset(table(method, video, audio, frames), reach).argmin(1) - reach
+    good = _nearest_offsets(by_offset(table(method, video, audio, frames), reach))
+    offset = torch.arange(-reach, reach + 1)
+    return offset[torch.where(good, offset.abs(), 2 * reach + 1).argmin(1)]
 
 
+def _nearest_offsets(mean: Tensor) -> Tensor:
+    """(B, offsets) bool: where the mean distance is smallest, of several that are equal but for the last
+    digits all.
+    """
+    for row in mean:
+        _numbers(row)
+    return ties.best(-mean)
+
+
+@takes(reach=Number(-(2**40), 2**40), frames=Number(1, 100_000), seed=SEED)
 def offset_error(method, samples: Samples, *, reach: int = 8, frames: int = 16, seed: int = 0) -> float:
-    """Mean error in frames of `found` on films put out of step by a random -reach to reach frames."""
+    """Mean error in frames of what is `found` in films put out of step by a random -reach to reach frames.
+    Where several offsets are equally good, the mean over them: what picking one at random would err by.
+    """
     by = torch.randint(-reach, reach + 1, (len(samples),), generator=runtime.generator(seed, 0x0FF))
-    return float((found(method, *out_of_step(samples, by, reach), reach, frames) - by).abs().float().mean())
+    good = _nearest_offsets(by_offset(table(method, *out_of_step(samples, by, reach), frames), reach))
+    error = (torch.arange(-reach, reach + 1) - by[:, None]).abs()
+    return float(((good * error).sum(1) / good.sum(1)).mean())
 
 
 class Energy:
@@ -328,6 +365,7 @@ def only(video: Tensor, y: int, x: int, cells: int = 4, beyond: float = 0.25) ->
     return made
 
 
+@takes(cells=COUNT)
 @torch.no_grad()
 def located(method, video: Tensor, audio: Tensor, cells: int = 4) -> Tensor:
     """(B, cells, cells) how far the sound is from the film in which only this place moves (`only`): small
@@ -346,6 +384,7 @@ def located(method, video: Tensor, audio: Tensor, cells: int = 4) -> Tensor:
     return torch.stack([torch.stack(row, 1) for row in rows], 1).float()
 
 
+@takes(frames=Number(1, 100_000))
 def followed(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
     """(T, h, w) of one film `located` at every frame: in the window around it, as far as the film goes.
 
@@ -392,13 +431,16 @@ def covered(mask: Tensor, number: int, cells: tuple[int, int]) -> Tensor:
 
 
 def pointed(heat: Tensor, cover: Tensor) -> float:
-    """What share of the cell with the greatest heat is covered, mean over films: 0 to 1.
+    """What share of the cell with the greatest heat is covered, mean over films: 0 to 1. Of cells that are
+    equally hot the mean.
 
     Args:
         heat, cover: (B, h, w).
     """
-    best = heat.flatten(1).argmax(1, keepdim=True)
-    return float(cover.flatten(1).gather(1, best).mean())
+    for row in heat.flatten(1):
+        _numbers(row)
+    best = ties.best(heat.flatten(1))
+    return float(((best * cover.flatten(1)).sum(1) / best.sum(1)).mean())
 
 
 # ---------------------------------------------------------------------------------------------- leaks
@@ -422,13 +464,14 @@ def leaks(train: Samples, held: Samples, of_train: Pairs, of_held: Pairs) -> dic
     result = {}
     for name in x:
         fitted = linear_probe(x[name], of_train.together.long(), classes=2)
-        result[name] = float((fitted.predict(y[name]) == of_held.together.long()).float().mean())
+        result[name] = float(ties.found(fitted(y[name]), of_held.together.long()).mean())
     return result
 
 
 # ---------------------------------------------------------------------------------------------- downstream
 
 
+@takes(crops=Number(-(2**40), 2**40), frames=Number(1, 100_000))
 def svm(
     methods: Mapping[str, nn.Module], data: Data, *, on: str = "validation", crops: int = 5, frames: int = 16
 ) -> dict[str, float]:
@@ -452,7 +495,7 @@ def svm(
     for name, method in methods.items():
         x, held_x = (cropped(method, part, crops, frames).numpy() for part in (data.train, held))
         predict, _ = linear_machine(x, own, fifth)
-        result[name] = float((predict(held_x) == label).mean())
+        result[name] = predict.found(held_x, label)
     return result
 
 

@@ -12,8 +12,18 @@ and copies whatever label y is known there: a mask, a key-point, a colour.
     found = measure({"identity": identity, "learned": by_features(method.embed, window=5)}, data.validation)
     found["learned"].J, found["learned"].F, found["learned"].pck(0.2)
 
-J and F are those of the DAVIS benchmark (Perazzi et al., CVPR 2016), PCK is that of the JHMDB key-points.
-"""
+J and F are those of the DAVIS benchmark (Perazzi et al., CVPR 2016; Pont-Tuset et al., arXiv:1704.00675), PCK
+is that of the JHMDB key-points. Of the official semi-supervised score all conventions are kept:
+
+- 255 is void. A void pixel is ground, in the truth and in the first mask; what is predicted there counts as
+  predicted there. (The score without a first mask would leave these pixels out.) No frame is dropped for
+  them.
+- The first frame is given and never counts, nor does the last one with `last=False`.
+- J and F of an object are means over frames; the score is the mean over all objects of all films.
+- Where an object is neither there nor predicted, J and F are 1.
+
+Two things DAVIS itself never has: a frame without annotation (255 everywhere) does not count, and nor does an
+object that the first mask does not show, for nobody could have carried it along."""
 
 from __future__ import annotations
 
@@ -22,6 +32,7 @@ import statistics
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -29,6 +40,7 @@ from torch.nn import functional as F
 from sslcourse.data.clips.reader import UNKNOWN
 from sslcourse.data.datasets import Samples, open_labels
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SHARE, Number, takes
 
 _AT_ONCE = 2**22  # similarities held at a time
 
@@ -63,6 +75,14 @@ def reference_frames(frame: int, references: int, keep_first: bool = False) -> l
     one if it is kept.
     """
     return sorted({*range(max(0, frame - references), frame), *([0] if keep_first and frame else [])})
+
+
+def _finite(x: Tensor, name: str) -> None:
+    if not torch.isfinite(x).all():
+        raise CourseError(
+            f"{name} hold{'' if name.endswith('s') else 's'} NaN or infinity, and where those point to is no "
+            "answer; the training has diverged: start again with a lower lr"
+        )
 
 
 def unit_vectors(features: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -118,6 +138,15 @@ def _everywhere(h: int, w: int, window: int | None) -> bool:
     return window is None or window >= max(h, w) - 1
 
 
+@takes(
+    references=Number(-(2**40), 2**40),
+    temperature=Number(-1e9, 1e9, whole=False),
+    window=Number(-(2**40), 2**40),
+    topk=Number(-(2**40), 2**40),
+    frame=Number(-(2**40), 2**40),
+    row=Number(-(2**40), 2**40),
+    column=Number(-(2**40), 2**40),
+)
 def attention(
     features: Tensor,
     frame: int,
@@ -146,6 +175,7 @@ def attention(
             f"frame={frame}, row={row}, column={column}; choose a frame of 1 to {t - 1} (the first one has "
             f"none before it), a row of 0 to {h - 1} and a column of 0 to {w - 1}"
         )
+    _finite(features, "features")
     unit, refs = unit_vectors(features).view(t, h, w, -1), reference_frames(frame, references, keep_first)
     everywhere = _everywhere(h, w, window)
     rows = (
@@ -168,6 +198,12 @@ def attention(
     return found, refs
 
 
+@takes(
+    references=Number(-(2**40), 2**40),
+    temperature=Number(-1e9, 1e9, whole=False),
+    window=Number(-(2**40), 2**40),
+    topk=Number(-(2**40), 2**40),
+)
 def propagate(
     features: Tensor,
     first: Tensor,
@@ -204,7 +240,7 @@ def propagate(
         (T, h, w, K) float64 (float32 unless `precise`) whose last axis adds up to what it does in `first`.
 
     Raises:
-        CourseError: when shapes do not fit or a setting is out of its range.
+        CourseError: when shapes do not fit, a setting is out of its range, or features are not numbers.
     """
     checked(references, temperature, window, topk, keep_first)
     if features.ndim != 4:
@@ -222,6 +258,8 @@ def propagate(
             f"first has shape {tuple(first.shape)}; pass ({h}, {w}) integers or ({h}, {w}, K) shares (see "
             "to_cells)"
         )
+    _finite(features, "features")
+    _finite(first, "first")
     unit = unit_vectors(features, torch.float64 if precise else torch.float32).view(t, h, w, -1)
     reach = None if _everywhere(h, w, window) else window
     labels = [first.to(unit.dtype)]
@@ -317,7 +355,8 @@ def points_to_cells(points: Tensor, h: int, w: int, height: int, width: int) -> 
 def cells_to_points(soft: Tensor, height: int, width: int, top: int = 5) -> Tensor:
     """Where a point is: the mean of its `top` strongest cells, each weighed by its label.
 
-    The strongest cell alone would be off by up to half a cell.
+    The strongest cell alone would be off by up to half a cell. Cells that are as strong as the last of them
+    share its place, so of equal cells none is preferred.
 
     Args:
         soft: (T, h, w, P), 0 or more.
@@ -326,8 +365,15 @@ def cells_to_points(soft: Tensor, height: int, width: int, top: int = 5) -> Tens
         (T, P, 2), x and y in pixels. A point that has vanished from a frame stays where it was.
     """
     t, h, w, p = soft.shape
-    value, place = soft.double().flatten(1, 2).transpose(1, 2).topk(min(top, h * w), dim=2)  # (T, P, top)
+    _finite(soft, "labels")
+    value = soft.double().flatten(1, 2).transpose(1, 2)  # (T, P, h * w)
+    least = value.topk(min(top, h * w), dim=2).values[..., -1:]
+    above = value > least * (1 + 1e-9)
+    equal = (value >= least * (1 - 1e-9)) & ~above
+    share = (min(top, h * w) - above.sum(2, keepdim=True)) / equal.sum(2, keepdim=True)
+    value = value * (above + equal * share)
     mass = value.sum(2)
+    place = torch.arange(h * w, device=value.device)
     x, y = (place % w + 0.5) * width / w, (place // w + 0.5) * height / h
     found = torch.stack([(x * value).sum(2), (y * value).sum(2)], 2) / mass.clamp_min(1e-300)[..., None]
     for i in range(1, t):
@@ -342,16 +388,15 @@ def boundary(mask: Tensor) -> Tensor:
     """The boundary of masks (..., H, W) bool, one pixel wide, as DAVIS has it: what differs from the right,
     lower or lower-right neighbour.
     """
-    right, below, both = (
-        mask.clone(),
-        mask.clone(),
-        mask.clone(),
-    )  # beyond the last row and column everything goes on as it is
-    right[..., :-1] = mask[..., 1:]
-    below[..., :-1, :] = mask[..., 1:, :]
-    both[..., :-1, :-1] = mask[..., 1:, 1:]
-    both[..., -1, :], both[..., :, -1] = right[..., -1, :], below[..., :, -1]
-    return (mask ^ right) | (mask ^ below) | (mask ^ both)
+    return torch.from_numpy(_boundary(mask.cpu().numpy())).to(mask.device)
+
+
+def _boundary(mask: np.ndarray) -> np.ndarray:
+    found = np.zeros_like(mask)  # beyond the last row and column everything goes on as it is
+    found[..., :, :-1] |= mask[..., :, :-1] ^ mask[..., :, 1:]
+    found[..., :-1, :] |= mask[..., :-1, :] ^ mask[..., 1:, :]
+    found[..., :-1, :-1] |= mask[..., :-1, :-1] ^ mask[..., 1:, 1:]
+    return found
 
 
 def tolerance(height: int, width: int, share: float = 0.008) -> int:
@@ -359,13 +404,39 @@ def tolerance(height: int, width: int, share: float = 0.008) -> int:
     return math.ceil(share * math.hypot(height, width))
 
 
-def _dilated(maps: Tensor, radius: int) -> Tensor:
-    """(N, H, W) bool with everything within a disk of `radius` pixels around it."""
-    side = torch.arange(-radius, radius + 1)
-    disk = (side[:, None] ** 2 + side**2 <= radius**2).float()
-    return F.conv2d(maps[:, None].float(), disk[None, None], padding=radius)[:, 0] > 0.5
+def _dilated(pixels: np.ndarray, radius: int) -> np.ndarray:
+    """(H, W) bool with everything within a disk of `radius` pixels around it.
+
+    A disk is a pile of rows. From its rim to its middle rows only get longer, so each is made of the one
+    before: four passes for each pixel of the radius, where a convolution has the area of the disk."""
+    wide, found, reach = pixels.copy(), np.zeros_like(pixels), 0
+    for off in range(radius, -1, -1):
+        while (reach + 1) ** 2 + off**2 <= radius**2:
+            reach += 1
+            wide[:, reach:] |= pixels[:, : max(0, pixels.shape[1] - reach)]
+            wide[:, : max(0, pixels.shape[1] - reach)] |= pixels[:, reach:]
+        found[off:] |= wide[: max(0, len(wide) - off)]
+        found[: max(0, len(wide) - off)] |= wide[off:]
+    return found
 
 
+def _contour(predicted: np.ndarray, given: np.ndarray, radius: int) -> float:
+    """F of one mask (H, W) bool."""
+    either = predicted | given
+    rows, columns = either.any(1).nonzero()[0], either.any(0).nonzero()[0]
+    if not len(rows):
+        return 1.0
+    # A boundary lies on its mask or one pixel above or left of it: nothing happens farther away.
+    part = np.s_[max(0, rows[0] - 1) : rows[-1] + 2, max(0, columns[0] - 1) : columns[-1] + 2]
+    m, g = _boundary(predicted[part]), _boundary(given[part])
+    n_m, n_g = np.count_nonzero(m), np.count_nonzero(g)
+    # Of nothing all is right: precision is 1 where nothing is predicted, recall where nothing is to be found.
+    precision = np.count_nonzero(m & _dilated(g, radius)) / n_m if n_m else 1.0
+    recall = np.count_nonzero(g & _dilated(m, radius)) / n_g if n_g else 1.0
+    return 2 * precision * recall / max(precision + recall, 1e-12)
+
+
+@takes(share=SHARE)
 def contour(predicted, given, objects: int, share: float = 0.008) -> Tensor:
     """Boundary accuracy F of DAVIS: the harmonic mean of precision and recall of the boundary's pixels, found
     within a few pixels.
@@ -387,39 +458,67 @@ def contour(predicted, given, objects: int, share: float = 0.008) -> Tensor:
             f"masks of shape {tuple(predicted.shape)} against {tuple(given.shape)}; both must be (T, H, W)"
         )
     radius = tolerance(given.shape[1], given.shape[2], share)
-    columns = []
-    for k in range(1, objects + 1):
-        m, g = boundary(predicted == k), boundary(given == k)
-        hits, found = (
-            (m & _dilated(g, radius)).sum((1, 2)).double(),
-            (g & _dilated(m, radius)).sum((1, 2)).double(),
-        )
-        n_m, n_g = m.sum((1, 2)).double(), g.sum((1, 2)).double()
-        # Of nothing all is right: precision is 1 where nothing is predicted, recall is 1 where there is
-        # nothing to find.
-        precision = torch.where(n_m > 0, hits / n_m.clamp_min(1), 1.0)
-        recall = torch.where(n_g > 0, found / n_g.clamp_min(1), 1.0)
-        columns.append(2 * precision * recall / (precision + recall).clamp_min(1e-12))
-    return torch.stack(columns, 1) if columns else predicted.new_zeros(len(predicted), 0, dtype=torch.float64)
+    m, g = predicted.cpu().numpy(), given.cpu().numpy()
+    found = torch.ones(len(g), objects, dtype=torch.float64)
+    for t in range(len(g)):
+        for k in range(1, objects + 1):
+            found[t, k - 1] = _contour(m[t] == k, g[t] == k, radius)
+    return found
 
 
 def point_errors(predicted: Tensor, given: Tensor) -> Tensor:
     """How far predicted key-points are off, in sizes of their object; NaN where a point is hidden.
 
-    The size is 0.6 times the diagonal of the box around all of the object's points in that frame (for people:
-    around the joints).
+    The size is 0.6 times the diagonal of the box around the object's visible points in that frame (for
+    people: around the joints). A frame that shows fewer than two of them has no box, and the nearest one in
+    time that has lends its own. Where a hidden point is said to be plays no part.
 
     Args:
         predicted: (T, K, P, 2) x and y in pixels, of K objects with P points each.
         given: (T, K, P, 3): x, y and whether the point is visible.
 
     Returns:
-        (T, K, P) float64. PCK at alpha is the share of those that are at most alpha.
+        (T, K, P) float64. PCK at alpha is the share of those that are at most alpha. NaN also where an object
+        never shows two points at once: then it has no size to measure by.
+
+    Raises:
+        CourseError: objects of a single point, predictions or visible places that are not numbers.
     """
-    place, visible = given[..., :2].double(), given[..., 2] > 0.5
-    size = 0.6 * (place.amax(2) - place.amin(2)).norm(dim=2)  # (T, K)
-    off = (predicted.double() - place).norm(dim=3) / size.clamp_min(1e-9)[..., None]
+    if predicted.shape[:-1] != given.shape[:-1] or given.ndim != 4 or given.shape[3] != 3:
+        raise CourseError(
+            f"predicted places of shape {tuple(predicted.shape)} for key-points of {tuple(given.shape)}; "
+            "pass (T, K, P, 2) and (T, K, P, 3)"
+        )
+    if given.shape[2] < 2:
+        raise CourseError(
+            "objects of one key-point have no size, in which PCK is measured; give at least two points an "
+            "object"
+        )
+    visible = given[..., 2] > 0.5
+    place = given[..., :2].double()
+    for name, places in (("predicted", predicted), ("given", place)):
+        if not torch.isfinite(places[visible]).all():
+            raise CourseError(
+                f"the {name} places of visible key-points hold NaN or infinity; look where they come from"
+            )
+    low = place.masked_fill(~visible[..., None], math.inf).amin(2)
+    high = place.masked_fill(~visible[..., None], -math.inf).amax(2)
+    size = 0.6 * (high - low).norm(dim=2)  # (T, K)
+    size = _lent(size.masked_fill((visible.sum(2) < 2) | (size == 0), math.nan))
+    off = (predicted.double() - place).norm(dim=3) / size[..., None]
     return off.masked_fill(~visible, math.nan)
+
+
+def _lent(size: Tensor) -> Tensor:
+    """(T, K) in which NaN is replaced by the nearest number in time, of two as near the earlier one; a column
+    of nothing but NaN stays.
+    """
+    filled = size.clone()
+    for k in range(size.shape[1]):
+        known = (~size[:, k].isnan()).nonzero()[:, 0]
+        for t in size[:, k].isnan().nonzero()[:, 0].tolist() if len(known) else ():
+            filled[t, k] = size[known[(known - t).abs().argmin()], k]
+    return filled
 
 
 @dataclass
@@ -441,11 +540,20 @@ class Measured:
     @property
     def J(self) -> float:
         """Mean over frames, then over all objects: every object counts alike, as in the 2017 benchmark."""
-        return float(self._per_object(self.j).nanmean())
+        return self._mean(self.j)
 
     @property
     def F(self) -> float:
-        return float(self._per_object(self.f).nanmean())
+        return self._mean(self.f)
+
+    def _mean(self, films: Sequence[Tensor]) -> float:
+        value = float(self._per_object(films).nanmean()) if films else math.nan
+        if math.isnan(value):
+            raise CourseError(
+                "nothing was measured: no film has an annotated frame after its first one"
+                + " and before its last one, which does not count with last=False" * (not self.last)
+            )
+        return value
 
     def films(self) -> Tensor:
         """J of each film (N,)."""
@@ -457,8 +565,15 @@ class Measured:
         films, then over the points."""
         if not self.errors:
             raise CourseError("these films have no key-points; J and F are measured on masks alone")
+        if len({x.shape[1:] for x in self.errors}) > 1:
+            raise CourseError(
+                f"films with {sorted({tuple(x.shape[1:]) for x in self.errors})} objects and points; PCK is "
+                "a mean over frames of the same points: measure films with as many points together"
+            )
         off = torch.cat([x[1:] for x in self.errors]).flatten(1)  # (frames of all films, points)
         seen = ~off.isnan()
+        if not seen.any():
+            raise CourseError("no key-point is visible after the first frame; there is nothing to measure")
         found = ((off <= alpha) & seen).sum(0) / seen.sum(0)  # a point that is never seen is 0 / 0
         return float(found.nanmean())
 
@@ -468,6 +583,11 @@ class Measured:
         Args:
             which: (N, K) bool, such as the objects that are fast; all by default.
         """
+        if len({x.shape for x in self.j}) != 1:
+            raise CourseError(
+                f"films of {sorted({tuple(x.shape) for x in self.j})} frames and objects; J over time is a "
+                "mean over films of equal length, with as many objects"
+            )
         j = torch.stack(self.j)  # (N, T, K)
         if which is not None:
             j = j.masked_fill(~which[:, None], math.nan)
@@ -496,7 +616,7 @@ def by_features(embed: Callable[[Tensor], Tensor], **settings) -> Tracker:
     """
 
     def track(frames: Tensor, first: Tensor, points: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
-        features = embed(frames)
+        features, first = embed(frames), first.masked_fill(first == UNKNOWN, 0)
         (h, w), size, count = features.shape[2:], frames.shape[2:], int(first.max()) + 1
         labels = [to_cells(first, h, w, count)] + (
             [] if points is None else [points_to_cells(points, h, w, *size)]
@@ -541,29 +661,58 @@ def measure(
         films: a split with masks, or (frames, masks, key-points or None) for each film.
         last: whether the last frame counts; the DAVIS benchmark leaves it out.
         reader: who opens the masks of a test split.
+
+    Raises:
+        CourseError: no film at all, a first mask without an object, or features and places that are not
+            numbers.
     """
     found = {name: Measured(last=last) for name in trackers}
     for frames, masks, points in films_of(films, reader) if isinstance(films, Samples) else films:
-        unknown = (masks == UNKNOWN).flatten(1).any(1)  # (T,)
-        first, objects = masks[0], int(masks[~unknown].max()) if not unknown[0] else 0
-        if not objects:
+        masks = torch.as_tensor(masks)
+        unknown = (masks == UNKNOWN).flatten(1).all(1)  # (T,) frames that nobody annotated
+        masks = masks.masked_fill(masks == UNKNOWN, 0)  # void is ground
+        first, objects = masks[0], int(masks.max()) if not unknown[0] else 0
+        shown = torch.tensor([bool((first == k).any()) for k in range(1, objects + 1)])
+        if not shown.any():
             raise CourseError(
                 f"the first mask of a film of {len(masks)} frames shows no object, or is unknown; there is "
                 "nothing to carry along"
             )
-        shown = torch.tensor([bool((first == k).any()) for k in range(1, objects + 1)])
-        start = None if points is None else points[0, :, :, :2].flatten(0, 1)
+        start = None
+        if points is not None:
+            points = torch.as_tensor(points)
+            at_first = points[:1, ..., 2] > 0.5
+            # A tracker is told no place of what is hidden: whatever stands there may be no place at all.
+            start = points[0, :, :, :2].masked_fill(~at_first[0, ..., None], 0).flatten(0, 1)
         for name, tracker in trackers.items():
             carried, places = tracker(frames, first, start)
             for values, score in ((found[name].j, overlap), (found[name].f, contour)):
                 values.append(score(carried, masks, objects).masked_fill(unknown[:, None] | ~shown, math.nan))
             if points is not None and places is not None:
-                given = points.clone()
-                given[..., 2] *= points[:1, ..., 2]  # what is hidden at first cannot be shown to a tracker
-                found[name].errors.append(point_errors(places.view(*points.shape[:3], 2), given))
+                errors = point_errors(places.reshape(*points.shape[:3], 2), points)
+                # What is hidden at first cannot be shown to a tracker.
+                found[name].errors.append(errors.masked_fill(~at_first, math.nan))
+    if any(not measured.j for measured in found.values()):
+        raise CourseError("there is no film to track in; pass a split with films, or a list of some")
     return found
 
 
 def correlation(x: Sequence[float], y: Sequence[float]) -> float:
-    """Pearson's, -1 to 1."""
-    return statistics.correlation([float(v) for v in x], [float(v) for v in y])
+    """Pearson's, -1 to 1.
+
+    Raises:
+        CourseError: fewer than two pairs, values that are not numbers, or all the same on one side.
+    """
+    x, y = [float(v) for v in x], [float(v) for v in y]
+    if (
+        len(x) != len(y)
+        or len(x) < 2
+        or not all(map(math.isfinite, x + y))
+        or len(set(x)) == 1
+        or len(set(y)) == 1
+    ):
+        raise CourseError(
+            f"a correlation of {len(x)} and {len(y)} values; it needs two or more pairs of numbers that "
+            "differ on both sides"
+        )
+    return statistics.correlation(x, y)

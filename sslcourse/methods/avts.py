@@ -47,6 +47,8 @@ from sslcourse.methods.base import (
 )
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import FACTOR, FRAMES, HERTZ, SHARE, WIDTH, Number, takes
+from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
 
@@ -134,7 +136,9 @@ def starts(
         raise CourseError(
             f"films of {count} frames; two windows of {frames} frames that begin {least} frames apart need "
             f"{frames + max(least, 1)}: "
-            "take longer films (toybox.sounding.scenes()) or shorter windows (frames=)"
+            "take longer films (toybox.sounding.scenes()) or shorter windows (frames=, on the command line "
+            "--set "
+            "frames=8)"
         )
     moment = torch.arange(last + 1)
     apart = (moment[:, None] - moment).abs()
@@ -216,6 +220,18 @@ class AVTS(Method):
         window: (video, audio, seen, heard, frames) -> windows; put your own `cut` here.
     """
 
+    least_batch = 2
+
+    @takes(
+        frames=Number(1, 10_000),
+        fps=FRAMES,
+        rate=HERTZ,
+        dim=WIDTH,
+        hidden=WIDTH,
+        margin=FACTOR,
+        switch=SHARE,
+        gap=FACTOR,
+    )
     def __init__(
         self,
         encoder: nn.Module,
@@ -313,7 +329,9 @@ class AVTS(Method):
             raise CourseError(
                 f"{seconds[0]:.2f} s of picture ({self.fps} frames a second) with {seconds[1]:.2f} s of "
                 f"sound ({self.ear.rate} samples "
-                "a second); they must be as long as each other: set fps and rate to those of the films"
+                "a second); they must be as long as each other: set fps and rate to those of the films (on "
+                "the "
+                "command line --set fps=16 --set rate=8000)"
             )
         films = len(video)
         if films < 2:
@@ -371,7 +389,8 @@ class AVTS(Method):
             ).mean()  # the cross-entropy of two classes whose logits differ by d
         right, wrong = d.detach().chunk(2)
         return loss, {
-            "told apart": (right < wrong).float().mean(),
+            # The nearer of the two pairs is taken for the one in sync, of equals either.
+            "told apart": ties.found(-torch.stack([right, wrong], 1), torch.zeros_like(right)).mean(),
             "in sync": right.mean(),
             "out of sync": wrong.mean(),
             "hard": loss.new_tensor(self.share),
@@ -418,6 +437,8 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
 def from_settings(encoder: nn.Module, settings: dict) -> AVTS:
     """The method that `settings` describe."""
     rest = {name: value for name, value in settings.items() if name != "ear"}
+    if settings["ear"] not in EARS:
+        raise CourseError(f"ear={settings['ear']!r}; choose one of {', '.join(EARS)}")
     return AVTS(encoder, EARS[settings["ear"]](), **rest)
 
 
@@ -432,4 +453,5 @@ SPEC = Spec(
     data="toyscenes",
     encoders={"course": "small_mc3", "gpu": "mc3_18"},
     hears=True,
+    frames=48,  # three seconds: two windows of one second, and room between them
 )

@@ -45,6 +45,15 @@ class Method(nn.Module):
 
     f: Any  # the backbone; what it has beside `dim` (maps, stages, a stride) is between it and its method
     about: dict[str, Any]  # how it was built, where `catalogue.build` made it
+    least_batch = 1  # samples of a step; 2 where it needs others: as negatives, or for batch statistics
+    made_with: tuple[tuple, dict[str, Any]]  # the arguments of its constructor: part of what a training is
+
+    def __new__(cls, *arguments, **named):
+        new = super().__new__(cls)
+        # Past nn.Module, which cannot hold anything before its own __init__; in a tuple, so that a network among
+        # the arguments is not registered once more.
+        object.__setattr__(new, "made_with", (arguments, named))
+        return new
 
     def views(self, batch: Batch) -> Batch:
         return batch

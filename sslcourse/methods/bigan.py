@@ -33,6 +33,7 @@ from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, fl
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import FACTOR, PIXELS, SOME, WIDTH, Number, takes
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View
 
@@ -144,6 +145,7 @@ class Generator(nn.Module):
     every layer but the last.
     """
 
+    @takes(size=PIXELS, latent=SOME, width=WIDTH)
     def __init__(self, size: int = 32, latent: int = 64, width: int = 32):
         super().__init__()
         if size % 8:
@@ -179,6 +181,7 @@ class Discriminator(nn.Module):
     The code is added, linearly projected, before each nonlinearity but the first, as in the authors' code.
     With `latent=0` it judges pictures alone, as in a plain GAN."""
 
+    @takes(size=PIXELS, latent=SOME, width=WIDTH)
     def __init__(self, size: int = 32, latent: int = 64, width: int = 32):
         super().__init__()
         if size % 8:
@@ -216,6 +219,7 @@ class FlatEncoder(nn.Module):
     Reads the first channel of (B, 3, size, size); `forward` gives the second hidden layer (B, dim).
     """
 
+    @takes(size=PIXELS, dim=WIDTH)
     def __init__(self, size: int = 28, dim: int = 1024):
         super().__init__()
         self.dim = dim
@@ -236,6 +240,7 @@ class FlatGenerator(nn.Module):
     second told z.
     """
 
+    @takes(size=PIXELS, latent=SOME, width=WIDTH)
     def __init__(self, size: int = 28, latent: int = 50, width: int = 1024):
         super().__init__()
         self.size, self.latent = size, latent
@@ -255,6 +260,7 @@ class FlatDiscriminator(nn.Module):
     alone.
     """
 
+    @takes(size=PIXELS, latent=SOME, width=WIDTH)
     def __init__(self, size: int = 28, latent: int = 50, width: int = 1024):
         super().__init__()
         self.first, self.middle = nn.Linear(size * size, width), nn.Linear(width, width, bias=False)
@@ -334,6 +340,7 @@ class BiGAN(Coder):
             own here.
     """
 
+    @takes(size=PIXELS, latent=WIDTH, width=WIDTH)
     def __init__(
         self,
         encoder: nn.Module,
@@ -389,6 +396,7 @@ class GAN(Method):
     Arguments as for `BiGAN`.
     """
 
+    @takes(size=PIXELS, latent=WIDTH, width=WIDTH)
     def __init__(
         self,
         encoder: nn.Module,
@@ -441,6 +449,7 @@ class LatentRegressor(Coder):
     Other arguments as for `BiGAN`.
     """
 
+    @takes(size=PIXELS, latent=WIDTH, width=WIDTH, joint=FACTOR)
     def __init__(
         self,
         encoder: nn.Module,
@@ -498,6 +507,7 @@ class Autoencoder(Coder):
     Other arguments as for `BiGAN`.
     """
 
+    @takes(size=PIXELS, latent=WIDTH, width=WIDTH, power=Number(1, 10))
     def __init__(
         self,
         encoder: nn.Module,

@@ -33,6 +33,7 @@ from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, fl
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import FACTOR, SHARE, WIDTH, takes
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 
@@ -155,6 +156,9 @@ class BYOL(Method):
         update: of (online, target, tau), how the target follows; `update_target` by default.
     """
 
+    least_batch = 2
+
+    @takes(dim=WIDTH, hidden=WIDTH, momentum=SHARE, predictor_lr=FACTOR)
     def __init__(
         self,
         encoder: nn.Module,

@@ -8,12 +8,17 @@ from __future__ import annotations
 
 import importlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from types import ModuleType
+from typing import Any, Literal
+
+import msgspec
+import torch
 
 from sslcourse import encoders, runtime
 from sslcourse.methods.base import Method
 from sslcourse.methods.spec import Spec, encoders as default_encoders, stated
+from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
 
 NAMES = tuple(stated())
@@ -55,6 +60,7 @@ def describe(
     recipe: str = "course",
     encoder: str | None = None,
     changes: Iterable[str] = (),
+    samples: object = None,
 ) -> dict:
     """All that is needed to build a method again, as plain values.
 
@@ -64,11 +70,16 @@ def describe(
         encoder: one of `ENCODERS`; by default the recipe's.
         changes: "key=value" instead of the method's own settings, values as in JSON: "temperature=0.1",
             "predictor=false".
+        samples: what it will learn from: frames and samples of sound per second are those of these films.
     """
     method = spec(name)
     settings = json.loads(
         json.dumps(method.settings(recipe, data.startswith(("toy", "moving")), classes))
     )  # as a checkpoint will hold them
+    for key in ("fps", "rate"):
+        value = getattr(samples, key, None)
+        if key in settings and value is not None and value != settings[key]:
+            settings[key] = int(value) if value == int(value) else value
     settings = runtime.override(settings, changes, name)
     return {
         "method": name,
@@ -80,13 +91,70 @@ def describe(
     }
 
 
-def build(about: dict) -> Method:
-    """The method, untrained, that `about` describes; it remembers it for its checkpoint."""
-    if about.get("encoder") not in ENCODERS or "settings" not in about:
+class About(msgspec.Struct, forbid_unknown_fields=True):
+    """What `describe` writes and `build` reads."""
+
+    method: pages.Name
+    encoder: pages.Name
+    data: pages.Name
+    classes: pages.Whole
+    recipe: Literal["course", "gpu"]
+    settings: dict[str, Any]
+
+
+def build(about: dict, shapes: Mapping[str, Sequence[int]] | None = None) -> Method:
+    """The method, untrained, that `about` describes; it remembers it for its checkpoint.
+
+    Args:
+        shapes: of the weights that it will be given, by name. What does not fit them is refused before any
+            memory is taken.
+    """
+    try:
+        pages.fitting(about, About)
+    except pages.Unfit as error:
         raise CourseError(
-            f"this does not say how to build a method: {about}; train it again: sslcourse train "
-            f"{about.get('method', 'simclr')}"
+            f"this does not say how to build a method ({error}): {_short(about)}; train it again: sslcourse "
+            f"train {about.get('method', 'simclr')}"
+        ) from None
+    if about["encoder"] not in ENCODERS:
+        raise CourseError(
+            f"no encoder {about['encoder']!r}; train it again with one of {', '.join(ENCODERS)}"
         )
-    method = spec(about["method"]).build(getattr(encoders, about["encoder"])(), about["settings"])
+    if shapes is not None:
+        _compare(about, shapes)
+    method = _built(about)
     method.about = about
     return method
+
+
+def _built(about: dict) -> Method:
+    try:
+        return spec(about["method"]).build(getattr(encoders, about["encoder"])(), about["settings"])
+    # A setting that nothing here has, or lacks, or of another kind: another version's, or a stranger's.
+    except (TypeError, KeyError, AttributeError, IndexError) as error:
+        raise CourseError(
+            f"{about['method']} cannot be built with {_short(about['settings'])}: {str(error)[:200]}"
+        ) from error
+
+
+def _compare(about: dict, shapes: Mapping[str, Sequence[int]]) -> None:
+    """CourseError where the method has other weights than these. It is built without memory for that, as far
+    as its class allows: jigsaw's and AVTS's do not, and their sizes are bounded.
+    """
+    try:
+        with torch.device("meta"):
+            own = {name: tuple(value.shape) for name, value in _built(about).state_dict().items()}
+    except (RuntimeError, NotImplementedError):
+        return
+    given = {name: tuple(shape) for name, shape in shapes.items()}
+    if wrong := sorted(name for name in {*own, *given} if own.get(name) != given.get(name)):
+        raise CourseError(
+            f"the weights are not those of this {about['method']}: {wrong[0]!r} is "
+            f"{given.get(wrong[0], 'missing')} there and {own.get(wrong[0], 'missing')} here, and "
+            f"{len(wrong) - 1} more differ; train it again"
+        )
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 300 else f"{text[:297]}..."

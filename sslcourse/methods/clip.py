@@ -32,7 +32,8 @@ from sslcourse.methods.base import Method, at_least_float32, dim_of, floats_of, 
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.distributed import gather
 from sslcourse.runtime.errors import CourseError
-from sslcourse.train import features
+from sslcourse.runtime.options import WIDTH, Number, takes
+from sslcourse.train import features, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, simclr_view
 
@@ -90,11 +91,11 @@ def symmetric_loss(
 @torch.no_grad()
 def pairs_found(image: Float[Tensor, "n d"], text: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """How often a picture's own caption is the nearest of the batch, 0 to 1. Below 1 where several captions
-    are the same.
+    are the same: each of k equals is found one time in k.
     """
     with torch.autocast(image.device.type, enabled=False):
-        cosine = F.normalize(image.float(), dim=1) @ F.normalize(text.float(), dim=1).T
-    return (cosine.argmax(1) == torch.arange(len(cosine), device=cosine.device)).float().mean()
+        cosine = ties.directions(image) @ ties.directions(text).T
+    return ties.found(cosine, torch.arange(len(cosine), device=cosine.device)).mean()
 
 
 # ------------------------------------------------------------------------------------------- the text encoder
@@ -113,6 +114,7 @@ class Block(nn.Module):
     first, as in GPT-2.
     """
 
+    @takes(width=WIDTH, heads=Number(1, 1024))
     def __init__(self, width: int, heads: int):
         super().__init__()
         self.heads = heads
@@ -136,6 +138,13 @@ class TextEncoder(nn.Module):
     The mask is causal, so what stands at the end token does not depend on the padding behind it.
     """
 
+    @takes(
+        vocabulary=Number(1, 2**20),
+        length=Number(1, 65_536),
+        width=WIDTH,
+        layers=Number(1, 100),
+        heads=Number(1, 1024),
+    )
     def __init__(self, vocabulary: int, length: int, width: int = 64, layers: int = 2, heads: int = 4):
         super().__init__()
         if width % heads:
@@ -171,6 +180,9 @@ class CLIP(Method):
         loss: a function of (image, text, log_scale); put your own here.
     """
 
+    least_batch = 2
+
+    @takes(dim=WIDTH, width=WIDTH, layers=Number(1, 100), heads=Number(1, 1024))
     def __init__(
         self,
         encoder: nn.Module,
@@ -312,36 +324,47 @@ def prompt_weights(method: CLIP, prompts: Sequence[str | Sequence[str]]) -> Floa
 
 
 def classify(image: Float[Tensor, "n d"], prompts: Float[Tensor, "c k d"]) -> Int[Tensor, " n"]:
-    """The class of each picture from k prompts for each of c classes; vectors of any length, in one space."""
+    """The class of each picture from k prompts for each of c classes; vectors of any length, in one space. Of
+    classes that fit equally well the first.
+    """
     weights = F.normalize(F.normalize(prompts, dim=2).mean(1), dim=1)  # (c, d)
-    return (F.normalize(image, dim=1) @ weights.T).argmax(1)
+    return ties.first_best(F.normalize(image, dim=1) @ weights.T)
 
 
 def zero_shot(method: CLIP, samples, prompts: Sequence[str | Sequence[str]]) -> Int[Tensor, " n"]:
-    """Sort pictures into classes that are named only now: the number of the class for each sample. No label
-    is read.
+    """Sort pictures into classes that are named only now: the number of the class for each sample, of classes
+    that fit equally well the first. No label is read.
 
     Args:
         samples: any split.
         prompts: for each class one text or several, see `prompts_of`.
     """
-    weights = prompt_weights(method, prompts)
-    z = features.extract(method, samples, encode=method.embed_images)
-    return (z @ weights.T).argmax(1)
+    return ties.first_best(fits(method, samples, prompts))
 
 
 def zero_shot_words(
     method: WordPrediction, samples, prompts: Sequence[str | Sequence[str]]
 ) -> Int[Tensor, " n"]:
-    """The same from predicted words: the class whose words are likeliest (the mean of log p over its words
-    and prompts).
+    """The same from predicted words: the class whose words are likeliest, see `fits`."""
+    return ties.first_best(fits(method, samples, prompts))
+
+
+def fits(
+    method: CLIP | WordPrediction, samples, prompts: Sequence[str | Sequence[str]]
+) -> Float[Tensor, "n c"]:
+    """How well each sample fits the words of each class: the cosine of CLIP's embeddings, or the mean of
+    log p over the words of all prompts. What `zero_shot` takes the best of; `train.ties.found` of it and the
+    true classes is the accuracy, in which classes that fit equally well count by chance.
     """
+    if isinstance(method, CLIP):
+        weights = prompt_weights(method, prompts)
+        return features.extract(method, samples, encode=method.embed_images) @ weights.T
     texts = [[p] if isinstance(p, str) else list(p) for p in prompts]
     counts = torch.stack(
         [word_counts(method.vocabulary.encode(t), len(method.vocabulary)).sum(0) for t in texts]
     )  # (c, words)
     scores = features.extract(method, samples, encode=method.word_scores)
-    return (scores @ (counts / counts.sum(1, keepdim=True)).T).argmax(1)
+    return scores @ (counts / counts.sum(1, keepdim=True)).T
 
 
 def settings_for(recipe: str, toy: bool, classes: int) -> dict:

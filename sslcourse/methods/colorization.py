@@ -27,7 +27,8 @@ from sslcourse import runtime
 from sslcourse.methods.base import Method, at_least_float32, dim_of, floats, video_floats_of, videos_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
-from sslcourse.train import clustering
+from sslcourse.runtime.options import TEMPERATURE, Number, takes
+from sslcourse.train import clustering, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.colour import from_lab, lab
 
@@ -57,6 +58,7 @@ class Palette(nn.Module):
     centre: Tensor  # (colours, 2): a and b of each
     found: Tensor  # whether k-means has run
 
+    @takes(colours=Number(2, 1024))
     def __init__(self, colours: int = 16):
         super().__init__()
         if colours < 2:
@@ -223,6 +225,7 @@ class Colorization(Dense):
         point, cost: put your own `pointer` and `copy_loss` here.
     """
 
+    @takes(colours=Number(2, 1024), references=Number(1, 100), temperature=TEMPERATURE)
     def __init__(
         self,
         encoder: nn.Module,
@@ -275,7 +278,7 @@ class Colorization(Dense):
         shown, colour = self.views(batch).values()
         onehot = F.one_hot(colour, len(self.palette.centre)).float()
         y, truth = self.copied(self.maps(shown), onehot).flatten(0, 1), colour[:, -1].flatten()
-        return self.cost(y, truth), {"colour found": (y.argmax(1) == truth).float().mean()}
+        return self.cost(y, truth), {"colour found": ties.found(y, truth).mean()}
 
     @torch.no_grad()
     def coloured(self, film: Tensor) -> dict[str, Tensor]:
@@ -298,7 +301,7 @@ class Colorization(Dense):
             "grey": (light / 100)[:, None].expand(-1, 3, -1, -1),
             "copied": self.palette.paint(y.view(*colour[:, -1].shape, -1), light),
             "true": film[:, :, -1],
-            "found": (y.argmax(2) == colour[:, -1].flatten(1)).float().mean(1),
+            "found": ties.found(y, colour[:, -1].flatten(1)).mean(1),
         }
 
 
@@ -307,6 +310,7 @@ class SingleImage(Dense):
     anything again.
     """
 
+    @takes(colours=Number(2, 1024))
     def __init__(self, encoder: nn.Module, colours: int = 16):
         super().__init__(encoder)
         self.palette, self.g = (
@@ -326,7 +330,7 @@ class SingleImage(Dense):
         shown, colour = self.views(batch).values()
         logits = self.g(self.maps(shown)[:, :, 0]).float()
         return F.cross_entropy(logits, colour[:, 0]), {
-            "colour found": (logits.argmax(1) == colour[:, 0]).float().mean()
+            "colour found": ties.found(logits.movedim(1, -1), colour[:, 0]).mean()
         }
 
 
@@ -367,7 +371,7 @@ class CopiedMasks(Colorization):
         weight = 1 / torch.bincount(truth, minlength=y.shape[1]).clamp_min(1).float()
         nll = -(y.gather(1, truth[:, None])[:, 0] + 1e-6).log()
         weight = weight[truth]
-        return (nll * weight).sum() / weight.sum(), {"mask found": (y.argmax(1) == truth).float().mean()}
+        return (nll * weight).sum() / weight.sum(), {"mask found": ties.found(y, truth).mean()}
 
 
 def settings_for(recipe: str, toy: bool, classes: int) -> dict:

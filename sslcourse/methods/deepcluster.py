@@ -28,7 +28,8 @@ from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
-from sslcourse.train import clustering, features
+from sslcourse.runtime.options import COUNT, Number, takes
+from sslcourse.train import clustering, features, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
 
@@ -85,6 +86,7 @@ def phi(h: Float[Tensor, "n d"], dim: int = 32) -> Float[Tensor, "n p"]:
     return F.normalize(clustering.whiten(h, min(dim, h.shape[1])), dim=1)
 
 
+@takes(dim=Number(1, 65_536), iterations=COUNT)
 def by_kmeans(dim: int = 32, iterations: int = 20) -> Partition:
     """The paper's step (a): features (n, d) and k to cluster numbers (n,). Starts from random points, as the
     authors' k-means does.
@@ -132,6 +134,7 @@ class DeepCluster(Method):
     Departures from the paper: h, the average over all places, is clustered and classified directly (the paper
     has two more layers in between), and the balance is in the loss and not in the sampling."""
 
+    @takes(clusters=Number(1, 65_536), every=COUNT, capacity=COUNT)
     def __init__(
         self,
         encoder: nn.Module,
@@ -145,9 +148,6 @@ class DeepCluster(Method):
         capacity: int = 65_536,
     ):
         super().__init__()
-        for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
-            if not isinstance(value, int) or value < 1:
-                raise CourseError(f"DeepCluster({name}={value!r}); use a whole number from 1")
         self.f, self.g = encoder, nn.Linear(dim_of(encoder), clusters)
         self.clusters, self.every, self.balanced, self.fresh_head = clusters, every, balanced, fresh_head
         self.edges, self.view = edges, view or crop_and_flip(AREA)
@@ -179,13 +179,13 @@ class DeepCluster(Method):
         if n > len(self.assigned):
             raise CourseError(
                 f"{n} pictures, but room for the clusters of {len(self.assigned)}; write "
-                "DeepCluster(..., "
-                f"capacity={n})"
+                f"DeepCluster(..., capacity={n}), on the command line --set capacity={n}"
             )
         if n < self.clusters:
             raise CourseError(
                 f"{self.clusters} clusters of {n} pictures; write DeepCluster(..., "
-                f"clusters={max(1, n // 20)}), or give more pictures"
+                f"clusters={max(1, n // 20)}), on the command line --set clusters={max(1, n // 20)}, or give "
+                "more pictures"
             )
         before = self.assigned[:n].clone()
         now = self.partition(self.features(dataset), self.clusters)
@@ -193,7 +193,7 @@ class DeepCluster(Method):
             distributed.from_first(now.tolist()) if distributed.world() > 1 else now, device=before.device
         )
         self.assigned[:n] = now
-        self.agreement.fill_(clustering.nmi(now, before) if (before >= 0).all() else 0.0)
+        self.agreement.fill_(clustering.agreement(now, before) if (before >= 0).all() else 0.0)
         self.in_use.fill_(clustering.clusters_in_use(now))
         self.weight.copy_(balance(now, self.clusters) if self.balanced else torch.ones_like(self.weight))
         if self.fresh_head:
@@ -219,7 +219,7 @@ class DeepCluster(Method):
         logits = self.g(self.f(self.views(batch)["view"])).float()  # (B, k)
         loss = (self.weight[y] * F.cross_entropy(logits, y, reduction="none")).mean()
         return loss, {
-            "cluster found": (logits.argmax(1) == y).float().mean(),
+            "cluster found": ties.found(logits, y).mean(),
             "as before (NMI)": self.agreement,
             "clusters in use": self.in_use,
         }

@@ -32,6 +32,8 @@ from sslcourse.encoders.sequences import ConvGRU
 from sslcourse.methods.base import Method, at_least_float32, dim_of, floats, video_floats_of, videos_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SHARE, TEMPERATURE, Number, takes
+from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, film_view
 
@@ -171,10 +173,14 @@ def kinds(
 
 def picked(scores: Float[Tensor, "n n"], kind: Int[Tensor, "n n"]) -> dict[str, Tensor]:
     """What the best-scoring column of each row is, as shares that add up to 1: "cell found", and the three
-    kinds of error.
+    kinds of error. Columns that score equally well share what one of them alone would get.
     """
-    best = kind.gather(1, scores.argmax(1, keepdim=True))
-    return {name: (best == number).float().mean() for number, name in enumerate(("cell found", *KINDS[1:]))}
+    best = ties.best(scores).float()
+    share = best / best.sum(1, keepdim=True)
+    return {
+        name: (share * (kind == number)).sum(1).mean()
+        for number, name in enumerate(("cell found", *KINDS[1:]))
+    }
 
 
 def horizon_at(progress: float, first: int, last: int) -> int:
@@ -205,6 +211,7 @@ class DPC(Method):
         roll: (context, phi, step, ahead) -> predictions; put your own `roll_out` here.
     """
 
+    @takes(frames=Number(1, 10_000), temperature=TEMPERATURE, dropout=SHARE)
     def __init__(
         self,
         encoder: nn.Module,
@@ -219,8 +226,8 @@ class DPC(Method):
         roll: Callable = roll_out,
     ):
         super().__init__()
-        first, last = horizon
-        if not 1 <= first <= last:
+        first, last = horizon if len(horizon) == 2 else (0, 0)
+        if not 1 <= first <= last <= 100:
             raise CourseError(
                 f"horizon={tuple(horizon)}; give the first and the last number of blocks to predict, "
                 "such "
@@ -285,7 +292,9 @@ class DPC(Method):
         loss = self.contrast(prediction, target, self.temperature)
         with torch.no_grad():
             b, p, _, h, w = target.shape
-            found = picked(scores_of(prediction, target), kinds(b, p, h * w, target.device))
+            found = picked(
+                scores_of(*map(ties.wide, (prediction, target))), kinds(b, p, h * w, target.device)
+            )
         return loss, {**found, "horizon": loss.new_tensor(float(p))}
 
     def encode(self, batch):
@@ -326,7 +335,8 @@ def pretext(method: DPC, video: Tensor, ahead: int | None = None, chunk: int = 3
         if len(part) == chunk:
             prediction, target = method.guessed(blocks_of(floats(part), method.frames), ahead)
             b, p, _, h, w = target.shape
-            rows.append(picked(scores_of(prediction, target), kinds(b, p, h * w, target.device)))
+            scores = scores_of(*map(ties.wide, (prediction, target)))
+            rows.append(picked(scores, kinds(b, p, h * w, target.device)))
     return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
 
 
@@ -340,6 +350,7 @@ class MotionClassifier(Method):
         view: augmentation; leave its flip off where labels depend on clockwise and counter-clockwise.
     """
 
+    @takes(classes=COUNT, frames=Number(1, 10_000))
     def __init__(self, encoder: nn.Module, classes: int, frames: int = 4, view: View | None = None):
         super().__init__()
         self.f, self.g = encoder, ConvGRU(dim_of(encoder), dim_of(encoder))
@@ -362,7 +373,7 @@ class MotionClassifier(Method):
     def loss(self, batch):
         logits = self.head(self.features(self.views(batch)["blocks"])).float()  # (B, classes)
         return F.cross_entropy(logits, batch["label"]), {
-            "accuracy": (logits.argmax(1) == batch["label"]).float().mean()
+            "accuracy": ties.found(logits, batch["label"]).mean()
         }
 
     def encode(self, batch):

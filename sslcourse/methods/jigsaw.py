@@ -41,6 +41,8 @@ from torch import Tensor, nn
 from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SOME, WIDTH, Number, takes
+from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, as_float, crop_and_flip, grey
 from sslcourse.transforms.colour import from_lab, lab
@@ -308,6 +310,7 @@ class Jigsaw(Method):
 
     orders: Tensor  # (permutations, pieces): the arrangements that are asked for
 
+    @takes(permutations=Number(0, 10_000), grid=Number(2, 8), side=Number(4, 4096), gap=SOME, hidden=WIDTH)
     def __init__(
         self,
         encoder: nn.Module,
@@ -332,6 +335,13 @@ class Jigsaw(Method):
             raise CourseError(f"tasks={tuple(tasks)}; choose one or more of {', '.join(TASKS)}")
         if fade not in ("all", "one"):
             raise CourseError(f"fade={fade!r}; choose 'all' or 'one'")
+        if len(weights) != len(TASKS) or not all(0 <= weight < math.inf for weight in weights):
+            raise CourseError(f"weights={tuple(weights)}; one number from 0 for each of {', '.join(TASKS)}")
+        if side // grid - gap < 4:
+            raise CourseError(
+                f"side={side}, grid={grid}, gap={gap}: pieces of {side // grid - gap} pixels are too small; "
+                "use a larger side, or a smaller gap"
+            )
         self.f = encoder
         self.tasks, self.together = tuple(t for t in TASKS if t in tasks), together
         self.grid, self.side, self.gap, self.jitter, self.normalise = grid, side, gap, jitter, normalise
@@ -492,13 +502,14 @@ class Jigsaw(Method):
         """
         result, there = {}, self._there(puzzle["missing"])
         if "jigsaw" in tasks:
-            result["puzzles solved"] = (answer["orders"].argmax(1) == puzzle["permutation"]).float().mean()
+            result["puzzles solved"] = ties.found(answer["orders"], puzzle["permutation"]).mean()
         for task, name, where in (
             ("inpainting", "filled right", ~there),
             ("colour", "coloured right", puzzle["faded"]),
         ):
             if task in tasks:
-                result[name] = (answer["colours"][where].argmax(1) == puzzle["bins"][where]).float().mean()
+                colours = answer["colours"][where].movedim(1, -1)
+                result[name] = ties.found(colours, puzzle["bins"][where]).mean()
         return result
 
     @torch.no_grad()

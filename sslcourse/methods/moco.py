@@ -27,6 +27,8 @@ from sslcourse.methods.base import Method, at_least_float32, descend, dim_of, fl
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SHARE, SOME, TEMPERATURE, WIDTH, takes
+from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 
@@ -165,6 +167,9 @@ class MoCo(Method):
     vectors: those are so easy to tell from a key that their loss *rises* for an epoch. Only rows that hold a
     key ever count as negatives."""
 
+    least_batch = 2
+
+    @takes(dim=WIDTH, hidden=WIDTH, queue=SOME, momentum=SHARE, temperature=TEMPERATURE, groups=COUNT)
     def __init__(
         self,
         encoder: nn.Module,
@@ -256,11 +261,17 @@ def key_found(
     q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], keys: Float[Tensor, "m d"]
 ) -> Float[Tensor, ""]:
     """How often a query's own key is nearer than any other of `keys`: comparable between queues of different
-    length, 0 to 1.
+    length, 0 to 1. Of m keys that are equally near it is found one time in m.
+
+    Args:
+        q, k: queries and, row for row, their keys.
+        keys: all that are looked at; a row's own key may be among them, and counts once.
     """
-    q = F.normalize(q.float(), dim=1)
+    q, k, keys = ties.directions(q), ties.directions(k), ties.directions(keys)
     with torch.autocast(q.device.type, enabled=False):
-        return ((q @ keys.T).amax(1) <= (q * k).sum(1) + 1e-6).float().mean()
+        mine, all_ = (q * k).sum(1, keepdim=True), q @ keys.T  # (n, 1), (n, m)
+    nearest = ties.best(torch.cat([mine, all_], 1))
+    return (nearest[:, 0] / nearest[:, 1:].sum(1).clamp_min(1)).mean()
 
 
 def settings_for(recipe: str, toy: bool, classes: int) -> dict:

@@ -9,7 +9,7 @@ Section 3.1 of the paper                        here
     F(X|theta), a distribution over K turns     RotNet.g(RotNet.f(x))
     loss (eq. 2, 3): -log F^y(g(X|y)), mean     RotNet.loss
     all K turns of a picture in one batch       RotNet.views
-    keep F up to a middle layer                 RotNet.encode, features.after(f, "conv4")
+    keep F up to a middle layer                 RotNet.encode, features.after(method, "conv4")
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
+from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
 
@@ -110,7 +111,7 @@ class RotNet(Method):
     def loss(self, batch):
         turned, label = self.views(batch).values()
         logits = self.g(self.f(turned)).float()  # (K B, K)
-        return F.cross_entropy(logits, label), {"turn found": (logits.argmax(1) == label).float().mean()}
+        return F.cross_entropy(logits, label), {"turn found": ties.found(logits, label).mean()}
 
     def encode(self, batch):
         return self.f(floats_of(batch))

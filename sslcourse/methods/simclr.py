@@ -21,6 +21,8 @@ from sslcourse.methods.base import Method, at_least_float32, dim_of, floats_of, 
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.distributed import gather
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import TEMPERATURE, WIDTH, takes
+from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 
@@ -71,13 +73,14 @@ def nt_xent(
 @torch.no_grad()
 def partner_found(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """How often an image's other view is its nearest neighbour: the paper's contrastive accuracy, from 0 to
-    1.
+    1. Where others are as near, it is found as often as by chance among them: 1 / (2n - 1) where all views
+    are the same.
     """
-    z = F.normalize(torch.cat([z1, z2]).float(), dim=1)
+    z = ties.directions(torch.cat([z1, z2]))
     with torch.autocast(z.device.type, enabled=False):
-        similarity = (z @ z.T).fill_diagonal_(-2)
+        similarity = (z @ z.T).fill_diagonal_(float("-inf"))
     partner = torch.arange(len(z), device=z.device).roll(len(z1))
-    return (similarity.argmax(1) == partner).float().mean()
+    return ties.found(similarity, partner).mean()
 
 
 def projector(inside: int, hidden: int, outside: int, kind: str = "nonlinear") -> nn.Module:
@@ -109,6 +112,9 @@ class SimCLR(Method):
         loss: the contrastive loss, a function of (z1, z2, temperature); put your own here.
     """
 
+    least_batch = 2
+
+    @takes(dim=WIDTH, hidden=WIDTH, temperature=TEMPERATURE)
     def __init__(
         self,
         encoder: nn.Module,

@@ -45,6 +45,7 @@ class Spec:
         data: what it learns from, as `data.load` understands it.
         encoders: recipe -> the name of its backbone in `sslcourse.encoders`.
         hears: whether it learns from films with sound, and so has an `ear` beside its eye.
+        frames: that it is shown at once of a film of one's own.
     """
 
     name: str
@@ -59,6 +60,7 @@ class Spec:
         default_factory=lambda: {"course": "small_cnn", "gpu": "resnet18"}, hash=False
     )
     hears: bool = False
+    frames: int = 16
 
     def recipe(self, kind: str) -> Recipe:
         """The recipe "course" or "gpu"."""
@@ -79,6 +81,7 @@ class Stated:
         default_factory=lambda: {"course": "small_cnn", "gpu": "resnet18"}, hash=False
     )
     hears: bool = False
+    frames: int = 16
 
 
 def _read(file: Path) -> Stated | None:

@@ -10,6 +10,8 @@ from torch import nn
 from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, takes
+from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
 
@@ -26,6 +28,7 @@ class Supervised(Method):
         view: augmentation; crops of at least half the area and flips by default.
     """
 
+    @takes(classes=COUNT)
     def __init__(self, encoder: nn.Module, classes: int, view: View | None = None):
         super().__init__()
         self.f, self.head = encoder, nn.Linear(dim_of(encoder), classes)
@@ -44,7 +47,7 @@ class Supervised(Method):
 
     def loss(self, batch):
         logits = self.head(self.f(self.views(batch)["view"]))  # (B, classes)
-        right = (logits.argmax(1) == batch["label"]).float().mean()
+        right = ties.found(logits, batch["label"]).mean()
         return F.cross_entropy(logits.float(), batch["label"]), {"accuracy": right}
 
     def encode(self, batch):

@@ -34,6 +34,7 @@ from sslcourse.encoders.sequences import FrameLSTM
 from sslcourse.methods.base import Method, at_least_float32, video_floats_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SHARE, WIDTH, Number, takes
 from sslcourse.train.recipe import Recipe
 
 # What the authors' configuration for moving digits says; shown beside our recipes, never executed. Its step
@@ -247,6 +248,7 @@ class Decoder(nn.Module):
         emit: from the read-out to a frame's values; the logistic function or nothing.
     """
 
+    @takes(size=COUNT, hidden=WIDTH, depth=Number(1, 100))
     def __init__(
         self, size: int, hidden: int, depth: int, conditional: bool, enter: Callable, emit: Callable
     ):
@@ -303,6 +305,7 @@ class VideoLSTM(Method):
             squared error otherwise).
     """
 
+    @takes(future=Number(1, 1000))
     def __init__(
         self,
         encoder: nn.Module,
@@ -418,6 +421,7 @@ class Classifier(Method):
         dropout: on h, before the softmax.
     """
 
+    @takes(classes=COUNT, dropout=SHARE)
     def __init__(self, encoder: FrameLSTM, classes: int, dropout: float = 0.5):
         super().__init__()
         self.f = copy.deepcopy(encoder)

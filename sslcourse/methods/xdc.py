@@ -40,7 +40,8 @@ from sslcourse.methods.base import (
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
-from sslcourse.train import clustering, features
+from sslcourse.runtime.options import COUNT, HERTZ, SHARE, SOME, Number, takes
+from sslcourse.train import clustering, features, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
 from sslcourse.transforms.augment import View, film_view
@@ -153,6 +154,15 @@ class XDC(Method):
     assigned: Tensor  # (partitions, capacity): each clip's cluster, -1 before the first clustering
     size: Tensor  # (partitions, clusters): how many clips each has
 
+    @takes(
+        rate=HERTZ,
+        clusters=Number(1, 65_536),
+        every=COUNT,
+        shift=SOME,
+        pca=SOME,
+        balance=SHARE,
+        capacity=COUNT,
+    )
     def __init__(
         self,
         encoder: nn.Module,
@@ -173,9 +183,6 @@ class XDC(Method):
         loss: Callable[[Tensor, Tensor, Tensor, float], Tensor] = cluster_loss,
     ):
         super().__init__()
-        for name, value in (("clusters", clusters), ("every", every), ("capacity", capacity)):
-            if not isinstance(value, int) or value < 1:
-                raise CourseError(f"XDC({name}={value!r}); use a whole number from 1")
         self.f, self.ear = encoder, Ear(ear or encoders.small_mel(), rate)
         self.variant, self.clusters, self.every, self.fresh_heads, self.shift = (
             variant,
@@ -278,7 +285,7 @@ class XDC(Method):
                 device=self.assigned.device,
             )
             before = self.assigned[row, :n]
-            self.agreement[row] = clustering.nmi(now, before) if (before >= 0).all() else 0.0
+            self.agreement[row] = clustering.agreement(now, before) if (before >= 0).all() else 0.0
             self.assigned[row, :n] = now
             self.size[row] = torch.bincount(now, minlength=self.clusters)
         if self.fresh_heads:
@@ -297,17 +304,17 @@ class XDC(Method):
             raise CourseError(
                 f"{dataset.name!r} has {rate} samples of sound a second, the ear expects "
                 f"{self.ear.rate}; "
-                f"write XDC(..., rate={rate})"
+                f"write XDC(..., rate={rate}), on the command line --set rate={rate}"
             )
         if n > self.assigned.shape[1]:
             raise CourseError(
                 f"{n} clips, but room for the clusters of {self.assigned.shape[1]}; write XDC(..., "
-                f"capacity={n})"
+                f"capacity={n}), on the command line --set capacity={n}"
             )
         if n < self.clusters:
             raise CourseError(
-                f"{self.clusters} clusters of {n} clips; write XDC(..., clusters={max(1, n // 20)}), or "
-                "give more clips"
+                f"{self.clusters} clusters of {n} clips; write XDC(..., clusters={max(1, n // 20)}), on the "
+                f"command line --set clusters={max(1, n // 20)}, or give more clips"
             )
 
     def clusters_of(self, name: str, n: int) -> Int[Tensor, " n"]:
@@ -348,7 +355,7 @@ class XDC(Method):
                 y = self.assigned[row, batch["index"]]  # (B,)
                 logits = self.heads[f"{network} of {target}"](h[network])  # (B, k)
                 total = total + self.contrast(logits, y, self.size[row], self.balance)
-                metrics.setdefault(f"{network} finds", []).append((logits.argmax(1) == y).float().mean())
+                metrics.setdefault(f"{network} finds", []).append(ties.found(logits, y).mean())
         found = {name: torch.stack(values).mean() for name, values in metrics.items()}
         return total, {
             **found,
@@ -385,6 +392,7 @@ class Pupil(Method):
         rate, view, shift: as for `XDC`.
     """
 
+    @takes(rate=HERTZ, shift=SOME)
     def __init__(
         self,
         encoder: nn.Module,
@@ -420,7 +428,7 @@ class Pupil(Method):
     def loss(self, batch):
         y = self.label[batch["index"]]
         logits = self.head(self.f(next(iter(self.views(batch).values()))))
-        return cluster_loss(logits, y, self.size), {"found": (logits.argmax(1) == y).float().mean()}
+        return cluster_loss(logits, y, self.size), {"found": ties.found(logits, y).mean()}
 
     def encode(self, batch):
         return self.f(sounds.log_mel(sounds_of(batch), self.rate) if self.hears else video_floats_of(batch))
@@ -454,6 +462,8 @@ def settings_for(recipe: str, toy: bool, classes: int) -> dict:
 def from_settings(encoder: nn.Module, settings: dict) -> XDC:
     """The method that `settings` describe."""
     others = {name: value for name, value in settings.items() if name not in ("ear", "view")}
+    if settings["ear"] not in ("small_mel", "resnet18_mel"):
+        raise CourseError(f"ear={settings['ear']!r}; choose small_mel or resnet18_mel")
     return XDC(encoder, getattr(encoders, settings["ear"])(), view=film_view(**settings["view"]), **others)
 
 

@@ -24,6 +24,7 @@ from sslcourse.data import toybox
 from sslcourse.data.load import load
 from sslcourse.methods import catalogue, simclr
 from sslcourse.methods.base import Method
+from sslcourse.runtime.options import COUNT, Number, takes
 from sslcourse.train.recipe import optimizers_of
 from sslcourse.transforms import augment
 
@@ -97,6 +98,7 @@ def _network_alone(
     return work
 
 
+@takes(size=COUNT, rounds=COUNT)
 def step_table(
     size: int = 4096, rounds: int = 15, encoder: Callable | None = None, names: Sequence[str] | None = None
 ) -> list[dict]:
@@ -199,6 +201,7 @@ class _Pictures(torch.utils.data.Dataset):
         return self.transform(Image.fromarray(self.images[i]))
 
 
+@takes(batch=Number(-(2**40), 2**40), rounds=COUNT)
 def augmentation_table(batch: int = 256, rounds: int = 5) -> list[dict]:
     """Views per second of SimCLR's pipeline: ours, torchvision on PIL images in a DataLoader, and lightly's
     if installed.
@@ -245,6 +248,7 @@ def augmentation_table(batch: int = 256, rounds: int = 5) -> list[dict]:
     return [{"augmentation": name, "views/s": v, "times PIL": v / slow} for name, v in views.items()]
 
 
+@takes(n=COUNT, rounds=COUNT)
 def pictures_per_second(n: int = 2048, rounds: int = 3) -> float:
     """How many 32-pixel pictures the toybox renders in a second, after warm-up, on the profile's device and
     threads.
@@ -259,6 +263,7 @@ def pictures_per_second(n: int = 2048, rounds: int = 3) -> float:
     )
 
 
+@takes(n=COUNT, rounds=COUNT)
 def films_per_second(n: int = 128, rounds: int = 3) -> float:
     """How fast the toybox draws films of 16 frames at 32 pixels with two solids, on this machine's CPU
     profile.
@@ -266,6 +271,7 @@ def films_per_second(n: int = 128, rounds: int = 3) -> float:
     return n / in_turns({"draw": lambda: toybox.videos(n, 1, 1, cache=False)}, rounds, "cpu")["draw"]
 
 
+@takes(rounds=COUNT)
 def memory_gain(rounds: int = 9) -> float:
     """How much faster the small network's step is when freed memory is kept (`runtime.keep_memory`); 1 where
     it cannot be.
@@ -289,6 +295,7 @@ def memory_gain(rounds: int = 9) -> float:
     return statistics.median(times[False]) / statistics.median(times[True])
 
 
+@takes(epochs=Number(-(2**40), 2**40), images=COUNT)
 def panel_share(epochs: int = 5, images: int = 4000) -> dict[str, float]:
     """What the live panel costs a real training in a notebook: its share of the time, and the frames it drew
     for that.
@@ -318,6 +325,7 @@ def panel_share(epochs: int = 5, images: int = 4000) -> dict[str, float]:
     return {"share": panel.spent_share, "frames": panel.frames_drawn, "epochs": epochs}
 
 
+@takes(rounds=COUNT)
 def explorer_table(rounds: int = 15) -> list[dict]:
     """Milliseconds from a moved control to the new picture as PNG, in Python: what the kernel adds to an
     explorer's answer.

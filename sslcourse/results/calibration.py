@@ -13,11 +13,14 @@ from sslcourse import encoders, evaluate, runtime
 from sslcourse.data import toybox
 from sslcourse.data.datasets import Data
 from sslcourse.methods import simclr, supervised
+from sslcourse.runtime import progress
+from sslcourse.runtime.options import SEEDS, Number, takes
 from sslcourse.train.loop import fit
 
 BACKGROUNDS = (0.0, 0.5, 1.0)  # beside the default
 
 
+@takes(seed=Number(-(2**40), 2**40))
 def trained(kind: str, data: Data, seed: int) -> tuple[torch.nn.Module, float]:
     """A method trained by its COURSE recipe, and how many seconds that took."""
     torch.manual_seed(runtime.step_seed(seed, 0xCA1))
@@ -32,6 +35,7 @@ def trained(kind: str, data: Data, seed: int) -> tuple[torch.nn.Module, float]:
     return method, time.perf_counter() - start
 
 
+@takes(seeds=SEEDS)
 def measure(seeds: int = 3, say=print, backgrounds=BACKGROUNDS) -> list[dict]:
     """Rows of {"features", "kNN": [per seed], "linear": [...], "seconds": [...]} on the test split.
 
@@ -46,7 +50,7 @@ def measure(seeds: int = 3, say=print, backgrounds=BACKGROUNDS) -> list[dict]:
         row["seconds"].append(seconds)
         say(f"  {name:<22} kNN {scores['kNN']:.3f}  linear {scores['linear']:.3f}  {seconds:.1f} s")
 
-    for seed in range(seeds):
+    for seed in progress.each(range(seeds), "seed"):
         data = toybox.images(seed=seed)
         methods, seconds = {}, {}
         for kind in ("supervised", "SimCLR"):

@@ -10,7 +10,6 @@ is `sslcourse.results.wall`."""
 
 from __future__ import annotations
 
-import json
 import statistics
 import time
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,19 +21,34 @@ import torch
 from sslcourse import evaluate, runtime
 from sslcourse.data.load import load
 from sslcourse.methods import catalogue
+from sslcourse.methods.spec import Spec
+from sslcourse.results.fitting import fitting
+from sslcourse.results.stored import World, opened, write
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import BATCH, EPOCHS, SEEDS, takes
 from sslcourse.train import checkpoints
 from sslcourse.train.loop import fit
 
 MEASURED = Path(__file__).parent / "measured"  # result files that come with the course
 STORED = MEASURED / "toybox.json"
 BASELINES = ("chance", "pixels", "random encoder", "log-mel", "random ear")
+
+
+def is_baseline(name: str) -> bool:
+    """Whether a row was not trained: one of `BASELINES`, or a random network that reads as one method does
+    ("random encoder, as DeepCluster reads").
+    """
+    return name.split(", as ")[0] in BASELINES
+
+
 FEW = 10  # labels of each class, for the probe with few labels
 
 
+@takes(seeds=SEEDS, epochs=EPOCHS, batch_size=BATCH)
 def run(
-    names: Sequence[str],
+    names: Sequence[str] | None,
     data: str = "toybox",
     *,
     seeds: int = 1,
@@ -50,7 +64,8 @@ def run(
     per seed.
 
     Args:
-        names: methods of the catalogue.
+        names: methods of the catalogue; None for all that can learn from the data: the others are named,
+            before anything trains.
         data: as for `load`; a seed of the toybox draws its own world.
         encoder: the one backbone of all; where left out, the course's own (`small_cnn` for pictures).
         epochs, batch_size: the one budget of all; where left out, each method's COURSE recipe decides.
@@ -58,27 +73,34 @@ def run(
         hear: judge the ears of the methods and not their eyes; only of those that have one.
         folder: where each training keeps its checkpoint; a run that was broken off goes on from there.
 
+    The scores of each seed are kept in `folder` as they come, in DATA-scores.json.
+
     A method for scenes is trained on scenes, also where it is judged on the films of one second
     ("toyevents").
 
     Returns {"data", "encoder", "profile", "versions", "rows": {name: {"kNN": [per seed], "linear": [...],
     "few labels": [...], "seconds": [...], "epochs": n, "batch_size": n}}, "factors": {name: {factor: [per
-    seed]}}}."""
-    if seeds < 1:
-        raise CourseError(f"seeds={seeds}; use at least 1")
-    specs = [catalogue.spec(name) for name in names]
+    seed]}}, "left out": {name: why}}."""
+    specs: list[Spec] = []
+    left_out: dict[str, str] = {}
     changes = {k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}
     rows: dict[str, dict] = {}
     kept: dict[str, dict[str, list[float]]] = {}
     used: dict[str, None] = {}  # backbones, in order; films have one for each method
-    for seed in range(seeds):
+    for seed in progress.each(range(seeds), "seed"):
         sets = load(data, seed)
+        if not specs:
+            specs, left_out = fitting(names, data, sets, encoder, epochs, batch_size)
+            for name, reason in left_out.items():
+                say(f"  left out: {name} ({reason})")
         methods: dict[str, Any] = {}
-        for spec in specs:
+        for spec in progress.each(specs, "method"):
             recipe = spec.course.but(seed=seed, **changes)
             torch.manual_seed(runtime.step_seed(seed, 0xC09))
             home = spec.data if data == "toyevents" else data
-            about = catalogue.describe(spec.name, home, len(sets.classes), encoder=encoder)
+            about = catalogue.describe(
+                spec.name, home, len(sets.classes), encoder=encoder, samples=sets.train
+            )
             method = catalogue.build(about)
             used.setdefault(about["encoder"])
             budget = f"{recipe.epochs}x{recipe.batch_size}"
@@ -108,25 +130,27 @@ def run(
                 f"{scores['linear']:.3f}"
             )
         if factors:
-            raw, untrained = evaluate.baselines_of(judged.train)
             sources: dict[str, Any] = {
-                raw: "pixels",
-                untrained: evaluate.random_like(next(iter(methods.values())), judged.train, seed),
+                evaluate.baselines_of(judged.train)[0]: "pixels",
+                **evaluate.random_rows(methods, judged.train, seed),
                 **methods,
             }
             for name, values in evaluate.factor_table(sources, judged, on="test").items():
                 for factor, value in values.items():
                     kept.setdefault(name, {}).setdefault(factor, []).append(value)
-    return {
-        "data": found.data,
-        "protocol": found.protocol,
-        "encoder": ", ".join(used),
-        "seeds": seeds,
-        "profile": str(runtime.profile()),
-        "versions": checkpoints.versions(),
-        "rows": rows,
-        "factors": kept,
-    }
+        result = {
+            "data": found.data,
+            "protocol": found.protocol,
+            "encoder": ", ".join(used),
+            "seeds": seed + 1,
+            "profile": str(runtime.profile()),
+            "versions": checkpoints.versions(),
+            "rows": rows,
+            "factors": kept,
+            **({"left out": left_out} if left_out else {}),
+        }
+        keep(result, Path(folder) / f"{Path(data).stem}-scores.json")
+    return result
 
 
 def table(found: dict) -> list[dict]:
@@ -134,7 +158,7 @@ def table(found: dict) -> list[dict]:
     rows = []
     for name, row in sorted(
         found["rows"].items(),
-        key=lambda item: (item[0] not in BASELINES, statistics.fmean(item[1]["linear"])),
+        key=lambda item: (not is_baseline(item[0]), statistics.fmean(item[1]["linear"])),
     ):
         rows.append(
             {
@@ -159,7 +183,7 @@ def factor_rows(found: dict) -> list[dict]:
 
 
 def keep(found: dict, file: str | Path = STORED) -> None:
-    """Store what `run` returned as the wall, rounded to what the seeds can tell."""
+    """Store what `run` returned as the wall, rounded to what the seeds can tell. `stored.opened` reads it."""
 
     def rounded(value):
         if isinstance(value, float):
@@ -168,10 +192,7 @@ def keep(found: dict, file: str | Path = STORED) -> None:
             return {k: rounded(v) for k, v in value.items()}
         return [rounded(v) for v in value] if isinstance(value, list) else value
 
-    with runtime.atomic(file) as temporary:
-        temporary.write_text(
-            json.dumps(rounded(found), indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n"
-        )
+    write(rounded(found), file, seal=Path(file).resolve().parent != MEASURED.resolve())
 
 
 def stored() -> dict:
@@ -182,7 +203,7 @@ def stored() -> dict:
             "(about twenty minutes), "
             "then sslcourse wall --keep"
         )
-    return json.loads(STORED.read_text(encoding="utf-8"))
+    return opened(STORED, World, "sslcourse evaluate --all toybox")
 
 
 def wall(mine: Mapping[str, float] | None = None, leave_out: Iterable[str] = ()) -> dict[str, float]:
@@ -199,7 +220,7 @@ def wall(mine: Mapping[str, float] | None = None, leave_out: Iterable[str] = ())
         for name, row in rows.items()
         if name not in (*leave_out, "chance")
     }
-    ordered = dict(sorted(means.items(), key=lambda item: (item[0] not in BASELINES, item[1])))
+    ordered = dict(sorted(means.items(), key=lambda item: (not is_baseline(item[0]), item[1])))
     return {**ordered, **{f"{name}, just now": value for name, value in (mine or {}).items()}}
 
 

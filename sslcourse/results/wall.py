@@ -13,19 +13,20 @@ from __future__ import annotations
 
 import base64
 import html
-import json
 import statistics
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from torch import nn
 
 from sslcourse import evaluate, runtime, show
 from sslcourse.data.datasets import Data
 from sslcourse.methods import catalogue
-from sslcourse.results import claims, compare
+from sslcourse.results import claims, compare, stored
 from sslcourse.results.tables import cell
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEED, Number, takes
 from sslcourse.train import checkpoints
 
 FOLDER = Path("results")
@@ -47,6 +48,7 @@ _TRACK_KEYS = {"J": "J (masks)", "F": "F (outlines)", "PCK@0.2": "PCK@0.2 (key-p
 MINE = "mine"
 
 
+@takes(seeds=Number(-(2**40), 2**40))
 def measure(world: str, seeds: int = 3, *, folder: str | Path = FOLDER, say=print) -> dict:
     """Train every method of the course that learns from this data, three seeds, and write
     `folder`/wall/WORLD.json; see `compare.run`.
@@ -72,17 +74,8 @@ def _file(folder: str | Path, world: str) -> Path:
     return file
 
 
-def _opened(file: Path) -> dict:
-    try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        if not isinstance(found, dict):
-            raise ValueError("it holds no results")
-    except (ValueError, OSError) as error:
-        raise CourseError(
-            f"{str(file)!r} is not a file of results ({error}); delete it, or write it again: sslcourse "
-            "evaluate --all"
-        ) from error
-    return found
+def _opened(file: Path, shape: Any = stored.World) -> dict:
+    return stored.opened(file, shape, "sslcourse evaluate --all")
 
 
 def read(folder: str | Path = FOLDER) -> dict[str, dict]:
@@ -104,7 +97,7 @@ def read(folder: str | Path = FOLDER) -> dict[str, dict]:
         if file is not None:
             walls[world] = _opened(file)
     own = Path(folder) / "wall" / f"{MINE}.json"
-    for world, rows in (_opened(own) if own.exists() else {}).items():
+    for world, rows in (_opened(own, stored.Mine) if own.exists() else {}).items():
         if world in walls:
             walls[world]["rows"] = {
                 **walls[world]["rows"],
@@ -112,15 +105,21 @@ def read(folder: str | Path = FOLDER) -> dict[str, dict]:
             }
             walls[world]["factors"] = {
                 **walls[world].get("factors", {}),
-                **{name: row["factors"] for name, row in rows.items()},
+                **{name: row["factors"] for name, row in rows.items() if row.get("factors")},
             }
     page = _claims_page("colorization", folder)
     if page is not None:
         runs = list(page["runs"].values())
-        rows = {
-            name: {key: [run[tracker][key] for run in runs] for key in _TRACK_KEYS} | {"trained": trained}
-            for tracker, (name, trained) in claims.paper("colorization").ON_THE_WALL.items()
-        }
+        try:
+            rows = {
+                name: {key: [run[tracker][key] for run in runs] for key in _TRACK_KEYS} | {"trained": trained}
+                for tracker, (name, trained) in claims.paper("colorization").ON_THE_WALL.items()
+            }
+        except (KeyError, TypeError) as error:
+            raise CourseError(
+                f"the results of the claims on tracking lack {error}; write them again: sslcourse claims "
+                "colorization"
+            ) from None
         walls[TRACKS] = {
             "data": "toybox tracks",
             "protocol": "masks and key-points of the first frame, carried on",
@@ -155,6 +154,7 @@ def table(world: str, found: Mapping) -> list[dict]:
     return compare.table(dict(found))
 
 
+@takes(seconds=Number(-1e9, 1e9, whole=False), seed=SEED)
 def add(
     name: str,
     method: nn.Module,
@@ -183,7 +183,7 @@ def add(
     hear = _world(world)[1]
     judged = data.heard() if hear else data
     file = _file(folder, MINE)
-    own = _opened(file) if file.exists() else {}
+    own = _opened(file, stored.Mine) if file.exists() else {}
     fresh = {
         "seconds": [],
         "factors": {},
@@ -196,7 +196,9 @@ def add(
         row.setdefault(key, []).append(scores[key])
     if seconds is not None:
         row["seconds"].append(seconds)
-    for factor, value in evaluate.factor_table({name: method}, judged, on="test")[name].items():
+    # Data of one's own have no known factors; then there is nothing to ask.
+    known = evaluate.factor_table({name: method}, judged, on="test")[name] if judged.train.factors else {}
+    for factor, value in known.items():
         row["factors"].setdefault(factor, []).append(value)
     compare.keep(own, file)
     return row
@@ -205,7 +207,7 @@ def add(
 def forget(name: str, folder: str | Path = FOLDER) -> None:
     """Take one of your own rows off the wall, in every world."""
     file = _file(folder, MINE)
-    own = _opened(file) if file.exists() else {}
+    own = _opened(file, stored.Mine) if file.exists() else {}
     if not any(name in rows for rows in own.values()):
         known = sorted({n for rows in own.values() for n in rows})
         raise CourseError(
@@ -272,8 +274,8 @@ def _claims_page(name: str, folder: str | Path) -> dict | None:
     )
     if file is None:
         return None
-    page = _opened(file)
-    if page.get("paper") != name or not page.get("runs"):
+    page = stored.opened(file, stored.Claims, f"sslcourse claims {name}")
+    if page["paper"] != name or not page["runs"]:
         raise CourseError(
             f"{str(file)!r} holds no claims of {name!r}; delete it, or write it again: sslcourse claims "
             f"{name}"
@@ -322,7 +324,7 @@ def keep(folder: str | Path = FOLDER) -> list[Path]:
     for name in claims.papers():
         file = Path(folder) / f"claims-{name}.json"
         if file.exists():
-            page = _opened(file)
+            page = stored.opened(file, stored.Claims, f"sslcourse claims {name}")
             written.append(compare.MEASURED / file.name)
             compare.keep({key: page[key] for key in ("paper", "runs", "versions", "profile")}, written[-1])
     return written

@@ -4,9 +4,15 @@ from . import (
     doctor as doctor,
     errors as errors,
     files as files,
+    numbers as numbers,
     options as options,
+    pages as pages,
+    precision as precision,
+    progress as progress,
     seeds as seeds,
     setup as setup,
+    signals as signals,
+    text as text,
 )
 from .device import (
     Profile as Profile,
@@ -28,9 +34,19 @@ from .files import (
     atomic as atomic,
     cache_dir as cache_dir,
     data_dir as data_dir,
+    prove as prove,
+)
+from .numbers import (
+    as_whole as as_whole,
 )
 from .options import (
     override as override,
+)
+from .precision import (
+    moments as moments,
+    precise as precise,
+    standardised as standardised,
+    unit as unit,
 )
 from .seeds import (
     generator as generator,

@@ -2,7 +2,7 @@
 
 Nothing here knows about learning. Three rules are kept in this one place:
 
-- **Device**: `profile()` measures for about a second what this machine is good at and says so.
+- **Device**: `profile()` is what this machine is good at, measured once for about a second and kept.
 - **Seeds**: `seed_all` for a notebook, `step_seed` for one training step (the same whatever happened before
   it).
 - **Files**: `atomic` writes beside the target and renames, so nothing half-written is ever taken for whole.
@@ -11,8 +11,11 @@ Nothing here knows about learning. Three rules are kept in this one place:
 from __future__ import annotations
 
 import contextlib
+import json
 import os
+import platform
 import statistics
+import sys
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
@@ -21,7 +24,10 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from sslcourse.runtime import options
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.files import atomic, cache_dir
+from sslcourse.runtime.options import cores
 
 # ---------------------------------------------------------------------------------------------- device
 
@@ -72,16 +78,14 @@ def placed(network: Network, profile: Profile) -> Network:
 
 def best_device() -> str:
     """`SSLCOURSE_DEVICE` if set, else "cuda", "mps" or "cpu", the first that is there."""
-    wanted = os.environ.get("SSLCOURSE_DEVICE")
-    if wanted:
-        if wanted not in ("cpu", "cuda", "mps"):
-            raise CourseError(
-                f"SSLCOURSE_DEVICE={wanted!r} is no device; set it to cpu, cuda or mps, or unset it"
-            )
-        return wanted
-    if torch.cuda.is_available():
-        return "cuda"
-    return "mps" if torch.backends.mps.is_available() else "cpu"
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    wanted = options.variable("SSLCOURSE_DEVICE", ("cpu", "cuda", "mps"))
+    if wanted is not None and not there[wanted]:
+        raise CourseError(
+            f"SSLCOURSE_DEVICE={wanted}, but PyTorch finds no such device here; set it to "
+            f"{' or '.join(name for name, found in there.items() if found)}, or unset it"
+        )
+    return wanted or next(name for name, found in there.items() if found)
 
 
 def _seconds(network: nn.Module, x: Tensor, profile: Profile, repeats: int = 5) -> float:
@@ -110,11 +114,7 @@ def measure_profile(device: str | None = None) -> Profile:
     `SSLCOURSE_PRECISION` fix a choice (`SSLCOURSE_PRECISION=float32` for results that do not depend on the
     probe)."""
     device = device or best_device()
-    fixed_precision = os.environ.get("SSLCOURSE_PRECISION")
-    if fixed_precision not in (None, "float32", "bfloat16"):
-        raise CourseError(
-            f"SSLCOURSE_PRECISION={fixed_precision!r}; set it to float32 or bfloat16, or unset it"
-        )
+    fixed_precision = options.variable("SSLCOURSE_PRECISION", ("float32", "bfloat16"))
     network = nn.Sequential(
         nn.Conv2d(3, 32, 5, 2, 2),
         nn.BatchNorm2d(32),
@@ -134,16 +134,11 @@ def measure_profile(device: str | None = None) -> Profile:
         fastest = _seconds(network, x, best)
         trials: list[dict[str, Any]] = [dict(channels_last=True), dict(precision="bfloat16")]
         if device == "cpu":
-            cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-            wanted = os.environ.get("SSLCOURSE_THREADS")
+            wanted = options.threads()
             if wanted is not None:
-                if not wanted.isdigit() or not int(wanted):
-                    raise CourseError(
-                        f"SSLCOURSE_THREADS={wanted!r}; set it to a whole number from 1 to {cores}"
-                    )
-                best = Profile(device, int(wanted))
-            elif cores > 1:  # last, so that the other two are chosen without the noise that threads bring
-                trials.append(dict(threads=min(4, cores)))
+                best = Profile(device, wanted)
+            elif cores() > 1:  # last, so that the other two are chosen without the noise that threads bring
+                trials.append(dict(threads=min(4, cores())))
         if device == "mps":
             trials = trials[:1]  # autocast to bf16 is not worth probing there
         for trial in trials:
@@ -161,22 +156,110 @@ def measure_profile(device: str | None = None) -> Profile:
     return best
 
 
+# ------------------------------------------------------------------------------------- measured once, and kept
+
+KEPT = "profiles.json"  # in the cache folder
+
+
+@dataclass(frozen=True)
+class Kept:
+    """A profile that was measured, and when: "2026-11-30 01:13 UTC"."""
+
+    profile: Profile
+    measured: str
+
+
+def machine(device: str) -> str:
+    """What a measured profile holds for, in words: the processor, how many cores of it may be used, the device,
+    the version of PyTorch, and what the environment fixes. No name of a computer: two of the same kind choose
+    alike, and a container has another name every day."""
+    name = platform.processor() or platform.machine()
+    with contextlib.suppress(OSError), open("/proc/cpuinfo", encoding="utf-8", errors="replace") as file:
+        named = (line.partition(":")[2].strip() for line in file if line.startswith(("model name", "Model")))
+        name = next(named, name)
+    if device == "cuda":
+        device = f"cuda ({torch.cuda.get_device_name()})"
+    fixed = [
+        f"{k}={os.environ[k]}" for k in ("SSLCOURSE_THREADS", "SSLCOURSE_PRECISION") if os.environ.get(k)
+    ]
+    return ", ".join([f"{cores()} x {name}", device, f"torch {torch.__version__}", *fixed])
+
+
+def kept_profile(renew: bool = False) -> Kept:
+    """The profile of this machine: from the cache folder, or measured (about a second) and put there.
+
+    A measurement is noise in part, and the precision that it picks moves the numbers of a training: so it is
+    made once a machine, and every run computes alike. `sslcourse doctor` shows it with its date, `sslcourse
+    doctor --renew` makes it anew.
+
+    Args:
+        renew: measure anew, whatever is there.
+    """
+    device = best_device()
+    key, file = machine(device), cache_dir(KEPT)
+    if not renew and (found := _read_kept(file).get(key)):
+        return found
+    # As the run itself will compute, else the first run of a machine is measured otherwise than the next.
+    if device == "cpu":
+        keep_memory()
+    found = Kept(measure_profile(device), time.strftime("%Y-%m-%d %H:%M UTC", time.gmtime()))
+    there = _read_kept(file)
+    if not renew and key in there:  # another process was as quick: one choice for both
+        return there[key]
+    page = {k: {**asdict(v.profile), "measured": v.measured} for k, v in {**there, key: found}.items()}
+    try:
+        with atomic(file) as temporary:
+            temporary.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8", newline="\n")
+    except OSError as error:
+        print(
+            f"what this machine is best at could not be kept in {file} ({error.strerror}): the next run measures "
+            "again, and may choose otherwise. SSLCOURSE_CACHE=FOLDER names another folder.",
+            file=sys.stderr,
+        )
+    return found
+
+
+def _read_kept(file) -> dict[str, Kept]:
+    """What is kept there, by machine; entries that are none are passed over, and measured anew."""
+    try:
+        page = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    found: dict[str, Kept] = {}
+    for key, entry in page.items() if isinstance(page, dict) else ():
+        if not isinstance(entry, dict):
+            continue
+        entry = dict(entry)
+        measured = entry.pop("measured", None)
+        kinds = {"device": str, "threads": int, "channels_last": bool, "precision": str}
+        if (
+            isinstance(measured, str)
+            and entry.keys() == kinds.keys()
+            and all(type(entry[k]) is kind for k, kind in kinds.items())
+            and entry["device"] in ("cpu", "cuda", "mps")
+            and entry["precision"] in ("float32", "bfloat16")
+            and 1 <= entry["threads"] <= 1024
+        ):
+            found[key] = Kept(Profile(**entry), measured)
+    return found
+
+
 _profile: Profile | None = None
 
 
 def profile() -> Profile:
-    """The profile of this process, measured at the first call (about a second) and kept."""
+    """The profile of this process: the one that is kept for this machine, measured where there is none yet."""
     if _profile is None:
         if best_device() == "cpu":
             keep_memory()
-        measured = measure_profile()
-        use_profile(measured)
-        return measured
+        found = kept_profile().profile
+        use_profile(found)
+        return found
     return _profile
 
 
 def use_profile(new: Profile | None) -> None:
-    """Compute like this from now on; `None` measures anew at the next call of `profile()`."""
+    """Compute like this from now on; `None`: as this machine is best at, at the next call of `profile()`."""
     global _profile
     _profile = new
     if new is not None:

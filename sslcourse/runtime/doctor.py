@@ -10,6 +10,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from sslcourse.runtime.errors import CourseError
+
 NEEDED = (
     "torch",
     "torchvision",
@@ -114,9 +116,12 @@ def broken_imports(packages=("torch", "torchvision", "torchaudio")) -> dict[str,
     return broken
 
 
-def examine() -> dict[str, Any]:
-    """Everything doctor knows, as a dict: versions, device, cache, problems (what is wrong and what to type),
-    hints.
+def examine(renew: bool = False) -> dict[str, Any]:
+    """Everything doctor knows, as a dict: versions, device (and when it was measured), cache, problems (what is
+    wrong and what to type), hints.
+
+    Args:
+        renew: measure anew what this machine computes fastest with.
     """
     versions = {p: version(p) for p in (*NEEDED, *FOR_CLASS, *FOR_TESTS, "ipython", "lightly")}
     missing = [p for p in NEEDED if versions[p] is None]
@@ -140,20 +145,25 @@ def examine() -> dict[str, Any]:
     if "torch" not in broken and versions["torch"]:
         import torch
 
-        from sslcourse.runtime import device
+        from sslcourse.runtime import device, options
         from sslcourse.runtime.files import cache_dir
 
-        profile = device.profile()
+        try:
+            kept, cache = device.kept_profile(renew), cache_dir()
+        except CourseError as error:  # a variable names what is not there
+            problems.append(str(error))
+            return result
+        profile = kept.profile
         result["device"] = str(profile)
+        result["measured"] = kept.measured
         result["accelerator"] = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+        cores = options.cores()
         result["cores"] = cores
-        if profile.device == "cpu" and cores and cores > 1 and profile.threads == 1:
+        if profile.device == "cpu" and cores > 1 and profile.threads == 1:
             hints.append(
-                f"one thread of {cores} was fastest in the probe: the machine is busy, or shared. "
-                "SSLCOURSE_THREADS=2 insists on two"
+                f"one thread of {cores} was fastest in the probe: the machine was busy, or is shared. sslcourse "
+                "doctor --renew measures again, SSLCOURSE_THREADS=2 insists on two"
             )
-        cache = cache_dir()
         result["cache"] = str(cache)
         nearest = next(p for p in (cache, *cache.parents) if p.exists())
         if not os.access(nearest, os.W_OK):
@@ -175,6 +185,7 @@ def text(found: dict) -> str:
         name = f" ({found['accelerator']})" if found["accelerator"] else ""
         lines += [
             f"computes on   {found['device']}{name}, {found['cores']} cores",
+            f"  measured on {found['measured']} and kept; anew: sslcourse doctor --renew",
             f"cache         {found['cache']}",
         ]
     lines += [f"PROBLEM: {p}" for p in found["problems"]] + [f"hint: {h}" for h in found["hints"]]

@@ -9,9 +9,12 @@ import random
 import numpy as np
 import torch
 
+from sslcourse.runtime.options import Number, takes
+
 # ---------------------------------------------------------------------------------------------- seeds
 
 
+@takes(seed=Number(0, 2**64 - 1))
 def seed_all(seed: int) -> None:
     """Seed Python's, NumPy's and PyTorch's global generators (all devices)."""
     random.seed(seed)

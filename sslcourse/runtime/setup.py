@@ -5,9 +5,11 @@ from __future__ import annotations
 import sys
 
 from sslcourse.runtime import device
+from sslcourse.runtime.options import SEED, takes
 from sslcourse.runtime.seeds import seed_all
 
 
+@takes(seed=SEED)
 def setup(seed: int = 0, quiet: bool = False) -> device.Profile:
     """Seed everything, measure what this machine is good at (about a second), and say it in one line."""
     import torch

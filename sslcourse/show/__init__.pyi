@@ -1,5 +1,6 @@
 from . import (
     charts as charts,
+    diagrams as diagrams,
     films as films,
     look as look,
     results_wall as results_wall,
@@ -16,6 +17,12 @@ from .charts import (
     history as history,
     scatter as scatter,
     similarity as similarity,
+)
+from .diagrams import (
+    DIAGRAMS as DIAGRAMS,
+    Diagram as Diagram,
+    Diagrams as Diagrams,
+    diagram as diagram,
 )
 from .films import (
     KIND_COLOURS as KIND_COLOURS,

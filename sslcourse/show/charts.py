@@ -19,6 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.show.look import (
     COLOURS,
     DPI,
@@ -163,6 +164,7 @@ def _mean_std(value, name: str) -> tuple[float, float]:
     return pair[0], pair[1] if math.isfinite(pair[1]) else 0.0
 
 
+@takes(chance=Number(-1e9, 1e9, whole=False))
 @in_course_style
 def bars(table: Mapping, title: str | None = None, chance: float | None = None, unit: str = "%") -> Picture:
     """Horizontal bars, each with its number.
@@ -241,6 +243,7 @@ def bars(table: Mapping, title: str | None = None, chance: float | None = None, 
     return figure
 
 
+@takes(size=Number(0, 1e9, whole=False, above=True))
 def scatter(ax, xy: np.ndarray, labels: np.ndarray, names: Sequence[str], size: float = 15) -> list:
     """Points by class, colour and marker together. Returns one handle per class that occurs."""
     handles = []
@@ -406,6 +409,7 @@ def factor_table(table: Mapping[str, Mapping[str, float]], title: str | None = N
     return figure
 
 
+@takes(temperature=Number(-1e9, 1e9, whole=False))
 @in_course_style
 def similarity(z1, z2, temperature: float, names: Sequence | None = None) -> Picture:
     """A contrastive loss looked at pair by pair: cosine similarities, and how the softmax shares out
@@ -493,6 +497,12 @@ def similarity(z1, z2, temperature: float, names: Sequence | None = None) -> Pic
     return figure
 
 
+@takes(
+    value=Number(-1e9, 1e9, whole=False),
+    low=Number(-1e9, 1e9, whole=False),
+    high=Number(-1e9, 1e9, whole=False),
+    size=Number(0, 1e9, whole=False, above=True),
+)
 def gauge(ax, name: str, value: float, low: float, high: float, size: float = 9.5) -> bool:
     """One horizontal gauge: the healthy range as a band, the value as a mark and a number. Returns whether it
     is healthy.

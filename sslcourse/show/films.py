@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, FRAMES, SHARE, Number, takes
 from sslcourse.show.look import COLOURS, MARKERS, WIDTH, Picture, as_array, in_course_style, to_uint8
 
 # ------------------------------------------------------------------------------------------ dense predictions
@@ -44,6 +45,7 @@ def kinds_tile(weight, kind) -> np.ndarray:
     return (colours[numbers] * np.clip(shares, 0, 1)[..., None] ** 0.25).transpose(2, 0, 1).astype(np.float32)
 
 
+@takes(blocks=COUNT, places=COUNT)
 @in_course_style
 def dense_scores(scores, kind, blocks: int, places: int, title: str | None = None) -> Picture:
     """The scores of dense predictions: on the left what each candidate is, on the right where the softmax of
@@ -109,6 +111,7 @@ def dense_scores(scores, kind, blocks: int, places: int, title: str | None = Non
     return figure
 
 
+@takes(place=Number(-(2**40), 2**40))
 @in_course_style
 def match(seen, future, share, place: int, title: str | None = None) -> Picture:
     """Where the prediction of one cell finds itself in the true future.
@@ -155,6 +158,7 @@ def match(seen, future, share, place: int, title: str | None = None) -> Picture:
 # ------------------------------------------------------------------------------------------ picture and sound
 
 
+@takes(fps=FRAMES, offset=Number(-(2**40), 2**40))
 @in_course_style
 def in_step(frames, mel, distances, offset: int, fps: float, title: str | None = None) -> Picture:
     """A window of a film above the sound that is heard with it, and the distance for every offset with the
@@ -211,6 +215,7 @@ def in_step(frames, mel, distances, offset: int, fps: float, title: str | None =
 # -------------------------------------------------------------------------------- clusters, round after round
 
 
+@takes(least=SHARE)
 @in_course_style
 def flow(
     assigned: Sequence,

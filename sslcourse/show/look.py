@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, Number, takes
 
 COLOURS = (
     "#0072B2",
@@ -79,6 +80,11 @@ DRAWING = threading.RLock()
 class Picture(Figure):
     """A matplotlib figure that shows itself as a PNG, also where pyplot was never imported."""
 
+    @takes(
+        width=Number(0, 1e9, whole=False, above=True),
+        height=Number(0, 1e9, whole=False, above=True),
+        colours=Number(-(2**40), 2**40),
+    )
     def __init__(self, width: float = WIDTH, height: float = 3.0, *, colours: int | None = 256, **kwargs):
         super().__init__(figsize=(width, height), dpi=DPI, facecolor="white", **kwargs)
         FigureCanvasAgg(self)
@@ -140,6 +146,7 @@ def png(figure: Figure) -> bytes:
 _register()
 
 
+@takes(colours=Number(-(2**40), 2**40))
 def encode_png(picture, colours: int | None = 256) -> bytes:
     """A PIL picture as PNG bytes; `colours=None` keeps true colour unless the file would be above 30 KB."""
     from PIL import Image
@@ -201,6 +208,7 @@ def class_names_of(classes, labels: np.ndarray) -> list[str]:
     return names + [str(i) for i in range(len(names), count)]
 
 
+@takes(side=COUNT)
 def enlarge(tile: np.ndarray, side: int) -> np.ndarray:
     """(h, w, 3) to about `side` pixels along its longer side: whole multiples, each pixel a square; never
     blurred.

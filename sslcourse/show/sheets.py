@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SEED, Number, takes
 from sslcourse.show.look import (
     DPI,
     INK,
@@ -29,6 +30,7 @@ from sslcourse.show.look import (
 )
 
 # ------------------------------------------------------------------------------------------- sheets of images
+from sslcourse.train import ties
 
 
 class Sheet:
@@ -105,6 +107,7 @@ class Sheet:
         return self.figure
 
 
+@takes(columns=COUNT, scale=Number(0, 1e9, whole=False, above=True))
 @in_course_style
 def grid(
     images,
@@ -194,6 +197,7 @@ def _mosaic(view: Tensor) -> Tensor | None:
     return page
 
 
+@takes(n=Number(-(2**40), 2**40), draws=Number(-(2**40), 2**40), seed=SEED)
 @in_course_style
 def views(method, samples, n: int = 6, draws: int = 4, seed: int = 0) -> Picture:
     """What the network is shown: each row one image, first as it is, then random views from `method.views`.
@@ -245,6 +249,7 @@ def views(method, samples, n: int = 6, draws: int = 4, seed: int = 0) -> Picture
     return sheet.done()
 
 
+@takes(k=Number(-(2**40), 2**40))
 @in_course_style
 def neighbours(
     features, images, query, k: int = 8, labels=None, classes: Sequence[str] | None = None
@@ -279,16 +284,22 @@ def neighbours(
         f = torch.as_tensor(f).detach().float().cpu()
         if f.ndim != 2 or len(f) != n:
             raise CourseError(f"features of shape {tuple(f.shape)} for {n} images; expected ({n}, D)")
-        f = torch.nn.functional.normalize(f, dim=1)
+        if not torch.isfinite(f).all():
+            raise CourseError("the features hold NaN or infinity; the training has diverged: lower lr")
+        f = ties.directions(f)
         sheet.text(gap, y + 5, name or "query, then its nearest", 10, ha="left", fontweight="bold")
         if labels is not None:
-            hits, total = 0, 0
+            hits, total = 0.0, 0
         y += head
         for q in queries:
             q %= n
             similarity = f @ f[q]
             similarity[q] = -math.inf
-            found = similarity.topk(k).indices.tolist()
+            found = similarity.sort(descending=True, stable=True).indices[:k].tolist()
+            if labels is not None:
+                # Of several that are as near as the last one shown, each counts for its share of the place.
+                own = torch.as_tensor((labels == labels[q]) & (labels >= 0))
+                hits, total = hits + float((ties.places(similarity[None], k)[0] * own).sum()), total + k
             for c, i in enumerate([q, *found]):
                 tile = enlarge(x[i], side)
                 left = gap + c * pitch + (first if c else 0)
@@ -297,7 +308,6 @@ def neighbours(
                     sheet.frame(left, y, tile.shape[:2], "query")
                 elif labels is not None:
                     same = labels[i] == labels[q]
-                    hits, total = hits + int(same), total + 1
                     sheet.frame(left, y, tile.shape[:2], "right" if same else "wrong")
                 if names:
                     text = names[labels[i]] if labels[i] >= 0 else "?"
@@ -312,7 +322,7 @@ def neighbours(
             sheet.text(
                 sheet.width - gap,
                 y - head - len(queries) * row_height + 6,
-                f"{hits} of {total} share the query's class",
+                f"{round(hits, 1):g} of {total} share the query's class",
                 9,
                 ha="right",
                 color=SOFT,

@@ -4,6 +4,7 @@ from . import (
     features as features,
     loop as loop,
     recipe as recipe,
+    ties as ties,
 )
 from .loop import (
     epochs as epochs,

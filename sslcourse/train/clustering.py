@@ -9,6 +9,7 @@ widened), and never holds more than a piece of the n x k distances."""
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
 from collections.abc import Iterator
@@ -19,7 +20,10 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.numbers import as_whole
+from sslcourse.runtime.options import COUNT, Number, takes
 
 STARTS = ("k-means++", "random")
 EMPTY = ("split", "keep")
@@ -50,6 +54,16 @@ def _points(x: Tensor, name: str = "x") -> Tensor:
 
 
 # ---------------------------------------------------------------------------------------------- k-means
+
+
+def _shrink(x: Tensor) -> float:
+    """A power of two by which centred points are multiplied so that their squares stay numbers: 1, except for
+    points that are very large or very small.
+    """
+    size = float(x.abs().amax())
+    if not size or 2.0**-30 < size < 2.0**30:
+        return 1.0
+    return 2.0 ** -max(-120, min(120, round(math.log2(size))))  # itself a number of float32
 
 
 def _rows_at_once(x: Tensor, k: int) -> int:
@@ -134,7 +148,9 @@ def assign(
         0
     )  # far from the origin the squares are large and their differences small: the last digits would decide
     with torch.autocast(x.device.type, enabled=False):
-        return _nearest(x - middle, centre.to(x) - middle, chunk)
+        x, centre = x - middle, centre.to(x) - middle
+        times = _shrink(x)
+        return _nearest(x * times, centre * times, chunk)
 
 
 def sums(x: Float[Tensor, "n d"], label: Int[Tensor, " n"], k: int) -> tuple[Tensor, Tensor]:
@@ -200,6 +216,7 @@ def _seeds(x: Tensor, k: int, how: str, generator: torch.Generator | None) -> Te
     return centre
 
 
+@takes(k=Number(-(2**40), 2**40), iterations=Number(-(2**40), 2**40), chunk=COUNT)
 @torch.no_grad()
 def kmeans(
     x: Float[Tensor, "n d"],
@@ -230,8 +247,9 @@ def kmeans(
     """
     x = _points(x)
     n = len(x)
-    if not isinstance(k, int) or not 1 <= k <= n:
-        raise CourseError(f"k={k!r} clusters of {n} points; choose a whole number from 1 to {n}")
+    wanted, k = k, as_whole(k) or 0
+    if not 1 <= k <= n:
+        raise CourseError(f"k={wanted!r} clusters of {n} points; choose a whole number from 1 to {n}")
     if iterations < 1:
         raise CourseError(f"iterations={iterations}; use at least 1")
     if empty not in EMPTY:
@@ -246,9 +264,13 @@ def kmeans(
     with torch.autocast(x.device.type, enabled=False):
         middle = x.mean(0)  # see `assign`
         x = x - middle
+        times = _shrink(x)
+        x = x * times
         spread = x.square().mean(0).sqrt()
         centre = (
-            start.detach().to(x) - middle if isinstance(start, Tensor) else _seeds(x, k, start, generator)
+            (start.detach().to(x) - middle) * times
+            if isinstance(start, Tensor)
+            else _seeds(x, k, start, generator)
         )
         square = x.square().sum(1)
         label, gap, number, moved = _nearest(x, centre, chunk), None, 1, n
@@ -282,13 +304,14 @@ def kmeans(
             moved = int((label != before).sum())
             if not moved:
                 break
-        inertia = float((x - centre[label]).square().sum())
-        return Clusters(label, centre + middle, inertia, number)
+        inertia = float((x - centre[label]).square().sum()) / times**2
+        return Clusters(label, centre / times + middle, inertia, number)
 
 
 # ----------------------------------------------------------------------------------- features made round
 
 
+@takes(dim=Number(-(2**40), 2**40), floor=Number(0, 1e9, whole=False))
 @torch.no_grad()
 def whiten(x: Float[Tensor, "n d"], dim: int | None = None, floor: float = 1e-5) -> Float[Tensor, "n dim"]:
     """The first principal components, each brought to variance 1: afterwards no direction is louder than
@@ -299,17 +322,26 @@ def whiten(x: Float[Tensor, "n d"], dim: int | None = None, floor: float = 1e-5)
             noise, and whitening makes noise as loud as everything else.
         floor: a component with less than this share of the first one's variance is divided by that share
             instead, so that an empty direction stays (nearly) empty and nothing is divided by zero.
+
+    A component whose spread is no more than the last digits of x is 0: features that have collapsed stay
+    where they are, and are not blown up into a cloud of rounding errors.
     """
     x = _points(x)
     dim = dim or x.shape[1]
     if not 1 <= dim <= x.shape[1]:
         raise CourseError(f"dim={dim} components of {x.shape[1]} numbers; choose 1 to {x.shape[1]}")
     with torch.autocast(x.device.type, enabled=False):
-        centred = (x - x.mean(0)).double()
+        mean = x.mean(0)
+        centred = runtime.precise(x - mean)
+        # The mean is rounded as x is. Where that shows beside the spread, take away what is left of it.
+        left = centred.mean(0)
+        centred = centred - left.masked_fill(left.square() <= 1e-8 * centred.square().mean(0), 0.0)
         variance, direction = torch.linalg.eigh(centred.T @ centred / len(x))  # from the smallest up
         variance, direction = variance.flip(0)[:dim], direction.flip(1)[:, :dim]
         least = (variance[0] * floor).clamp_min(torch.finfo(torch.float64).tiny)
-        return (centred @ direction * variance.clamp_min(least).rsqrt()).to(x.dtype)
+        rounding = (mean.to(direction) * torch.finfo(x.dtype).eps).abs() @ direction.abs()
+        scale = variance.clamp_min(least).rsqrt().masked_fill(variance <= rounding.square(), 0.0)
+        return (centred @ direction * scale).to(x)
 
 
 # ---------------------------------------------------------------------------------------- two partitions
@@ -349,6 +381,16 @@ def nmi(a: Int[Tensor, " n"], b: Int[Tensor, " n"], average: str = "geometric") 
         return 1.0  # two partitions into one piece are the same
     scale = (first * second).sqrt() if average == "geometric" else (first + second) / 2
     return float(((first + second - both) / scale.clamp_min(1e-12)).clamp(0, 1))
+
+
+def agreement(now: Int[Tensor, " n"], before: Int[Tensor, " n"]) -> float:
+    """How much of the last clustering is found again in this one: `nmi`, and 0 where one of the two is a
+    single cluster. Two of those are the same, but there is nothing in them to agree on: it is collapse, not
+    success.
+    """
+    if len(now.unique()) < 2 or len(before.unique()) < 2:
+        return 0.0
+    return nmi(now, before)
 
 
 def purity(label: Int[Tensor, " n"], truth: Int[Tensor, " n"]) -> float:

@@ -11,8 +11,10 @@ from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.data.datasets import MODALITIES, Samples
-from sslcourse.encoders.images import layers_of
+from sslcourse.encoders.images import is_method, layers_of
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.transforms import sounds
 
 Encode = Callable[[dict[str, Tensor]], Tensor]
@@ -53,6 +55,7 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
         )
 
 
+@takes(batch_size=Number(-(2**40), 2**40))
 def map_batches(
     method: nn.Module, samples: Samples, encode: Callable[[dict[str, Tensor]], Any], batch_size: int = 512
 ) -> list[Any]:
@@ -63,14 +66,16 @@ def map_batches(
     device = first.device if first is not None else torch.device("cpu")
     profile = runtime.profile()
     rows = []
-    with frozen(method):
+    with frozen(method), progress.part("features of sample", len(samples)) as told:
         for batch in samples.to(device).batches(batch_size):
             x = {name: runtime.laid_out(batch[name], profile) for name in MODALITIES if name in batch}
             with profile.autocast() if profile.device == device.type else contextlib.nullcontext():
                 rows.append(encode(x))
+            told(len(next(iter(x.values()))))
     return rows
 
 
+@takes(batch_size=Number(-(2**40), 2**40))
 def extract(
     method: nn.Module, samples: Samples, *, encode: Encode | None = None, batch_size: int = 512
 ) -> Tensor:
@@ -83,14 +88,26 @@ def extract(
         batch_size: chunk; has no influence on the result.
     """
     encoded = encode or encode_of(method)
-    features = torch.cat(map_batches(method, samples, lambda batch: encoded(batch).float().cpu(), batch_size))
-    if not torch.isfinite(features).all():
-        bad = int((~torch.isfinite(features)).any(1).sum())
+    features = joined(map_batches(method, samples, lambda batch: encoded(batch).float().cpu(), batch_size))
+    if bad := sum(int((~torch.isfinite(part)).any(1).sum()) for part in features.flatten(1).split(4096)):
         raise CourseError(
             f"{bad} of {len(features)} feature vectors hold NaN or infinity; the training has diverged: "
             "lower lr"
         )
     return features
+
+
+def joined(rows: list[Tensor]) -> Tensor:
+    """The rows as one tensor; the list is emptied on the way, so that nothing is held twice."""
+    if len(rows) == 1:
+        return rows.pop()
+    whole = rows[0].new_empty((sum(map(len, rows)), *rows[0].shape[1:]))
+    at = len(whole)
+    while rows:
+        last = rows.pop()
+        whole[at - len(last) : at] = last
+        at -= len(last)
+    return whole
 
 
 def layer_of(encoder: nn.Module, layer: str) -> nn.Module:
@@ -101,27 +118,69 @@ def layer_of(encoder: nn.Module, layer: str) -> nn.Module:
     return layers[layer]
 
 
-def after(encoder: nn.Module, layer: str, size: int = 2) -> Encode:
+def reads(network: nn.Module) -> tuple[nn.Module, Encode]:
+    """The encoder of a network, and how the network reads a batch.
+
+    A method reads by its own `encode`, which may show its encoder edges, grey pictures or another size. An
+    encoder alone is shown pictures or films as they are.
+    """
+    if is_method(network):
+        return network.get_submodule("f"), encode_of(network)
+
+    def plain(batch: dict[str, Tensor]) -> Tensor:
+        x = batch["image"] if "image" in batch else batch["video"]
+        return network(x if x.is_floating_point() else x.float() / 255)
+
+    return network, plain
+
+
+def after(network: nn.Module, layer: str, size: int = 2, *, encoder: nn.Module | None = None) -> Encode:
     """An `encode` that stops after a named layer and averages its map over size x size places.
 
     Args:
-        encoder: has `.layers`, an ordered dict of named stages.
-        layer: the name of one of them.
-        size: places along a side that are kept, so that (C, H, W) becomes C * size * size numbers.
+        network: a method, whose layers are read while it encodes in its own way; or an encoder alone, which
+            is shown pictures as they are. Of a method pass the method, and not its `f`: DeepCluster's encoder
+            was trained on edges, and of colours it makes nothing.
+        layer: the name of one of the encoder's `.layers`, an ordered dict of named stages.
+        size: places along a side that are kept, so that (C, H, W) becomes C * size * size numbers. Of films
+            all moments are averaged.
+        encoder: whose layer it is, where that is another part of the method than `f`.
     """
+    own, read = reads(network)
+    encoder = own if encoder is None else encoder
     stage = layer_of(encoder, layer)
 
     def encode(batch: dict[str, Tensor]) -> Tensor:
         caught: list[Tensor] = []
         hook = stage.register_forward_hook(lambda module, inputs, output: caught.append(output))
         try:
-            x = batch["image"]
-            encoder(x if x.is_floating_point() else x.float() / 255)
+            read(batch)
         finally:
             hook.remove()
-        return nn.functional.adaptive_avg_pool2d(caught[0].float(), size).flatten(1)
+        if not caught:
+            raise CourseError(
+                f"{type(network).__name__} does not use the layer {layer!r} when it encodes; pass the "
+                "encoder whose layer it is alone"
+            )
+        count = next(len(x) for x in batch.values())
+        return torch.stack([_averaged(x, size, count, layer) for x in caught]).mean(0)
 
     return encode
+
+
+def _averaged(x: Tensor, size: int, count: int, layer: str) -> Tensor:
+    """A layer's output as one row for each of `count` samples: of maps size x size places, of vectors all
+    numbers; of the parts of a sample (blocks of a film, one after another) the mean.
+    """
+    if not isinstance(x, Tensor) or x.ndim not in (2, 4, 5) or len(x) % count:
+        shape = tuple(x.shape) if isinstance(x, Tensor) else type(x).__name__
+        raise CourseError(f"layer {layer!r} gives {shape} for {count} samples; choose one that gives maps")
+    x = x.float()
+    if x.ndim == 5:
+        x = x.mean(2)
+    if x.ndim == 4:
+        x = nn.functional.adaptive_avg_pool2d(x, size).flatten(1)
+    return x if len(x) == count else x.unflatten(0, (count, -1)).mean(1)
 
 
 def pixels(samples: Samples) -> Tensor:
@@ -133,9 +192,9 @@ def pixels(samples: Samples) -> Tensor:
         audio, rate = samples.sound()
         return sounds.log_mel(audio.cpu(), rate).flatten(1)
     if samples.kind == "image":
-        return samples.image.cpu().float().flatten(1) / 255
+        return samples.image.cpu().flatten(1).float().div_(255)
     rows = [batch["video"].cpu().float() / 255 for batch in samples.batches(64)]
-    return torch.cat([nn.functional.adaptive_avg_pool3d(x, (x.shape[2], 8, 8)).flatten(1) for x in rows])
+    return joined([nn.functional.adaptive_avg_pool3d(x, (x.shape[2], 8, 8)).flatten(1) for x in rows])
 
 
 # ------------------------------------------------------------------------------- what a unit looks at
@@ -162,12 +221,14 @@ def receptive_field(encoder: nn.Module, layer: str) -> int:
     return size
 
 
-def excitations(encoder: nn.Module, samples: Samples, layer: str, top: int = 9) -> dict[str, Tensor]:
+@takes(top=Number(-(2**40), 2**40))
+def excitations(network: nn.Module, samples: Samples, layer: str, top: int = 9) -> dict[str, Tensor]:
     """Which images excite each unit of a layer most, and where (Zeiler and Fergus, Visualizing and
     understanding CNNs, 2014, section 4).
 
     Args:
-        encoder: has `.layers`; is read in eval mode and left as it was.
+        network: a method, or an encoder with `.layers` alone; see `after`. Is read in eval mode and left as
+            it was.
         samples: labels are not read.
         layer: the name of one of its layers, whose output is (B, C, h, w).
         top: images for each unit, the strongest first; of every image only its strongest place counts, so
@@ -176,17 +237,18 @@ def excitations(encoder: nn.Module, samples: Samples, layer: str, top: int = 9) 
     Returns: "value" (C, top) activations, "image" (C, top) positions in `samples`, "y" and "x" (C, top) the
         centre in pixels.
     """
+    encoder, read = reads(network)
     stage = layer_of(encoder, layer)
     if not 1 <= top <= len(samples):
         raise CourseError(f"top={top}; there are {len(samples)} images, ask for 1 to {len(samples)}")
-    device = next(encoder.parameters()).device
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
     values, places = [], []
     caught: list[Tensor] = []
     hook = stage.register_forward_hook(lambda module, inputs, output: caught.append(output))
     try:
-        with frozen(encoder):
+        with frozen(network):
             for batch in samples.to(device).batches(512):
-                encoder(batch["image"].float() / 255)
+                read({"image": batch["image"]})
                 maps = caught.pop().float().cpu()  # (B, C, h, w)
                 value, place = maps.flatten(2).max(2)
                 values.append(value)

@@ -12,8 +12,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator
 
@@ -22,9 +20,10 @@ from torch import Tensor, nn
 
 from sslcourse import runtime
 from sslcourse.data.datasets import training_in_progress
-from sslcourse.runtime import distributed
+from sslcourse.runtime import distributed, progress, signals
 from sslcourse.runtime.errors import CourseError
 from sslcourse.train import checkpoints
+from sslcourse.train.identity import identity
 from sslcourse.train.recipe import SCHEDULES, Recipe, as_trainable, optimizers_of
 
 
@@ -47,8 +46,12 @@ def epochs(
             made with.
 
     Ctrl-C (or "interrupt kernel") ends the run after the step in progress: the row so far is yielded with
-    `interrupted=1`, the weights are whole, and with a checkpoint nothing is lost. In CI the interrupt is
-    raised."""
+    `interrupted=1`, the weights are whole, and with a checkpoint nothing is lost. So do SIGTERM and SIGHUP, and
+    then they end the process. In CI Ctrl-C is raised.
+
+    Raises:
+        CourseError: the checkpoint cannot be written, or is that of another training; see `checkpoints.resume`.
+    """
     if getattr(dataset, "split", "train") == "test":
         raise CourseError(f"{dataset.name!r} (test) is for reporting only; train on data.train")
     world = distributed.world()
@@ -56,81 +59,173 @@ def epochs(
         raise CourseError(
             f"batch_size={recipe.batch_size} cannot be shared by {world} processes; use a multiple of {world}"
         )
-    state = checkpoints.resume(checkpoint, recipe) if checkpoint else None
-    # Each process would measure on its own, and might choose otherwise.
-    profile = distributed.from_first(profile or (state and state.profile) or runtime.profile())
-    runtime.use_profile(profile)
-    if state is None:
-        runtime.seed_all(recipe.seed)
-    dataset = dataset.to(profile.device)
-    method = runtime.placed(method, profile)
-    distributed.synchronize_batch_norm(method)
-    optimizers = optimizers_of(method, recipe)
-    learner = as_trainable(method)
-    steps = _steps_of(dataset, recipe)
-    history: list[dict[str, float]] = []
-    totals: dict[str, Tensor] = {}
-    done = 0
-    if state is not None:
-        checkpoints.restore(state, method, optimizers)
-        history, done, totals = state.history, state.step, state.totals
-        yield from history
-
-    schedule = SCHEDULES[recipe.schedule]
-    number_type = torch.float32 if profile.device == "mps" else torch.float64
+    if recipe.batch_size < (least := getattr(method, "least_batch", 1)):
+        raise CourseError(
+            f"batch_size={recipe.batch_size}: {type(method).__name__} learns by comparing the samples of a "
+            f"step, or "
+            f"by their statistics; use at least {least}"
+        )
+    with signals.held() as ending:
+        run = _Run(method, dataset, recipe, checkpoint, profile)
+    yield from list(run.history)
     with training_in_progress():
-        for epoch in range(done // steps, recipe.epochs):
-            first = done - epoch * steps  # above 0 only when a run was interrupted in mid-epoch
-            if not first:
-                method.eval()  # networks rest in eval mode; only this loop calls train()
-                runtime.seed_all(runtime.step_seed(recipe.seed, epoch, 1))
-                learner.before_epoch(epoch / recipe.epochs, dataset, optimizers)
-                totals = {}
-            method.train()
-            order = torch.Generator().manual_seed(runtime.step_seed(recipe.seed, epoch, 2))
-            start, before = time.perf_counter(), done
-            batches = dataset.batches(
-                recipe.batch_size, order, rank=distributed.rank(), world=world, first=first
-            )
-            with _interruptible() as stop:
-                for number, batch in zip(range(first, steps), batches):
-                    lr = recipe.lr * schedule((epoch + number / steps) / recipe.epochs)
-                    _set_learning_rate(optimizers, lr)
-                    torch.manual_seed(runtime.step_seed(recipe.seed, done, 3, distributed.rank()))
-                    with profile.autocast():
-                        metrics = learner.step(batch, optimizers)
-                    _add_up(totals, metrics, number_type)
-                    done += 1
-                    if stop.is_set():
-                        break
-            runtime.synchronize(profile.device)
-            method.eval()
-            seconds = time.perf_counter() - start
-            counted = done - epoch * steps
-            means = {name: float(_mean_over_processes(v)) / counted for name, v in totals.items()}
-            speed = (done - before) * recipe.batch_size / seconds
-            row = {"epoch": epoch + 1, **means, "lr": lr, "seconds": seconds, "samples/s": speed}
-            _check_finite(row)
-            whole = counted == steps
-            if whole:
-                history.append(row)
-                totals = {}
+        for epoch in range(run.done // run.steps, recipe.epochs):
+            if ending.asked:  # while it was starting
+                row = {**_no_step(epoch), "interrupted": 1}
             else:
-                row["interrupted"] = 1
-            if checkpoint and distributed.rank() == 0:
-                checkpoints.save(
-                    checkpoint,
-                    method,
-                    recipe,
-                    optimizers=optimizers,
-                    history=history,
-                    step=done,
-                    totals=totals,
-                    profile=profile,
-                )
-            yield row
-            if stop.is_set():
+                with signals.held() as ending:
+                    row = run.epoch(epoch, ending)
+            try:
+                yield row
+            finally:
+                ending.deliver()
+            if ending.asked or row.get("interrupted"):
+                if _all_or_nothing:
+                    raise KeyboardInterrupt
                 return
+        ending.deliver()
+
+
+class _Run:
+    """One training between its epochs: what a checkpoint holds."""
+
+    def __init__(self, method, dataset, recipe: Recipe, checkpoint, profile):
+        self.recipe, self.checkpoint, self.identity = recipe, checkpoint, None
+        state = None
+        if checkpoint:
+            self.identity = identity(method, dataset)
+            state = checkpoints.resume(checkpoint, recipe, self.identity)
+        # Each process would measure on its own, and might choose otherwise.
+        profile = distributed.from_first(profile or (state and state.profile) or runtime.profile())
+        runtime.use_profile(profile)
+        if state is None:
+            runtime.seed_all(recipe.seed)
+        self.profile, self.dataset = profile, dataset.to(profile.device)
+        self.method = runtime.placed(method, profile)
+        distributed.synchronize_batch_norm(self.method)
+        self.optimizers = optimizers_of(self.method, recipe)
+        self.learner = as_trainable(self.method)
+        self.steps = _steps_of(self.dataset, recipe)
+        self.history: list[dict[str, float]] = []
+        self.totals: dict[str, Tensor] = {}
+        self.done = 0
+        if state is not None:
+            checkpoints.restore(state, self.method, self.optimizers)
+            self.history, self.done, self.totals = state.history, state.step, state.totals
+        else:
+            # Before the first step: whatever ends this run, the file says how it began. And a file that cannot
+            # be written is found out now, and not after the first epoch.
+            self.save(first=True)
+
+    def save(self, first: bool = False) -> None:
+        if not self.checkpoint or distributed.rank():
+            return
+        if first:
+            runtime.prove(self.checkpoint, "name another file (--checkpoint FILE)")
+        try:
+            checkpoints.save(
+                self.checkpoint,
+                self.method,
+                self.recipe,
+                optimizers=self.optimizers,
+                history=self.history,
+                step=self.done,
+                totals=self.totals,
+                profile=self.profile,
+                identity=self.identity,
+            )
+        except OSError as error:
+            raise CourseError(
+                f"{str(self.checkpoint)!r} could not be written ({error.strerror or error}). It holds what "
+                f"was "
+                "saved before: make room, and do the same again to go on."
+            ) from error
+
+    def epoch(self, epoch: int, ending: signals.Ending) -> dict[str, float]:
+        """Train an epoch, or what is left of it, or what can be trained before the end is asked for; save, and
+        return the row."""
+        recipe, optimizers, steps = self.recipe, self.optimizers, self.steps
+        first = self.done - epoch * steps  # above 0 only when a run was interrupted in mid-epoch
+        if not first:
+            self.method.eval()  # networks rest in eval mode; only this loop calls train()
+            runtime.seed_all(runtime.step_seed(recipe.seed, epoch, 1))
+            started = False
+            with ending.may_break_off():  # it can take long, and the file holds what was before it
+                self.learner.before_epoch(epoch / recipe.epochs, self.dataset, optimizers)
+                started = True
+            if not started:
+                return {**_no_step(epoch), "interrupted": 1}
+            self.totals = {}
+        self.method.train()
+        order = torch.Generator().manual_seed(runtime.step_seed(recipe.seed, epoch, 2))
+        start, before = time.perf_counter(), self.done
+        schedule, world, lr = SCHEDULES[recipe.schedule], distributed.world(), 0.0
+        number_type = torch.float32 if self.profile.device == "mps" else torch.float64
+        batches = self.dataset.batches(
+            recipe.batch_size, order, rank=distributed.rank(), world=world, first=first
+        )
+        name = f"training {type(self.method).__name__}, step"
+        with progress.part(name, steps * recipe.epochs, self.done) as told:
+            for number, batch in zip(range(first, steps), batches):
+                lr = recipe.lr * schedule((epoch + number / steps) / recipe.epochs)
+                _set_learning_rate(optimizers, lr)
+                torch.manual_seed(runtime.step_seed(recipe.seed, self.done, 3, distributed.rank()))
+                with self.profile.autocast(), _batch_statistics(recipe):
+                    metrics = self.learner.step(batch, optimizers)
+                _add_up(self.totals, metrics, number_type)
+                self.done += 1
+                told()
+                if ending.asked:
+                    break
+        runtime.synchronize(self.profile.device)
+        self.method.eval()
+        seconds = time.perf_counter() - start
+        counted = self.done - epoch * steps
+        means = {name: float(_mean_over_processes(v)) / counted for name, v in self.totals.items()}
+        speed = (self.done - before) * recipe.batch_size / seconds
+        row = {"epoch": epoch + 1, **means, "lr": lr, "seconds": seconds, "samples/s": speed}
+        _check_finite(row)
+        if counted == steps:
+            self.history.append(row)
+            self.totals = {}
+        self.save()
+        # A row that is handed out may be changed by whoever gets it; that of the history stays.
+        return {**row, "interrupted": 1} if counted < steps or ending.asked else dict(row)
+
+
+@contextlib.contextmanager
+def _batch_statistics(recipe: Recipe) -> Iterator[None]:
+    """PyTorch's complaint about a batch of one in words that name the recipe."""
+    try:
+        yield
+    except ValueError as error:
+        if "more than 1 value per channel" not in str(error):
+            raise
+        raise CourseError(
+            f"batch_size={recipe.batch_size}: batch normalisation needs at least two samples in a step (of "
+            f"each "
+            "process); use a larger batch_size"
+        ) from error
+
+
+def _no_step(epoch: int) -> dict[str, float]:
+    """The row of an epoch that was left before its first step."""
+    return {"epoch": epoch + 1, "lr": 0.0, "seconds": 0.0, "samples/s": 0.0}
+
+
+_all_or_nothing = False
+
+
+@contextlib.contextmanager
+def whole_runs() -> Iterator[None]:
+    """Inside, a training that is interrupted raises KeyboardInterrupt once it is saved: for whatever compares
+    trainings, where a half of one would be measured as if it were whole."""
+    global _all_or_nothing
+    before, _all_or_nothing = _all_or_nothing, True
+    try:
+        yield
+    finally:
+        _all_or_nothing = before
 
 
 def fit(
@@ -189,29 +284,3 @@ def _check_finite(row: dict[str, float]) -> None:
             f"(lr={row['lr']:.2g} at the end of the epoch), or look for a division by zero or a logarithm of "
             "zero in the loss."
         )
-
-
-@contextlib.contextmanager
-def _interruptible():
-    """Yields an event. The first Ctrl-C sets it (the loop then ends at a step boundary), the second one
-    raises.
-
-    In CI, and off the main thread, where Python allows no handler, interrupts stay as they are: a training
-    that caught them would turn a test's timeout into a pass."""
-    flag = threading.Event()
-    # Ignored in a job in the background: there Ctrl-C is meant for somebody else.
-    ignored = signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-    if threading.current_thread() is not threading.main_thread() or os.environ.get("CI") or ignored:
-        yield flag
-        return
-
-    def handle(number, frame):
-        if flag.is_set():
-            raise KeyboardInterrupt
-        flag.set()
-
-    before = signal.signal(signal.SIGINT, handle)
-    try:
-        yield flag
-    finally:
-        signal.signal(signal.SIGINT, before)

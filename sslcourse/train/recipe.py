@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import BATCH, COUNT, EPOCHS, FACTOR, RATE_OF_LEARNING, SEED, SHARE, takes
 
 # fused: one pass over all parameters instead of a dozen.
 OPTIMIZERS: dict[str, Callable] = {
@@ -19,16 +20,19 @@ OPTIMIZERS: dict[str, Callable] = {
 }
 
 
+@takes(progress=SHARE)
 def constant(progress: float) -> float:
     """The learning rate stays."""
     return 1.0
 
 
+@takes(progress=SHARE)
 def cosine(progress: float) -> float:
     """From 1 to 0 along half a cosine (SGDR without restarts)."""
     return 0.5 * (1 + math.cos(math.pi * progress))
 
 
+@takes(progress=SHARE)
 def one_cycle(progress: float) -> float:
     """Up from a twentieth over the first fifth, then down along a cosine: short trainings like it."""
     warm = 0.2
@@ -38,6 +42,16 @@ def one_cycle(progress: float) -> float:
 
 
 SCHEDULES = {"constant": constant, "cosine": cosine, "one_cycle": one_cycle}
+
+
+_NUMBERS = {
+    "epochs": EPOCHS,
+    "batch_size": BATCH,
+    "lr": RATE_OF_LEARNING,
+    "weight_decay": FACTOR,
+    "seed": SEED,
+    "max_steps": COUNT,
+}
 
 
 @dataclass(frozen=True)
@@ -65,14 +79,13 @@ class Recipe:
     max_steps: int | None = None
 
     def __post_init__(self):
-        for name in ("epochs", "batch_size"):
+        for name, numbers in _NUMBERS.items():
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
-                raise CourseError(f"Recipe({name}={value!r}); use a whole number from 1")
-        if not self.lr > 0:
-            raise CourseError(f"Recipe(lr={self.lr!r}); the learning rate must be above 0")
+            if value is not None or name != "max_steps":
+                # Frozen: NumPy's numbers become Python's here, which a checkpoint can hold.
+                object.__setattr__(self, name, numbers.of(value, f"Recipe: {name}"))
         for name, table in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
-            if getattr(self, name) not in table:
+            if not isinstance(getattr(self, name), str) or getattr(self, name) not in table:
                 raise CourseError(f"Recipe({name}={getattr(self, name)!r}); choose one of {', '.join(table)}")
 
     def but(self, **changes) -> Recipe:

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import FACTOR, PIXELS, SHARE, Number, takes
 
 View = Callable[[Tensor], Tensor]
 
@@ -43,6 +44,7 @@ def as_float(image: Tensor) -> Tensor:
 # --------------------------------------------------------------------------- operations, told what to do
 
 
+@takes(size=PIXELS)
 def crop(image: Tensor, box: Tensor, size: int | None = None, flip: Tensor | None = None) -> Tensor:
     """Cut a box out of every image, resize it to `size` and mirror it where told, in one bilinear lookup.
 
@@ -157,6 +159,13 @@ def random_boxes(
     return torch.stack([torch.where(none, middle_left, left), torch.where(none, middle_top, top), w, h], 1)
 
 
+@takes(
+    p=SHARE,
+    brightness_by=FACTOR,
+    contrast_by=FACTOR,
+    saturation_by=FACTOR,
+    hue_by=Number(-1e9, 1e9, whole=False),
+)
 def colour_jitter(
     image: Tensor,
     brightness_by: float,
@@ -198,6 +207,7 @@ def _jitter_(
     return image
 
 
+@takes(p=SHARE)
 def random_grey(image: Tensor, p: float) -> Tensor:
     """Each sample turns grey with probability p."""
     return _grey_(image.clone(), p)
@@ -209,6 +219,7 @@ def _grey_(image: Tensor, p: float) -> Tensor:
     return image
 
 
+@takes(p=SHARE)
 def random_blur(image: Tensor, p: float = 0.5, sigma: Sequence[float] = (0.1, 2.0)) -> Tensor:
     """Each sample is blurred with probability p, kernel a tenth of the side (SimCLR, appendix A)."""
     n, device = len(image), image.device
@@ -235,6 +246,15 @@ def in_blocks(view: View) -> View:
     return blocks
 
 
+@takes(
+    strength=FACTOR,
+    flip=SHARE,
+    jitter=SHARE,
+    greyscale=SHARE,
+    blurred=SHARE,
+    hue_by=Number(0, 0.5, whole=False),
+    size=PIXELS,
+)
 def simclr_view(
     area: Sequence[float] = (0.08, 1.0),
     strength: float = 0.5,
@@ -259,7 +279,7 @@ def simclr_view(
     Returns:
         A function from images (B, 3, H, W), uint8 or float 0..1, to views (B, 3, size, size), float 0..1.
     """
-    if not (0 < area[0] <= area[1] <= 1):
+    if len(area) != 2 or not (0 < area[0] <= area[1] <= 1):
         raise CourseError(f"area={tuple(area)}; give two shares of the image, such as (0.2, 1.0)")
     if strength < 0:
         raise CourseError(f"strength={strength}; 0 is no colour distortion, 1 is ImageNet's")
@@ -310,6 +330,7 @@ def identity(image: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------- films
 
 
+@takes(p=SHARE)
 def channel_copy(image: Tensor, p: float) -> Tensor:
     """With probability p per sample one of its channels, drawn anew, replaces all three (DPC's "grey")."""
     n, device = len(image), image.device
@@ -318,6 +339,7 @@ def channel_copy(image: Tensor, p: float) -> Tensor:
     return torch.where((torch.rand(n, device=device) < p).view(-1, 1, 1, 1), one, image)
 
 
+@takes(flip=SHARE, strength=FACTOR, hue_by=Number(0, 0.5, whole=False), jitter=SHARE, copied=SHARE)
 def film_view(
     area: Sequence[float] = (0.5, 1.0),
     flip: float = 0.0,
@@ -346,7 +368,7 @@ def film_view(
     Returns:
         A function from films (B, 3, T, H, W), uint8 or float 0..1, to films of the same shape, float 0..1.
     """
-    if not (0 < area[0] <= area[1] <= 1):
+    if len(area) != 2 or not (0 < area[0] <= area[1] <= 1):
         raise CourseError(f"area={tuple(area)}; give two shares of the frame, such as (0.5, 1.0)")
     for name, value in (("flip", flip), ("jitter", jitter), ("copied", copied)):
         if not 0 <= value <= 1:

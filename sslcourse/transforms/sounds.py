@@ -14,12 +14,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, HERTZ, SOME, Number, takes
 
 MELS, WINDOW, HOP = 32, 0.032, 0.02  # bands, and seconds
 LOWEST = 60.0  # Hz: below there is hum
 _FAINT = 1e-6  # added before the logarithm: the power of a sound that nobody hears
 
 
+@takes(
+    mels=COUNT, window=Number(-1e9, 1e9, whole=False), hop=Number(0, 1e9, whole=False, above=True), rate=HERTZ
+)
 def log_mel(
     audio: Float[Tensor, "b l"], rate: int, *, mels: int = MELS, window: float = WINDOW, hop: float = HOP
 ) -> Float[Tensor, "b 1 m t"]:
@@ -59,18 +63,27 @@ def log_mel(
 def _spectrogram(rate: int, mels: int, n_fft: int, hop: int, device: str) -> nn.Module:
     from torchaudio.transforms import MelSpectrogram
 
-    return MelSpectrogram(
+    low, high = LOWEST, 0.4875 * rate
+    made = MelSpectrogram(
         rate,
         n_fft,
         hop_length=hop,
-        f_min=LOWEST,
-        f_max=0.4875 * rate,
+        f_min=low,
+        f_max=high,
         n_mels=mels,
         power=2,
         center=False,
         norm="slaney",
         mel_scale="slaney",
-    ).to(device)
+    )
+    if rate % 2 or n_fft % 2:
+        # torchaudio takes the last frequency of every window for half the rate, rounded down. That of an odd
+        # window lies below, and with it all bands would stand beside their places.
+        from librosa.filters import mel
+
+        bands = mel(sr=rate, n_fft=n_fft, n_mels=mels, fmin=low, fmax=high)
+        made.mel_scale.fb.copy_(torch.from_numpy(bands.T))
+    return made.to(device)
 
 
 def pictures(audio: Tensor, rate: int, size: int = 32) -> Tensor:
@@ -91,6 +104,7 @@ def pictures(audio: Tensor, rate: int, size: int = 32) -> Tensor:
 # ---------------------------------------------------------------------------------------------- views
 
 
+@takes(most=SOME)
 def shifted(mel: Float[Tensor, "b 1 m t"], most: int = 4) -> Float[Tensor, "b 1 m t"]:
     """Each spectrogram moved in time by up to `most` columns, another number for each; what leaves on one
     side is repeated at the other's edge.
@@ -101,6 +115,7 @@ def shifted(mel: Float[Tensor, "b 1 m t"], most: int = 4) -> Float[Tensor, "b 1 
     return mel.gather(3, column[:, None, None].expand(-1, mel.shape[1], mel.shape[2], -1))
 
 
+@takes(bands=SOME, columns=SOME)
 def masked(mel: Float[Tensor, "b 1 m t"], bands: int = 4, columns: int = 6) -> Float[Tensor, "b 1 m t"]:
     """Of each spectrogram up to `bands` neighbouring bands and up to `columns` neighbouring moments are
     replaced by its mean.

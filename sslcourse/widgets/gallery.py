@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import traitlets
 from torch import nn
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.train import features
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
@@ -120,6 +122,7 @@ class Filters(View):
         return f"<filters: {layers}, {len(self.about['epochs'])} epochs>"
 
 
+@takes(top=Number(-(2**40), 2**40))
 def filters(
     method: nn.Module, samples, history=None, *, layers=None, top: int = 9, title: str = ""
 ) -> Filters:
@@ -133,7 +136,7 @@ def filters(
         layers: names of the layers to search; all by default.
         top: patches for each unit, 1 to 16.
     """
-    from sslcourse.encoders.images import first_filters
+    from sslcourse.encoders.images import eyes, first_filters, is_method
     from sslcourse.widgets.replay import Replay
 
     encoder: Any = method if hasattr(method, "layers") else getattr(method, "f", None)
@@ -148,9 +151,14 @@ def filters(
     part = samples.take(slice(0, MOST_IMAGES))
     found = {}
     for name in names:
-        f = features.excitations(encoder, part, name, min(top, len(part)))
+        f = features.excitations(method, part, name, min(top, len(part)))
         found[name] = {k: v[:MOST_UNITS] for k, v in f.items()}
     now = (first_filters(encoder)[:MOST_UNITS] * 255).round().to(torch.uint8).permute(0, 2, 3, 1).numpy()
+    # A method may enlarge pictures before its encoder sees them: a field is then smaller on the picture.
+    times = 1.0
+    if is_method(method):
+        device = next((p.device for p in method.parameters()), torch.device("cpu"))
+        times = part.image.shape[-1] / eyes(method)(part.image[:1].to(device)).shape[-1]
     kernels, epochs = now[None], [0.0]
     if history is not None:
         replay = history if isinstance(history, Replay) else getattr(history, "replay", None)
@@ -178,7 +186,7 @@ def filters(
         kernels,
         list(epochs),
         found,
-        {n: features.receptive_field(encoder, n) for n in names},
+        {n: math.ceil(features.receptive_field(encoder, n) * times) for n in names},
         part.image.cpu(),
         title,
     )

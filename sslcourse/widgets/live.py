@@ -12,7 +12,6 @@ played again with `panel.replay`."""
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import threading
 import time
@@ -22,7 +21,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sslcourse import runtime
+from sslcourse.runtime import options
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.widgets.frame import draw
 from sslcourse.widgets.strips import NEAREST, PLAIN, strips
 
@@ -32,10 +34,7 @@ MOST_POINTS = 2000  # on a map; more would cost more than they show
 
 def choose_backend() -> str:
     """`SSLCOURSE_DISPLAY` if set (notebook, terminal or silent), else what this front end can show."""
-    wanted = os.environ.get("SSLCOURSE_DISPLAY")
-    if wanted:
-        if wanted not in BACKENDS:
-            raise CourseError(f"SSLCOURSE_DISPLAY={wanted!r}; set it to {', '.join(BACKENDS)}, or unset it")
+    if (wanted := options.variable("SSLCOURSE_DISPLAY", BACKENDS)) is not None:
         return wanted
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     if shell is not None and getattr(shell, "kernel", None) is not None:
@@ -63,6 +62,10 @@ def align(xy, previous) -> Tensor:
     S V' brings A nearest to B. The axes of a principal component analysis may swap or change sign from one
     epoch to the next; this undoes it, so that clusters move instead of jumping."""
     a, b = torch.from_numpy(_points(xy)).double(), torch.from_numpy(_points(previous, "previous")).double()
+    if not torch.isfinite(a).all():
+        raise CourseError("xy holds NaN or infinity, which no turn brings anywhere; look for what diverged")
+    if a.shape == b.shape and not torch.isfinite(b).all():
+        return a.float()  # there was no map to lie on
     if a.shape != b.shape:
         raise CourseError(
             f"xy is {tuple(a.shape)} and previous is {tuple(b.shape)}; map the same samples in the same order"
@@ -87,7 +90,7 @@ def map2d(features, previous=None) -> Tensor:
         raise CourseError(
             "the features hold NaN or infinity: the training has diverged; start again with a lower lr"
         )
-    x = torch.nn.functional.normalize(x, dim=1)
+    x = runtime.unit(x)  # float64: all features may point nearly the same way
     x = x - x.mean(0)
     # Eigenvectors of the (D, D) covariance: 40 times faster than a singular value decomposition of all
     # samples.
@@ -95,10 +98,10 @@ def map2d(features, previous=None) -> Tensor:
         _, _, basis = torch.linalg.svd(x, full_matrices=False)
         basis = basis[:2].T
     else:
-        basis = torch.linalg.eigh((x.T @ x).double())[1][:, -2:].flip(1).float()
+        basis = torch.linalg.eigh(x.T @ x)[1][:, -2:].flip(1)
     # The sign of an eigenvector is arbitrary; fix it by its largest entry, so that a map can be repeated.
     largest = basis.abs().argmax(0)
-    xy = x @ (basis * basis[largest, torch.arange(2)].sign())
+    xy = (x @ (basis * basis[largest, torch.arange(2)].sign())).float()
     return xy if previous is None else align(xy, previous)
 
 
@@ -123,6 +126,7 @@ class Panel:
     starts, because it pays for fonts and caches. Works as a context manager; running the cell again makes a
     new picture."""
 
+    @takes(budget=Number(-1e9, 1e9, whole=False))
     def __init__(
         self,
         recipe_epochs,
@@ -185,7 +189,9 @@ class Panel:
                 )
             self._xy, self._labels = xy[:MOST_POINTS], labels[:MOST_POINTS]
             if len(xy):
-                self._reach = max(self._reach, float(np.nan_to_num(np.abs(xy)).max()) * 1.05)
+                # Of what is a place: one diverged epoch must not make all later ones small for good.
+                far = np.nan_to_num(np.abs(xy), posinf=0)
+                self._reach = max(self._reach, float(far.max()) * 1.05)
             self._stale = True
         return self
 
@@ -218,10 +224,13 @@ class Panel:
         assigned=None,
         predicted=None,
         pictures=None,
+        **numbers: float,
     ) -> Panel:
         """One row of numbers, with what else is known of this moment; drawn if the budget has room.
 
         Args:
+            row: of `epochs`: its metrics become curves.
+            **numbers: further ones, such as `**evaluate.probe(method, data)`.
             xy, labels: the map and its classes, as for `map`.
             filters: as for `filters`.
             assigned: (N,) the cluster of each mapped sample; for the replay, which colours by it on request.
@@ -243,7 +252,7 @@ class Panel:
                 with self._spending():
                     self._strips = strips(pictures)
             with self._spending():
-                self.record(row, assigned, predicted)
+                self.record({**row, **numbers}, assigned, predicted)
             last = self.rows[-1]
             self._update(
                 force=last.get("epoch", len(self.rows)) >= self.epochs or bool(last.get("interrupted"))

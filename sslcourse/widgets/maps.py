@@ -14,13 +14,14 @@ from __future__ import annotations
 import math
 import operator
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import traitlets
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 MOST_POINTS = 20_000  # hover and lasso still answer within 50 ms, a new colouring within about 100
@@ -498,13 +499,16 @@ def nearest(features, k: int, chunk: int = 512) -> tuple[np.ndarray, np.ndarray]
     return indices, similarities
 
 
-def precision(indices, labels) -> tuple[float, float]:
+def precision(indices, labels, features=None, chunk: int = 512) -> tuple[float, float]:
     """Mean precision@k over all queries with a known class, and what a random order would reach.
 
     Args:
         indices: (N, k) neighbours of each sample.
         labels: (N,) class numbers, -1 where unknown. A neighbour of unknown class does not count as sharing
             one.
+        features: (N, D) by which they are the nearest. With them, samples that are as near as the last
+            neighbour count as the share of them that has a place, whichever stood first; without them the
+            indices are taken as they are.
 
     Returns both as numbers from 0 to 1, NaN where no class is known.
     """
@@ -513,13 +517,30 @@ def precision(indices, labels) -> tuple[float, float]:
     if not len(known):
         return math.nan, math.nan
     share = (labels[indices[known]] == labels[known, None]).mean()
+    if features is not None:
+        share = float(np.concatenate(list(_fair(features, labels, known, indices.shape[1], chunk))).mean())
     others = np.bincount(labels[known])[labels[known]] - 1
     return float(share), float(others.mean() / (len(labels) - 1))
+
+
+def _fair(features, labels: np.ndarray, queries: np.ndarray, k: int, chunk: int) -> Iterator[np.ndarray]:
+    """Precision@k of some queries, where neighbours that are equally near share the places that are left."""
+    import torch
+
+    from sslcourse.train import ties
+
+    f, label = ties.directions(torch.from_numpy(np.array(_array(features)))), torch.from_numpy(labels)
+    for rows in torch.from_numpy(queries).split(chunk):
+        cosine = f[rows] @ f.T
+        cosine[torch.arange(len(rows)), rows] = -math.inf  # not itself
+        same = label == label[rows, None]
+        yield ((ties.places(cosine, k) * same).sum(1) / k).numpy()
 
 
 # ---------------------------------------------------------------------------------------------- the views
 
 
+@takes(rate=Number(-(2**40), 2**40))
 def clusters(
     xy,
     labels=None,
@@ -943,6 +964,7 @@ def _scaled(xy: np.ndarray, column: Column, at: np.ndarray, title: str | None):
     return drawn()
 
 
+@takes(k=Number(-(2**40), 2**40), query=Number(-(2**40), 2**40))
 def neighbours(
     spaces: Mapping,
     images,
@@ -1018,7 +1040,7 @@ class Neighbours(View):
         self.precision, self.chance = {}, math.nan
         if self._labels is not None:
             for name, found in self.indices.items():
-                self.precision[name], self.chance = precision(found, self._labels)
+                self.precision[name], self.chance = precision(found, self._labels, self._spaces[name])
         told = {name: None if math.isnan(p) else p for name, p in self.precision.items()}
         tiles, pictures = _thumbnails(images, n)
         super().__init__(

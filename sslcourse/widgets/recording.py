@@ -46,7 +46,7 @@ def recorded(rows: Iterable[dict], method: nn.Module, data: Data, recipe, checkp
             recorded epoch. Where a training is resumed its record goes on. A damaged replay, or one of
             another training, is said to be so and recorded anew.
     """
-    path, done = beside(checkpoint), _epochs_done(checkpoint)
+    path, done = beside(checkpoint), checkpoints.epochs_done(checkpoint)
     shown, samples = data.validation.take(slice(0, POINTS)), data.validation.take(slice(0, 12))
     panel = Panel(
         recipe.epochs, classes=data.classes, title=type(method).__name__, backend="silent", samples=samples
@@ -79,14 +79,6 @@ def recorded(rows: Iterable[dict], method: nn.Module, data: Data, recipe, checkp
             )
             panel.replay.save(path)
         yield row
-
-
-def _epochs_done(checkpoint) -> int:
-    """How many epochs a training would take over from this file."""
-    try:
-        return len(checkpoints.read(checkpoint).history) if pathlib.Path(checkpoint).exists() else 0
-    except CourseError:  # `epochs` names the damage itself, and starts anew
-        return 0
 
 
 def _take_over(panel: Panel, path: pathlib.Path, history: list[dict]) -> None:

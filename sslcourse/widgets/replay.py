@@ -107,7 +107,8 @@ def _pack_maps(frames: Sequence[Mapping]) -> tuple[np.ndarray, np.ndarray, np.nd
             f"a map of shape {stack.shape[1:]}; give (N, 2): map2d(features) makes two coordinates of many"
         )
     n = stack.shape[1]
-    stack = np.nan_to_num(stack.astype(np.float32))
+    # What is no place is shown in the middle. An infinite one must not push all others together for good.
+    stack = np.nan_to_num(stack.astype(np.float32), posinf=0, neginf=0)
     reach = max(NEAREST, float(np.abs(stack).max(initial=0)) * 1.05)
     packed = np.round((stack / reach * 0.5 + 0.5) * _FULL).clip(0, _FULL).astype(np.uint16)
     labels = next((f["labels"] for f in reversed(frames) if f.get("labels") is not None), np.full(n, -1))

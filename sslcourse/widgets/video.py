@@ -22,6 +22,7 @@ import traitlets
 from torch import Tensor
 from torch.nn import functional as F
 
+from sslcourse.data.clips.reader import UNKNOWN
 from sslcourse.evaluate.tracking import (
     attention,
     checked,
@@ -32,6 +33,7 @@ from sslcourse.evaluate.tracking import (
     unit_vectors,
 )
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 from sslcourse.widgets.views import View, Whole, filmstrip, packed, script
 
 LARGEST = 256  # pixels along a side of a frame: the view draws them all, and a mask is as large as a frame
@@ -137,31 +139,30 @@ def features_of_colour(frames, h: int, w: int) -> Tensor:
     return (torch.cat([2 * c, square - 1]) / (square + 1)).float()
 
 
-def dense(encoder, frames, layer: str) -> Tensor:
+def dense(network, frames, layer: str) -> Tensor:
     """The map of a named layer for each frame: embeddings of an encoder that was made for whole pictures.
 
     Args:
-        encoder: has `.layers`, an ordered dict of named stages; put into eval mode meanwhile.
+        network: a method, or an encoder with `.layers` alone, an ordered dict of named stages; put into eval
+            mode meanwhile.
         frames: (3, T, H, W) or (T, 3, H, W), uint8 or float 0..1.
         layer: one of `encoder.layers` whose output is a map.
 
     Returns:
         (D, T, h, w) float32 on the CPU, at the layer's own resolution.
     """
-    from sslcourse.train.features import frozen
+    from sslcourse.train.features import frozen, layer_of, reads
 
-    if layer not in encoder.layers:
-        raise CourseError(f"no layer {layer!r}; this encoder has {', '.join(encoder.layers)}")
+    encoder, read = reads(network)
+    stage = layer_of(encoder, layer)
     x = torch.from_numpy(_film(frames)).permute(0, 3, 1, 2).float() / 255
-    device = next((p.device for p in encoder.parameters()), torch.device("cpu"))
+    device = next((p.device for p in network.parameters()), torch.device("cpu"))
     maps: list[Tensor] = []
-    hook = encoder.layers[layer].register_forward_hook(
-        lambda module, inputs, output: maps.append(output.float().cpu())
-    )
+    hook = stage.register_forward_hook(lambda module, inputs, output: maps.append(output.float().cpu()))
     try:
-        with frozen(encoder):
+        with frozen(network):
             for part in x.split(64):
-                encoder(part.to(device))
+                read({"image": part.to(device)})
     finally:
         hook.remove()
     if maps[0].ndim != 4:
@@ -198,7 +199,7 @@ def painted(frames, masks=None, points=None) -> Tensor:
 
     Args:
         frames: (3, T, H, W) or (T, 3, H, W), uint8 or float 0..1.
-        masks: (T, H, W) integers, 0 the ground.
+        masks: (T, H, W) integers, 0 the ground, 255 void.
         points: (T, P, 2), x and y in pixels, 0 the outer edge of the first pixel; those outside of the
             picture are left out.
 
@@ -215,6 +216,7 @@ def painted(frames, masks=None, points=None) -> Tensor:
     made = film.mean(-1, keepdim=True).expand(-1, -1, -1, 3).clone()
     if masks is not None:
         ids = torch.as_tensor(masks).long()
+        ids = ids.masked_fill(ids == UNKNOWN, 0)
         if ids.shape != (t, h, w):
             raise CourseError(
                 f"masks of shape {tuple(ids.shape)} for {t} frames of {h} x {w}; pass ({t}, {h}, {w})"
@@ -302,6 +304,13 @@ class Pointer(View):
                     f"{width}) integers, "
                     "0 the ground"
                 )
+            unknown = (given == UNKNOWN).flatten(1).all(1)
+            if unknown.any():
+                raise CourseError(
+                    f"nobody annotated frame {int(unknown.int().argmax())} (all of it is {UNKNOWN}); leave "
+                    "out such frames, or the masks"
+                )
+            given = given.masked_fill(given == UNKNOWN, 0)  # void is ground, as the benchmark has it
             if int(given.min()) < 0 or int(given.max()) > MOST_OBJECTS:
                 raise CourseError(
                     f"masks hold numbers from {int(given.min())} to {int(given.max())}; number the "
@@ -506,6 +515,13 @@ def _pointer_picture(view: Pointer):
     return page.done()
 
 
+@takes(
+    references=Number(-(2**40), 2**40),
+    temperature=Number(-1e9, 1e9, whole=False),
+    window=Number(-(2**40), 2**40),
+    topk=Number(-(2**40), 2**40),
+    dims=Number(-(2**40), 2**40),
+)
 def pointer(
     frames,
     features,
@@ -813,6 +829,7 @@ def _clip_picture(view: Clip):
     return figure
 
 
+@takes(fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40))
 def clip(frames, audio, fps: float, rate: int | None = None, *, event=None, title: str = "") -> Clip:
     """Play a film with its sound, in step: the clock of the sound moves the picture, and a slider puts them
     out of step.

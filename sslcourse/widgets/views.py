@@ -20,6 +20,7 @@ import numpy as np
 import traitlets
 
 from sslcourse import runtime
+from sslcourse.runtime.text import for_page
 
 _STATIC = pathlib.Path(__file__).parent / "static"
 
@@ -245,11 +246,6 @@ def state(view: View) -> dict:
     }
 
 
-def _json(value) -> str:
-    """JSON that can stand inside a script element: no "</" can end it early."""
-    return json.dumps(value).replace("</", "<\\/")
-
-
 def place(key: str, png: str, name: str) -> str:
     """Where a view stands in a page: until scripts have run, and where none run, its picture."""
     return (
@@ -262,9 +258,11 @@ def place(key: str, png: str, name: str) -> str:
 def scripts(states: dict[str, dict]) -> str:
     """The script elements of a page that shows these views: each script once, each state, and the host."""
     names = sorted({s["script"] for s in states.values()})
-    parts = [f'<script type="application/json" data-script="{n}">{_json(script(n))}</script>' for n in names]
+    parts = [
+        f'<script type="application/json" data-script="{n}">{for_page(script(n))}</script>' for n in names
+    ]
     parts += [
-        f'<script type="application/json" data-state="{html.escape(k)}">{_json(s)}</script>'
+        f'<script type="application/json" data-state="{html.escape(k)}">{for_page(s)}</script>'
         for k, s in states.items()
     ]
     host = (pathlib.Path(__file__).parent / "static" / "host.js").read_text(encoding="utf-8")

@@ -14,14 +14,14 @@ Time and memory are held twice. The kernel refuses a worker address space beyond
 limit, and ends it a few seconds after its processor time; the watcher adds up, fifty times a second, what the
 worker and everything that it started have really used, and ends them all together. (`RLIMIT_AS` alone would
 count libraries that are mapped and never touched, and each process for itself; the sums alone would come too
-late for one large allocation.)
+late for one large allocation. Memory that neither sees is refused, `sandbox.refuse_calls`.) The examiner is
+bounded likewise, and reads no message beyond `wire.LARGEST_HEAD`.
 
 What this is worth. A worker can print what it likes, patch every module, search its memory, and end itself:
 the verdict is formed in another process, from values that it returned for inputs that it had not seen, and it
-never holds the values that are expected. Where Linux permits new namespaces to us (`isolation()` says so), a
-worker has no network, sees no other process, and may write to nothing but an empty folder in memory. In
-bubblewrap the user's files are not there either; without it they can be read, and a service that listens on a
-socket among them can be reached.
+never holds the values that are expected, nor the seed that they come from. Where Linux permits new namespaces
+to us (`isolation()` says so), a worker has no network, sees no other process, no file but Python's and the
+course's, and may write to nothing but an empty folder in memory.
 Elsewhere it runs with the user's own rights: it can then delete the user's files and end the user's
 processes, as every program can that one starts. It is no virtual machine: somebody who knows a hole in the
 kernel is not kept in."""
@@ -37,10 +37,13 @@ import select
 import shutil
 import signal
 import socket
+import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from types import CodeType, FrameType
 from typing import Any
 
 import torch
@@ -49,7 +52,9 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.check.engine import AnswerError, described, is_blank, is_stub
 from sslcourse.check.grading.sandbox import (
+    NOTHING_MORE,
     Child,
+    Visible,
     isolate,
     memory_of,
     process_family,
@@ -64,6 +69,7 @@ from sslcourse.check.grading.wire import (
     Limits,
     Outcome,
     OutOfMemory,
+    TooLarge,
     Unaskable,
     packed,
     unpacked,
@@ -90,10 +96,13 @@ class _Link(torch.autograd.Function):
 class Remote:
     """Somebody else's function, called in its worker. What it does to modules and tensors that it is given is
     done to ours too.
+
+    `borrowed` says whether the function that the worker watches for was called by one of the calls so far.
     """
 
     def __init__(self, channel: Channel):
         self.channel = channel
+        self.borrowed = False
 
     def __call__(self, *arguments: object) -> object:
         learning = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
@@ -108,6 +117,7 @@ class Remote:
             ) from None
         self.channel.send({"do": "call", "seed": seed}, [data])
         message, buffers = self._reply()
+        self.borrowed |= message.get("borrowed") is True
         try:
             (value, after), learned = unpacked(message["value"], buffers)
             self._repeat(arguments, after)
@@ -197,8 +207,31 @@ def is_refused_memory(error: BaseException) -> bool:
     )
 
 
-def serve(channel: Channel, answer: Callable) -> None:
-    """Answer calls until the line is closed."""
+class _Watch:
+    """Notices calls of one function while it is on: by its code, under whatever name it was reached."""
+
+    def __init__(self, code: CodeType | None):
+        self.code, self.seen = code, False
+
+    def __enter__(self) -> _Watch:
+        self.seen = False
+        if self.code is not None:
+            threading.settrace(self._call)
+            sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *_) -> None:
+        if self.code is not None:
+            sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]  # the stubs know no None
+
+    def _call(self, frame: FrameType, event: str, argument: object) -> None:
+        self.seen |= frame.f_code is self.code  # nothing is returned: the lines inside are not traced
+
+
+def serve(channel: Channel, answer: Callable, watched: CodeType | None = None) -> None:
+    """Answer calls until the line is closed, and say of each whether the `watched` code ran in it."""
+    watch = _Watch(watched)
     kept: dict[int, tuple[list[Tensor], list[Tensor]]] = {}
     while True:
         message, buffers = channel.receive()
@@ -214,7 +247,7 @@ def serve(channel: Channel, answer: Callable) -> None:
             versions = {i: x._version for i, x in enumerate(arguments) if isinstance(x, Tensor)}
             inputs = [x for x in arguments if isinstance(x, Tensor) and x.requires_grad]
             runtime.seed_all(message["seed"])
-            with torch.enable_grad():
+            with torch.enable_grad(), watch:
                 value = answer(*arguments)
             after = {i: arguments[i] for i, version in versions.items() if arguments[i]._version != version}
             after |= {i: dict(x.state_dict()) for i, x in enumerate(arguments) if isinstance(x, nn.Module)}
@@ -229,7 +262,10 @@ def serve(channel: Channel, answer: Callable) -> None:
                 continue
             handle = len(kept)
             kept[handle] = outputs, inputs
-            channel.send({"kind": "value", "value": known, "handle": handle}, sent)
+            reply = {"kind": "value", "value": known, "handle": handle, "borrowed": watch.seen}
+            channel.send(reply, sent)
+        except TooLarge as error:
+            channel.send({"kind": "error", "text": f"it returned {error}"})
         except BaseException as error:  # somebody else's code may raise anything
             if isinstance(error, Gone):
                 raise
@@ -246,7 +282,7 @@ def serve(channel: Channel, answer: Callable) -> None:
 # ---------------------------------------------------------------------------------------------- asking
 
 
-def ask(read: Callable[[], dict], limits: Limits, hidden: Sequence[str] = ()) -> Outcome:
+def ask(read: Callable[[], dict], limits: Limits, visible: Visible = NOTHING_MORE) -> Outcome:
     """Run our own function, which reads somebody else's bytes, in a worker; its dict comes back."""
 
     def examine(channel: Channel) -> dict:
@@ -264,14 +300,18 @@ def ask(read: Callable[[], dict], limits: Limits, hidden: Sequence[str] = ()) ->
                 raise
             channel.send({"kind": "memory"})
 
-    return _together(work, examine, limits, hidden)
+    return _together(work, examine, limits, visible)
 
 
 def question(
     load: Callable[[], tuple[Callable | None, dict]],
-    examine: Callable[[object, dict], dict],
+    examine: Callable[[Any, dict], dict],
     limits: Limits,
-    hidden: Sequence[str] = (),
+    visible: Visible = NOTHING_MORE,
+    *,
+    watched: CodeType | None = None,
+    kept: Sequence[int] = (),
+    prepare: Callable[[], None] | None = None,
 ) -> Outcome:
     """Examine somebody else's function.
 
@@ -280,12 +320,17 @@ def question(
             is told to `examine`.
         examine: runs in the examiner, with a `Remote` of the function (None if there is none, `...` if it has
             no body) and what `load` said; returns plain data.
-        hidden: folders that the worker sees empty, where the machine can do that.
+        visible: what the worker sees of the file system, where the machine can do that.
+        watched: the code of a function of which the `Remote` shall say whether the answer called it.
+        kept: open files of the examiner, which no worker has.
+        prepare: runs in the worker before `load`. Where it fails, that is our own fault.
     """
 
     def work(channel: Channel) -> None:
         try:
-            answer, said = load()
+            with _Watch(watched) as watch:
+                answer, said = load()
+            said["borrowed"] = watch.seen
             state = (
                 "missing"
                 if answer is None
@@ -303,7 +348,7 @@ def question(
             answer, said, state = None, {"error": text[:1000]}, "error"
         channel.send({"kind": "hello", "state": state, "said": packed(said)[0]})
         if state == "ready" and answer is not None:
-            serve(channel, answer)
+            serve(channel, answer, watched)
 
     def examined(channel: Channel) -> dict:
         message, _ = channel.receive()
@@ -313,43 +358,61 @@ def question(
         said = {**(said if isinstance(said, dict) else {}), "state": state}
         return examine({"ready": Remote(channel), "blank": ...}.get(state), said)
 
-    return _together(work, examined, limits, hidden)
+    return _together(work, examined, limits, visible, kept, prepare)
 
 
 def _together(
-    work: Callable[[Channel], None], examine: Callable[[Channel], dict], limits: Limits, hidden: Sequence[str]
+    work: Callable[[Channel], None],
+    examine: Callable[[Channel], dict],
+    limits: Limits,
+    visible: Visible,
+    kept: Sequence[int] = (),
+    prepare: Callable[[], None] | None = None,
 ) -> Outcome:
     own_namespaces = way()  # found out before the fork
     folder = tempfile.mkdtemp(prefix="sslcourse-")
     ours, theirs = socket.socketpair()
     told, tell = os.pipe()
+    begun, begin = os.pipe()  # where the worker says that what comes now is somebody else's doing
     base = memory_of("self")[0]
 
     def worker() -> None:
-        size = memory_of("self")[1]
-        isolate(own_namespaces, folder, hidden, limits.files)
-        runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))  # the examiner's, where both train
-        os.chdir(folder)
-        kept = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "USER")}
-        os.environ.clear()
-        os.environ.update(
-            kept,
-            HOME=folder,
-            TMPDIR=folder,
-            SSLCOURSE_CACHE=os.path.join(folder, "cache"),
-            SSLCOURSE_DEVICE="cpu",
-            SSLCOURSE_THREADS="1",
-            OMP_NUM_THREADS="1",
-            SSLCOURSE_DISPLAY="silent",
-            MPLBACKEND="agg",
-            CI="1",
-        )
-        tempfile.tempdir = folder
-        set_limits(limits, size)
+        try:
+            size = memory_of("self")[1]
+            isolate(own_namespaces, folder, visible, limits.files)
+            runtime.use_profile(
+                runtime.Profile("cpu", 1, False, "float32")
+            )  # the examiner's, where both train
+            os.chdir(folder)
+            known = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "USER")}
+            os.environ.clear()
+            os.environ.update(
+                known,
+                HOME=folder,
+                TMPDIR=folder,
+                SSLCOURSE_CACHE=os.path.join(folder, "cache"),
+                SSLCOURSE_DEVICE="cpu",
+                SSLCOURSE_THREADS="1",
+                OMP_NUM_THREADS="1",
+                SSLCOURSE_DISPLAY="silent",
+                MPLBACKEND="agg",
+                CI="1",
+            )
+            tempfile.tempdir = folder
+            if prepare is not None:
+                prepare()
+            set_limits(limits, size)
+        except BaseException as error:
+            os.write(begin, f"{type(error).__name__}: {error}".encode()[:1000])
+            raise
+        os.write(begin, b"ready")
+        os.close(begin)
         work(Channel(theirs))
 
     def examiner() -> None:
         visible_to_others(False)
+        size = memory_of("self")[1]
+        set_limits(Limits(7 * 86_400, limits.memory + EXAMINERS_MEMORY), size)
         value: dict[str, object]
         try:
             value = {"value": examine(Channel(ours))}
@@ -359,25 +422,32 @@ def _together(
             value = {"memory": True}
         except (Exception, Unaskable) as error:
             value = {"fault": f"{type(error).__name__}: {error}"}
+            if is_refused_memory(error):
+                value = {"flooded": True}
         with os.fdopen(tell, "w") as file:
             json.dump(value, file)
 
     started = []
     try:
-        started.append(Child(worker, [theirs.fileno()]))
-        started.append(Child(examiner, [ours.fileno(), tell]))
+        started.append(Child(worker, [theirs.fileno(), begin]))
+        started.append(Child(examiner, [ours.fileno(), tell, *kept]))
         ours.close()
         theirs.close()
         os.close(tell)
-        return _watch(started[0], told, limits, base)
+        os.close(begin)
+        return _watch(started[0], started[1], told, begun, limits, base)
     finally:
         for child in started:
             child.end()
-        os.close(told)
+        for end in (told, begun):
+            os.close(end)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _watch(worker: Child, told: int, limits: Limits, base: int) -> Outcome:
+EXAMINERS_MEMORY = 1 << 30  # bytes beyond a worker's: it computes what is expected, too
+
+
+def _watch(worker: Child, examiner: Child, told: int, begun: int, limits: Limits, base: int) -> Outcome:
     """Wait for what the examiner tells; end the worker when it takes too much."""
     own = (
         3 if "process" in way() else 2
@@ -392,6 +462,9 @@ def _watch(worker: Child, told: int, limits: Limits, base: int) -> Outcome:
                 break
         if waited > 3 * limits.seconds + 60:
             return Outcome("not examined", {}, f"the examiner did not come to an end within {waited:.0f} s")
+        if memory_of(examiner.pid)[0] - base > limits.memory + EXAMINERS_MEMORY:
+            stopped = Outcome("crashed", {}, "stopped: its answers fill the examiner's memory")
+            examiner.end()
         if stopped or worker.has_ended():
             continue
         family = process_family(worker.pid)
@@ -404,23 +477,29 @@ def _watch(worker: Child, told: int, limits: Limits, base: int) -> Outcome:
         elif waited > 3 * limits.seconds + 10:
             stopped = Outcome("out of time", {}, f"stopped after {waited:.0f} s of waiting")
         elif peak > limits.memory:
-            stopped = Outcome("out of memory", {}, f"stopped above {limits.memory >> 20:,} MB")
+            stopped = Outcome("out of memory", {}, f"stopped above {int(limits.memory) >> 20:,} MB")
         elif len(family) > own + limits.processes:
             stopped = Outcome("crashed", {}, f"stopped: it started more than {limits.processes} processes")
         if stopped:
             worker.end()
     value: dict[str, Any] = json.loads(text) if text else {"fault": "the examiner ended without a word"}
-    if "fault" in value:
-        return Outcome("not examined", {}, value["fault"])
     if "value" in value:
         return Outcome("answered", value["value"])
-    if "memory" in value:
-        return Outcome("out of memory", {}, f"asked for more than {limits.memory >> 20:,} MB")
     if stopped:
         return stopped
+    if "fault" in value:
+        return Outcome("not examined", {}, value["fault"])
+    if "flooded" in value:
+        return Outcome("crashed", {}, "its answers fill the examiner's memory")
+    if "memory" in value:
+        return Outcome("out of memory", {}, f"asked for more than {int(limits.memory) >> 20:,} MB")
     worker.wait()
+    came = os.read(begun, 1 << 10) if select.select([begun], [], [], 0)[0] else b""
+    if came != b"ready":
+        reason = came.decode(errors="replace") or "it ended at once"
+        return Outcome("not examined", {}, f"the process for the answer could not be set up: {reason}")
     if peak > 0.8 * limits.memory and worker.code:
-        return Outcome("out of memory", {}, f"ended near {limits.memory >> 20:,} MB")
+        return Outcome("out of memory", {}, f"ended near {int(limits.memory) >> 20:,} MB")
     if worker.code in (128 + signal.SIGXCPU, -signal.SIGXCPU):
         return Outcome("out of time", {}, f"stopped after {limits.seconds:g} s of processor time")
     return Outcome("crashed", {}, f"its process ended {_how(worker.code)} before it had answered")

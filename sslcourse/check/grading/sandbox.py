@@ -1,11 +1,16 @@
 """A worker process that cannot reach the teacher's files, the network or other processes (Linux).
 
-There are two walls, and each is built where this machine allows it; `isolation` says what stands.
+There are two walls, and each is built where this machine allows it; `isolation` says what stands. Both
+allow instead of forbidding: what is not named in `Visible` is not there.
 
-- *bubblewrap* (the program `bwrap`) starts the process that grades in a file system that holds only what is
-  named in `Bubblewrap`: Python, read-only. What is not named is not there.
-- *Namespaces* of each worker's own (`isolate`), inside bubblewrap or, where that is missing, alone. They keep
-  a worker from the processes that examine it, and leave it one folder to write to.
+- *bubblewrap* (the program `bwrap`) starts the process that grades in a file system that holds only Python
+  and the course, read-only.
+- *Namespaces* of each worker's own (`isolate`), inside bubblewrap or, where that is missing, alone: a file
+  system of the same kind, no network, and no sight of the processes that examine it. One folder, in memory
+  and of a size that is bounded, can be written to. Where root grades, the worker is nobody.
+
+What the kernel would not count as a worker's memory (files and segments in memory that no address space
+holds), and what it needs for nothing honest, is refused by a filter of system calls (`refuse_calls`).
 
 A worker can build no user namespace inside bubblewrap (`--disable-userns`), where it would be root and find
 more of the kernel open to it. So that the second wall can still be built, the process that grades holds
@@ -41,9 +46,11 @@ _UNSHARE = {
     "process": 0x20000000,
     "ipc": 0x08000000,
 }
+NOBODY = 65534  # the user and the group
 _WAYS = (
+    ("nobody", "mount", "network", "process", "ipc"),  # where root grades
     ("user", "mount", "network", "process", "ipc"),
-    ("mount", "network", "process", "ipc"),
+    ("mount", "network", "process", "ipc"),  # inside bubblewrap
     ("user", "network"),
     ("network",),
     (),
@@ -63,7 +70,7 @@ def _mount(
     kind: str, target: str, options: str = "", flags: int = 2 | 4
 ) -> None:  # no set-uid programs, no devices
     _must(
-        _libc().mount(kind.encode(), target.encode(), kind.encode(), flags, options.encode()),
+        _libc().mount(kind.encode(), os.fsencode(target), kind.encode(), flags, options.encode()),
         f"mount {kind} on {target}",
     )
 
@@ -74,14 +81,131 @@ def _read_only() -> None:
     _must(_libc().syscall(442, -100, b"/", 0x8000, attributes, len(attributes)), "mount_setattr")
 
 
-def _drop_privileges() -> None:
+@dataclass(frozen=True)
+class Visible:
+    """What of the file system there is in a worker, beside the system's programs and libraries.
+
+    Args:
+        readable: folders and files, read-only.
+        emptied: folders among them that are empty inside, whatever they hold here.
+    """
+
+    readable: Sequence[str] = ()
+    emptied: Sequence[str] = ()
+
+
+NOTHING_MORE = Visible()
+
+
+def _new_root(visible: Visible, folder: str, files: int, way: Sequence[str]) -> None:
+    """A file system of this process's own: what is `visible`, read-only, four devices, the processes of its
+    own namespace, and `folder`, which is empty, in memory, and can be written to.
+    """
+    libc = _libc()
+    _must(libc.mount(None, b"/", None, 0x4000 | 0x40000, None), "private mounts")
+    _mount("tmpfs", folder, "size=1m,mode=755")
+    inside = lambda path: folder + path
+    for path in _SYSTEM:
+        if os.path.islink(path):  # /lib is /usr/lib on most systems
+            os.symlink(os.readlink(path), inside(path))
+    for path in (*_SYSTEM, *_LOADER, *sorted(visible.readable), *_DEVICES):
+        if os.path.islink(inside(path)) or not os.path.exists(path):
+            continue
+        if os.path.isdir(path):
+            os.makedirs(inside(path), exist_ok=True)
+        elif not os.path.exists(inside(path)):
+            os.makedirs(os.path.dirname(inside(path)), exist_ok=True)
+            open(inside(path), "x").close()
+        bound = libc.mount(os.fsencode(path), os.fsencode(inside(path)), None, 0x1000 | 0x4000, None)
+        _must(bound, f"bind {path}")
+    for path in visible.emptied:
+        if os.path.isdir(inside(path)):
+            _mount("tmpfs", inside(path), "size=4k,mode=755")
+    for path in ("/proc", "/old", folder, "/tmp", "/var/tmp", "/home", HOME):
+        os.makedirs(inside(path), exist_ok=True)
+    try:
+        _mount("proc", inside("/proc"))
+    except OSError:  # a container that masks parts of /proc allows no new one: then none is better than ours
+        _mount("tmpfs", inside("/proc"), "size=4k,mode=755")
+    os.chdir(folder)
+    _must(libc.pivot_root(os.fsencode(folder), os.fsencode(inside("/old"))), "pivot_root")
+    os.chdir("/")
+    _must(libc.umount2(b"/old", 2), "leave the old root")  # and all that is mounted there
+    os.rmdir("/old")  # made above, and empty
+    if "user" in way:  # else this setting is the whole machine's, and the filter of system calls must do
+        with contextlib.suppress(OSError):
+            with open("/proc/sys/user/max_user_namespaces", "w") as file:
+                file.write("0")
+    # /proc too: a worker of root's owns /proc/sys, and needs no capability to change the machine there.
+    _read_only()
+    user, group = (NOBODY, NOBODY) if "nobody" in way else (os.getuid(), os.getgid())
+    _mount("tmpfs", folder, f"size={files},mode=700,uid={user},gid={group}")
+
+
+# System calls that a worker is refused, by their numbers on x86-64 and on ARM. Those of the first line make
+# memory that no address space holds, and so no limit; the others are for debuggers and administrators.
+_REFUSED = {
+    "x86_64": (
+        (319, 447, 29, 30, 64, 68, 240),  # memfd_create, memfd_secret, shmget, shmat, semget, msgget, mq_open
+        (101, 310, 311, 321, 298, 323, 425, 248, 249, 250, 304, 308, 165, 166, 155, 246, 272),
+    ),
+    "aarch64": (
+        (279, 447, 194, 196, 190, 186, 180),
+        (117, 270, 271, 280, 241, 282, 425, 217, 218, 219, 265, 268, 40, 39, 41, 104, 97),
+    ),
+}
+_CLONE = {"x86_64": 56, "aarch64": 220}
+_ARCHITECTURES = {"x86_64": 0xC000003E, "aarch64": 0xC00000B7}
+
+
+def refuse_calls() -> bool:
+    """Have the kernel refuse this process, and all that it starts, the system calls above (`EPERM`).
+
+    Returns:
+        whether it does: Linux with seccomp, on the two architectures that are listed.
+    """
+    machine = os.uname().machine
+    if sys.platform != "linux" or machine not in _REFUSED:
+        return False
+    numbers = [n for group in _REFUSED[machine] for n in group]
+    refuse = 0x00050000 | 1
+    step = lambda code, yes, no, value: struct.pack("<HBBI", code, yes, no, value)
+    # Another architecture's calls have other numbers (32 bits on x86): all of those are refused.
+    program = [step(0x20, 0, 0, 4), step(0x15, 1, 0, _ARCHITECTURES[machine]), step(0x06, 0, 0, refuse)]
+    program += [step(0x20, 0, 0, 0)]
+    if machine == "x86_64":
+        program += [step(0x35, 0, 1, 0x40000000), step(0x06, 0, 0, refuse)]
+    # New namespaces by clone: its flags are in its first argument. Those of clone3 are in memory, where a
+    # filter cannot look: libraries take clone where clone3 is not known (ENOSYS).
+    clone, clone3, new_namespaces = _CLONE[machine], 435, 0x7E020000
+    program += [step(0x15, 0, 1, clone3), step(0x06, 0, 0, 0x00050000 | 38)]
+    program += [step(0x15, 0, 4, clone), step(0x20, 0, 0, 16), step(0x45, 0, 1, new_namespaces)]
+    program += [step(0x06, 0, 0, refuse), step(0x06, 0, 0, 0x7FFF0000)]
+    for number in numbers:
+        program += [step(0x15, 0, 1, number), step(0x06, 0, 0, refuse)]
+    program += [step(0x06, 0, 0, 0x7FFF0000)]
+    code = ctypes.create_string_buffer(b"".join(program), 8 * len(program))
+    given = ctypes.create_string_buffer(struct.pack("@HP", len(program), ctypes.addressof(code)))
+    return _libc().prctl(22, 2, ctypes.c_void_p(ctypes.addressof(given)), 0, 0) == 0
+
+
+def _become_nobody() -> None:
+    os.setgroups([])
+    os.setresgid(NOBODY, NOBODY, NOBODY)
+    os.setresuid(NOBODY, NOBODY, NOBODY)
+
+
+def _drop_privileges(nobody: bool) -> None:
     libc = _libc()
     for capability in range(64):
         # Out of the bounding set. Beyond the last one this fails, and in bubblewrap, where we may not change
         # that set: harmlessly, as no program that is started can gain a capability after the next line.
         libc.prctl(24, capability, 0, 0, 0)
+    if nobody:
+        _become_nobody()
     _must(libc.prctl(38, 1, 0, 0, 0), "no_new_privs")
     _must(libc.capset(struct.pack("<Ii", 0x20080522, 0), struct.pack("<6I", *[0] * 6)), "capset")
+    refuse_calls()
 
 
 def _end_with_parent() -> None:
@@ -118,14 +242,20 @@ def _mirror(child: int) -> None:
                     os.kill(orphan, signal.SIGKILL)
 
 
-def isolate(way: Sequence[str], folder: str, hidden: Sequence[str], files: int) -> None:
+def isolate(way: Sequence[str], folder: str, visible: Visible, files: int) -> None:
     """Give this process namespaces of its own. Only the innermost process returns; the others guard it, and
     end as it ends.
+
+    Args:
+        way: which, one of those that `way()` chooses from.
+        folder: an empty folder, the only one that it can write to; inside it has the same name.
+        visible: what else there is of the file system.
+        files: bytes of the folder.
     """
     user, group = os.getuid(), os.getgid()
     visible_to_others(True)
     if way:
-        _must(_libc().unshare(sum(_UNSHARE[w] for w in way)), "unshare")
+        _must(_libc().unshare(sum(_UNSHARE[w] for w in way if w in _UNSHARE)), "unshare")
     if "user" in way:
         for name, text in (
             ("setgroups", "deny"),
@@ -142,30 +272,16 @@ def isolate(way: Sequence[str], folder: str, hidden: Sequence[str], files: int) 
     _end_with_parent()
     if "process" in way:
         visible_to_others(False)
-        _must(_libc().mount(None, b"/", None, 0x4000 | 0x40000, None), "private mounts")
-        for path in (
-            *hidden,
-            *[p for p in ("/run",) if os.path.isdir(p) and not os.path.islink(p)],
-        ):  # sockets of services live in /run
-            _mount("tmpfs", path, "size=4k,mode=755")
-        try:
-            _mount("proc", "/proc")
-            with open("/proc/sys/user/max_user_namespaces", "w") as file:
-                file.write("0")
-        except (
-            OSError
-        ):  # a container that masks parts of /proc allows no new one: then none is better than ours
-            _mount("tmpfs", "/proc", "size=4k,mode=755")
-        # /proc too: a worker of root's owns /proc/sys, and needs no capability to change the machine there.
-        _read_only()
-        _mount("tmpfs", folder, f"size={files},mode=700")
+        _new_root(visible, folder, files, way)
         inner = os.fork()  # the first process of a namespace does not feel most signals: a worker should
         if inner:
             os.closerange(3, MOST_FILES)
             _mirror(inner)
         visible_to_others(True)
     if way or sys.platform == "linux":
-        _drop_privileges()
+        _drop_privileges("nobody" in way)
+        visible_to_others(True)  # who becomes another user is hidden again, and outlives its parent
+        _end_with_parent()
 
 
 def set_limits(limits: Limits, size: int) -> None:
@@ -175,11 +291,13 @@ def set_limits(limits: Limits, size: int) -> None:
         "RLIMIT_FSIZE": limits.files,
         "RLIMIT_NOFILE": 256,
         "RLIMIT_CPU": math.ceil(limits.seconds) + 5,
+        "RLIMIT_MSGQUEUE": 0,
     }
     if size:
-        caps["RLIMIT_AS"] = size + limits.memory
+        caps["RLIMIT_AS"] = size + int(limits.memory)
     for name, most in caps.items():
-        resource.setrlimit(getattr(resource, name), (most, most))
+        if hasattr(resource, name):  # macOS has no queues of messages
+            resource.setrlimit(getattr(resource, name), (int(most), int(most)))
 
 
 def memory_of(pid: int | str) -> tuple[int, int]:
@@ -282,7 +400,8 @@ def way() -> tuple[str, ...]:
     """The new namespaces that a worker gets on this machine; found out once, by trying."""
     global _way
     if _way is None:
-        _way = next(way for way in _WAYS if not way or _works(way))
+        ways = [way for way in _WAYS if "nobody" not in way or os.getuid() == 0]
+        _way = next(way for way in ways if not way or _works(way))
     return _way
 
 
@@ -293,8 +412,8 @@ def isolation(in_bubblewrap: bool = False) -> dict[str, bool]:
         in_bubblewrap: whether this process runs in bubblewrap, which has neither network nor files to write.
 
     Returns:
-        whether workers have no network, no writing to files, no sight of other processes; and whether
-        "bubblewrap" is used, where files that are not Python's are not there at all.
+        whether workers have no network, no sight of files that are not Python's and no writing to any, no
+        sight of other processes; and whether "bubblewrap" is used, a second wall around all of them.
     """
     return {
         "bubblewrap": in_bubblewrap,
@@ -310,10 +429,11 @@ def _works(way: Sequence[str]) -> bool:
     with tempfile.TemporaryDirectory() as folder:
 
         def trial() -> None:
-            isolate(way, folder, [], 1 << 16)
+            isolate(way, folder, Visible([os.path.dirname(os.__file__)]), 1 << 16)
             if "mount" in way:
                 with open(os.path.join(folder, "here"), "w") as file:
                     file.write("here")
+                open(os.__file__).close()  # whoever it is now may read Python
                 with contextlib.suppress(OSError):
                     open(os.path.join(os.path.dirname(folder), "there"), "x").close()
                     os._exit(71)

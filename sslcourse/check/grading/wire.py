@@ -17,7 +17,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-LARGEST = 64 << 20  # bytes of one answer
+from sslcourse.runtime.errors import CourseError
+
+LARGEST = 64 << 20  # bytes of one answer's tensors
+# Bytes of its JSON: a list that is two bytes there takes ninety in memory, and so a message is bounded before
+# it is read.
+LARGEST_HEAD = 4 << 20
+LONGEST = 200_000  # letters of one text
+MOST_TYPES = 100  # of names of types in one answer; what goes beyond is an "object"
 KINDS = {
     str(t).removeprefix("torch."): t
     for t in (
@@ -45,12 +52,26 @@ class Limits:
         memory: bytes beyond what an idle worker has; its files, which live in memory, count apart.
         files: bytes of its files.
         processes: how many it may start.
+
+    Raises:
+        CourseError: a limit that is no number, not above 0, or more than a computer has.
     """
 
     seconds: float = 60
     memory: int = 2 << 30
     files: int = 128 << 20
     processes: int = 16
+
+    def __post_init__(self):
+        for name, unit, most in (
+            ("seconds", "seconds", 7 * 86_400),
+            ("memory", "bytes", 1 << 44),
+            ("files", "bytes", 1 << 44),
+            ("processes", "processes", 4096),
+        ):
+            value = getattr(self, name)
+            if not (isinstance(value, (int, float)) and 0 < value <= most):  # not a number is not in between
+                raise CourseError(f"{name}={value}: must be above 0, and at most {most:,} {unit}")
 
 
 @dataclass
@@ -77,6 +98,10 @@ class OutOfMemory(BaseException):
     """The worker was refused the memory that it asked for."""
 
 
+class TooLarge(Exception):
+    """A message that nobody would read."""
+
+
 class Unaskable(BaseException):
     """What the examiner wants to hand over cannot leave its process. No fault of the answer."""
 
@@ -93,7 +118,7 @@ def packed(value: object) -> tuple[Any, list[bytes], list[Tensor]]:
 
     def pack(x: Any, depth: int = 0) -> object:
         if x is None or isinstance(x, (bool, str)):
-            return x[:10_000] if isinstance(x, str) else x
+            return x[:LONGEST] if isinstance(x, str) else x
         if isinstance(x, (int, np.integer)):
             return int(x) if abs(int(x)) < 2**63 else {"other": "int"}
         if isinstance(x, (float, np.floating)):
@@ -131,6 +156,7 @@ def unpacked(packed_value: object, buffers: Sequence[bytes]) -> tuple[Any, list[
     """
     left = list(buffers)
     learning: list[Tensor] = []
+    types: dict[str, type] = {}
 
     def unpack(x: Any, depth: int = 0) -> Any:
         if x is None or isinstance(x, (bool, int, str)):
@@ -158,8 +184,12 @@ def unpacked(packed_value: object, buffers: Sequence[bytes]) -> tuple[Any, list[
             return values if "list" in x else tuple(values)
         if "dict" in x:
             return {unpack(k, depth + 1): unpack(v, depth + 1) for k, v in x["dict"]}
-        name = str(x["other"])
-        return type(name if name.isidentifier() else "object", (), {})()  # known by its type's name only
+        name = str(x["other"])[:100]
+        if not name.isidentifier() or (name not in types and len(types) >= MOST_TYPES):
+            name = "object"
+        if name not in types:
+            types[name] = type(name, (), {})
+        return types[name]()  # known by its type's name only
 
     return unpack(packed_value), learning
 
@@ -172,6 +202,10 @@ class Channel:
 
     def send(self, message: dict, buffers: Sequence[bytes] = ()) -> None:
         head = json.dumps({"message": message, "sizes": [len(b) for b in buffers]}).encode()
+        if len(head) > LARGEST_HEAD:
+            raise TooLarge(
+                f"{len(head):,} bytes of lists, numbers and texts; at most {LARGEST_HEAD:,} are read"
+            )
         try:
             self.end.sendall(struct.pack("<I", len(head)) + head + b"".join(buffers))
         except OSError:
@@ -180,7 +214,7 @@ class Channel:
     def receive(self) -> tuple[dict, list[bytes]]:
         """The next message; Gone at the end of the line, or when what comes is no message."""
         size = struct.unpack("<I", self._read(4))[0]
-        if size > LARGEST:
+        if size > LARGEST_HEAD:
             raise Gone
         try:
             whole = json.loads(self._read(size))

@@ -23,6 +23,7 @@ import torch
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.seeds import generator
 
 DRAWS = 3  # a test is run so often on each implementation, every time with other random numbers
 
@@ -93,6 +94,16 @@ def catches(test: Callable, *arguments: object) -> bool:
 
 
 @dataclass(frozen=True)
+class _Said:
+    """What a test said of one implementation in one draw."""
+
+    word: str
+    text: str
+    left: str
+    error: Exception | None
+
+
+@dataclass(frozen=True)
 class Exhibit:
     """One bug in several forms, beside several right ways to write the same thing.
 
@@ -117,26 +128,44 @@ class Exhibit:
 
     def outcome(self, test: Callable, name: str, seed: int = 0) -> Outcome:
         """What a test says of one of the implementations, in several draws."""
-        bug = name in self.bugs
-        said, first, left, failure = [], "", "", None
-        for draw in range(DRAWS):
-            torch.manual_seed(seed * DRAWS + draw)
-            arguments = self.arguments((self.bugs if bug else self.right)[name])
-            before = copy.deepcopy(self.kept(arguments))
-            modes = torch.is_grad_enabled(), torch.get_default_dtype()
-            try:
-                word, text, error = _say(test, arguments)
-                left = left or _changed(before, self.kept(arguments), modes)
-            finally:
-                torch.set_grad_enabled(modes[0])
-                torch.set_default_dtype(modes[1])
-            said.append(word)
-            first, failure = first or text, failure or error
-        return Outcome(name, bug, tuple(said), first, left, failure)
+        return self._summed_up(name, [self._drawn(test, name, seed, draw) for draw in range(DRAWS)])
+
+    def _drawn(self, test: Callable, name: str, seed: int, draw: int) -> _Said:
+        torch.manual_seed(seed * DRAWS + draw)
+        arguments = self.arguments((self.bugs if name in self.bugs else self.right)[name])
+        before = copy.deepcopy(self.kept(arguments))
+        modes = torch.is_grad_enabled(), torch.get_default_dtype()
+        try:
+            word, text, error = _say(test, arguments)
+            left = _changed(before, self.kept(arguments), modes)
+        finally:
+            torch.set_grad_enabled(modes[0])
+            torch.set_default_dtype(modes[1])
+        return _Said(word, text, left, error)
+
+    def _summed_up(self, name: str, draws: Sequence[_Said]) -> Outcome:
+        return Outcome(
+            name,
+            name in self.bugs,
+            tuple(d.word for d in draws),
+            next((d.text for d in draws if d.text), ""),
+            next((d.left for d in draws if d.left), ""),
+            next((d.error for d in draws if d.error is not None), None),
+        )
 
     def outcomes(self, test: Callable, seed: int = 0) -> list[Outcome]:
-        """What a test says of every implementation."""
-        return [self.outcome(test, name, seed) for name, _, _ in self.specimens()]
+        """What a test says of every implementation.
+
+        They come in an order that the seed draws, all draws mixed: a test that does not look at what it is
+        handed cannot know what it must say next.
+        """
+        runs = [(name, draw) for name, _, _ in self.specimens() for draw in range(DRAWS)]
+        order = torch.randperm(len(runs), generator=generator(seed, 90)).tolist()
+        said = {runs[i]: self._drawn(test, runs[i][0], seed, runs[i][1]) for i in order}
+        return [
+            self._summed_up(name, [said[name, draw] for draw in range(DRAWS)])
+            for name, _, _ in self.specimens()
+        ]
 
 
 def _changed(before: Mapping[str, object], after: Mapping[str, object], modes: tuple) -> str:

@@ -42,7 +42,6 @@ from .script import (
     summary as summary,
 )
 from .source import (
-    PARTS as PARTS,
     SUFFIXES as SUFFIXES,
     Video as Video,
     natural as natural,

@@ -12,15 +12,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sslcourse.data import heard, images
+from sslcourse.data import folders, heard
 from sslcourse.data.clips.source import Video, pictures_in
+from sslcourse.data.folders import Unusable
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, PIXELS, Number, takes
 
 # ---------------------------------------------------------------------------------------------- decoding
-
-
-class Unusable(Exception):
-    """Why this video cannot be used, in a few words."""
 
 
 BLOCK = 32  # frames that are in memory at once while a video is decoded
@@ -56,6 +54,7 @@ def fingerprint(video: Video) -> int:
         return -1
 
 
+@takes(height=PIXELS, width=PIXELS, fps=Number(-1e9, 1e9, whole=False))
 def decoded(video: Video, height: int, width: int, fps: float | None = None) -> Iterator[np.ndarray]:
     """The frames of a video as blocks of (b, 3, height, width) uint8: scaled so that they cover the size, and
     cut to their centre.
@@ -74,17 +73,12 @@ def decoded(video: Video, height: int, width: int, fps: float | None = None) -> 
 
 
 def _frames_of_folder(folder: Path, height: int, width: int) -> Iterator[np.ndarray]:
-    from PIL import Image, ImageOps
-
     for file in pictures_in(folder):
         try:
-            with Image.open(file) as image:
-                if image.size[0] * image.size[1] > images.MAX_PIXELS:
-                    raise Unusable(f"{file.name} has more than {images.MAX_PIXELS / 1e6:.0f} million pixels")
-                image = images.to_rgb(ImageOps.exif_transpose(image))
-                yield np.asarray(ImageOps.fit(image, (width, height), Image.Resampling.BICUBIC))
-        except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
-            raise Unusable(f"{file.name} is unreadable: {type(error).__name__}") from None
+            yield folders.fitted(file, height, width)
+        except Unusable as reason:
+            between = " is " if str(reason).startswith("unreadable") else ": "
+            raise Unusable(f"{file.name}{between}{reason}") from None
 
 
 def _readable(video: Video) -> str | io.BytesIO:
@@ -120,7 +114,9 @@ def _frames_of_file(video: Video, height: int, width: int, fps: float | None) ->
             )
             for frame in _in_time(counted(container.decode(stream)), fps, rate):
                 yield _fitted(frame, height, width, pixel)
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except Unusable:
+        raise
+    except Exception as error:  # the decoders of a hundred formats raise as many kinds for damaged files
         if (
             0 < count < stated
         ):  # with several threads the decoder may trip over the end of a file that was cut short
@@ -160,9 +156,9 @@ def _fitted(frame, height: int, width: int, pixel: float) -> np.ndarray:
     """(height, width, 3) uint8: upright, scaled to cover, cut to the centre. pixel: width of one pixel over
     its height.
     """
-    if frame.width * frame.height > images.MAX_PIXELS:
+    if frame.width * frame.height > folders.MAX_PIXELS:
         raise Unusable(
-            f"{frame.width} x {frame.height} pixels, more than {images.MAX_PIXELS / 1e6:.0f} million"
+            f"{frame.width} x {frame.height} pixels, more than {folders.MAX_PIXELS / 1e6:.0f} million"
         )
     turns = (
         round(getattr(frame, "rotation", 0) / 90) % 4
@@ -183,6 +179,7 @@ def _fitted(frame, height: int, width: int, pixel: float) -> np.ndarray:
 JITTER = 0.02
 
 
+@takes(count=COUNT, fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40))
 def sound_of(video: Video, count: int, fps: float, rate: int) -> np.ndarray:
     """The sound of the moments that the frames of `decoded(video, ..., fps)` show: (count, rate / fps) int16,
     channels mixed into one.
@@ -229,7 +226,9 @@ def sound_of(video: Video, count: int, fps: float, rate: int) -> np.ndarray:
                     at += len(samples)
                 if at >= len(whole):
                     break
-    except (av.FFmpegError, OSError, ValueError) as error:
+    except Unusable:
+        raise
+    except Exception as error:  # as for its frames
         raise Unusable(f"its sound is unreadable: {getattr(error, 'strerror', None) or error}") from None
     if at is None:
         raise Unusable("its sound is empty")

@@ -29,9 +29,12 @@ import numpy as np
 
 from sslcourse import runtime
 from sslcourse.data import download
+from sslcourse.data.clips import schema
 from sslcourse.data.clips.decode import Unusable, decoded, fingerprint, import_av, open_archive, sound_of
 from sslcourse.data.clips.source import Video, as_videos
+from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number, takes
 
 # ------------------------------------------------------------------------- a folder of prepared clips
 
@@ -41,6 +44,7 @@ HEADER = 128  # bytes before the frames of a shard, and before its sound
 SHARD = 1 << 28  # bytes of frames after which a new file is begun: what is rebuilt when one is damaged
 
 
+@takes(fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40), shard=Number(-(2**40), 2**40))
 def prepare(
     source: str | Path | Iterable,
     out: str | Path,
@@ -83,6 +87,7 @@ def prepare(
             another size or fps.
     """
     height, width = _checked(size, fps, rate if sound else None)
+    rate = int(rate)
     videos, out = as_videos(source), Path(out).expanduser()
     if any(not v.file.is_dir() for v in videos):
         import_av()  # better now than after the first hundred folders
@@ -121,6 +126,13 @@ def prepare(
                 f"{about['name']}: {len(index['videos']['name']):,} videos are prepared, "
                 f"{len(index['left_out']):,} left out (see left_out in index.json)"
             )
+        if silent := index.get("silent"):
+            say(
+                f"{about['name']}: {len(silent):,} videos have a track of sound in which there is silence "
+                f"alone, such "
+                f"as {', '.join(silent[:3])}; nothing can be learned from them by ear (see silent in "
+                f"index.json)"
+            )
         index["checksum"] = _digest(index)
         download.sweep(out / "index.json")
         with runtime.atomic(out / "index.json") as temporary:
@@ -132,19 +144,20 @@ def prepare(
 
 def _checked(size: int | tuple[int, int], fps: float | None, rate: int | None) -> tuple[int, int]:
     """Height and width. rate: of the sound, or None where none is wanted."""
-    height, width = (size, size) if isinstance(size, int) else size
-    if not all(isinstance(s, int) and 4 <= s <= 4096 for s in (height, width)):
+    sides = [size, size] if runtime.as_whole(size) is not None else size
+    whole = [runtime.as_whole(s) or 0 for s in sides] if isinstance(sides, Sequence) else []
+    if len(whole) != 2 or not all(4 <= s <= 4096 for s in whole):
         raise CourseError(f"size={size!r}; pass a whole number of pixels from 4 to 4096, or (height, width)")
     if fps is not None and not 0 < fps <= 1000:
         raise CourseError(f"fps={fps}; pass frames per second above 0, or None for every frame")
     if rate is not None and (
-        fps is None or not isinstance(rate, int) or not 1000 <= rate <= 192_000 or rate % fps
+        fps is None or runtime.as_whole(rate) is None or not 1000 <= rate <= 192_000 or rate % fps
     ):
         raise CourseError(
             f"rate={rate!r} and fps={fps}; sound needs a rate of 1000 to 192000 samples a second that is a "
             "multiple of the frames per second, such as rate=8000 and fps=16"
         )
-    return height, width
+    return whole[0], whole[1]
 
 
 def _class_names(videos: Sequence[Video], classes: Sequence[str] | None) -> list[str]:
@@ -202,7 +215,15 @@ def _contents(videos: Sequence[Video], store: _Workshop, about: dict) -> dict:
         for fold in folds
     }
     shards = {str(k): entry for k, entry in sorted(store.shards.items())}
-    return dict(format=FORMAT, **about, shards=shards, videos=columns, left_out=left_out)
+    silent = [record["name"] for _, record in usable if record.get("silent")]
+    return dict(
+        format=FORMAT,
+        **about,
+        shards=shards,
+        videos=columns,
+        left_out=left_out,
+        **({"silent": silent} if silent else {}),
+    )
 
 
 def _without_checksum(index: dict) -> dict:
@@ -216,9 +237,11 @@ def _digest(index: dict) -> str:
 def read_index(folder: str | Path) -> dict | None:
     """The index of a folder of prepared clips; None where there is none, or a damaged one."""
     try:
-        index = json.loads((Path(folder) / "index.json").read_text(encoding="utf-8"))
-        return index if index["format"] == FORMAT and index["checksum"] == _digest(index) else None
-    except (OSError, ValueError, KeyError, TypeError):
+        index = pages.read(Path(folder) / "index.json", dict[str, Any])
+        if index.get("format") != FORMAT or index.get("checksum") != _digest(index):
+            return None
+        return schema.checked(index)
+    except pages.Unfit:
         return None
 
 
@@ -318,13 +341,16 @@ class _Workshop:
             columns = index["videos"]
             for row in zip(*(columns[key] for key in ("name", "stamp", "shard", "start", "count"))):
                 self.records[row[0]] = dict(zip(("name", "stamp", "shard", "start", "count"), row))
+            for name in index.get("silent", ()):
+                if name in self.records:
+                    self.records[name]["silent"] = True
             for name, reason, stamp in index["left_out"]:
                 self.records[name] = dict(name=name, stamp=stamp, left_out=reason)
             self.shards = {int(k): entry for k, entry in index["shards"].items()}
         elif self.journal.is_file():
             with contextlib.suppress(ValueError):  # a kill may tear the last line
                 for line in self.journal.read_text(encoding="utf-8").splitlines():
-                    entry = json.loads(line)
+                    entry = dict(schema.line(line))
                     if "settings" in entry:
                         settings = entry["settings"]
                     elif "sha256" in entry:
@@ -443,14 +469,16 @@ class _Workshop:
             }
             for name, file in self.files.items():
                 file.write(_header(0, self.tracks[name], name))
-        count = 0
+        count, silent = 0, False
         try:
             for block in blocks():
                 self._write("frames", block)
                 count += len(block)
             reason = None if count else "it has no frame"
             if count and sound is not None:
-                self._write("sound", sound(count))
+                heard = sound(count)
+                silent = not heard.any()
+                self._write("sound", heard)
         except Unusable as error:
             reason = str(error)
         if reason is not None:
@@ -460,6 +488,7 @@ class _Workshop:
             for file in self.files.values():
                 os.fsync(file.fileno())  # the note must not outlive the frames
             record = dict(name=video.name, stamp=stamp, shard=self.number, start=self.at, count=count)
+            record |= {"silent": True} if silent else {}
             self.at += count
         self.records[video.name] = record
         self._note(record)

@@ -9,6 +9,8 @@ sequences(folder), davis()    frames with masks in the layout of DAVIS
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -20,10 +22,12 @@ import torch
 from torch import Tensor
 
 from sslcourse import runtime
+from sslcourse.data import folders
 from sslcourse.data.clips.prepared import damaged, is_prepared, prepare, read_index, shard_file
 from sslcourse.data.clips.source import Video, pictures_in, videos_in
-from sslcourse.data.datasets import SPLITS, Data, Samples
+from sslcourse.data.datasets import SPLITS, Data, Samples, digest_of, digests, is_plain
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEED, Number, takes
 
 __all__ = [
     "Clips",
@@ -42,7 +46,7 @@ __all__ = [
 
 # ---------------------------------------------------------------------------------- sequences with masks
 
-UNKNOWN = 255  # in a mask: nobody has annotated this frame
+UNKNOWN = 255  # in a mask: a pixel that nobody has annotated (void), or all of a frame that nobody has
 
 
 class Film(NamedTuple):
@@ -50,7 +54,9 @@ class Film(NamedTuple):
 
     name: str
     frames: Tensor  # (3, T, H, W) uint8
-    masks: Tensor  # (T, H, W) uint8: 0 is ground, 1, 2 ... are objects, 255 where a frame has no annotation
+    masks: (
+        Tensor  # (T, H, W) uint8: 0 ground, 1, 2 ... objects, 255 void, or a whole frame without annotation
+    )
 
 
 class Sequences(Sequence):
@@ -75,6 +81,7 @@ class Sequences(Sequence):
         return f"<{len(self)} sequences: {', '.join(self.names[:4])}{' ...' if len(self) > 4 else ''}>"
 
 
+@takes(limit=Number(-(2**40), 2**40))
 def sequences(
     folder: str | Path,
     part: str | Sequence[str] | None = None,
@@ -122,7 +129,7 @@ def sequences(
             else "expected JPEGImages/480p/NAME/00000.jpg below it"
         )
         raise CourseError(f"{root} holds no JPEGImages/{resolution}; {hint}")
-    found = sorted(p.name for p in pictures.iterdir() if p.is_dir() and not p.name.startswith("."))
+    found = [p.name for p in folders.subfolders(pictures, folders.Remarks(pictures))]
     names = (
         found
         if part is None
@@ -196,6 +203,8 @@ def _read_film(name: str, pictures: Path, masks: Path, size, one_object: bool, l
     shape = _scaled(height, width, size, name)
     frames = np.empty((3, len(files), *shape), np.uint8)
     ids = np.full((len(files), *shape), UNKNOWN, np.uint8)
+    read: list[tuple[int, bool]] = []  # frames that have a mask, and whether through a palette
+    seen = {True: np.zeros(256, bool), False: np.zeros(256, bool)}  # values in masks with a palette, without
     for t, file in enumerate(files):
         try:
             with Image.open(file) as image:
@@ -212,51 +221,83 @@ def _read_film(name: str, pictures: Path, masks: Path, size, one_object: bool, l
                 frames[:, t] = np.asarray(image).transpose(2, 0, 1)
             mask = masks / f"{file.stem}.png"
             if mask.is_file():
-                with Image.open(mask) as image:
-                    ids[t] = _object_ids(image, shape)
-        except OSError as error:
+                values, palette = _mask_values(mask)
+                seen[palette] |= _present(values)
+                if values.shape != shape:  # nearest: between object 1 and object 3 there is no object 2
+                    values = np.asarray(Image.fromarray(values).resize(shape[::-1], Image.Resampling.NEAREST))
+                ids[t] = values
+                read.append((t, palette))
+        except CourseError:
+            raise
+        except Exception as error:  # the decoders raise many kinds
             raise CourseError(f"{file} or its mask is damaged ({error}); fetch the sequence again") from None
+    if limit is not None and (seen[True] | seen[False])[255] and not _ids_of(seen):
+        # White alone so far: a later mask says whether it is an object or void.
+        for file in sorted(masks.glob("*.png")):
+            values, palette = _mask_values(file)
+            seen[palette] |= _present(values)
+            if _ids_of(seen):
+                break
+    for t, palette in read:
+        ids[t] = _object_ids(ids[t], _ids_of(seen), soft=not palette and bool(seen[False][128:255].any()))
     if one_object:
         ids[(ids > 0) & (ids != UNKNOWN)] = 1
     return Film(name, torch.from_numpy(frames), torch.from_numpy(ids))
+
+
+def _mask_values(file: Path) -> tuple[np.ndarray, bool]:
+    """An annotation as it is stored, (H, W) uint8, and whether it goes through a palette."""
+    from PIL import Image
+
+    with Image.open(file) as image:
+        if image.mode not in ("P", "L"):  # black and white, or grey in three channels
+            image = image.convert("L")
+        return np.array(image), image.mode == "P"
+
+
+def _present(values: np.ndarray) -> np.ndarray:
+    """(256,) bool: which values there are."""
+    return np.bincount(values.reshape(-1), minlength=256) > 0
+
+
+def _ids_of(seen: dict[bool, np.ndarray]) -> bool:
+    """Whether a sequence numbers its objects, so that its white is void and no object.
+
+    Any number from 1 to 254 is an object's in a mask with a palette. In a grey one those from 128 on are the
+    soft edge of a white object."""
+    return bool(seen[True][1:255].any() or (seen[False][1:128].any() and not seen[False][128:255].any()))
+
+
+def _object_ids(values: np.ndarray, numbered: bool, soft: bool) -> np.ndarray:
+    """A mask's stored values as ids: 0 the ground, 1, 2 ... the objects, 255 void.
+
+    DAVIS 2017 stores ids through a palette, with 255 for void; others store the same numbers in grey. DAVIS
+    2016 is white on black, and white is then its one object: 255 is void in every mask of a sequence in which
+    any other id stands, and object 1 in a sequence of nothing but 0 and 255."""
+    if soft:
+        return (values > 127).astype(np.uint8)
+    return values if numbered else (values == 255).astype(np.uint8)
 
 
 def _scaled(height: int, width: int, size, name: str) -> tuple[int, int]:
     """(height, width) in which a film is shown."""
     if size is None:
         return height, width
-    if isinstance(size, int):
+    if (whole := runtime.as_whole(size)) is not None:
+        size = whole
         if size < 4:
             raise CourseError(f"size={size}; the shorter side has at least 4 pixels")
         scale = size / min(height, width)
         return round(height * scale), round(width * scale)
-    tall, wide = (int(s) for s in size)
+    if isinstance(size, str) or len(size) != 2 or None in (sides := [runtime.as_whole(s) for s in size]):
+        raise CourseError(f"size={size!r}; pass a number for the shorter side, or (height, width)")
+    tall, wide = sides
     if abs(wide / tall * height / width - 1) > 0.05:
         raise CourseError(
             f"size={size} would squeeze {name}, which is {height} x {width}; pass a number for its "
             "shorter side"
         )
     return tall, wide
-
-
-def _object_ids(image, shape: tuple[int, int]) -> np.ndarray:
-    """An annotation as (H, W) uint8 ids. DAVIS 2017 stores ids through a palette, DAVIS 2016 white on black,
-    at times with three channels.
-    """
-    from PIL import Image
-
-    if image.mode not in ("P", "L", "1"):
-        image = image.convert("L")
-    palette = image.mode == "P"
-    if image.mode == "1":
-        image = image.convert("L")
-    ids = np.asarray(image)
-    white = ids > 127 if not palette else ids == 255
-    if white.any() and (not palette or bool((white | (ids == 0)).all())):
-        ids = white.astype(np.uint8)
-    if ids.shape != shape:  # nearest: between object 1 and object 3 there is no object 2
-        ids = np.asarray(Image.fromarray(ids).resize(shape[::-1], Image.Resampling.NEAREST))
-    return ids
 
 
 # ---------------------------------------------------------------------------------------------- clips
@@ -269,6 +310,7 @@ class _Store:
 
     def __init__(self, folder: Path, index: dict):
         self.size, self.name = tuple(index["size"]), index["name"]
+        self.checksums = sorted((int(k), sorted(entry.items())) for k, entry in index["shards"].items())
         mapped = lambda track: {
             int(k): np.load(shard_file(folder, int(k), track), mmap_mode="r", allow_pickle=False)
             for k in index["shards"]
@@ -347,11 +389,13 @@ class Clips(Samples):
         name: str = "clips",
     ):
         for what, value, least in (("frames", frames, 1), ("step", step, 1), ("workers", workers, 0)):
-            if not isinstance(value, int) or value < least:
+            whole = runtime.as_whole(value)
+            if whole is None or whole < least:
                 raise CourseError(f"{what}={value!r}; pass a whole number from {least}")
         if split not in SPLITS:
             raise CourseError(f"split={split!r} is none of {', '.join(SPLITS)}")
-        self.kind, self.store, self.frames, self.step, self.workers = "video", store, frames, step, workers
+        self.kind, self.store = "video", store
+        self.frames, self.step, self.workers = int(frames), int(step), int(workers)
         self._rows, self._place = torch.as_tensor(rows), torch.full((len(rows),), 0.5, dtype=torch.float64)
         self._label = torch.full((len(rows),), -1) if label is None else torch.as_tensor(label).long()
         self.labelled, self.classes = label is not None, tuple(classes)
@@ -371,6 +415,17 @@ class Clips(Samples):
             f"<{self.name} ({self.split}): {len(self):,} clips of {shape}{sound} on disk, "
             f"{len(self.classes)} classes>"
         )
+
+    def digest(self) -> str:
+        """sha256 of all that a batch of these clips can carry; of the frames it takes the checksums that the
+        folder's index has."""
+        rows, store = self._rows.numpy(), self.store
+        where = np.stack([column[rows] for column in (store.shard, store.start, store.count)])
+        text = (
+            f"{store.checksums} {store.size} {store.fps} {self.rate} {self.frames} {self.step} {self.split}"
+        )
+        tensors = (torch.from_numpy(where), self._place, self._label)
+        return hashlib.sha256(f"{text} {digest_of(*tensors)}".encode()).hexdigest()
 
     @property
     def names(self) -> list[str]:
@@ -441,7 +496,7 @@ class Clips(Samples):
         """Every clip `windows` times, at places that are evenly spaced from its beginning to its end: (N
         windows) clips, those of one video together. To evaluate, average over them:
         `features.view(N, windows, -1).mean(1)`."""
-        if not isinstance(windows, int) or windows < 1:
+        if (runtime.as_whole(windows) or 0) < 1:
             raise CourseError(f"windows={windows!r}; pass a whole number from 1")
         new = self._copy(lambda t: t.repeat_interleave(windows, 0))
         if windows > 1:
@@ -544,6 +599,14 @@ def _ahead(read: Callable[[int], dict[str, Tensor]], count: int, workers: int) -
 # ---------------------------------------------------------------------------------------------- opening
 
 
+@takes(
+    frames=Number(-(2**40), 2**40),
+    step=Number(-(2**40), 2**40),
+    workers=Number(-(2**40), 2**40),
+    seed=SEED,
+    validation=Number(-1e9, 1e9, whole=False),
+    test=Number(-1e9, 1e9, whole=False),
+)
 def open(
     folder: str | Path,
     *,
@@ -582,7 +645,10 @@ def open(
             if (folder / "index.json").is_file()
             else "holds no prepared clips"
         )
-        raise CourseError(f'{folder} {state}; type: clips.prepare("FOLDER OF VIDEOS", "{folder}")')
+        raise CourseError(
+            f'{folder} {state}; type: sslcourse data videos "FOLDER OF VIDEOS" --to "{folder}", or in Python '
+            f'clips.prepare("FOLDER OF VIDEOS", "{folder}")'
+        )
     if wrong := damaged(folder, index):
         again = index["again"] or (
             f'clips.prepare("FOLDER OF VIDEOS", "{folder}", size={tuple(index["size"])}, fps={index["fps"]})'
@@ -606,6 +672,10 @@ def open(
     part = np.array(index["videos"]["split"][fold], object)
     if not any(part):
         part[:] = "train"
+    store = _Store(folder, index)
+    same = _copies(store, index["videos"]["stamp"])
+    # Copies are divided between splits no more than the films of one group are.
+    group = [group[i] or (f"copies of {store.names[j]}" if j >= 0 else "") for i, j in enumerate(same)]
     named = set(part)
     shares = {
         "test": test,
@@ -618,7 +688,8 @@ def open(
                 _set_aside(label[candidates], [group[i] for i in candidates], shares[which], which, seed)
             ]
         ] = which
-    store, labelled = _Store(folder, index), bool((label >= 0).all())
+    labelled = bool((label >= 0).all())
+    _say_copies(store, same, part)
     splits = []
     for which in SPLITS:
         rows = np.flatnonzero(part == which)
@@ -643,6 +714,46 @@ def open(
     return Data(*splits)
 
 
+def _copies(store: _Store, stamps: Sequence[int]) -> list[int]:
+    """For each video the first one that is the same, its own number where it is the first of several, -1
+    where there is none. Only videos of one length from files of one size are looked at: three frames of each.
+    """
+    alike: dict[tuple, list[int]] = {}
+    for i, key in enumerate(zip(stamps, store.count.tolist())):
+        alike.setdefault(key, []).append(i)
+    found = [-1] * len(store.count)
+    for rows in alike.values():
+        seen: dict[bytes, int] = {}
+        for row in rows if len(rows) > 1 else ():
+            count = int(store.count[row])
+            times = np.arange(0, count, max(1, count // 3))[:3]
+            frames = store.read(np.array([row]), np.array([0]), times)
+            if is_plain(frames[0]):
+                continue  # a black film is no copy of another
+            first = seen.setdefault(digests(frames)[0], row)
+            if first != row:
+                found[row], found[first] = first, first
+    return found
+
+
+def _say_copies(store: _Store, same: Sequence[int], part: np.ndarray) -> None:
+    copies = [i for i, j in enumerate(same) if j not in (-1, i)]
+    if not copies:
+        return
+    apart = [i for i in copies if part[i] != part[same[i]]]
+    i = (apart or copies)[0]
+    warnings.warn(
+        f"{store.name}: {len(copies):,} videos are copies of others, such as {store.names[i]} of "
+        f"{store.names[same[i]]}; "
+        + (
+            f"{len(apart):,} of them stand in another split than the other"
+            if apart
+            else "copies stay in one split"
+        ),
+        stacklevel=3,
+    )
+
+
 def _set_aside(label: np.ndarray, group: Sequence[str], share: float, what: str, seed: int) -> np.ndarray:
     """Positions of a random share of every class, whole groups at a time; at least one group of all."""
     rng = np.random.default_rng([seed, 0xC11B, SPLITS.index(what)])
@@ -664,6 +775,7 @@ def _set_aside(label: np.ndarray, group: Sequence[str], share: float, what: str,
     return np.flatnonzero(held)
 
 
+@takes(fold=Number(-(2**40), 2**40))
 def ucf101(fold: int = 1, **options) -> Data:
     """UCF101: 13,320 videos of 101 human actions, three official folds (9,537 to train and 3,783 to test in
     the first).
@@ -679,6 +791,7 @@ def ucf101(fold: int = 1, **options) -> Data:
     return _after_script("ucf101", fold=fold, **options)
 
 
+@takes(fold=Number(-(2**40), 2**40))
 def hmdb51(fold: int = 1, **options) -> Data:
     """HMDB51: 51 human actions from films and the web, three official folds of 70 videos a class to train and
     30 to test.

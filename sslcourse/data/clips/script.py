@@ -11,6 +11,7 @@ from sslcourse.data.clips.prepared import damaged, read_index
 from sslcourse.data.clips.source import SUFFIXES
 from sslcourse.data.datasets import SPLITS
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import FRAMES, PIXELS
 
 # ------------------------------------------------------------------------------ what data scripts share
 
@@ -19,12 +20,12 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """The arguments of a command that prepares videos."""
     parser.add_argument(
         "--size",
-        type=int,
+        type=PIXELS,
         metavar="PIXELS",
         help="side of the square that is cut from the centre (default: 64)",
     )
     parser.add_argument(
-        "--fps", type=float, metavar="N", help="frames that are kept of each second (default: 8)"
+        "--fps", type=FRAMES, metavar="N", help="frames that are kept of each second (default: 8)"
     )
 
 
@@ -37,7 +38,8 @@ def command(words: str, folder: str | Path, **options) -> str:
 
 def finished(folder: str | Path, size: int | tuple[int, int], fps: float | None) -> dict | None:
     """The index of a folder that is complete, of these settings, and whose checksums are right; else None."""
-    index, sides = read_index(folder), [size, size] if isinstance(size, int) else list(size)
+    whole = runtime.as_whole(size)
+    index, sides = read_index(folder), list(size) if whole is None else [whole, whole]
     if index is None or (index["size"], index["fps"]) != (sides, fps):
         return None
     return None if damaged(folder, index, thorough=True) else index
@@ -49,6 +51,7 @@ def summary(index: dict, folder: str | Path) -> dict:
     arrays: dict = {
         "videos": (len(videos["name"]),),
         "left out": (len(index["left_out"]),),
+        **({"silent": (len(silent),)} if (silent := index.get("silent")) else {}),
         "classes": (len(index["classes"]),),
         "frames": (sum(videos["count"]), 3, *index["size"]),
     }

@@ -7,36 +7,34 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from sslcourse.data import images
+from sslcourse.data import folders
 from sslcourse.data.datasets import SPLITS
 from sslcourse.runtime.errors import CourseError
 
 # ------------------------------------------------------------------------------ what there is to prepare
 
 SUFFIXES = (
+    ".3g2",
     ".3gp",
+    ".asf",
     ".avi",
     ".flv",
+    ".m2ts",
     ".m4v",
+    ".mjpeg",
     ".mkv",
     ".mov",
     ".mp4",
     ".mpeg",
     ".mpg",
+    ".mxf",
     ".mts",
     ".ogv",
     ".ts",
+    ".vob",
     ".webm",
     ".wmv",
 )
-PARTS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "test": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -63,30 +61,40 @@ class Video:
 
 
 def videos_in(folder: str | Path) -> list[Video]:
-    """The videos of a folder, in the order of their names. Hidden files and folders are passed over.
+    """The videos of a folder, in the order of their names. What is hidden, at any depth, is passed over;
+    links are followed.
 
     A subfolder is a class and may hold video files (however deep) and folders of frames; a subfolder that
-    holds pictures itself is a video without a class. If all subfolders are called train, validation (or val)
-    and test, those are the splits."""
-    folder = Path(folder).expanduser()
-    if not folder.is_dir():
-        raise CourseError(
-            f"there is no folder {folder}" + ("; it is a file, pass its folder" if folder.exists() else "")
-        )
-    below = _subfolders(folder)
-    if below and all(p.name.lower() in PARTS for p in below):
+    holds pictures itself is a video without a class. If all subfolders are called train, validation and test,
+    or what else means these (see `folders.part_of`), those are the splits.
+
+    Warns:
+        UserWarning: what was passed over: files of other kinds, hidden folders that hold videos, classes
+            without a video."""
+    folder = folders.existing(folder)
+    remarks = folders.Remarks(folder)
+    below = _subfolders(folder, remarks)
+    parts = {p.name: folders.part_of(p.name) for p in below}
+    if below and any(parts.values()) and all(part is not None for part in parts.values()):
         found = [
-            replace(v, split=PARTS[p.name.lower()], name=f"{p.name}/{v.name}")
+            replace(v, split=parts[p.name] or "", name=f"{p.name}/{v.name}")
             for p in below
-            for v in _videos_of_classes(p)
+            if parts[p.name]
+            for v in _videos_of_classes(p, remarks)
         ]
+        for p in below:
+            if not parts[p.name]:
+                remarks.add(f"{p.name} is passed over: it has no classes to be judged by")
+        for file in _video_files(folders.walk_one(folder, remarks), remarks):
+            remarks.skip(file, "beside the splits")
     else:
-        found = _videos_of_classes(folder)
+        found = _videos_of_classes(folder, remarks)
     if not found:
         raise CourseError(
             f"no video in {folder}; it should hold files that end in {', '.join(SUFFIXES)}, or folders of "
             "frames"
         )
+    remarks.warn()
     if any(v.label for v in found) and (stray := [v.name for v in found if not v.label]):
         more = " ..." if len(stray) > 3 else ""
         raise CourseError(
@@ -99,47 +107,49 @@ def videos_in(folder: str | Path) -> list[Video]:
 def natural(path: Path) -> list:
     """A key that sorts frame2 before frame10."""
     return [
-        (0, int(piece), "") if piece.isdigit() else (1, 0, piece)
+        (0, int(piece), "") if piece.isdecimal() else (1, 0, piece)
         for piece in re.split(r"(\d+)", path.stem)
         if piece
     ]
 
 
 def pictures_in(folder: Path) -> list[Path]:
-    return sorted(
-        (p for p in folder.iterdir() if p.suffix.lower() in images.SUFFIXES and not p.name.startswith(".")),
-        key=natural,
-    )
+    """The frames of a folder, in the order of time."""
+    files = folders.walk_one(folder, folders.Remarks(folder))
+    return sorted((p for p in files if p.suffix.lower() in folders.PICTURES), key=natural)
 
 
-def _subfolders(folder: Path) -> list[Path]:
-    return sorted(
-        (p for p in folder.iterdir() if p.is_dir() and not p.name.startswith((".", "__"))), key=natural
-    )
+def _subfolders(folder: Path, remarks: folders.Remarks) -> list[Path]:
+    return sorted(folders.subfolders(folder, remarks, SUFFIXES), key=natural)
 
 
-def _videos_of_classes(folder: Path) -> list[Video]:
-    found = [Video(p, name=p.name) for p in _video_files(folder.iterdir())]
-    for sub in _subfolders(folder):
+def _videos_of_classes(folder: Path, remarks: folders.Remarks) -> list[Video]:
+    found = [Video(p, name=p.name) for p in _video_files(folders.walk_one(folder, remarks), remarks)]
+    for sub in _subfolders(folder, remarks):
         if pictures_in(sub):
             found.append(Video(sub, name=sub.name))
             continue
-        deep = sorted(
-            (p for p in sub.rglob("*") if p.is_dir() and not p.name.startswith(".") and pictures_in(p)),
-            key=natural,
-        )
+        files = [*folders.walk(sub, remarks, SUFFIXES)]
+        videos = _video_files(files, remarks)
+        inner = {p.parent for p in files if p.suffix.lower() in folders.PICTURES}
         found += [
             Video(p, sub.name, name=p.relative_to(folder).as_posix())
-            for p in [*_video_files(sub.rglob("*")), *deep]
+            for p in [*videos, *sorted(inner, key=natural)]
         ]
+        if not videos and not inner:
+            remarks.add(f"the folder {remarks.name(sub)} is no class: it holds no video")
     return found
 
 
-def _video_files(paths: Iterable[Path]) -> list[Path]:
-    return sorted(
-        (p for p in paths if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()),
-        key=natural,
-    )
+def _video_files(paths: Iterable[Path], remarks: folders.Remarks) -> list[Path]:
+    """The videos among these files; of the others, those that are no pictures are noted."""
+    videos = []
+    for path in paths:
+        if path.suffix.lower() in SUFFIXES:
+            videos.append(path)
+        elif path.suffix.lower() not in folders.PICTURES:
+            remarks.other(path)
+    return sorted(videos, key=natural)
 
 
 def as_videos(source: str | Path | Iterable) -> list[Video]:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SOME, takes
 
 UNPACK_LIMIT = 20 * 10**9  # bytes; the largest data set of the course unpacks to 3.2 GB
 MEMBER_LIMIT = 1_000_000  # files in one archive
@@ -58,6 +59,7 @@ def members(archive: str | Path, wanted: Collection[str]) -> Iterator[tuple[str,
         raise CourseError(f"{archive} lacks {', '.join(sorted(missing))}; is it the archive that was meant?")
 
 
+@takes(limit=COUNT)
 def unpack(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT) -> Path:
     """Unpack a tar(.gz, .bz2, .xz), a zip or a single gz file into a new folder, which appears once it is
     complete.
@@ -160,6 +162,7 @@ def _read(archive: Path, stream: IO[bytes], size: int) -> bytes:
         raise CourseError(f"{archive} is damaged ({error}); delete it and fetch it again") from None
 
 
+@takes(size=SOME)
 def read_exactly(stream: IO[bytes], size: int, name: str) -> bytes:
     """`size` bytes of a stream of `members`. CourseError when it ends early or is damaged."""
     data = _read(Path(name), stream, size)

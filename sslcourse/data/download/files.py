@@ -20,6 +20,7 @@ import hashlib
 import http.client
 import json
 import os
+import re
 import shutil
 import ssl
 import sys
@@ -30,11 +31,15 @@ import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypedDict
 
 from sslcourse import runtime
+from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, SECONDS, SOME, Number, takes
 
 RETRY = (408, 425, 429, 500, 502, 503, 504)  # HTTP answers that may be better in a moment
+MOST_BYTES = 50 * 10**9  # of a file of unknown size; the largest archive of the course has 7 GB
 FRESH_STARTS = 2  # how often one mirror may send a file with a wrong checksum before the next one is asked
 
 
@@ -101,6 +106,7 @@ class _Hopeless(Exception):
     """This mirror will not do better."""
 
 
+@takes(size=SOME, chunk=COUNT, timeout=SECONDS, attempts=COUNT, pause=Number(0, 1e9, whole=False))
 def download(
     urls: str | Sequence[str],
     path: str | Path,
@@ -203,18 +209,32 @@ def alone(folder: str | Path) -> Iterator[None]:
         os.close(handle)
 
 
+class PartNote(TypedDict):
+    """NAME.part.json: which file of which server the bytes in NAME.part are."""
+
+    url: pages.Name
+    validator: pages.Name | None
+    total: pages.Whole | None
+
+
+class ArrivalNote(TypedDict):
+    """NAME.note.json: what arrived of a file that nobody publishes a checksum of."""
+
+    url: pages.Name
+    bytes: pages.Whole
+    sha256: pages.Sha256
+
+
 class _Part:
     """The bytes that have arrived so far, and which version of the file they belong to."""
 
-    def __init__(self, target: Path, size: int | None):
-        self.target, self.size = target, size
+    def __init__(self, target: Path, size: int | None, most: int = MOST_BYTES):
+        self.target, self.size, self.most = target, size, most
         self.path = target.with_name(target.name + ".part")
         self.note_path = target.with_name(target.name + ".part.json")
         try:
-            self.note = json.loads(self.note_path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
-            self.note = {}
-        if not isinstance(self.note, dict):
+            self.note = pages.unchanged(pages.read(self.note_path, PartNote))
+        except pages.Unfit:  # none, or no longer ours: the checksum judges the bytes
             self.note = {}
         # What a server says about the length may be a lie, so the published size goes first.
         self.total = size or self.note.get("total")
@@ -234,7 +254,7 @@ class _Part:
     def describe(self, url: str, validator: str | None, total: int | None) -> None:
         self.note, self.total = {"url": url, "validator": validator, "total": total}, self.size or total
         with runtime.atomic(self.note_path) as temporary:
-            temporary.write_text(json.dumps(self.note), encoding="utf-8", newline="\n")
+            temporary.write_text(json.dumps(pages.sealed(self.note)), encoding="utf-8", newline="\n")
 
     def finish(self) -> None:
         with open(self.path, "rb+") as file:
@@ -337,7 +357,7 @@ def _prepare_part(url: str, response, part: _Part, start: int) -> tuple[int | No
     unknown length may be taken for whole when the connection closes."""
     tag, length = response.headers.get("ETag"), response.headers.get("Content-Length", "")
     validator = tag if tag and not tag.startswith("W/") else response.headers.get("Last-Modified")
-    length = int(length) if length.isdigit() else None
+    length = _count(length)
     if response.status == 206:
         first, total = _content_range(response.headers.get("Content-Range", ""))
         same_mirror = part.note.get("url") == url
@@ -360,10 +380,12 @@ def _content_range(text: str) -> tuple[int | None, int | None]:
     """ "bytes 100-199/200" -> (100, 200); None where the server says nothing or nonsense."""
     unit, _, rest = text.strip().partition(" ")
     span, _, total = rest.partition("/")
-    first = span.partition("-")[0]
-    return (int(first) if unit == "bytes" and first.isdigit() else None), (
-        int(total) if total.isdigit() else None
-    )
+    return (_count(span.partition("-")[0]) if unit == "bytes" else None), _count(total)
+
+
+def _count(text: str) -> int | None:
+    """A number of bytes as a server writes it; None where it is none."""
+    return int(text) if re.fullmatch("[0-9]{1,18}", text) else None
 
 
 def _append(response, part: _Part, end: int | None, chunk: int, say: Callable[[str], None]) -> None:
@@ -373,6 +395,8 @@ def _append(response, part: _Part, end: int | None, chunk: int, say: Callable[[s
         raise CourseError(f"cannot write {part.path}: {error.strerror}; choose another folder") from None
     with file, _bar(part, hidden=say is _silent) as bar:
         at = part.have
+        if (part.total or at) > part.most:
+            raise _Hopeless(_too_long(part))
         need_space(part.target.parent, (part.total or at) - at)
         while end is None or at < end:
             try:
@@ -391,8 +415,16 @@ def _append(response, part: _Part, end: int | None, chunk: int, say: Callable[[s
             bar.update(written)
             if part.size and at > part.size:
                 break  # more than the whole file: the checksum will refuse it
+            if at > part.most:
+                part.clear()
+                raise _Hopeless(_too_long(part))
 
 
+def _too_long(part: _Part) -> str:
+    return f"the file has more than {part.most:,} bytes; if it should, pass limit=..."
+
+
+@takes(size=SOME)
 def need_space(folder: Path, size: int) -> None:
     """CourseError unless `size` more bytes fit on the disk of `folder`."""
     free = shutil.disk_usage(folder).free
@@ -445,6 +477,7 @@ def _bar(part: _Part, hidden: bool):
 # ------------------------------------------------------------------------------------- the student's own file
 
 
+@takes(size=SOME)
 def local_or_download(
     local: str | Path | None,
     urls: str | Sequence[str],
@@ -487,6 +520,7 @@ def local_or_download(
 # ------------------------------------------------------------------------- files without a published checksum
 
 
+@takes(chunk=COUNT, timeout=SECONDS, attempts=COUNT, pause=Number(0, 1e9, whole=False), limit=COUNT)
 def download_unsigned(
     urls: str | Sequence[str],
     path: str | Path,
@@ -497,6 +531,7 @@ def download_unsigned(
     attempts: int = 5,
     pause: float = 1.0,
     quiet: bool = False,
+    limit: int = MOST_BYTES,
 ) -> Path:
     """Fetch a file as `download` does, resumed too, although nobody publishes its checksum.
 
@@ -506,6 +541,7 @@ def download_unsigned(
 
     Args:
         examine: path of the file -> what is wrong with it in half a sentence, or None.
+        limit: bytes that a server may send: nobody says how long the file is.
         others: as for `download`.
 
     Raises:
@@ -520,7 +556,7 @@ def download_unsigned(
             if wrong is None:
                 return path
             say(f"{path.name} is damaged ({wrong}); fetching it again")
-        part, reasons = _Part(path, None), []
+        part, reasons = _Part(path, None, limit), []
         for url in urls:
             try:
                 _from_mirror(
@@ -537,7 +573,9 @@ def download_unsigned(
                 note="nobody publishes a checksum of this file: this is what arrived",
             )
             with runtime.atomic(note) as temporary:
-                temporary.write_text(json.dumps(found, indent=1), encoding="utf-8", newline="\n")
+                temporary.write_text(
+                    json.dumps(pages.sealed(found), indent=1), encoding="utf-8", newline="\n"
+                )
             part.finish()
             return path
     raise CourseError(
@@ -549,8 +587,12 @@ def download_unsigned(
 
 
 def _differs_from_note(path: Path, note: Path) -> str | None:
-    try:
-        noted = json.loads(note.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    if not note.exists():
         return None
-    return None if noted.get("sha256") in (None, checksum(path)) else "it is no longer what was downloaded"
+    try:
+        noted = pages.unchanged(pages.read(note, ArrivalNote))
+    except pages.Unfit as error:
+        return f"its note {note.name} is damaged: {error}"
+    if noted["bytes"] != path.stat().st_size or noted["sha256"] != checksum(path):
+        return "it is no longer what was downloaded"
+    return None

@@ -22,6 +22,7 @@ from typing import NamedTuple
 from sslcourse.data.download.archives import UNPACK_LIMIT, not_plain, safe_parts, sweep
 from sslcourse.data.download.files import need_space
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, takes
 
 
 class RarMember(NamedTuple):
@@ -113,6 +114,10 @@ def rar_members(archive: str | Path) -> list[RarMember]:
     for header in headers:
         if header.data_offset + (header.add_size or 0) > sizes[header.volume_file]:
             raise _unreadable(archive, "it is cut short")
+    # Programs of version 3 and later end each archive with a block of its own: without it a file that was cut
+    # between two members would pass for whole.
+    if not any(header.type == rarfile.RAR_BLOCK_ENDARC for header in headers):
+        raise _unreadable(archive, "it has no end marker, so it is cut short")
     return [RarMember(info.filename, _kind(rarfile, info), info.file_size, info.CRC) for info in found]
 
 
@@ -173,6 +178,7 @@ def _not_the_table(folder: Path, files: Sequence[RarMember]) -> str | None:
     return f"{lost} of {len(files)} files did not come out" if lost else None
 
 
+@takes(limit=COUNT)
 def unrar(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT) -> Path:
     """Unpack a .rar archive into a new folder, which appears once it is complete and has the sizes and CRC-32
     that the archive lists.

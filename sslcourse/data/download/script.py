@@ -8,7 +8,10 @@ import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from sslcourse.runtime import signals
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Parser
+from sslcourse.runtime.text import for_terminal
 
 # ------------------------------------------------------------------------------------------- the command line
 
@@ -30,9 +33,9 @@ def run_script(
         options: adds further arguments to the parser; `prepare` gets them by name.
 
     Returns:
-        The exit status: 0, 1 for a mistake that is explained in words, 130 for Ctrl-C.
+        The exit status: 0, 1 for a mistake that is explained in words, 130 for Ctrl-C, 143 for SIGTERM.
     """
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         f"sslcourse data {name}", description=doc, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument(
@@ -89,16 +92,16 @@ def run_and_report(
     try:
         meta = work()
     except CourseError as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print(f"{program}: {for_terminal(error)}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        print(f"\n{program}: stopped. Type the same again to go on.", file=sys.stderr)
-        return 130
+    except KeyboardInterrupt as error:
+        print(f"\n{program}: {signals.reason(error)}. Type the same again to go on.", file=sys.stderr)
+        return signals.exit_code(error)
     where = str(meta.get("folder", folder))
     if as_json:
         print(json.dumps({"name": meta["name"], "folder": where, "arrays": meta["arrays"]}))
         return 0
-    print(f"{meta['name']} in {where}")
+    print(for_terminal(f"{meta['name']} in {where}"))
     for name, shape in meta["arrays"].items():
         print(
             f"  {name:<17} {shape[0]:>7,}"

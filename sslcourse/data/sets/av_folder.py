@@ -26,22 +26,24 @@ import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from sslcourse.data import clips, download
+from sslcourse.data import clips, download, folders
 from sslcourse.runtime import CourseError
+from sslcourse.runtime.options import FRAMES, HERTZ, PIXELS, Parser
 
 FPS, RATE = 16.0, 8000
 
 
 def read_list(argument: str) -> list[tuple[str, int, str, str]]:
     """(ID, start in seconds, class, split) of each line of "FILE" or "SPLIT=FILE"."""
-    split, _, name = (
-        argument.partition("=") if argument.partition("=")[0] in clips.PARTS else ("", "", argument)
-    )
+    split, _, name = argument.partition("=")
+    if not folders.part_of(split) or not name:
+        split, name = "", argument
     try:
-        text = Path(name).expanduser().read_text(encoding="utf-8")
-    except OSError as error:
+        text = Path(name).expanduser().read_text(encoding="utf-8-sig")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
         raise CourseError(
-            f"{name} cannot be read ({error.strerror}); pass a list as AVE or VGGSound publish it"
+            f"{name} cannot be read ({reason}); pass a list as AVE or VGGSound publish it"
         ) from None
     found = []
     for row in (
@@ -60,8 +62,8 @@ def read_list(argument: str) -> list[tuple[str, int, str, str]]:
                 f"{name} has the line {','.join(row)!r}; expected ID,START,CLASS,SPLIT in a .csv file, "
                 "else CLASS&ID&QUALITY&START&END"
             )
-    if unknown := sorted({part for *_, part in found} - {"", *clips.PARTS}):
-        raise CourseError(f"{name} has the split {unknown[0]!r}; expected {', '.join(clips.PARTS)}")
+    if unknown := sorted({part for *_, part in found if part and not folders.part_of(part)}):
+        raise CourseError(f"{name} has the split {unknown[0]!r}; expected train, validation or test")
     return found
 
 
@@ -81,7 +83,7 @@ def listed(folder: str | Path, lists: Iterable[str]) -> tuple[list[clips.Video],
             continue
         # Two moments of one film, under one class, must not be divided between training and validation.
         videos[stem] = clips.Video(
-            files[stem], label, clips.PARTS.get(split, ""), group=name, name=files[stem].name
+            files[stem], label, folders.part_of(split) or "", group=name, name=files[stem].name
         )
     if not videos:
         raise CourseError(
@@ -128,7 +130,7 @@ def prepare(
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "sslcourse data av_folder", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", metavar="VIDEOS", help="the folder of videos")
@@ -138,21 +140,21 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--size",
-        type=int,
+        type=PIXELS,
         metavar="PIXELS",
         default=64,
         help="side of the square that is cut from the centre (default: 64)",
     )
     parser.add_argument(
         "--fps",
-        type=float,
+        type=FRAMES,
         metavar="N",
         default=FPS,
         help="frames that are kept of each second (default: 16)",
     )
     parser.add_argument(
         "--rate",
-        type=int,
+        type=HERTZ,
         metavar="N",
         default=RATE,
         help="samples that are kept of each second (default: 8000)",

@@ -27,8 +27,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sslcourse.data import clips, download
+from sslcourse.data import clips, download, folders
 from sslcourse.runtime import CourseError, data_dir
+from sslcourse.runtime.options import PIXELS, Number
 
 HOMES = {
     2017: "https://data.vision.ee.ethz.ch/csergi/share/davis",
@@ -133,7 +134,7 @@ def prepare(
 def _frames(root: Path, name: str) -> int:
     """How many frames a sequence has. CourseError where one has no mask."""
     stems = [
-        {p.stem for p in (root / kind / "480p" / name).glob(f"*{suffix}")}
+        {p.stem for p in (root / kind / "480p" / name).glob(f"*{suffix}") if not folders.is_hidden(p.name)}
         for kind, suffix in (("JPEGImages", ".jpg"), ("Annotations", ".png"))
     ]
     if stems[0] != stems[1]:
@@ -145,9 +146,11 @@ def _frames(root: Path, name: str) -> int:
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--year", type=int, choices=(2017, 2016), help="2017 (default) or 2016")
     parser.add_argument(
-        "--size", type=int, metavar="PIXELS", help="height of the prepared clips (default: 64)"
+        "--year", type=Number(2016, 2017), choices=(2017, 2016), help="2017 (default) or 2016"
+    )
+    parser.add_argument(
+        "--size", type=PIXELS, metavar="PIXELS", help="height of the prepared clips (default: 64)"
     )
 
 

@@ -32,6 +32,7 @@ import numpy as np
 
 from sslcourse.data import download, heard
 from sslcourse.runtime import CourseError, data_dir
+from sslcourse.runtime.options import HERTZ
 
 MIRRORS = ("https://github.com/karolpiczak/ESC-50/archive",)
 NAMES = ("master.zip", "ESC-50-master.zip")  # on the server, and as browsers save it
@@ -157,7 +158,7 @@ def read_audio(place: Path, names: Sequence[str], expected: Expected, rate: int)
 
 def add_options(parser) -> None:
     parser.add_argument(
-        "--rate", type=int, metavar="N", help=f"samples that are kept of each second (default: {RATE})"
+        "--rate", type=HERTZ, metavar="N", help=f"samples that are kept of each second (default: {RATE})"
     )
 
 

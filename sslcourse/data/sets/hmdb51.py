@@ -24,13 +24,14 @@ download/hmdb51_org.rar.note.json.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sslcourse.data import clips, download
+from sslcourse.data import clips, download, folders
 from sslcourse.runtime import CourseError, data_dir
 
 MIRRORS = ("https://serre-lab.clps.brown.edu/wp-content/uploads/2013/10",)
@@ -94,9 +95,7 @@ def prepare(
         else:
             place = lists = given
         classes, entries = read_lists(lists, expected)
-        paths = clips.by_file_name(
-            (p.as_posix() for p in place.rglob("*") if p.is_file()), str(place), entries
-        )
+        paths = clips.by_file_name((p.as_posix() for p in folders.files_below(place)), str(place), entries)
         videos = [
             clips.Video(
                 Path(paths[base]), label, split, group=base.partition(f"_{label.lower()}_")[0], name=base
@@ -142,7 +141,9 @@ def read_lists(folder: Path, expected: Expected) -> tuple[list[str], dict[str, t
     neither."""
     found: dict[str, tuple[str, dict[str, str]]] = {}
     tables: dict[tuple[str, str], list[str]] = {}
-    for file in sorted(folder.rglob("*_test_split?.txt")):
+    for file in folders.files_below(folder):
+        if not fnmatch.fnmatchcase(file.name, "*_test_split?.txt"):
+            continue
         called = re.fullmatch(r"(.+)_test_split(\d)\.txt", file.name)
         if called is None:
             raise CourseError(f"{file} is no list of HMDB51; they are called CLASS_test_split1.txt")

@@ -32,7 +32,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from sslcourse.data import clips, download
+from sslcourse.data import clips, download, folders
 from sslcourse.runtime import CourseError, data_dir
 
 VIDEOS = "https://storage.googleapis.com/thumos14_files"
@@ -104,7 +104,7 @@ def prepare(
             where = lambda path: dict(file=archive, member=path)
         else:
             archive = beside
-            names = [p.as_posix() for p in beside.rglob("*") if p.is_file()]
+            names = [p.as_posix() for p in folders.files_below(beside)]
             where = lambda path: dict(file=Path(path))
         paths = clips.by_file_name(names, str(archive), entries)
         videos = [

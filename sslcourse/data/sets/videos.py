@@ -16,12 +16,13 @@ import argparse
 from collections.abc import Sequence
 
 from sslcourse.data import clips, download
+from sslcourse.runtime.options import PIXELS, Number, Parser
 
 
 def shape(text: str) -> int | tuple[int, int]:
     """64, or 64x112 for 64 pixels high and 112 wide."""
-    numbers = [int(word) for word in text.lower().split("x")]
-    return numbers[0] if len(numbers) == 1 else (numbers[0], numbers[1])
+    sides = [PIXELS(word) for word in text.lower().split("x", 1)]
+    return sides[0] if len(sides) == 1 else (sides[0], sides[1])
 
 
 def written(size: int | tuple[int, int]) -> str:
@@ -29,7 +30,7 @@ def written(size: int | tuple[int, int]) -> str:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         "sslcourse data videos", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("source", metavar="VIDEOS", help="the folder of videos")
@@ -43,7 +44,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument(
         "--fps",
-        type=float,
+        type=Number(0, 1000.0, whole=False),
         metavar="N",
         default=8.0,
         help="frames that are kept of each second, 0 for all (default: 8)",

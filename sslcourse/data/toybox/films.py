@@ -33,6 +33,7 @@ from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import disk_cache, world
 from sslcourse.data.toybox.solids import NAMES
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEED, SHARE, Number, takes
 
 WAYS = ("clockwise", "counter-clockwise")
 MOTIONS = tuple(f"large {a}, small {b}" for a, b in itertools.product(("cw", "ccw"), repeat=2))
@@ -440,6 +441,17 @@ def correspondence(scenes: Scenes, masks: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------------------- data sets
 
 
+@takes(
+    train=Number(-(2**40), 2**40),
+    validation=Number(-(2**40), 2**40),
+    test=Number(-(2**40), 2**40),
+    size=Number(-(2**40), 2**40),
+    frames=Number(-(2**40), 2**40),
+    background=Number(-1e9, 1e9, whole=False),
+    noise=SHARE,
+    seed=SEED,
+    drift=Number(-1e9, 1e9, whole=False),
+)
 def videos(
     train: int = 1200,
     validation: int = 300,
@@ -503,6 +515,22 @@ def videos(
     return Data(*parts)
 
 
+@takes(
+    train=Number(-(2**40), 2**40),
+    validation=Number(-(2**40), 2**40),
+    test=Number(-(2**40), 2**40),
+    size=Number(-(2**40), 2**40),
+    frames=Number(-(2**40), 2**40),
+    background=Number(-1e9, 1e9, whole=False),
+    noise=SHARE,
+    seed=SEED,
+    solids=Number(-(2**40), 2**40),
+    spin=Number(-1e9, 1e9, whole=False),
+    scale=Number(-1e9, 1e9, whole=False),
+    gain=Number(-1e9, 1e9, whole=False),
+    blur=Number(-(2**40), 2**40),
+    drift=Number(-1e9, 1e9, whole=False),
+)
 def tracks(
     train: int = 600,
     validation: int = 40,
@@ -579,6 +607,20 @@ def tracks(
     return Data(*parts)
 
 
+@takes(
+    size=Number(-(2**40), 2**40),
+    frames=Number(-(2**40), 2**40),
+    background=Number(-1e9, 1e9, whole=False),
+    noise=SHARE,
+    seed=SEED,
+    solids=Number(-(2**40), 2**40),
+    index=Number(-(2**40), 2**40),
+    spin=Number(-1e9, 1e9, whole=False),
+    scale=Number(-1e9, 1e9, whole=False),
+    gain=Number(-1e9, 1e9, whole=False),
+    blur=Number(-(2**40), 2**40),
+    drift=Number(-1e9, 1e9, whole=False),
+)
 def truth(
     split: str = "train",
     index: int = 0,

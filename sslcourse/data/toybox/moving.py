@@ -27,6 +27,7 @@ from torch import Tensor
 
 from sslcourse.data.toybox import world
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import PIXELS, SEED, SHARE, Number, takes
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,12 @@ class Film:
 # ---------------------------------------------------------------------------------------------- sound
 
 
+@takes(
+    seed=SEED,
+    rate=Number(-(2**40), 2**40),
+    seconds=Number(-1e9, 1e9, whole=False),
+    radius=Number(-1e9, 1e9, whole=False),
+)
 def strike(
     times,
     speeds,
@@ -153,6 +160,18 @@ def strike(
 # ---------------------------------------------------------------------------------------------- motion
 
 
+@takes(
+    seed=SEED,
+    side=PIXELS,
+    fps=Number(-1e9, 1e9, whole=False),
+    rate=Number(-(2**40), 2**40),
+    seconds=Number(-1e9, 1e9, whole=False),
+    background=Number(-1e9, 1e9, whole=False),
+    noise=SHARE,
+    size=Number(-1e9, 1e9, whole=False),
+    restitution=Number(-1e9, 1e9, whole=False),
+    gravity=Number(-1e9, 1e9, whole=False),
+)
 def bounce(
     shape: str = "sphere",
     material: str = "wood",
@@ -220,6 +239,15 @@ def bounce(
     )
 
 
+@takes(
+    seed=SEED,
+    side=PIXELS,
+    fps=Number(-1e9, 1e9, whole=False),
+    seconds=Number(-1e9, 1e9, whole=False),
+    background=Number(-1e9, 1e9, whole=False),
+    noise=SHARE,
+    spin=Number(-1e9, 1e9, whole=False),
+)
 def crossing(
     shapes: Sequence[str] = ("cube", "torus"),
     *,

@@ -37,6 +37,7 @@ from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import disk_cache, films, moving, world
 from sslcourse.data.toybox.solids import NAMES
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEED, Number, takes
 
 EVENTS = ("bounce", "thud", "hammer", "scrape", "roll", "whoosh")
 STRUCK = ("bounce", "thud", "hammer")  # those that are heard at single moments
@@ -394,6 +395,19 @@ def _outside(rng: np.random.Generator, seconds: float) -> np.ndarray:
 # ---------------------------------------------------------------------------------------------- data sets
 
 
+@takes(
+    train=Number(-(2**40), 2**40),
+    validation=Number(-(2**40), 2**40),
+    test=Number(-(2**40), 2**40),
+    size=Number(-(2**40), 2**40),
+    background=Number(-1e9, 1e9, whole=False),
+    channel=Number(-1e9, 1e9, whole=False),
+    distractors=Number(-1e9, 1e9, whole=False),
+    seconds=Number(-1e9, 1e9, whole=False),
+    seed=SEED,
+    venue=Number(-1e9, 1e9, whole=False),
+    coupling=Number(-1e9, 1e9, whole=False),
+)
 def events(
     train: int = 1200,
     validation: int = 300,
@@ -495,6 +509,13 @@ def events(
     return Data(*parts)
 
 
+@takes(
+    train=Number(-(2**40), 2**40),
+    validation=Number(-(2**40), 2**40),
+    test=Number(-(2**40), 2**40),
+    seconds=Number(-1e9, 1e9, whole=False),
+    seed=SEED,
+)
 def scenes(
     train: int = 400, validation: int = 100, test: int = 100, *, seconds: float = 3.0, seed: int = 0, **knobs
 ) -> Data:

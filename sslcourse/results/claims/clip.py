@@ -16,7 +16,7 @@ from sslcourse.data import captions, toybox
 from sslcourse.data.datasets import Data, open_labels
 from sslcourse.methods import clip
 from sslcourse.results.claims.engine import Claim, Runs, gain
-from sslcourse.train import features
+from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
@@ -91,24 +91,23 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
         torch.manual_seed(runtime.step_seed(seed, 0xC1A))
         method = kind(encoders.small_cnn(), **arguments)
         row = fit(method, train, how.but(seed=seed))[-1]
-        sort = clip.zero_shot_words if kind is clip.WordPrediction else clip.zero_shot
         shapes = {
-            key: sort(method, data.test, clip.prompts_of(toybox.SHAPES, templates))
+            key: clip.fits(method, data.test, clip.prompts_of(toybox.SHAPES, templates))
             for key, templates in (("one", ONE), ("several", SEVERAL))
         }
-        named = sort(method, data.test, clip.prompts_of(pairs, ONE))
-        sizes = sort(
+        named = ties.found(clip.fits(method, data.test, clip.prompts_of(pairs, ONE)), pair)
+        sizes = clip.fits(
             method, data.test, clip.prompts_of([f"{size} thing" for size in ("small", "large")], ONE)
         )
         low, high = toybox.RANGES["size"]
         third = (factors["size"] - low) / (high - low)
         extreme = (third < 1 / 3) | (third > 2 / 3)
         results[name] = {
-            "shape": share(shapes["one"] == label),
-            "shape, several prompts": share(shapes["several"] == label),
-            "new pair": share((named == pair)[new]),
-            "seen pair": share((named == pair)[~new]),
-            "size": share((sizes == (third > 2 / 3))[extreme]),
+            "shape": share(ties.found(shapes["one"], label)),
+            "shape, several prompts": share(ties.found(shapes["several"], label)),
+            "new pair": share(named[new]),
+            "seen pair": share(named[~new]),
+            "size": share(ties.found(sizes, third > 2 / 3)[extreme]),
             "loss": row["loss"],
             "scale": row.get("scale", 0.0),
         }
@@ -127,7 +126,7 @@ def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print
                 probe = evaluate.linear_probe(
                     x[index], some.label[index], classes=len(toybox.SHAPES), penalties=(1e-2,)
                 )
-                results[name][f"{shots} shots"] = share(probe.predict(held) == label)
+                results[name][f"{shots} shots"] = share(ties.found(probe(held), label))
         results[name]["seconds"] = time.perf_counter() - start
         say(f"  seed {seed}  {name:<15} " + "  ".join(f"{k} {v:.3f}" for k, v in results[name].items()))
     return results

@@ -63,7 +63,7 @@ def runs(
     for name in ("DeepCluster", "RotNet"):
         judged[f"{name}, untrained"] = evaluate.random_like(methods[name], data.train.image, seed)
     for layer in ("conv4", "conv5"):
-        judged[f"RotNet, {layer}"] = (methods["RotNet"], features.after(methods["RotNet"].f, layer))
+        judged[f"RotNet, {layer}"] = (methods["RotNet"], features.after(methods["RotNet"], layer))
     for name, scores in scored(judged, data, "claims.clusters").items():
         results[name] = {**results.get(name, {}), **scores}
         say(f"  seed {seed}  {name:<40} linear {scores['linear']:.3f}  kNN {scores['kNN']:.3f}")

@@ -7,7 +7,6 @@ what the claims compare, `CLAIMS` says what is claimed."""
 from __future__ import annotations
 
 import importlib
-import json
 import pkgutil
 import statistics
 from collections.abc import Callable, Iterator, Mapping
@@ -19,7 +18,10 @@ from torch import nn
 
 from sslcourse import evaluate, runtime
 from sslcourse.data.datasets import Data, open_labels
+from sslcourse.results.stored import Claims, opened, write
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEEDS
 from sslcourse.train import checkpoints, features
 
 Runs = dict[str, dict[str, float]]  # the results of one seed: name of a run -> its numbers
@@ -127,10 +129,21 @@ def paper(name: str):
 
 def judge(name: str, results: dict[int, Runs]) -> list[Verdict]:
     """Verdicts of all claims of a paper from the results of its seeds."""
-    return [
-        Verdict(c.name, c.text, c.source, tuple(c.effect(results[s]) for s in sorted(results)), c.unit)
-        for c in paper(name).CLAIMS
-    ]
+    verdicts = []
+    for c in paper(name).CLAIMS:
+        try:
+            effects = tuple(c.effect(results[s]) for s in sorted(results))
+        except (
+            KeyError,
+            TypeError,
+            IndexError,
+        ) as error:  # results of an earlier version, or of somebody else
+            raise CourseError(
+                f"the results of {name!r} lack what the claim {c.name!r} reads ({error!r}); run them again: "
+                f"delete the file, then sslcourse claims {name}"
+            ) from error
+        verdicts.append(Verdict(c.name, c.text, c.source, effects, c.unit))
+    return verdicts
 
 
 def run(
@@ -143,24 +156,17 @@ def run(
         file: JSON to write after each seed (atomically); seeds that it holds already are not run again.
         **kwargs: handed to the runs (`data`, `recipe`).
     """
-    if seeds < 1:
-        raise CourseError(f"seeds={seeds}; use at least 1, and 5 for a verdict worth reporting")
+    seeds = SEEDS.of(seeds, "seeds")
     train = paper(name).runs
     page: dict[str, Any] = {"paper": name, "runs": {}}
     if file and Path(file).exists():
-        try:
-            page = json.loads(Path(file).read_text(encoding="utf-8"))
-            page["runs"]
-        except (ValueError, KeyError, TypeError) as error:
-            raise CourseError(
-                f"{str(file)!r} is not a file of results ({error}); delete it or name another"
-            ) from error
+        page = opened(file, Claims, f"sslcourse claims {name}, or name another file")
         if page.get("paper") != name:
             raise CourseError(
                 f"{str(file)!r} holds results of {page.get('paper')!r}, not of {name!r}; name another file"
             )
     results = {int(s): r for s, r in page["runs"].items() if int(s) < seeds}
-    for seed in range(seeds):
+    for seed in progress.each(range(seeds), "seed"):
         if seed not in results:
             results[seed] = train(seed, say=say, **kwargs)
             page["runs"][str(seed)] = results[seed]
@@ -170,6 +176,5 @@ def run(
                 verdicts=[{**asdict(v), "verdict": v.verdict} for v in judge(name, results)],
             )
             if file:
-                with runtime.atomic(file) as temporary:
-                    temporary.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8", newline="\n")
+                write(page, file)
         yield judge(name, {s: results[s] for s in range(seed + 1)})

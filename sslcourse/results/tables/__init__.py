@@ -15,6 +15,7 @@ from pathlib import Path
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import SEEDS
 
 
 def names() -> tuple[str, ...]:
@@ -39,9 +40,8 @@ def make(
         settings: "key=value" for the table's own arguments, each read as the type of its default.
         say: told about each row as it is done.
     """
-    if seeds < 1:
-        raise CourseError(f"seeds={seeds}; use at least 1")
     function = module(name).measure
+    seeds = SEEDS.of(seeds, "seeds")
     known = {
         k: p.default for k, p in inspect.signature(function).parameters.items() if k not in ("seeds", "say")
     }

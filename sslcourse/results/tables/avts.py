@@ -21,6 +21,8 @@ from sslcourse import encoders
 from sslcourse.evaluate import synchrony
 from sslcourse.results.claims.avts import CURRICULUM, RECIPE, scenes, trained
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
+from sslcourse.runtime.options import EPOCHS, SEEDS, takes
 
 TITLE = "Audio-visual synchronisation and its alternatives (toybox scenes, test split, %)"
 
@@ -43,6 +45,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+@takes(seeds=SEEDS, epochs=EPOCHS)
 def measure(seeds: int = 3, say=print, epochs: int = 6) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 
@@ -53,7 +56,7 @@ def measure(seeds: int = 3, say=print, epochs: int = 6) -> list[dict]:
     assert data.test.fps is not None  # scenes have a clock
     found = [
         trained(ROWS, seed, data, RECIPE.but(epochs=epochs), say, features=tuple(ROWS))
-        for seed in range(seeds)
+        for seed in progress.each(range(seeds), "seed")
     ]
     for seed, results in enumerate(found):
         results["energy"] = {

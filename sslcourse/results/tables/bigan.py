@@ -26,6 +26,8 @@ from sslcourse.data.load import load
 from sslcourse.methods import bigan
 from sslcourse.methods.base import floats_of
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
+from sslcourse.runtime.options import BATCH, EPOCHS, RATE_OF_LEARNING, SEEDS, WIDTH, takes
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
@@ -96,6 +98,7 @@ def accuracies(methods: dict[str, nn.Module], data: Data, on: str = "validation"
     return evaluate.nearest_neighbour(sources, data, on=on)
 
 
+@takes(seeds=SEEDS, epochs=EPOCHS, width=WIDTH, batch_size=BATCH, lr=RATE_OF_LEARNING)
 def measure(
     seeds: int = 3,
     say=print,
@@ -114,7 +117,7 @@ def measure(
         width: units of the hidden layers.
     """
     scores, seconds = [], []
-    for seed in range(seeds):
+    for seed in progress.each(range(seeds), "seed"):
         loaded = load(data, seed)
         # The paper's schedule: constant, then falling; a cosine does both.
         recipe = Recipe(

@@ -23,6 +23,8 @@ from sslcourse.data.datasets import Data
 from sslcourse.methods import dpc
 from sslcourse.results.claims.dpc import AREA, RECIPE, trained
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
+from sslcourse.runtime.options import EPOCHS, SEEDS, Number, takes
 from sslcourse.transforms.augment import film_view
 
 TITLE = "Dense Predictive Coding and its parts (toybox films, motion class, test accuracy, %)"
@@ -51,6 +53,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+@takes(seeds=SEEDS, films=Number(32, 1200), epochs=EPOCHS)
 def measure(seeds: int = 3, say=print, films: int = 1200, epochs: int = 3) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 
@@ -60,7 +63,10 @@ def measure(seeds: int = 3, say=print, films: int = 1200, epochs: int = 3) -> li
     """
     data = toybox.videos()
     part = Data(data.train.take(slice(0, films)), data.validation, data.test)
-    found = [trained(ROWS, seed, part, RECIPE.but(epochs=epochs), "tables.dpc", say) for seed in range(seeds)]
+    found = [
+        trained(ROWS, seed, part, RECIPE.but(epochs=epochs), "tables.dpc", say)
+        for seed in progress.each(range(seeds), "seed")
+    ]
     rows = []
     for name in ("random", *ROWS):
         scores = lambda key, name=name: cell([r[name][key] for r in found if key in r[name]])

@@ -17,11 +17,14 @@ from sslcourse.data.datasets import Data
 from sslcourse.methods import jigsaw
 from sslcourse.results.claims.jigsaw import PICTURES, RECIPE, trained
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
+from sslcourse.runtime.options import EPOCHS, SEEDS, Number, takes
 
 TITLE = "Jigsaw, inpainting and colouring, alone, added and entangled (toybox, test accuracy, %)"
 PAPER = {"Jig": 66.6, "Jig + Inp": 67.4, "Jig + Col": 68.4, "Jig + Inp + Col, simple": 68.0, "CDJP": 69.2}
 
 
+@takes(seeds=SEEDS, pictures=Number(128, 6000), epochs=EPOCHS)
 def measure(seeds: int = 3, say=print, pictures: int = PICTURES, epochs: int = RECIPE.epochs) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 
@@ -33,7 +36,7 @@ def measure(seeds: int = 3, say=print, pictures: int = PICTURES, epochs: int = R
     part = Data(data.train.take(slice(0, pictures)), data.validation, data.test)
     found = [
         trained(tuple(jigsaw.COMBINATIONS), seed, part, RECIPE.but(epochs=epochs), "tables.jigsaw", say)
-        for seed in range(seeds)
+        for seed in progress.each(range(seeds), "seed")
     ]
     rows = []
     for name in ("random", *jigsaw.COMBINATIONS):

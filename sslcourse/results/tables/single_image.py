@@ -32,7 +32,9 @@ from sslcourse.methods import bigan, supervised
 from sslcourse.methods.base import Method
 from sslcourse.results.claims.single_image import KINDS, RECIPES, Frozen, layer_by_layer, opened, untrained
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, FACTOR, SEEDS, takes
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 
@@ -47,6 +49,7 @@ LAYERS = ("conv1", "conv2", "conv3", "conv4", "conv5")
 UPPER = "two kept"
 
 
+@takes(seeds=SEEDS, pictures=COUNT, labelled=COUNT, effort=FACTOR)
 def measure(
     seeds: int = 1,
     say=print,
@@ -72,7 +75,7 @@ def measure(
     n, labelled = min(pictures, len(whole.train)), min(labelled, len(whole.train))
     few = Data(whole.train.take(slice(0, labelled)), whole.validation, whole.test)
     found: dict[str, dict] = {}
-    for seed in range(seeds):
+    for seed in progress.each(range(seeds), "seed"):
         for name, (about, scores) in _seed(
             seed, whole.train, few, picture.split(","), n, effort, say
         ).items():
@@ -135,7 +138,6 @@ def _seed(
     about: dict[str, dict] = {
         "supervised": {"method": "full supervision", "images": f"{len(data.train):,}", "epochs": epochs},
         "scattering": {"method": "scattering", "images": "0", "epochs": "–"},
-        "random": {"method": "random", "images": "0", "epochs": "–"},
     }
     torch.manual_seed(runtime.step_seed(seed, 0x51))  # of the encoder; its head draws from a seed of its own
     methods: dict[str, Method] = {"supervised": _upper(encoders.small_cnn(), data, effort, seed)}
@@ -151,9 +153,12 @@ def _seed(
             fit(method, samples, recipe.but(batch_size=min(recipe.batch_size, n)))
             about[name] = {"method": name.removesuffix(" full"), "images": images, "epochs": recipe.epochs}
             told(name)
-    methods["random"] = evaluate.random_like(next(iter(trained.values())), data.train.image, seed)
-    methods |= trained
-    kept = {name: encoders.with_frozen(m.f, 2, seed) for name, m in methods.items() if name != "supervised"}
+    full = {kind: trained[f"{kind} full"] for kind in KINDS}
+    blank = evaluate.random_rows(full, data.train, seed)
+    blank = {name.replace("random encoder", "random"): network for name, network in blank.items()}
+    about |= {name: {"method": name, "images": "0", "epochs": "–"} for name in blank}
+    methods |= {**blank, **trained}
+    kept = {name: encoders.with_frozen(m, 2, seed) for name, m in methods.items() if name != "supervised"}
     kept["scattering"] = scattering_stem(methods["random"].f, seed=seed)
     upper = {
         "supervised": methods["supervised"],
@@ -170,4 +175,5 @@ def _seed(
             value  # the paper's column, and where its maps are as large
         )
     told("the probes")
-    return {name: (about[name], scores[name]) for name in about}
+    order = ["supervised", "scattering", *blank, *trained]
+    return {name: (about[name], scores[name]) for name in order}

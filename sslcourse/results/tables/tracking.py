@@ -45,7 +45,9 @@ from sslcourse.results.claims.colorization import (
     worlds,
 )
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import COUNT, PIXELS, SEEDS, SOME, Number, takes
 from sslcourse.train.loop import fit
 
 TITLE = (
@@ -81,6 +83,9 @@ SIDE = 96  # of the crops that are trained on with a folder, in pixels of the re
 GAPS = (1, 2, 3)  # between their frames
 
 
+@takes(
+    seeds=SEEDS, films=Number(8, 100_000), test=Number(1, 100_000), epochs=SOME, height=PIXELS, crops=COUNT
+)
 def measure(
     seeds: int = 3,
     say=print,
@@ -104,10 +109,16 @@ def measure(
         crops: of a folder: windows of four frames to train on.
     """
     if data == "toytracks":
-        found = [_toybox(seed, films, test, epochs or RECIPE.epochs, say) for seed in range(seeds)]
+        found = [
+            _toybox(seed, films, test, epochs or RECIPE.epochs, say)
+            for seed in progress.each(range(seeds), "seed")
+        ]
     else:
         sequences = clips.sequences(data, resolution=resolution)
-        found = [_folder(seed, sequences, height, crops, epochs or 24, say) for seed in range(seeds)]
+        found = [
+            _folder(seed, sequences, height, crops, epochs or 24, say)
+            for seed in progress.each(range(seeds), "seed")
+        ]
     rows = []
     for name in ORDER:
         if name not in found[0]:

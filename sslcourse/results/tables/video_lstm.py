@@ -27,6 +27,8 @@ from sslcourse.results.claims.video_lstm import (
     untrained,
 )
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
+from sslcourse.runtime.options import EPOCHS, SEEDS, Number, takes
 from sslcourse.train.loop import fit
 
 TITLE = (
@@ -49,6 +51,15 @@ def _nats(values: list[float]) -> str:
     return f"{statistics.fmean(values):.1f}{spread}" if values else "–"
 
 
+@takes(
+    seeds=SEEDS,
+    films=Number(32, 100_000),
+    digits=Number(32, 100_000),
+    epochs=EPOCHS,
+    digit_epochs=EPOCHS,
+    labelled=Number(1, 100_000),
+    held_out=Number(32, 100_000),
+)
 def measure(
     seeds: int = 3,
     say=print,
@@ -70,7 +81,7 @@ def measure(
     """
     data, moving = toybox.videos(films, test=held_out), moving_digits.videos(digits, test=held_out)
     found: dict[str, dict[str, list[float]]] = {name: {"few": [], "all": [], "error": []} for name in PAPER}
-    for seed in range(seeds):
+    for seed in progress.each(range(seeds), "seed"):
         encoded = {}
         for name, column in found.items():
             method = untrained(seed, **video_lstm.MODELS.get(name, {}))

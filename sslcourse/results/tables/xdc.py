@@ -28,7 +28,9 @@ from sslcourse.data.datasets import Data
 from sslcourse.methods import avts, xdc
 from sslcourse.results.claims.xdc import CLIPS, RECIPE, VARIANTS, halves, new, opened
 from sslcourse.results.tables import cell
-from sslcourse.train import features
+from sslcourse.runtime import progress
+from sslcourse.runtime.options import EPOCHS, SEEDS, SHARE, Number, takes
+from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -129,12 +131,13 @@ def trained(data: Data, recipe: Recipe, tuning: Recipe, seed: int, say) -> dict[
     for (name, part), pupil in last.items():
         classify: Callable = lambda batch, pupil=pupil: pupil.head(pupil.encode(batch))
         logits = features.extract(pupil, data.test, encode=classify)
-        found[name][f"{part} fine-tuned"] = float((logits.argmax(1) == label).float().mean())
+        found[name][f"{part} fine-tuned"] = float(ties.found(logits, label).mean())
     for name, value in seconds.items():
         found[name]["seconds"] = value
     return found
 
 
+@takes(seeds=SEEDS, clips=Number(32, 100_000), epochs=EPOCHS, background=SHARE, channel=SHARE)
 def measure(
     seeds: int = 3,
     say=print,
@@ -153,7 +156,7 @@ def measure(
     data = toybox.events(clips, *CLIPS[1:], background=background, channel=channel)
     found = [
         trained(data, RECIPE.but(epochs=epochs), RECIPE.but(epochs=max(1, epochs // 3)), seed, say)
-        for seed in range(seeds)
+        for seed in progress.each(range(seeds), "seed")
     ]
     rows = []
     for name in ROWS:

@@ -15,6 +15,8 @@ from typing import Any
 from sslcourse.data import toybox
 from sslcourse.results.claims.xdc import CLIPS, RECIPE, VARIANTS, agreement, halves, judged, new
 from sslcourse.results.tables import cell
+from sslcourse.runtime import progress
+from sslcourse.runtime.options import EPOCHS, SEEDS, Number, takes
 from sslcourse.train.loop import fit
 
 TITLE = "The order of the variants by the strength of the nuisance (toybox events, kNN, test accuracy, %)"
@@ -27,6 +29,7 @@ ROWS: dict[str, dict[str, Any]] = {
 }
 
 
+@takes(seeds=SEEDS, clips=Number(32, 100_000), epochs=EPOCHS)
 def measure(seeds: int = 3, say=print, clips: int = 800, epochs: int = 9) -> list[dict]:
     """Rows of the table: mean and standard deviation over seeds.
 
@@ -37,7 +40,7 @@ def measure(seeds: int = 3, say=print, clips: int = 800, epochs: int = 9) -> lis
     rows = []
     for row, knobs in ROWS.items():
         data, found = toybox.events(clips, *CLIPS[1:], **knobs), []
-        for seed in range(seeds):
+        for seed in progress.each(range(seeds), "seed"):
             methods = {name: new(variant, seed) for name, variant in VARIANTS.items()}
             for method in methods.values():
                 fit(method, data.train.unlabelled(), RECIPE.but(epochs=epochs, seed=seed))
