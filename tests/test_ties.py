@@ -383,7 +383,8 @@ def test_a_panel_outlives_an_epoch_without_places():
     assert np.abs(panel.replay.frames()[0]["xy"] - GOOD[:, :2].numpy()).max() < 0.01
 
 
-def test_tsne_and_umap_of_nearly_nothing_leave_the_process_alive():
+@pytest.mark.slow  # another process imports scikit-learn
+def test_tsne_of_nearly_nothing_leaves_the_process_alive():
     """scikit-learn's t-SNE ends the process on equal features, so this is asked of another one."""
     code = textwrap.dedent("""
         import torch
