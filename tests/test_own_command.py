@@ -132,6 +132,22 @@ def test_a_comparison_asks_first_and_keeps_each_score(room, capsys, monkeypatch)
     kept = json.loads((room / "results" / "compare" / "pets-scores.json").read_text())
     assert kept["rows"]["RotNet"]["linear"] == [round(v, 4) for v in found["rows"]["RotNet"]["linear"]]
 
+    def diverges(method, *arguments, **options):
+        if type(method).__name__ == "RotNet":
+            raise CourseError("loss became nan in epoch 1. Lower the learning rate")
+        return fit(method, *arguments, **options)
+
+    monkeypatch.setattr(compare, "fit", diverges)
+    found = compare.run(["rotnet", "supervised"], "pets", epochs=1, batch_size=8, say=lambda text: None)
+    assert (
+        "nan" in found["left out"]["rotnet"]
+        and "Supervised" in found["rows"]
+        and "RotNet" not in found["rows"]
+    )
+    with pytest.raises(CourseError, match="nothing is left to compare"):
+        compare.run(["rotnet"], "pets", epochs=1, batch_size=8, say=lambda text: None)
+    monkeypatch.setattr(compare, "fit", fit)
+
     def broken(seed):
         if seed:
             raise KeyboardInterrupt
