@@ -28,12 +28,12 @@ from sslcourse.data.datasets import Data, Samples, carve, numbered, split, with_
 from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.files import Made
-from sslcourse.runtime.options import SEED, takes
+from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 
 # -------------------------------------------------------------------------------------- offline, at once
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL, test=REAL)
 def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Data:
     """1,797 real handwritten digits, 10 classes, that come with scikit-learn.
 
@@ -100,7 +100,7 @@ def photographs(size: int = 32, *, count: int | None = None, seed: int = 0) -> S
 # ----------------------------------------------------------------------------------- after a data script
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL)
 def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
     """CIFAR-10: 50,000 images to train with (a tenth set aside to validate), 10,000 to test, of 32 x 32, in
     10 classes.
@@ -117,7 +117,7 @@ def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None =
     return _official("cifar10", path, validation, seed, size=32)
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL)
 def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
     """MNIST: 60,000 digits to train with (a tenth set aside to validate), 10,000 to test, as RGB with equal
     channels.
@@ -133,7 +133,7 @@ def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str |
     return _official("mnist", path, validation, seed, size=28, margin=(size - 28) // 2)
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL, fold=WHOLE)
 def stl10(
     part: str = "labelled",
     size: int = 96,
@@ -233,7 +233,7 @@ def _checked_size(size: int) -> int:
 # ---------------------------------------------------------------------------------------------- your own
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL, test=REAL)
 def arrays(
     image,
     label=None,
@@ -318,7 +318,12 @@ def npz(path: str | Path, **options) -> Data:
     return arrays(**found, **{"name": path.stem, **options})
 
 
-@takes(seed=SEED)
+@takes(
+    seed=SEED,
+    validation=REAL,
+    test=REAL,
+    smallest=WHOLE,
+)
 def folder(
     path: str | Path,
     size: int = 32,

@@ -26,7 +26,7 @@ from sslcourse.methods import catalogue
 from sslcourse.results import claims, compare, stored
 from sslcourse.results.tables import cell
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, Number, takes
+from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 from sslcourse.train import checkpoints, identity as identities
 
 FOLDER = Path("results")
@@ -48,7 +48,7 @@ _TRACK_KEYS = {"J": "J (masks)", "F": "F (outlines)", "PCK@0.2": "PCK@0.2 (key-p
 MINE = "mine"
 
 
-@takes(seeds=Number(-(2**40), 2**40))
+@takes(seeds=WHOLE)
 def measure(world: str, seeds: int = 3, *, folder: str | Path = FOLDER, say=print) -> dict:
     """Train every method of the course that learns from this data, three seeds, and write
     `folder`/wall/WORLD.json; see `compare.run`.
@@ -153,7 +153,7 @@ def table(world: str, found: Mapping) -> list[dict]:
     return compare.table(dict(found))
 
 
-@takes(seconds=Number(-1e9, 1e9, whole=False), seed=SEED)
+@takes(seconds=REAL, seed=SEED)
 def add(
     name: str,
     method: nn.Module,
@@ -398,7 +398,7 @@ def page(file: str | Path | None = None, folder: str | Path = FOLDER) -> Path:
     file = Path(file) if file else Path(folder) / "wall.html"
     file.parent.mkdir(parents=True, exist_ok=True)
     with runtime.atomic(file) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(runtime.text.encodable(text), encoding="utf-8", newline="\n")
     return file
 
 

@@ -25,7 +25,7 @@ from sslcourse.runtime import pages
 from sslcourse.runtime.device import Profile
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.files import atomic, set_aside
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import WHOLE, takes
 from sslcourse.train import identity as identities
 
 FORMAT = 1
@@ -92,7 +92,7 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-@takes(step=Number(-(2**40), 2**40))
+@takes(step=WHOLE)
 def save(
     path: str | os.PathLike,
     method: nn.Module,

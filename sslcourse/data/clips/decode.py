@@ -17,7 +17,7 @@ from sslcourse.data import folders, heard
 from sslcourse.data.clips.source import Video, pictures_in
 from sslcourse.data.folders import Unusable
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, PIXELS, Number, takes
+from sslcourse.runtime.options import COUNT, PIXELS, REAL, WHOLE, takes
 
 # ---------------------------------------------------------------------------------------------- decoding
 
@@ -85,7 +85,7 @@ def _number(content: bytes) -> int:
     return int.from_bytes(hashlib.sha256(content).digest()[:6], "little")
 
 
-@takes(height=PIXELS, width=PIXELS, fps=Number(-1e9, 1e9, whole=False))
+@takes(height=PIXELS, width=PIXELS, fps=REAL)
 def decoded(video: Video, height: int, width: int, fps: float | None = None) -> Iterator[np.ndarray]:
     """The frames of a video as blocks of (b, 3, height, width) uint8: scaled so that they cover the size, and
     cut to their centre.
@@ -210,7 +210,7 @@ def _fitted(frame, height: int, width: int, pixel: float) -> np.ndarray:
 JITTER = 0.02
 
 
-@takes(count=COUNT, fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40))
+@takes(count=COUNT, fps=REAL, rate=WHOLE)
 def sound_of(video: Video, count: int, fps: float, rate: int) -> np.ndarray:
     """The sound of the moments that the frames of `decoded(video, ..., fps)` show: (count, rate / fps) int16,
     channels mixed into one.

@@ -44,7 +44,7 @@ from sslcourse.data.clips.source import Video, as_videos
 from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.files import Made
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import REAL, WHOLE, takes
 
 # ------------------------------------------------------------------------- a folder of prepared clips
 
@@ -55,7 +55,7 @@ SHARD_NAME = re.compile(r"(?:frames|sound)-(\d{4,})\.npy(?:\.part)?")
 SHARD = 1 << 28  # bytes of frames after which a new file is begun: what is rebuilt when one is damaged
 
 
-@takes(fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40), shard=Number(-(2**40), 2**40))
+@takes(fps=REAL, rate=WHOLE, shard=WHOLE)
 def prepare(
     source: str | Path | Iterable,
     out: str | Path,
