@@ -72,7 +72,7 @@ def test_findings_tell_every_claim_once(name, tmp_path):
         if row["with Holm"] != "inconclusive":  # the correction takes verdicts away and gives none
             assert row["with Holm"] == row["verdict"]
     if name in papers.names():
-        told = [row["in the paper"] for row in table.rows if row["in the paper"]]
+        told = [row["in the paper"] for row in table.rows if not row["in the paper"].startswith("(")]
         assert sorted(told) == sorted(papers.reported(name).claims.values())
 
 

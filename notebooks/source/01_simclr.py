@@ -342,9 +342,8 @@ print("gained most:", ", ".join(gained[-3:]))
 
 # %% [markdown]
 # Colour jitter tells the network that the background's tint and brightness do not matter, and it lets go of both. It keeps the shape, which nobody
-# asked for by name. The surprise:
-# place and size can be read better than from the pixels, although every crop changes them. The views say what *may* be lost; they do not force the
-# network to lose it.
+# asked for by name. The surprise: place and size can be read better than from the pixels, although every crop changes them. The views say what *may* be
+# lost; they do not force the network to lose it.
 #
 # ## 13. The paper's claims
 #
@@ -367,8 +366,7 @@ assert abs(five["nonlinear_head"]["mean"]) < 0.04 and five["bigger_batch"]["mean
 
 # %% [markdown]
 # What makes it work here? Crops together with colours, and a projector. A linear projector is as good as a non-linear one, against the paper; and a
-# batch of 32 beats one of 128, as it gives
-# four times as many steps.
+# batch of 32 beats one of 128, as it gives four times as many steps.
 #
 # ## 14. What changed since
 #
@@ -379,10 +377,8 @@ assert abs(five["nonlinear_head"]["mean"]) < 0.04 and five["bigger_batch"]["mean
 # ## Answer
 #
 # How can a network learn without labels? It makes two views of each image find each other. *And what makes it work?* Views that leave no easy cue: with
-# crops alone the colours give the
-# partner away. Something that pushes: without negatives all pictures fall together. And a projector that does the forgetting, so that $h$ need not. The
-# test split is opened once,
-# for the final number.
+# crops alone the colours give the partner away. Something that pushes: without negatives all pictures fall together. And a projector that does the
+# forgetting, so that $h$ need not. The test split is opened once, for the final number.
 
 # %%
 final = evaluate.report({"SimCLR": method}, data)

@@ -43,8 +43,7 @@ theirs = {world: {name: {key: statistics.fmean(row[key]) for key in ("linear", "
 # ## 1. Predict, before you look
 #
 # The methods of the image chapters were all trained on the same pictures, with the same small encoder, by their own recipes. Then the encoder was
-# frozen, and a linear probe was asked for the
-# *shape* of the solid. Write down your order, best first.
+# frozen, and a linear probe was asked for the *shape* of the solid. Write down your order, best first.
 
 # %% tags=["nbval-check-output"]
 learners = sorted(name for name, row in rows.items() if row.get("seconds") and name != "Supervised")
@@ -57,8 +56,7 @@ my_order = []                          # names from above, best first
 # ## 2. The wall
 #
 # Bars are the linear probe, circles nearest neighbours, diamonds a linear probe that has seen ten labels of each class. Whiskers are standard
-# deviations over seeds, each with a world of its own.
-# Grey is what needs no training.
+# deviations over seeds, each with a world of its own. Grey is what needs no training.
 
 # %%
 wall.drawn("toybox", walls["toybox"])
@@ -70,8 +68,7 @@ show.table([{"place": i + 1, "you expected": my_order[i] if i < len(my_order) el
 
 # %% [markdown]
 # One bar needs a warning. *Jigsaw* reads pictures enlarged, grey and normalised, and read so a network that was never trained has far more than the
-# grey bar here. What a pretext
-# task has *taught* is the distance from its own random network:
+# grey bar here. What a pretext task has *taught* is the distance from its own random network:
 
 # %%
 verdicts = wall.verdicts()
@@ -115,10 +112,8 @@ show.table([{"place": i + 1, **{key: ranks[key][i] for key in readings}} for i i
 # ## 3. How sure can one be?
 #
 # A bar is a mean over $n$ runs. Is the first really better than the second? Run $i$ of both had the same seed: the same pictures, the same luck. So
-# look at the *differences*
-# $d_i = a_i - b_i$. Their mean $\bar d$ has a standard error $s / \sqrt n$, where $s$ is their standard deviation (with $n - 1$ below the fraction),
-# and because $s$ itself was
-# guessed from the few runs, the interval is Student's:
+# look at the *differences* $d_i = a_i - b_i$. Their mean $\bar d$ has a standard error $s / \sqrt n$, where $s$ is their standard deviation (with $n -
+# 1$ below the fraction), and because $s$ itself was guessed from the few runs, the interval is Student's:
 #
 # $$\bar d \;\pm\; t_{1 - \alpha/2,\; n-1}\, \frac{s}{\sqrt n}$$
 #
@@ -155,7 +150,7 @@ show.table([{"": a, **{b: "" if a == b else against(a, b) for b in order}} for a
            caption=f"{open_duels} of {len(duels)} pairs cannot be told apart with {about['seeds']} seeds")
 
 # %% [markdown]
-# Mind their number, too. A 95 % interval is wrong once in twenty times. With one comparison you can live with that; with many, some are wrong for
+# Mind their number, too. An interval of 95 per cent is wrong once in twenty times. With one comparison you can live with that; with many, some are wrong for
 # certain, and nobody knows which.
 
 # %%
@@ -213,16 +208,13 @@ show.table([{"factor": f, "kept best by": n, "": f"{known[n][f]:.2f}", "pixels":
 
 # %% [markdown]
 # A pretext task keeps what it needs, and may throw away the rest. It is tempting to say that a method forgets what its views change. Look at the hue:
-# RotNet and DeepCluster, whose views do
-# not touch colours, lose the hue; BYOL and MoCo, whose views do, keep about as much as a random network. So look, and do not guess. *There is no best
-# method before you have said what
-# you want to know.*
+# RotNet and DeepCluster, whose views do not touch colours, lose the hue; BYOL and MoCo, whose views do, keep about as much as a random network. So
+# look, and do not guess. *There is no best method before you have said what you want to know.*
 #
 # ## 6. Films, and films with sound
 #
 # The same wall for motion (which way round do two solids go?), and for events that are seen and heard. Look at the grey bars first: in some worlds a
-# network that has learned nothing is a strong
-# opponent.
+# network that has learned nothing is a strong opponent.
 
 # %%
 films_of = {name: row["kNN"] for name, row in theirs["films"].items()}
@@ -299,8 +291,7 @@ Explorer(effects_of, [Control("paper", "choice", papers[0], "paper", options=[(p
 # ## 8. Break it: choosing by the wall
 #
 # A score of the test split may be *reported*, and not be chosen by. Why? Take the wall's own spread, and let many students train the same method, each
-# with a seed of their own. Each hands in an honest
-# number. Then only the best is published.
+# with a seed of their own. Each hands in an honest number. Then only the best is published.
 
 # %%
 rng = np.random.default_rng(0)
@@ -320,8 +311,7 @@ print(f"fifty tries and a look at the test split raise {second} by {100 * (publi
 # ## 9. Your own row
 #
 # Train anything you like, on the training split of the same world, and put it on the wall: `wall.add` judges it as the others were judged. Change the
-# encoder, the views, the temperature, or bring
-# your homework. Here is SimCLR with half of its epochs; *predict where it lands*.
+# encoder, the views, the temperature, or bring your homework. Here is SimCLR with half of its epochs; *predict where it lands*.
 
 # %%
 data = toybox.images()
@@ -352,10 +342,8 @@ print(f"half the epochs: {mine['linear'][0]:.1%}; the whole recipe: {statistics.
 # ## Answer
 #
 # Which method should you use, and for what? It depends on what must be kept, on how many labels there will be, and on the time you have; each of these
-# is a column that can be measured
-# before you decide. How sure can you be? For the shape of a solid the wall has an order at its ends and little order in its middle: with a handful of
-# seeds many pairs cannot be told
-# apart. The claims of the papers hold in part, at the scale of a laptop.
+# is a column that can be measured before you decide. How sure can you be? For the shape of a solid the wall has an order at its ends and little order
+# in its middle: with a handful of seeds many pairs cannot be told apart. The claims of the papers hold in part, at the scale of a laptop.
 
 # %%
 holds = statistics.fmean(row["verdict"] == "pass" for row in verdicts)

@@ -122,7 +122,6 @@ def store(path: str | Path, **arrays) -> None:
     path = Path(path)
     arrays = {key: np.asarray(value) for key, value in arrays.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    download.sweep(path)
     download.need_space(path.parent, sum(value.nbytes for value in arrays.values()))
     with (
         runtime.atomic(path) as temporary,

@@ -27,6 +27,7 @@ from sslcourse.data import download, folders
 from sslcourse.data.datasets import Data, Samples, carve, numbered, split, with_splits, words
 from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.files import Made
 from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 
 # -------------------------------------------------------------------------------------- offline, at once
@@ -588,7 +589,6 @@ def save_array(
     """
     path, dtype = Path(path), np.dtype(dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
-    download.sweep(path)
     download.need_space(path.parent, math.prod(shape) * dtype.itemsize)
     rows = 0
     with runtime.atomic(path) as temporary, open(temporary, "wb") as file:
@@ -654,13 +654,21 @@ def build(
     shapes = {array: list(shape) for array, shape in arrays.items()}
     with download.alone(folder):
         meta = prepared(folder, checksums)
+        # An earlier version made no notes. What it wrote is known by its meta.json, and by its place.
+        ours = ["meta.json", *(f"{array}.npy" for array in arrays)]
+        made = Made(folder, ours if meta is not None or folder == runtime.data_dir(name) else ())
         if meta is not None and meta["arrays"] == shapes:
             if source is None and not keep:
-                _discard(folder / "download", files)  # a kill may have come between the arrays and this
+                made.discard("download")  # a kill may have come between the arrays and this
             return meta
-        (folder / "meta.json").unlink(missing_ok=True)  # from here until the end the folder is incomplete
+        made.begin(shared=True)
+        made.note(*ours)
+        made.remove("meta.json")  # from here until the end the folder is incomplete
+        made.note("meta.json")
         paths = []
         for file in files:
+            if source is None:
+                made.fetches(f"download/{file.name}")
             urls = [mirror.rstrip("/") + "/" + file.name for mirror in mirrors]
             paths.append(
                 download.local_or_download(
@@ -674,22 +682,14 @@ def build(
                 )
             )
         classes = list(convert(paths, folder))
-        download.sweep(folder / "meta.json")
         meta = dict(name=name, source=list(mirrors), checksums=checksums, arrays=shapes, classes=classes)
         with runtime.atomic(folder / "meta.json") as temporary:
             temporary.write_text(json.dumps(pages.sealed(meta), indent=1), encoding="utf-8", newline="\n")
         if prepared(folder, checksums) is None:
-            (folder / "meta.json").unlink()
+            made.remove("meta.json")
             raise CourseError(
                 f"the arrays in {folder} are not complete; delete the folder and type the same again"
             )
         if source is None and not keep:
-            _discard(folder / "download", files)
+            made.discard("download")
     return meta
-
-
-def _discard(downloads: Path, files: Sequence[download.Remote]) -> None:
-    for file in files:
-        (downloads / file.name).unlink(missing_ok=True)
-    if downloads.is_dir() and not any(downloads.iterdir()):
-        downloads.rmdir()

@@ -45,11 +45,10 @@ Network = TypeVar("Network", bound=nn.Module)
 def _numbers(label: Tensor, what: str) -> Tensor:
     """(N,) class numbers as PyTorch indexes by them, whatever type of whole number they are."""
     label = torch.as_tensor(label).cpu()
-    if label.is_floating_point() or label.is_complex() or label.ndim != 1 or not len(label):
+    if label.is_floating_point() or label.is_complex() or label.ndim != 1:
         raise CourseError(
             f"{what} of type {label.dtype} and shape {tuple(label.shape)}; pass one whole number for each "
-            f"sample: "
-            "label.long()"
+            "sample: label.long()"
         )
     return label.long()
 

@@ -62,6 +62,10 @@ def map_batches(
     """What `encode` gives for each batch, on the method's device: one pass over all samples, in order,
     frozen, in the profile's precision.
     """
+    if not len(samples):
+        raise CourseError(
+            f"the {samples.split} split of {samples.name!r} is empty; there is nothing to encode"
+        )
     first = next(method.parameters(), None)
     device = first.device if first is not None else torch.device("cpu")
     profile = runtime.profile()

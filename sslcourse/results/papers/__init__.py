@@ -5,7 +5,8 @@
 
 The numbers of a paper stand in the JSON file of its name beside this module, each table with the paper that
 printed it. Only numbers that were checked against the paper, its authors' code or a second publication are
-kept: where a claim has none, its cell is empty. The numbers of this course come from `sslcourse claims`.
+kept: where a claim has none, the place in the paper is named instead. The numbers of this course come from
+`sslcourse claims`.
 """
 
 from sslcourse.results.papers.engine import Reported, ReportedTable, findings, holm, names, reported

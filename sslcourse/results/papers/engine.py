@@ -117,9 +117,9 @@ def findings(name: str, folder: str | Path = wall.FOLDER) -> show.Table:
         folder: where your own results lie (`sslcourse claims NAME` writes them); without them those that
             come with the course are shown.
 
-    Returns: a table. "effect here" is the mean over seeds ± their standard deviation, positive where the
-        paper is right; "verdict" is read off the interval alone, "with Holm" after the correction for the
-        number of claims of this paper (see `holm`).
+    Returns: a table. "in the paper" is its number, or in brackets where it says so; "effect here" is the mean
+        over seeds ± their standard deviation, positive where the paper is right; "verdict" is read off the
+        interval alone, "with Holm" after the correction for the number of claims of this paper (see `holm`).
     """
     if name not in claims.papers():
         raise CourseError(
@@ -137,7 +137,7 @@ def findings(name: str, folder: str | Path = wall.FOLDER) -> show.Table:
         rows.append(
             {
                 "claim": verdict["text"] + unit,
-                "in the paper": printed.get(verdict["claim"], ""),
+                "in the paper": printed.get(verdict["claim"]) or f"({verdict['source']})",
                 "effect here": row["effect"],
                 "95 % interval": row["95 % interval"],
                 "verdict": verdict["verdict"],
