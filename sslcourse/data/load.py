@@ -95,7 +95,7 @@ def load(name: str, seed: int = 0, frames: int = 16) -> Data:
         return getattr(images, name)(**options)
     if clips.is_prepared(path):
         return _films(path, frames)
-    if path.suffix == ".npz" and path.is_file():
+    if path.suffix.lower() == ".npz" and path.is_file():
         return _classed(heard.npz(path) if "audio" in (heard.shapes(path) or ()) else images.npz(path), name)
     if path.is_dir():
         _refuse_other_files(path)

@@ -10,12 +10,11 @@ from torch import Tensor
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, SOME, Number, takes
+from sslcourse.runtime.options import REAL, SEED, SOME, WHOLE, takes
 
 # ------------------------------------------------------------------------------- maps, for pictures only
 
 
-@takes(seed=SEED, perplexity=Number(-1e9, 1e9, whole=False))
 def _directions(x: Tensor) -> Tensor:
     """Unit vectors of features about their mean, (n, d) float64 on the CPU: the same distances, and where all
     features point nearly the same way the digits in which they differ.
@@ -38,6 +37,7 @@ def _collapsed(z: Tensor, x: Tensor) -> bool:
     return float((z - z[:1]).norm(dim=1).max()) <= 4 * eps
 
 
+@takes(seed=SEED, perplexity=REAL)
 def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Float[Tensor, "n 2"]:
     """t-SNE of features (van der Maaten and Hinton, 2008) by scikit-learn. For looking, not for measuring:
     distances
@@ -58,7 +58,7 @@ def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Fl
     return torch.from_numpy(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(z))
 
 
-@takes(seed=SEED, neighbours=Number(-(2**40), 2**40))
+@takes(seed=SEED, neighbours=WHOLE)
 def umap(x: Float[Tensor, "n d"], seed: int = 0, neighbours: int = 15) -> Float[Tensor, "n 2"]:
     """UMAP of features (McInnes et al., 2018) by umap-learn, which takes about ten seconds to import.
     Features that are all the same lie on one place, (0, 0).
@@ -76,7 +76,7 @@ def umap(x: Float[Tensor, "n d"], seed: int = 0, neighbours: int = 15) -> Float[
     )
 
 
-@takes(perplexity=Number(-1e9, 1e9, whole=False), steps=SOME)
+@takes(perplexity=REAL, steps=SOME)
 def living_map(
     x: Float[Tensor, "n d"],
     previous: Float[Tensor, "m 2"] | None = None,

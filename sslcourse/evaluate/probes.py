@@ -14,7 +14,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.data.datasets import Samples, open_labels
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, Number, takes
+from sslcourse.runtime.options import COUNT, WHOLE, takes
 from sslcourse.train import ties
 
 # ------------------------------------------------------------------------------- what can be scored at all
@@ -82,7 +82,7 @@ KNN: dict[str, Vote] = {
 BLOCK = 4096  # rows of a bank in float64 at a time
 
 
-@takes(classes=Number(-(2**40), 2**40), chunk=COUNT)
+@takes(classes=WHOLE, chunk=COUNT)
 def knn_predict(
     bank: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
@@ -236,7 +236,7 @@ def _held_out(n: int) -> tuple[Tensor, Tensor]:
     return order[n // 5 :], order[: n // 5]
 
 
-@takes(classes=Number(-(2**40), 2**40), iterations=COUNT)
+@takes(classes=WHOLE, iterations=COUNT)
 def linear_probe(
     x: Float[Tensor, "n d"],
     label: Int[Tensor, " n"],

@@ -11,6 +11,7 @@ regularisation) are made on a part of the training split."""
 from __future__ import annotations
 
 import copy
+import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -35,7 +36,7 @@ from sslcourse.evaluate.probes import (
     numbers,
 )
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, Number, takes
+from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, WHOLE, Number, takes
 from sslcourse.train import features, ties
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -44,16 +45,15 @@ Network = TypeVar("Network", bound=nn.Module)
 def _numbers(label: Tensor, what: str) -> Tensor:
     """(N,) class numbers as PyTorch indexes by them, whatever type of whole number they are."""
     label = torch.as_tensor(label).cpu()
-    if label.is_floating_point() or label.is_complex() or label.ndim != 1 or not len(label):
+    if label.is_floating_point() or label.is_complex() or label.ndim != 1:
         raise CourseError(
             f"{what} of type {label.dtype} and shape {tuple(label.shape)}; pass one whole number for each "
-            f"sample: "
-            "label.long()"
+            "sample: label.long()"
         )
     return label.long()
 
 
-@takes(classes=Number(-(2**40), 2**40))
+@takes(classes=WHOLE)
 def score(
     train_x: Tensor,
     train_y: Tensor,
@@ -190,6 +190,7 @@ def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Netw
     return untrained.eval()
 
 
+@takes(seed=SEED)
 def random_rows(methods: Mapping[str, nn.Module], shown: Samples, seed: int = 0) -> dict[str, nn.Module]:
     """The random networks that stand beside methods in a table: one for each way of reading among them.
 
@@ -269,7 +270,7 @@ class Report:
         head = "".join(f"<th>{k}</th>" for k in ("features", *keys))
         body = "".join(
             "<tr><td style='text-align:left'>"
-            + r["features"]
+            + html.escape(str(r["features"]))
             + "</td>"
             + "".join(f"<td>{r[k]:.1%}</td>" for k in keys)
             + "</tr>"
@@ -277,7 +278,7 @@ class Report:
         )
         return (
             "<table><caption "
-            f"style='text-align:left;white-space:nowrap'>{self._heading()}</caption><tr>{head}</tr>{body}</table>"
+            f"style='text-align:left;white-space:nowrap'>{html.escape(self._heading())}</caption><tr>{head}</tr>{body}</table>"
         )
 
 

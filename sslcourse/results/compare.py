@@ -28,7 +28,7 @@ from sslcourse.results.tables import cell
 from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import BATCH, EPOCHS, SEEDS, takes
-from sslcourse.train import checkpoints
+from sslcourse.train import checkpoints, identity as identities, loop
 from sslcourse.train.loop import fit
 
 MEASURED = Path(__file__).parent / "measured"  # result files that come with the course
@@ -71,7 +71,8 @@ def run(
         epochs, batch_size: the one budget of all; where left out, each method's COURSE recipe decides.
         factors: also the factor table, on the test split.
         hear: judge the ears of the methods and not their eyes; only of those that have one.
-        folder: where each training keeps its checkpoint; a run that was broken off goes on from there.
+        folder: where each training keeps its checkpoint; a run that was broken off goes on from there, if
+            method, settings, encoder, recipe and data are the same.
 
     The scores of each seed are kept in `folder` as they come, in DATA-scores.json.
 
@@ -81,11 +82,30 @@ def run(
     Returns {"data", "encoder", "profile", "versions", "rows": {name: {"kNN": [per seed], "linear": [...],
     "few labels": [...], "seconds": [...], "epochs": n, "batch_size": n}}, "factors": {name: {factor: [per
     seed]}}, "left out": {name: why}}."""
+    runtime.prove(Path(folder) / "proof", "name another folder (--folder FOLDER)")
+    with loop.whole_runs():
+        return _run(names, data, seeds, encoder, epochs, batch_size, factors, hear, Path(folder), say)
+
+
+def _run(
+    names: Sequence[str] | None,
+    data: str,
+    seeds: int,
+    encoder: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    factors: bool,
+    hear: bool,
+    folder: Path,
+    say,
+) -> dict:
+    """See `run`."""
     specs: list[Spec] = []
     left_out: dict[str, str] = {}
     changes = {k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}
     rows: dict[str, dict] = {}
     kept: dict[str, dict[str, list[float]]] = {}
+    profile: runtime.Profile | None = None
     used: dict[str, None] = {}  # backbones, in order; films have one for each method
     for seed in progress.each(range(seeds), "seed"):
         sets = load(data, seed)
@@ -94,7 +114,8 @@ def run(
             for name, reason in left_out.items():
                 say(f"  left out: {name} ({reason})")
         methods: dict[str, Any] = {}
-        for spec in progress.each(specs, "method"):
+        planned = []
+        for spec in specs:
             recipe = spec.course.but(seed=seed, **changes)
             torch.manual_seed(runtime.step_seed(seed, 0xC09))
             home = spec.data if data == "toyevents" else data
@@ -103,12 +124,23 @@ def run(
             )
             method = catalogue.build(about)
             used.setdefault(about["encoder"])
-            budget = f"{recipe.epochs}x{recipe.batch_size}"
-            file = Path(folder) / (
-                f"{Path(data).stem}-{spec.name}-{about['encoder']}-{budget}-{seed}.safetensors"
+            part = (sets if home == data else load(home, seed)).train
+            # What the training is goes into the name: two folders of pictures may have one name, and the
+            # pictures of a folder may change.
+            known = identities.short(identities.identity(method, part))
+            file = folder / (
+                f"{Path(data).stem}-{spec.name}-{about['encoder']}-{recipe.epochs}x{recipe.batch_size}-{seed}-"
+                f"{known}.safetensors"
             )
+            planned.append((spec, method, part, recipe, file))
+        # All are compared on one profile: that of what is trained already, if anything is.
+        there = [found for found in (checkpoints.profile_of(file) for *_, file in planned) if found]
+        profile = profile or next(iter(there), None) or runtime.profile()
+        if other := {str(found) for found in there} - {str(profile)}:
+            say(f"  some of these were trained on {' and on '.join(sorted(other))}, the others on {profile}")
+        for spec, method, part, recipe, file in progress.each(planned, "method"):
             start = time.perf_counter()
-            history = fit(method, (sets if home == data else load(home, seed)).train, recipe, checkpoint=file)
+            history = fit(method, part, recipe, checkpoint=file, profile=profile)
             seconds = sum(row["seconds"] for row in history)
             say(
                 f"  seed {seed}  {spec.name:<14} {recipe.epochs} epochs in {seconds:.0f} s "
@@ -182,16 +214,17 @@ def factor_rows(found: dict) -> list[dict]:
     ]
 
 
+def rounded(value):
+    """A result with every number as it is stored."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, Mapping):
+        return {k: rounded(v) for k, v in value.items()}
+    return [rounded(v) for v in value] if isinstance(value, list) else value
+
+
 def keep(found: dict, file: str | Path = STORED) -> None:
     """Store what `run` returned as the wall, rounded to what the seeds can tell. `stored.opened` reads it."""
-
-    def rounded(value):
-        if isinstance(value, float):
-            return round(value, 4)
-        if isinstance(value, Mapping):
-            return {k: rounded(v) for k, v in value.items()}
-        return [rounded(v) for v in value] if isinstance(value, list) else value
-
     write(rounded(found), file, seal=Path(file).resolve().parent != MEASURED.resolve())
 
 

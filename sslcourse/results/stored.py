@@ -49,6 +49,7 @@ class MyRow(Row):
     factors: dict[Name, Some] = {}
     versions: Versions | None = None
     profile: Name = ""
+    judged: list[dict[str, Any]] = []  # what each value was measured on; files of before have none
 
 
 Mine = dict[Name, dict[Name, MyRow]]  # world -> name -> row
@@ -62,6 +63,8 @@ class Claims(msgspec.Struct):
     versions: Versions = msgspec.field(default_factory=Versions)
     profile: ProfilePage | None = None
     verdicts: list[dict[str, Any]] = []
+    code: Name = ""  # what the seeds were run by, and with; files of before say neither
+    arguments: dict[str, Any] = {}
 
 
 def opened(file: str | os.PathLike[str], shape: Any, again: str) -> dict:

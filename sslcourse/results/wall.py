@@ -26,8 +26,8 @@ from sslcourse.methods import catalogue
 from sslcourse.results import claims, compare, stored
 from sslcourse.results.tables import cell
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, Number, takes
-from sslcourse.train import checkpoints
+from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
+from sslcourse.train import checkpoints, identity as identities
 
 FOLDER = Path("results")
 # Which data there are to be judged on: the file's name -> (what `load` calls it, whether the ears are judged,
@@ -48,12 +48,13 @@ _TRACK_KEYS = {"J": "J (masks)", "F": "F (outlines)", "PCK@0.2": "PCK@0.2 (key-p
 MINE = "mine"
 
 
-@takes(seeds=Number(-(2**40), 2**40))
+@takes(seeds=WHOLE)
 def measure(world: str, seeds: int = 3, *, folder: str | Path = FOLDER, say=print) -> dict:
     """Train every method of the course that learns from this data, three seeds, and write
     `folder`/wall/WORLD.json; see `compare.run`.
     """
     data, hear, _ = _world(world)
+    runtime.prove(_file(folder, world), "name another folder")
     names = catalogue.methods_for(data, hears=hear)
     found = compare.run(
         names, data, seeds=seeds, factors=True, hear=hear, folder=Path(folder) / "compare", say=say
@@ -69,9 +70,7 @@ def _world(world: str) -> tuple[str, bool, str]:
 
 
 def _file(folder: str | Path, world: str) -> Path:
-    file = Path(folder) / "wall" / f"{world}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return file
+    return Path(folder) / "wall" / f"{world}.json"
 
 
 def _opened(file: Path, shape: Any = stored.World) -> dict:
@@ -154,7 +153,7 @@ def table(world: str, found: Mapping) -> list[dict]:
     return compare.table(dict(found))
 
 
-@takes(seconds=Number(-1e9, 1e9, whole=False), seed=SEED)
+@takes(seconds=REAL, seed=SEED)
 def add(
     name: str,
     method: nn.Module,
@@ -169,7 +168,7 @@ def add(
 
     Args:
         name: of the row. The same name again adds one more value: run it with another seed, and the wall
-            shows the spread.
+            shows the spread. What is on it already is not added twice.
         method: trained; for the world "heard" its ear.
         data: what it was trained on, all three splits; the test labels are opened once here.
         world: one of `WORLDS`.
@@ -179,10 +178,14 @@ def add(
     Returns:
         the row with all its values: {"kNN": [...], "linear": [...], "few labels": [...], "seconds": [...],
             "factors": {...}}.
+
+    Raises:
+        CourseError: another method, or another data set, stands there under this name; or the file cannot be
+            written.
     """
     hear = _world(world)[1]
     judged = data.heard() if hear else data
-    file = _file(folder, MINE)
+    file = runtime.prove(_file(folder, MINE), "name another folder")
     own = _opened(file, stored.Mine) if file.exists() else {}
     fresh = {
         "seconds": [],
@@ -191,6 +194,13 @@ def add(
         "profile": str(runtime.profile()),
     }
     row = own.setdefault(world, {}).setdefault(name, fresh)
+    this = compare.rounded(
+        {**identities.identity(method, data.train), "network": identities.network(method), "seed": seed}
+    )
+    for other in row.setdefault("judged", []):
+        if this == other:
+            return row
+        _same_row(name, other, this)
     scores = evaluate.report({name: method}, judged, seed=seed, baselines=False, few=compare.FEW)[name]
     for key in ("kNN", "linear", "few labels"):
         row.setdefault(key, []).append(scores[key])
@@ -200,8 +210,26 @@ def add(
     known = evaluate.factor_table({name: method}, judged, on="test")[name] if judged.train.factors else {}
     for factor, value in known.items():
         row["factors"].setdefault(factor, []).append(value)
+    row["judged"].append(this)
     compare.keep(own, file)
     return row
+
+
+def _same_row(name: str, there: Mapping, here: Mapping) -> None:
+    """CourseError unless both can be values of one row: one method with one setting, on data of one name
+    (each seed may draw its own world)."""
+    of_data = [found["data"]["name"] for found in (there, here)]
+    differing = identities.differences(*({**found, "data": None} for found in (there, here)))
+    if there["class"] != here["class"] and not differing:
+        differing = [f"class {there['class']} there, {here['class']} here"]
+    if of_data[0] != of_data[1]:
+        differing.append(f"data {of_data[0]} there, {of_data[1]} here")
+    if differing:
+        raise CourseError(
+            f"the wall has a row {name!r} of something else ({'; '.join(differing)}). Take another name, "
+            f"or take "
+            f"that row off: wall.forget({name!r})"
+        )
 
 
 def forget(name: str, folder: str | Path = FOLDER) -> None:
@@ -370,7 +398,7 @@ def page(file: str | Path | None = None, folder: str | Path = FOLDER) -> Path:
     file = Path(file) if file else Path(folder) / "wall.html"
     file.parent.mkdir(parents=True, exist_ok=True)
     with runtime.atomic(file) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(runtime.text.encodable(text), encoding="utf-8", newline="\n")
     return file
 
 

@@ -14,7 +14,7 @@ from sslcourse.data.datasets import MODALITIES, Samples
 from sslcourse.encoders.images import is_method, layers_of
 from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import WHOLE, takes
 from sslcourse.transforms import sounds
 
 Encode = Callable[[dict[str, Tensor]], Tensor]
@@ -55,13 +55,17 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
         )
 
 
-@takes(batch_size=Number(-(2**40), 2**40))
+@takes(batch_size=WHOLE)
 def map_batches(
     method: nn.Module, samples: Samples, encode: Callable[[dict[str, Tensor]], Any], batch_size: int = 512
 ) -> list[Any]:
     """What `encode` gives for each batch, on the method's device: one pass over all samples, in order,
     frozen, in the profile's precision.
     """
+    if not len(samples):
+        raise CourseError(
+            f"the {samples.split} split of {samples.name!r} is empty; there is nothing to encode"
+        )
     first = next(method.parameters(), None)
     device = first.device if first is not None else torch.device("cpu")
     profile = runtime.profile()
@@ -75,7 +79,7 @@ def map_batches(
     return rows
 
 
-@takes(batch_size=Number(-(2**40), 2**40))
+@takes(batch_size=WHOLE)
 def extract(
     method: nn.Module, samples: Samples, *, encode: Encode | None = None, batch_size: int = 512
 ) -> Tensor:
@@ -221,7 +225,7 @@ def receptive_field(encoder: nn.Module, layer: str) -> int:
     return size
 
 
-@takes(top=Number(-(2**40), 2**40))
+@takes(top=WHOLE)
 def excitations(network: nn.Module, samples: Samples, layer: str, top: int = 9) -> dict[str, Tensor]:
     """Which images excite each unit of a layer most, and where (Zeiler and Fergus, Visualizing and
     understanding CNNs, 2014, section 4).

@@ -46,11 +46,12 @@ def epochs(
             made with.
 
     Ctrl-C (or "interrupt kernel") ends the run after the step in progress: the row so far is yielded with
-    `interrupted=1`, the weights are whole, and with a checkpoint nothing is lost. So do SIGTERM and SIGHUP, and
-    then they end the process. In CI Ctrl-C is raised.
+    `interrupted=1`, the weights are whole, and with a checkpoint nothing is lost. So do SIGTERM and SIGHUP,
+    and then they end the process. In CI Ctrl-C is raised.
 
     Raises:
-        CourseError: the checkpoint cannot be written, or is that of another training; see `checkpoints.resume`.
+        CourseError: the checkpoint cannot be written, or is that of another training; see
+        `checkpoints.resume`.
     """
     if getattr(dataset, "split", "train") == "test":
         raise CourseError(f"{dataset.name!r} (test) is for reporting only; train on data.train")
@@ -113,8 +114,8 @@ class _Run:
             checkpoints.restore(state, self.method, self.optimizers)
             self.history, self.done, self.totals = state.history, state.step, state.totals
         else:
-            # Before the first step: whatever ends this run, the file says how it began. And a file that cannot
-            # be written is found out now, and not after the first epoch.
+            # Before the first step: whatever ends this run, the file says how it began. And a file that
+            # cannot be written is found out now, and not after the first epoch.
             self.save(first=True)
 
     def save(self, first: bool = False) -> None:
@@ -142,8 +143,8 @@ class _Run:
             ) from error
 
     def epoch(self, epoch: int, ending: signals.Ending) -> dict[str, float]:
-        """Train an epoch, or what is left of it, or what can be trained before the end is asked for; save, and
-        return the row."""
+        """Train an epoch, or what is left of it, or what can be trained before the end is asked for; save,
+        and return the row."""
         recipe, optimizers, steps = self.recipe, self.optimizers, self.steps
         first = self.done - epoch * steps  # above 0 only when a run was interrupted in mid-epoch
         if not first:

@@ -48,7 +48,7 @@ import time
 import traceback
 import types
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -973,7 +973,7 @@ def _bubblewrap(folder: Path) -> sandbox.Bubblewrap | None:
 
 def _events(
     job: dict, seed: int, notebooks: Mapping[int, Path], wall: sandbox.Bubblewrap | None, unsafe: bool
-) -> Iterator[dict]:
+) -> Generator[dict, None, None]:
     """Start the process that grades, with nothing of our environment but what it needs, hand it each notebook
     that it asks for, and yield what it says.
     """

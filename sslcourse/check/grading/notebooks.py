@@ -10,7 +10,7 @@ import json
 import re
 import symtable
 import textwrap
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from sslcourse.runtime.errors import CourseError
@@ -300,7 +300,12 @@ def needed(all_of_them: Sequence[Statement], function: str) -> list[Statement]:
 # ----------------------------------------------------------------------------------------- written answers
 
 _OF_TEXTS = frozenset("strip lstrip rstrip expandtabs replace format removeprefix removesuffix".split())
-_KNOWN = {"dedent": textwrap.dedent, "cleandoc": inspect.cleandoc, "str": str, "fill": textwrap.fill}
+_KNOWN: dict[str, Callable[[str], str]] = {
+    "dedent": textwrap.dedent,
+    "cleandoc": inspect.cleandoc,
+    "str": str,
+    "fill": textwrap.fill,
+}
 
 
 def texts(all_of_them: Sequence[Statement], variables: Sequence[str]) -> dict[str, str]:

@@ -33,7 +33,7 @@ from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import disk_cache, world
 from sslcourse.data.toybox.solids import NAMES
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, SHARE, Number, takes
+from sslcourse.runtime.options import REAL, SEED, SHARE, WHOLE, takes
 
 WAYS = ("clockwise", "counter-clockwise")
 MOTIONS = tuple(f"large {a}, small {b}" for a, b in itertools.product(("cw", "ccw"), repeat=2))
@@ -442,15 +442,15 @@ def correspondence(scenes: Scenes, masks: Tensor) -> Tensor:
 
 
 @takes(
-    train=Number(-(2**40), 2**40),
-    validation=Number(-(2**40), 2**40),
-    test=Number(-(2**40), 2**40),
-    size=Number(-(2**40), 2**40),
-    frames=Number(-(2**40), 2**40),
-    background=Number(-1e9, 1e9, whole=False),
+    train=WHOLE,
+    validation=WHOLE,
+    test=WHOLE,
+    size=WHOLE,
+    frames=WHOLE,
+    background=REAL,
     noise=SHARE,
     seed=SEED,
-    drift=Number(-1e9, 1e9, whole=False),
+    drift=REAL,
 )
 def videos(
     train: int = 1200,
@@ -516,20 +516,20 @@ def videos(
 
 
 @takes(
-    train=Number(-(2**40), 2**40),
-    validation=Number(-(2**40), 2**40),
-    test=Number(-(2**40), 2**40),
-    size=Number(-(2**40), 2**40),
-    frames=Number(-(2**40), 2**40),
-    background=Number(-1e9, 1e9, whole=False),
+    train=WHOLE,
+    validation=WHOLE,
+    test=WHOLE,
+    size=WHOLE,
+    frames=WHOLE,
+    background=REAL,
     noise=SHARE,
     seed=SEED,
-    solids=Number(-(2**40), 2**40),
-    spin=Number(-1e9, 1e9, whole=False),
-    scale=Number(-1e9, 1e9, whole=False),
-    gain=Number(-1e9, 1e9, whole=False),
-    blur=Number(-(2**40), 2**40),
-    drift=Number(-1e9, 1e9, whole=False),
+    solids=WHOLE,
+    spin=REAL,
+    scale=REAL,
+    gain=REAL,
+    blur=WHOLE,
+    drift=REAL,
 )
 def tracks(
     train: int = 600,
@@ -608,18 +608,18 @@ def tracks(
 
 
 @takes(
-    size=Number(-(2**40), 2**40),
-    frames=Number(-(2**40), 2**40),
-    background=Number(-1e9, 1e9, whole=False),
+    size=WHOLE,
+    frames=WHOLE,
+    background=REAL,
     noise=SHARE,
     seed=SEED,
-    solids=Number(-(2**40), 2**40),
-    index=Number(-(2**40), 2**40),
-    spin=Number(-1e9, 1e9, whole=False),
-    scale=Number(-1e9, 1e9, whole=False),
-    gain=Number(-1e9, 1e9, whole=False),
-    blur=Number(-(2**40), 2**40),
-    drift=Number(-1e9, 1e9, whole=False),
+    solids=WHOLE,
+    index=WHOLE,
+    spin=REAL,
+    scale=REAL,
+    gain=REAL,
+    blur=WHOLE,
+    drift=REAL,
 )
 def truth(
     split: str = "train",

@@ -15,17 +15,17 @@ from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import disk_cache, world
 from sslcourse.data.toybox.world import hue_name
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, Number, takes
+from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 
 FACTORS = ("shape", *[n for n in world.RANGES if n != "ground"], "pattern", "ground")
 
 
 @takes(
-    train=Number(-(2**40), 2**40),
-    validation=Number(-(2**40), 2**40),
-    test=Number(-(2**40), 2**40),
-    size=Number(-(2**40), 2**40),
-    background=Number(-1e9, 1e9, whole=False),
+    train=WHOLE,
+    validation=WHOLE,
+    test=WHOLE,
+    size=WHOLE,
+    background=REAL,
     seed=SEED,
 )
 def images(
