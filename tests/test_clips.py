@@ -841,7 +841,7 @@ def test_open_names_what_is_wrong(store, tmp_path, options, match):
     with pytest.raises(CourseError, match=match):
         clips.open(store, **options)
     with pytest.raises(
-        CourseError, match=r'holds no prepared clips; type: clips.prepare\("FOLDER OF VIDEOS"'
+        CourseError, match=r'holds no prepared clips; type: sslcourse data videos "FOLDER OF VIDEOS"'
     ):
         clips.open(tmp_path)
     assert clips.is_prepared(store) and not clips.is_prepared(tmp_path)
