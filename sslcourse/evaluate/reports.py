@@ -372,6 +372,7 @@ def layer_probes(
     network = method if any(m is encoder for m in method.modules()) else encoder
     held = split_of(data, on)
     label = labels_of(held, "evaluate.layer_probes")
+    judged_by(data.train.label.cpu(), label.cpu())
     result = {}
     for layer in layers_of(encoder):
         encode = features.after(network, layer, size, encoder=encoder)
