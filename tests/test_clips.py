@@ -307,6 +307,7 @@ def test_prepared_frames_are_those_of_the_videos(album, store):
         assert np.array_equal(whole(store, name), pictures), name
     assert {p.name for p in store.iterdir()} == {
         "index.json",
+        "made-by-sslcourse.txt",
         *(f"frames-{i:04d}.npy" for i in range(len(index["shards"]))),
     }
     before = {p: p.stat().st_mtime_ns for p in store.iterdir()}
