@@ -63,7 +63,8 @@ def test_another_training_is_told_in_what_it_differs(tmp_path, change, match):
 
 
 def test_what_was_begun_and_left_is_in_nobodys_way(tmp_path):
-    """A file without a step in it holds no work: a wrong learning rate may be mended, and the same typed again."""
+    """A file without a step in it holds no work: a wrong learning rate may be mended, and the same typed
+    again."""
     file, data = tmp_path / "run.safetensors", pictures()
     with pytest.raises(CourseError, match="Lower the learning rate"):
         fit(make(loss=lambda a, b, t: (a * b).sum() / 0), data, RECIPE, checkpoint=file)
@@ -112,7 +113,10 @@ def test_identities_are_the_same_in_every_process():
         "print(json.dumps(identity.identity(simclr.SimCLR(encoders.small_cnn(8)), data)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "7"}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
     )
     data = Samples(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), name="zeros")
     assert json.loads(done.stdout) == identity.identity(make(), data)
@@ -137,7 +141,9 @@ def test_comparisons_keep_the_networks_of_two_folders_apart(tmp_path, monkeypatc
 
     monkeypatch.setattr(compare, "fit", recorded)
     for seed in (0, 1, 0):
-        sets = Data(pictures(300, seed), pictures(8, 3), Samples(pictures(8).image, pictures(8).label, split="test"))
+        sets = Data(
+            pictures(300, seed), pictures(8, 3), Samples(pictures(8).image, pictures(8).label, split="test")
+        )
         monkeypatch.setattr(compare, "load", lambda name, seed, sets=sets: sets)
         with pytest.raises(Enough):
             compare.run(["simclr"], f"{'pq'[seed]}/pictures", folder=tmp_path, say=lambda text: None)

@@ -1,5 +1,5 @@
-"""Whatever ends a run from outside, at whatever moment: the file says how to go on, and the numbers are those of
-a run that nobody disturbed."""
+"""Whatever ends a run from outside, at whatever moment: the file says how to go on, and the numbers are
+those of a run that nobody disturbed."""
 
 import json
 import os
@@ -143,7 +143,8 @@ def test_a_second_one_does_not_wait(toys, monkeypatch):
 
 
 def test_half_a_training_is_never_measured_as_a_whole_one(toys, monkeypatch):
-    """Claims, tables and comparisons go on to the next training, and score what they have: not after Ctrl-C."""
+    """Claims, tables and comparisons go on to the next training, and score what they have: not after
+    Ctrl-C."""
     honest = simclr.SimCLR.step
 
     def step(self, batch, optimizers):
