@@ -390,3 +390,24 @@ def test_a_training_keeps_the_profile_that_it_began_with(tmp_path, measured):
     assert runtime.profile() != began
     fit(make(), data, RECIPE, checkpoint=file)
     assert runtime.profile() == began == checkpoints.profile_of(file)
+
+
+def test_evaluate_says_that_the_data_are_no_longer_those(tmp_path, capsys):
+    """A folder or a file of one's own that was changed since: then train and test may have been mixed."""
+    from sslcourse.commands.parser import main
+
+    file, checkpoint = str(tmp_path / "own.npz"), str(tmp_path / "run.safetensors")
+    random = np.random.default_rng(0)
+    save = lambda: np.savez(
+        file, image=random.integers(0, 256, (120, 32, 32, 3), dtype=np.uint8), label=np.arange(120) % 3
+    )
+    save()
+    train = ["train", "simclr", "--data", file, "--epochs", "1", "--batch-size", "32", "--limit", "64"]
+    assert main([*train, "--no-probe", "--checkpoint", checkpoint]) == 0
+    assert main(["evaluate", checkpoint]) == 0
+    assert "was trained on other data" not in capsys.readouterr().err
+    save()
+    assert main(["evaluate", checkpoint]) == 0
+    assert f"say that you mean these: --data {file}" in capsys.readouterr().err
+    assert main([*train, "--checkpoint", checkpoint]) == 2
+    assert "not the same ones: they have changed since" in capsys.readouterr().err
