@@ -411,3 +411,11 @@ def test_evaluate_says_that_the_data_are_no_longer_those(tmp_path, capsys):
     assert f"say that you mean these: --data {file}" in capsys.readouterr().err
     assert main([*train, "--checkpoint", checkpoint]) == 2
     assert "not the same ones: they have changed since" in capsys.readouterr().err
+
+
+def test_settings_that_differ_in_their_last_digit_share_no_drawing():
+    from sslcourse.data.toybox import disk_cache
+
+    values = (0.1, 0.1 + 1e-9, 0.3, 0.1 + 0.2, 0, 1, 1.5, (1, 2), (1, 3))
+    assert len({disk_cache.named(bg=value) for value in values}) == len(values)
+    assert disk_cache.named(bg=np.float32(0.5), speed=(1, 2.5), spin=3.0) == "bg0.5-speed1-2.5-spin3"
