@@ -21,7 +21,6 @@ from pathlib import Path
 
 EPOCHS, STEPS, BATCH = 30, 2, 16
 SIGNALS = [signal.SIGKILL] * 3 + [signal.SIGTERM, signal.SIGINT, signal.SIGHUP]
-LONGEST = 0.35  # seconds until a kill
 
 
 def train(name: str, data, file: Path) -> bool:
@@ -96,7 +95,7 @@ def main(name: str, kills: int, seed: int, folder: Path) -> dict:
     whole_runs = 1
     while sum(count.values()) < kills:
         child, number = forked(name, data, file), moments.choice(SIGNALS)
-        time.sleep(moments.uniform(0, min(LONGEST, 4 * whole / EPOCHS)))
+        time.sleep(moments.uniform(0, whole / 6))  # however busy the machine is
         os.kill(child, number)
         code = ended(child)
         if code == 0:  # the end was nearer than the signal: look at it, and begin again
