@@ -441,6 +441,7 @@ def _together(
             child.end()
         for end in (told, begun):
             os.close(end)
+        # May go: made for this worker, which has ended; what it wrote there was for nobody.
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -426,7 +426,7 @@ def isolation(in_bubblewrap: bool = False) -> dict[str, bool]:
 def _works(way: Sequence[str]) -> bool:
     if sys.platform != "linux":
         return False
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:  # May go: made here, for this trial alone.
 
         def trial() -> None:
             isolate(way, folder, Visible([os.path.dirname(os.__file__)]), 1 << 16)
