@@ -224,7 +224,7 @@ def variable(name: str, choices: Iterable[str]) -> str | None:
 
 
 def check_variables() -> None:
-    """CourseError where a variable of ours is set to what it cannot be, also where nothing reads it just now."""
+    """CourseError where a variable of ours is set wrongly, also where nothing reads it just now."""
     variable("SSLCOURSE_DEVICE", ("cpu", "cuda", "mps"))
     variable("SSLCOURSE_PRECISION", ("float32", "bfloat16"))
     variable("SSLCOURSE_DISPLAY", ("notebook", "terminal", "silent"))
