@@ -328,14 +328,13 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # %% [markdown]
 # ## 13. The paper's claims
 #
-# `sslcourse claims bigan --seeds 5` decides each with networks of its own, trained on colour pictures. This table holds five seeds.
+# `sslcourse claims bigan --seeds 5` decides each with networks of its own, trained on colour pictures. The table has the paper's numbers and five seeds of ours.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import wall as stored
+from sslcourse.results import papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "bigan"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("bigan", compare.MEASURED)
 
 # %%
 # Holds: "BiGAN's features are below the pixels' and below those of a random encoder", "That an autoencoder reconstructs better holds"

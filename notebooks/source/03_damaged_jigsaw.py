@@ -375,14 +375,13 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # ## 11. The paper's claims
 #
 # `sslcourse claims jigsaw --seeds 5` trains five networks a seed and returns a verdict for each claim; `sslcourse table jigsaw` makes the paper's table
-# of combinations again. This table holds five seeds.
+# of combinations again. The table has the paper's numbers and five seeds of ours.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import wall as stored
+from sslcourse.results import papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "jigsaw"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("jigsaw", compare.MEASURED)
 
 # %% tags=["nbval-check-output"]
 # The whole table, measured beforehand by `sslcourse table jigsaw`.

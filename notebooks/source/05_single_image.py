@@ -338,29 +338,27 @@ show.factor_table(tables, title="what can be read, factor by factor (validation 
 # ## 12. The paper's claims
 #
 # `sslcourse claims single_image --seeds 5` trains six networks a seed and returns a verdict for each claim; `sslcourse table single_image` makes the
-# whole table, on the toybox or, with `--set data=... --set picture=...`, on your own pictures and photographs. This table holds five seeds, with more
+# whole table, on the toybox or, with `--set data=... --set picture=...`, on your own pictures and photographs. The table has the paper's numbers and five seeds of ours, with more
 # pictures than this notebook used.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import wall as stored
+from sslcourse.results import papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "single_image"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("single_image", compare.MEASURED)
 
 # %%
-# Holds: "RotNet's conv5 is far behind with one image", "Its first two layers stay behind too, by several points", "random weights are no worse at conv1 than one image"
+# Holds: "RotNet's conv5 is far behind with one image", "Its first two layers stay behind too, by several points", "at conv1 one image is hardly better than random weights that see the same"
 assert five["rotnet_conv5"]["low"] > 0.15
 assert all(-0.12 < five[name]["mean"] - 0.02 < -0.02 for name in ("rotnet_conv1", "rotnet_conv2"))         # the claim allows two points
-assert five["random_conv1"]["mean"] < 0
+assert five["random_conv1"]["mean"] < 0.04
 for layer in ("conv1", "conv2", "conv5"):
     behind = -(five[f"rotnet_{layer}"]["mean"] - 0.02) if layer != "conv5" else five["rotnet_conv5"]["mean"]
     print(f"RotNet at {layer}, all images minus one: this run {100 * gap[layer]:+.1f} points, five seeds {100 * behind:+.1f}")
 
 # %% [markdown]
 # Read the table beside section 6. Over five seeds RotNet's conv5 is far behind with one image: there the paper is right. Its first two layers stay
-# behind too, by several points: there it is not. And random weights are no worse at conv1 than one image, so conv1 cannot decide anything in this
-# world.
+# behind too, by several points: there it is not. And at conv1 one image is hardly better than random weights that see the same, if at all, so conv1 cannot decide anything in this world.
 #
 # ## 13. What changed since
 #

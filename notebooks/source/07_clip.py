@@ -326,14 +326,13 @@ show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}]
 #
 # ## 11. The paper's claims
 #
-# `sslcourse claims clip --seeds 5` trains four networks a seed and returns a verdict for each claim. This table holds five seeds.
+# `sslcourse claims clip --seeds 5` trains four networks a seed and returns a verdict for each claim. The table has the paper's numbers and five seeds of ours.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import wall as stored
+from sslcourse.results import papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "clip"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("clip", compare.MEASURED)
 
 # %%
 # Holds: "New pairs are recognised over all five seeds", "Over five seeds a name beats four pictures of each class", "about sixteen are worth as much"

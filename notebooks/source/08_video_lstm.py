@@ -415,14 +415,13 @@ show.curve(counts, few, xlabel="labelled films of each class", ylabel="validatio
 # ## 14. The paper's claims
 #
 # `sslcourse claims video_lstm --seeds 5` trains nine encoders a seed and returns a verdict for each claim; `sslcourse table video_lstm` makes the paper's table of
-# seven models. This table holds five seeds.
+# seven models. The table has the paper's numbers and five seeds of ours.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import compare, wall as stored
+from sslcourse.results import compare, papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "video_lstm"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("video_lstm", compare.MEASURED)
 
 # %% tags=["nbval-check-output"]
 # The whole table, measured beforehand by `sslcourse table video_lstm`.

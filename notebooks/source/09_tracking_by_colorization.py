@@ -407,16 +407,15 @@ assert helped[0.05] - trained[0.05] < 0.1 and helped[0.1] - trained[0.1] > 0.05
 #
 # ## 14. The paper's claims
 #
-# `sslcourse claims colorization --seeds 5` trains three networks a seed and returns a verdict for each claim; the pages of the course hold the table
-# that it printed. A positive effect means that the paper is right here too. `sslcourse table tracking` makes its table, with full supervision; with
-# `--set data=FOLDER` on your own sequences in the layout of DAVIS.
+# `sslcourse claims colorization --seeds 5` trains three networks a seed and returns a verdict for each claim. `sslcourse table tracking` makes the
+# paper's table, with full supervision; with `--set data=FOLDER` on your own sequences in the layout of DAVIS. The table has the paper's numbers and five
+# seeds of ours.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import compare, wall as stored
+from sslcourse.results import compare, papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "colorization"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("colorization", compare.MEASURED)
 
 # %% tags=["nbval-check-output"]
 # The whole table, measured beforehand by `sslcourse table tracking`.

@@ -405,14 +405,13 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # ## 13. The paper's claims
 #
 # `sslcourse claims dpc --seeds 5` trains five networks a seed and returns a verdict for each claim. `sslcourse table dpc` takes the method apart,
-# negative by negative. This table holds five seeds.
+# negative by negative. The table has the paper's numbers and five seeds of ours.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import compare, wall as stored
+from sslcourse.results import compare, papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "dpc"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("dpc", compare.MEASURED)
 
 # %% tags=["nbval-check-output"]
 # The whole table, measured beforehand by `sslcourse table dpc`.

@@ -413,14 +413,13 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # ## 15. The paper's claims
 #
 # `sslcourse claims avts --seeds 5` trains six networks a seed and returns a verdict for each claim. `sslcourse table avts` answers further questions of
-# the reviewers: the share of hard negatives, the loss, the data. This table holds five seeds.
+# the reviewers: the share of hard negatives, the loss, the data. The table has the paper's numbers and five seeds of ours.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import compare, wall as stored
+from sslcourse.results import compare, papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "avts"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("avts", compare.MEASURED)
 
 # %% tags=["nbval-check-output"]
 # The whole table, measured beforehand by `sslcourse table avts`.

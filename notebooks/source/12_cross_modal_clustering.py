@@ -462,14 +462,13 @@ show.table([{"XDC minus random": part, **values} for part, values in change.item
 #
 # `sslcourse claims xdc --seeds 5` trains XDC, its rivals, a pair of networks of the *same* modality, a larger network on the pseudo-labels, and the
 # worlds with less nuisance and with one venue. `sslcourse table xdc` makes the paper's table, with AVTS and fine-tuning beside it, and `sslcourse table
-# xdc_nuisance` turns the nuisance from nothing to all. This table holds five seeds, after the whole training.
+# xdc_nuisance` turns the nuisance from nothing to all. The table has the paper's numbers and five seeds of ours, after the whole training.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import compare, wall as stored
+from sslcourse.results import compare, papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "xdc"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("xdc", compare.MEASURED)
 
 # %% tags=["nbval-check-output"]
 # The whole table, measured beforehand by `sslcourse table xdc`.

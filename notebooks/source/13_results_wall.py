@@ -29,6 +29,7 @@ from sslcourse import claims, compare, encoders, evaluate, show, wall, widgets
 from sslcourse.check import check, hint, lesson, solution
 from sslcourse.data import toybox
 from sslcourse.methods import simclr
+from sslcourse.results import papers
 from sslcourse.train import epochs
 from sslcourse.widgets.explorers import Control, Explorer
 
@@ -272,20 +273,29 @@ def judged(effects):
     return "pass" if low > 0 else "fail" if high < 0 else "inconclusive"
 
 assert all(judged(row["effects"]) == row["verdict"] for row in verdicts), "your verdicts should be the course's"
-print(f"all {len(verdicts)} verdicts agree; were there nothing in any claim, about {0.05 * len(verdicts):.0f} would still not be inconclusive")
+together = papers.holm([row["effects"] for row in verdicts])                # Holm's correction for their number
+counts = {how: [found.count(v) for v in ("pass", "fail")] for how, found in (("alone", [row["verdict"] for row in verdicts]), ("together", together))}
+# Holds: "Corrected for their number, fewer claims are decided"
+assert sum(counts["together"]) < sum(counts["alone"])
+print(f"all {len(verdicts)} verdicts agree; were there nothing in any claim, about {0.05 * len(verdicts):.0f} would still be decided, by luck")
+print("; ".join(f"judged {how}: {passed} pass, {failed} fail" for how, (passed, failed) in counts.items()))
+
+# %% [markdown]
+# Corrected for their number, fewer claims are decided: what is left is safe against luck, all claims together. (Holm's method is Bonferroni's, made a
+# little less strict.)
 
 # %% [markdown]
 # Choose a paper and read its claims. Each lesson says in words which of them stand, and which do not.
 
 # %%
-papers = list(dict.fromkeys(row["paper"] for row in verdicts))
+names = list(dict.fromkeys(row["paper"] for row in verdicts))
 
 def effects_of(paper):
     mine = [row for row in verdicts if row["paper"] == paper]
     picture = show.intervals([(row["text"], row["mean"], row["low"], row["high"], row["verdict"]) for row in mine], title=f"{paper}: effects, and their intervals")
     return show.png(picture), f"{sum(row['verdict'] == 'pass' for row in mine)} of {len(mine)} pass"
 
-Explorer(effects_of, [Control("paper", "choice", papers[0], "paper", options=[(p, p) for p in papers])], name="claims")
+Explorer(effects_of, [Control("paper", "choice", names[0], "paper", options=[(p, p) for p in names])], name="claims")
 
 # %% [markdown]
 # ## 8. Break it: choosing by the wall
@@ -348,7 +358,7 @@ print(f"half the epochs: {mine['linear'][0]:.1%}; the whole recipe: {statistics.
 # %%
 holds = statistics.fmean(row["verdict"] == "pass" for row in verdicts)
 fails = statistics.fmean(row["verdict"] == "fail" for row in verdicts)
-print(f"{len(verdicts)} claims of {len(papers)} papers at this scale: {holds:.0%} pass, {fails:.0%} fail, the rest cannot be told with the seeds we had.")
+print(f"{len(verdicts)} claims of {len(names)} papers at this scale: {holds:.0%} pass, {fails:.0%} fail, the rest cannot be told with the seeds we had.")
 print(f"On pictures {best} is first with {statistics.fmean(rows[best]['linear']):.1%}, against {statistics.fmean(rows['random encoder']['linear']):.1%} for a random "
       f"encoder and {statistics.fmean(rows['Supervised']['linear']):.1%} with every label.")
 lesson("13_results_wall")
