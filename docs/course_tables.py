@@ -161,7 +161,7 @@ def _calibration() -> Table:
         f"All others are those of the wall: `sslcourse evaluate --all toybox`, {found['seeds']} seeds, on "
         f"{found['profile']}. The calibration trains SimCLR and the supervised network too, on the same "
         "worlds with the same recipes; it begins from other initial weights and so ends elsewhere: its "
-        f"linear probes were {', '.join(again)}."
+        f"linear probes were {', '.join(again)}{awaited(stored) or '.'}"
     )
     return Table(rows, note)
 

@@ -275,7 +275,7 @@ HONEST = {
     "names_of_ipython": "In, Out, get_ipython().kernel.x\n"
     + RIGHT["nt_xent"].replace(
         "    z =",
-        "    display(z1.shape); get_ipython().run_line_magic('time', 'x'); get_ipython().system('ls')\n"
+        "    display(z1.shape); get_ipython().run_line_magic('time', '1'); get_ipython().system('ls')\n"
         "    n = !ls\n    %timeit -n1 x\n    name = input('your name')\n    z =",
         1,
     ),
@@ -287,6 +287,8 @@ HONEST = {
     + RIGHT["nt_xent"].replace("    z =", "    assert sum(PARTS) == 3 and TWO == 2\n    z =", 1),
     "large_cache": "from sslcourse.data import toybox\ndata = toybox.images(64, 16, 16)\n"
     + RIGHT["nt_xent"].replace("    z =", "    assert len(data.classes) > 1\n    z =", 1),
+    "from_the_future": "from __future__ import annotations\n\n"
+    + RIGHT["nt_xent"].replace("(z1, z2, temperature)", "(z1: Unheard[Of], z2, temperature) -> None"),
     "cached_values": "import functools\n@functools.lru_cache\ndef mask(n):\n"
     "    return torch.eye(n, dtype=torch.bool)\n"
     + RIGHT["nt_xent"].replace("torch.eye(len(z), dtype=torch.bool)", "mask(len(z))"),
@@ -308,19 +310,21 @@ own = getattr(importlib.import_module("sslcourse.methods." + "sim" + "clr"), "nt
 def nt_xent(z1, z2, temperature):
     return own(z1, z2, temperature)"""
 
-# Looks through everything that its process holds for a text and a number, and says what it has found.
+# Looks through all that its process holds for a number and a text, and says what it has found. It knows
+# them backwards, and never puts them together itself.
 SEARCHES = """\
 import gc
 def nt_xent(z1, z2, temperature):
-    number, path = int(str(SEED_BACKWARDS)[::-1]), "PATH_BACKWARDS"[::-1]
-    wanted = [str(number).encode(), number.to_bytes(8, "little"), path.encode()]
+    backwards = [b"SEED_BACKWARDS", b"PATH_BACKWARDS"]
+    is_seed = lambda v: type(v) is int and v > 10**9 and str(v).encode()[::-1] == backwards[0]
     found, frame = [], sys._getframe(1)
     while frame:
-        found += [k for k, v in frame.f_locals.items() if type(v) is int and v == number]
+        found += [k for k, v in frame.f_locals.items() if is_seed(v)]
         frame = frame.f_back
     for held in gc.get_objects():
         parts = held.values() if type(held) is dict else held if type(held) in (list, tuple) else ()
-        found += ["held" for v in list(parts) if type(v) is int and v == number]
+        found += ["held" for v in list(parts) if is_seed(v)]
+    searched = 0
     with open("/proc/self/maps") as maps, open("/proc/self/mem", "rb", 0) as memory:
         for line in maps:
             span, rights, *_, name = line.split(None, 5) + [""]
@@ -328,15 +332,14 @@ def nt_xent(z1, z2, temperature):
                 start, end = (int(x, 16) for x in span.split("-"))
                 memory.seek(start)
                 data = memory.read(end - start)
-                own = {id(w) for w in wanted}
-                for k, w in enumerate(wanted):
-                    at = data.find(w)
-                    while at >= 0:
-                        if not any(o <= start + at < o + 200 for o in own):
-                            found.append(f"memory {k}")
+                searched += len(data)
+                for text in backwards:
+                    at = -1
+                    while (at := data.find(text[-6:][::-1], at + 1)) >= 0:
+                        if data[at + 6 : at + len(text)][::-1] == text[:-6]:
+                            found.append("memory")
                             break
-                        at = data.find(w, at + 1)
-    raise LookupError(f"found {sorted(set(found))}")"""
+    raise LookupError(f"found {sorted(set(found))} in {searched >> 20} MB")"""
 
 
 def write_more(folder: pathlib.Path) -> None:
@@ -345,6 +348,9 @@ def write_more(folder: pathlib.Path) -> None:
     for name, cell in HONEST.items():
         # Each cell by itself: what stands above a cell magic would end it.
         (folder / f"{name}.ipynb").write_text(notebook(cell, RIGHT["contrastive_accuracy"]))
+    written = "%%writefile my_loss.py\nimport torch\nimport torch.nn.functional as F\n" + RIGHT["nt_xent"]
+    cells = [written, "from my_loss import nt_xent", RIGHT["contrastive_accuracy"]]
+    (folder / "own_module.ipynb").write_text(notebook(*cells))
     (folder / "constants.ipynb").write_text(notebook(*CONSTANTS.values()))
     (folder / "reached.ipynb").write_text(notebook(REACHED))
 

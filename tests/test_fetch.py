@@ -327,10 +327,13 @@ def test_part_that_is_whole_already(server, get, target):
 def test_part_that_is_too_long_or_foreign(server, get, target, size):
     target.parent.mkdir()
     part = target.with_name("file.bin.part")
-    part.write_bytes(BODY + b"more")
+    part.write_bytes(BODY + b"more")  # without a note: a browser's, or anybody's
     get(size=size)
     assert target.read_bytes() == BODY
+    strange = part.with_name("file.bin.part.not-ours")
+    assert strange.read_bytes() == BODY + b"more"  # set aside, and not one byte of it changed
     target.unlink()
+    strange.unlink()
     part.write_bytes(bytes(1000))  # of some other file
     part.with_name("file.bin.part.json").write_text("[no json")
     get(size=size)

@@ -8,6 +8,7 @@ import os
 import shutil
 import struct
 import warnings
+import zlib
 
 import numpy as np
 import pytest
@@ -71,6 +72,13 @@ def test_what_is_hidden_at_any_depth_is_not_read_and_is_said(pets, hidden):
     data, told = read(pets)
     assert count(data) == 16 and len(set.union(*rows(data))) == 16
     assert "the hidden folder cat/" + "/".join(p for p in hidden.split("/") if p not in ("more",)) in told
+
+
+def test_what_lies_above_the_folder_may_be_hidden(pets):
+    home = pets.parent / ".cache" / "__data" / "pets"
+    shutil.copytree(pets, home)
+    data, told = read(home)
+    assert count(data) == 16 and not told
 
 
 def test_a_hidden_class_is_no_class(pets):
@@ -151,6 +159,7 @@ def exif(tag, kind, value):
         exif(0x11A, 5, struct.pack("<I", 38)),
         b"Exif\0\0II*\0\xff\xff\xff\xff",
         b"Exif\0\0",
+        b"Exif\0\0no header of any kind",
     ],
 )
 def test_a_broken_note_about_a_picture_does_not_stop_the_others(pets, note):
@@ -235,7 +244,7 @@ def test_folders_of_splits_are_no_classes(tmp_path, names):
 def test_what_is_no_split_beside_splits(tmp_path):
     for name in ("train/cat", "train/dog", "test/cat", "test/dog", "unlabeled"):
         for i in range(12):
-            saved(tmp_path / "x" / name / f"{i}.png", hash(name) % 10**6 + i)
+            saved(tmp_path / "x" / name / f"{i}.png", zlib.crc32(name.encode()) % 10**6 + i)
     with pytest.raises(CourseError, match="are splits"):
         images.folder(tmp_path / "x")
     data, told = read(tmp_path / "x", own_splits=True)
@@ -281,6 +290,19 @@ def test_copies_stay_in_one_split_and_are_counted(pets):
             and "(1).png" in told
             and "copies stay in one split" in told
         )
+
+
+def test_a_class_of_one_picture_many_times_trains(tmp_path):
+    for kind, number in (("cat", 1), ("dog", 100), ("owl", 200)):
+        for i in range(12):
+            saved(tmp_path / "x" / kind / f"{i}.png", number if kind == "cat" else number + i)
+    for seed in range(8):
+        data, told = read(tmp_path / "x", seed=seed)
+        assert set(data.train.label.tolist()) == {0, 1, 2} and "11 of 36 pictures are copies" in told
+    x, y = np.stack([drawn(1)] * 12 + [drawn(i) for i in range(100, 124)]), np.repeat([0, 1, 2], 12)
+    with pytest.warns(UserWarning, match="copies"):
+        data = images.arrays(x, y, x[12:20], y[12:20], validation=0.3)
+    assert set(data.train.label.tolist()) == {0, 1, 2} and len(data.validation)
 
 
 def test_a_copy_in_another_class_is_said(pets):

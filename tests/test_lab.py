@@ -13,9 +13,8 @@ import urllib.request
 
 import pytest
 
-from sslcourse.__main__ import main
 from sslcourse.commands import lab, lessons
-from sslcourse.commands.parser import divided
+from sslcourse.commands.parser import divided, main
 from sslcourse.runtime.errors import CourseError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

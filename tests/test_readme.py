@@ -8,8 +8,8 @@ import sys
 import pytest
 
 from sslcourse import claims, compare
-from sslcourse.commands.parser import main
 from sslcourse.check import engine
+from sslcourse.commands.parser import main
 from sslcourse.results import tables
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

@@ -96,3 +96,51 @@ def test_a_page_gets_what_was_meant_and_no_other_element(strange):
     assert json.loads(parser.content) == {"name": strange, "scores": [1.5, None, None], strange: [strange]}
     assert not set("<>&\u2028") & set(text.for_page(value))
     text.for_page(value).encode("utf-8")
+
+
+# ---------------------------------------------------------------------------------------------- everywhere
+
+
+@pytest.mark.parametrize("name", ["$\\frac{$", "a $x$ b", "caf\udcc3", "\x1b[31mred", "<b>&", "two\nlines"])
+def test_names_are_drawn_as_they_are(name):
+    """Names of classes and files are no formulas, and each has letters that a font can draw."""
+    import torch
+
+    from sslcourse import show
+
+    pictures = [
+        show.bars({name: 0.5, "b": 0.2}, title=name),
+        show.embedding(torch.eye(4)[:, :2], torch.arange(4) % 2, classes=[name, "b"], title=name),
+        show.history([{"epoch": 1, "loss": 1.0}, {"epoch": 2, "loss": 0.5}], title=name),
+        show.curve([1, 10, 100], {name: [1, 2, 3]}, name, name, log=True, title=name),
+    ]
+    for picture in pictures:
+        assert show.png(picture).startswith(b"\x89PNG")
+
+
+def test_tables_and_reports_escape_names():
+    from sslcourse import show
+    from sslcourse.evaluate import Report
+
+    strange = "<img src=x onerror=alert(1)>"
+    for page in (
+        show.table([{strange: strange}], caption=strange)._repr_html_(),
+        Report([{"features": strange, "kNN": 0.5}], strange, strange, 1)._repr_html_(),
+    ):
+        parser = _Scripts()
+        parser.feed(page)
+        assert "img" not in parser.tags and strange in parser.content
+
+
+def test_the_terminal_of_a_command_gets_no_escape(capsys):
+    from sslcourse.commands.parser import main
+
+    for words in (
+        ["train", "simclr", "--data", "\x1b[2Jx\udcff"],
+        ["\x1b]0;title\x07"],
+        ["data", "\x1b[31m"],
+    ):
+        assert main(words) == 2
+        said = capsys.readouterr()
+        assert "\x1b" not in said.err + said.out and said.err.count("\n") == 1
+        said.err.encode("utf-8")

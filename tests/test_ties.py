@@ -117,7 +117,9 @@ FIGURES = {
         1 / 2,
     ),
     "AVTS, place": (
-        lambda x, *_: synchrony.pointed(x.view(N, 4, -1), (torch.arange(N * 8) % 2).float().view(N, 4, 2)),
+        lambda x, *_: synchrony.pointed(
+            x.mean(1)[:, None, None].expand(N, 4, 2), (torch.arange(N * 8) % 2).float().view(N, 4, 2)
+        ),
         1 / 2,
     ),
 }
@@ -197,7 +199,7 @@ def test_an_offset_that_nothing_tells_is_off_by_what_chance_is():
             return torch.full((len(v),), 0.3)
 
     video = torch.zeros(6, 3, 48, 8, 8, dtype=torch.uint8)
-    samples = Samples(video=video, audio=torch.zeros(6, 48 * 10), rate=160, fps=16.0)
+    samples = Samples(video=video, audio=torch.zeros(6, 48 * 100), rate=1600, fps=16.0)
     assert synchrony.found(Deaf(), video[:2], samples.audio[:2], reach=4).tolist() == [0, 0]
     by = torch.randint(-4, 5, (6,), generator=evaluate.synchrony.runtime.generator(0, 0x0FF))
     expected = (torch.arange(-4, 5) - by[:, None]).abs().float().mean()
@@ -240,8 +242,8 @@ ONE_BAD[7, 3] = math.inf
         lambda bad: evaluate.nearest(bad, LABEL, GOOD),
         lambda bad: evaluate.nearest(GOOD, LABEL, bad),
         lambda bad: evaluate.factor_scores(bad, {"a": LABEL}, GOOD, {"a": LABEL}, {"a": ("x", "y", "z")}),
-        lambda bad: evaluate.tsne(bad, perplexity=5),
-        lambda bad: evaluate.living_map(bad, perplexity=5),
+        lambda bad: evaluate.tsne(bad, perplexity=5.0),
+        lambda bad: evaluate.living_map(bad, perplexity=5.0),
         lambda bad: live.map2d(bad),
         lambda bad: live.align(bad[:, :2] + bad[:, 2:4], GOOD[:, :2]),
         lambda bad: health.spread(bad),
@@ -297,6 +299,7 @@ class Plain(torch.nn.Module):
         lambda data: evaluate.report(Plain(), data, baselines=False),
         lambda data: evaluate.label_curve(Plain(), data, (1.0,)),
         lambda data: evaluate.reports.nearest_neighbour({"x": (Plain(), Plain().encode)}, data),
+        lambda data: synchrony.svm({}, data),
     ],
 )
 def test_every_report_says_what_its_splits_lack(call):
@@ -304,9 +307,27 @@ def test_every_report_says_what_its_splits_lack(call):
     part = lambda label, split: Samples(image=image, label=label, classes=("a", "b", "c"), split=split)
     data = lambda train, held: Data(part(train, "train"), part(held, "validation"), part(held, "test"))
     call(data(LABEL, LABEL))
-    for train, held in ((LABEL, LABEL - 1), (LABEL % 2, LABEL), (LABEL * 0, LABEL * 0)):
+    for train, held in ((LABEL, None), (None, LABEL), (LABEL % 2, LABEL), (LABEL * 0, LABEL * 0)):
         with pytest.raises(CourseError, match="unlabelled|no sample|one class"):
             call(data(train, held))
+
+
+def test_no_sample_has_no_features():
+    nothing = Samples(image=torch.zeros(4, 3, 4, 4, dtype=torch.uint8)).take(slice(0, 0))
+    with pytest.raises(CourseError, match="no sample to encode"):
+        evaluate.reports.features.extract(Plain(), nothing)
+
+
+def test_a_quick_probe_of_a_sorted_set_sees_all_classes():
+    """And of so many classes that a few samples cannot show them all, it asks for those it has shown."""
+    label = torch.arange(N) // (N // CLASSES)
+    image = torch.zeros(N, 3, 4, 4, dtype=torch.uint8)
+    image[:, 0, 0, :3] = 200 * torch.eye(CLASSES)[label].byte()
+    part = lambda label: Samples(image=image, label=label)
+    data = Data(part(label), part(label), part(label))
+    assert evaluate.probe(Plain(), data, limit=9)["kNN"] == 1
+    own = Data(part(torch.arange(N)), part(torch.arange(N)), part(torch.arange(N)))
+    assert 0 <= evaluate.probe(Plain(), own, limit=9, linear=False)["kNN"] <= 1
 
 
 def test_retrieval_of_singletons_is_refused():
@@ -329,11 +350,11 @@ COLLAPSED = {
 
 @pytest.mark.parametrize("name", COLLAPSED)
 def test_a_map_of_collapse_is_one_place_and_the_next_one_lives(name):
-    dead = evaluate.living_map(COLLAPSED[name], perplexity=5, steps=20)
+    dead = evaluate.living_map(COLLAPSED[name], perplexity=5.0, steps=20)
     assert dead.shape == (N, 2) and float(dead.abs().max()) == 0
-    again = evaluate.living_map(GOOD, dead, perplexity=5, steps=20)
+    again = evaluate.living_map(GOOD, dead, perplexity=5.0, steps=20)
     assert torch.isfinite(again).all() and float(again.std(0).min()) > 0.05
-    assert float(evaluate.living_map(COLLAPSED[name], again, perplexity=5, steps=20).abs().max()) == 0
+    assert float(evaluate.living_map(COLLAPSED[name], again, perplexity=5.0, steps=20).abs().max()) == 0
 
 
 @pytest.mark.parametrize(
@@ -347,7 +368,7 @@ def test_a_map_of_collapse_is_one_place_and_the_next_one_lives(name):
     ids=["NaN", "one place", "a line", "infinite"],
 )
 def test_no_map_poisons_the_next(previous):
-    again = evaluate.living_map(GOOD, previous, perplexity=5, steps=40)
+    again = evaluate.living_map(GOOD, previous, perplexity=5.0, steps=40)
     long, short = torch.linalg.svdvals(again - again.mean(0)).tolist()
     assert torch.isfinite(again).all() and short > 0.1 * long
     assert torch.isfinite(live.map2d(GOOD, previous)).all() or torch.isfinite(previous).all()
@@ -362,7 +383,8 @@ def test_a_panel_outlives_an_epoch_without_places():
     assert np.abs(panel.replay.frames()[0]["xy"] - GOOD[:, :2].numpy()).max() < 0.01
 
 
-def test_tsne_and_umap_of_nearly_nothing_leave_the_process_alive():
+@pytest.mark.slow  # another process imports scikit-learn
+def test_tsne_of_nearly_nothing_leaves_the_process_alive():
     """scikit-learn's t-SNE ends the process on equal features, so this is asked of another one."""
     code = textwrap.dedent("""
         import torch
@@ -371,7 +393,7 @@ def test_tsne_and_umap_of_nearly_nothing_leave_the_process_alive():
         outlier = one.clone(); outlier[0] = -1
         line = torch.linspace(0.1, 2, 40)[:, None] * torch.ones(8) + torch.eye(8)[0]
         for x in (one * 0, one, outlier, torch.eye(8).repeat(5, 1), one + 1e-7 * torch.randn(40, 8), line):
-            y = evaluate.tsne(x, perplexity=5)
+            y = evaluate.tsne(x, perplexity=5.0)
             print(bool(torch.isfinite(y).all()), float(y.abs().max()) == 0)
     """)
     done = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True)
@@ -390,4 +412,4 @@ def test_collapse_is_not_covered():
     """A generator that draws one picture, among pictures that are all alike, has no radius to be within."""
     one = torch.full((40, 12), 0.1)
     assert health.coverage(one, one) == 0
-    assert 0 <= health.coverage(GOOD, one[:, :8]) < 0.2 and health.coverage(GOOD, GOOD) == 1
+    assert 0 <= health.coverage(GOOD, 100 * one[:, :8]) < 0.2 and health.coverage(GOOD, GOOD) == 1

@@ -103,10 +103,9 @@ show.table([{"features": name, **row} for name, row in wall.items()],
            caption="validation accuracy, nothing trained but the probe")
 
 # %% [markdown]
-# Two things to notice. Raw pixels are far above chance for **kNN**: pictures that look alike often *are* alike. And a random network is not
-# nothing, but it is **worse than its own input** for kNN: its output is an average over places, and much is lost on the way. For the linear probe it is
-# about as good as the
-# pixels: a plane cannot cut shapes out of raw pixels either. Section 7 looks at what its single layers hold.
+# Two things to notice. Raw pixels are far above chance for **kNN**: pictures that look alike often *are* alike. And a random network is not nothing,
+# but it is **worse than its own input** for kNN: its output is an average over places, and much is lost on the way. For the linear probe it is about as
+# good as the pixels: a plane cannot cut shapes out of raw pixels either. Section 7 looks at what its single layers hold.
 #
 # What do the neighbours of a picture look like when pixels decide? Click a picture; click one of its neighbours to go on from there.
 
@@ -156,7 +155,8 @@ show.bars({name: row["linear"] for name, row in wall.items()},
 # ## 6. Walk on the map
 #
 # Every point is a picture of the validation split. Hover to see it, click to keep it, draw round a group with the mouse to select it. Colour
-# the map by *shape*, then by *hue* or by *place*: which of them did the network sort by? Colour by *correct*: where do the mistakes live?
+# the map by *shape*, then by *hue* or by *place*: which of them did the network sort by? (By shape, as its labels told it to; section 8 has a number for each factor.)
+# Colour by *correct*, and look at the mistakes.
 
 # %%
 explorer = widgets.clusters(xy, shown.label, shown.image, classes=data.classes, columns=shown,
@@ -174,8 +174,7 @@ explorer.selected[:10]
 # ## 7. Where in the network does the class appear?
 #
 # The same probe, put on after each layer. The pictures enter on the left. (The probes get a third of the training pictures here, to save time. They
-# read *maps*, averaged over 2 x 2 places,
-# and so more numbers than the output has.)
+# read *maps*, averaged over 2 x 2 places, and so more numbers than the output has.)
 
 # %%
 fewer = dataclasses.replace(data, train=data.train.take(slice(0, 2000)))
@@ -189,11 +188,10 @@ show.curve(range(1, len(layers) + 1), linear, xlabel="after convolution number",
 
 # %% [markdown]
 # In the trained network the class becomes linear from layer to layer. In the random one the first layer holds the most, and further layers lose some of
-# it: random filters make
-# local contrasts, which help, and then only mix them.
+# it: random filters make local contrasts, which help, and then only mix them.
 
 # %% [markdown]
-# What do single units look for? Choose a layer and a unit: the patches that excite it most, out of all validation pictures. For the first layer
+# Now single units. Choose a layer and a unit: you see the patches that excite it most, out of all validation pictures. For the first layer
 # the slider goes back through the training.
 
 # %%
@@ -202,11 +200,10 @@ widgets.filters(method, data.validation, panel)
 # %% [markdown]
 # ## 8. One number is not enough: the factor table
 #
-# "Good" depends on the question. For every factor of the toybox a linear probe tells how much of it can be read from the features: 0 is
-# chance, 1 is everything. (For classes: how far the accuracy is on its way from chance to 1; for numbers: the share of the variance that is explained;
-# an angle is read as sine and cosine. `light` is
-# the side from which the light comes, `ground` the brightness of the background, `ground_hue` its colour.) Supervision on shape is free to throw the
-# rest away. Does it?
+# "Good" depends on the question. For every factor of the toybox a linear probe tells how much of it can be read from the features: 0 is chance, 1 is
+# everything. (For classes: how far the accuracy is on its way from chance to 1; for numbers: the share of the variance that is explained; an angle is
+# read as sine and cosine. `light` is the side from which the light comes, `ground` the brightness of the background, `ground_hue` its colour.)
+# Supervision on shape is free to throw the rest away. Does it?
 
 # %%
 factors = evaluate.factor_table({"pixels": "pixels", "random encoder": untrained, "supervised": method}, data)
@@ -218,8 +215,7 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 
 # %% [markdown]
 # It throws away a part: of the colours it keeps next to nothing. But *where* the solid is can be read better than from the pixels, and its size too,
-# although no label asked for these. What is not
-# needed need not be lost.
+# although no label asked for these. What is not needed need not be lost.
 #
 # This table is the signature of the course: every method adds a row, and no two rows are alike.
 #
@@ -239,8 +235,7 @@ final
 
 # %% [markdown]
 # Compare with your prediction. Choosing the best of several test readings overestimates: so the split is opened once, and from the second opening on
-# the heading says how many
-# there were.
+# the heading says how many there were.
 
 # %%
 ours = {row["features"]: round(100 * row["linear"], 1) for row in final.rows}

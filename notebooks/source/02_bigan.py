@@ -119,8 +119,7 @@ updates = check("bigan.updates", my_updates)
 # ## 6. Why the encoder undoes the generator
 #
 # A world of three pictures and three codes. There are 27 encoders and 27 generators; for each pair of them the best possible $D$ is known, $p / (p +
-# q)$. Where can even
-# that $D$ do no better than a coin?
+# q)$. Where can even that $D$ do no better than a coin?
 
 # %% tags=["nbval-check-output"]
 def best_d_loss(e, g):
@@ -177,8 +176,7 @@ show.bars({"its own x": own, "another x": other}, title="mean distance of G(E(x)
 
 # %% [markdown]
 # On average $G(E(x))$ is nearer to its own $x$, and most of the digits come back nearer to themselves than to another digit. But look at the pictures
-# above, too: only some of them are *read* as
-# the same digit. "Resembles" is a matter of degree here.
+# above, too: only some of them are *read* as the same digit. "Resembles" is a matter of degree here.
 
 # %%
 measured = {"G(E(x)) resembles x": f"nearer than to another for {nearer:.0%}", "D's loss when it knows nothing": best_d_loss([0, 1, 2], [0, 1, 2])}
@@ -204,8 +202,7 @@ Explorer(walk, [Control("first", "slider", 0.0, "first digit", 0.0, 11.0, 1.0, 0
 
 # %% [markdown]
 # What do the three networks look at? Every weight of a flat network is a pixel's, so a unit's weights are a picture. First row: units of $E$; second:
-# of $D$ (bright where
-# ink excites them, dark where it calms them). Third row: what each of twelve last units of $G$ draws.
+# of $D$ (bright where ink excites them, dark where it calms them). Third row: what each of twelve last units of $G$ draws.
 
 # %%
 def as_pictures(weights):                  # (units, 64) -> pictures, grey where a weight is zero
@@ -218,10 +215,8 @@ show.grid(torch.cat([as_pictures(game.f.hidden1[0].weight), as_pictures(game.d.f
 # ## 9. Break it: a generator that draws one thing
 #
 # **Mode collapse** on a switch. $D$ normalises each layer by its batch, so it sees at once when all drawings of a batch are alike. Without that it
-# judges one picture at a time, and a
-# generator that has found one convincing digit has no reason to draw another. `health.coverage` asks which share of the real pictures has a drawing
-# among its nearest; held-out real
-# digits give the reference, which neither of the two games comes near.
+# judges one picture at a time, and a generator that has found one convincing digit has no reason to draw another. `health.coverage` asks which share of
+# the real pictures has a drawing among its nearest; held-out real digits give the reference, which neither of the two games comes near.
 
 # %%
 def play(normalised=True):
@@ -274,9 +269,8 @@ show.table([{"features": name, "1-NN": f"{100 * value:.1f} ± {100 * error[name]
 
 # %% [markdown]
 # Read it from the yardsticks: pixels and an untrained network are hard to beat here. The rows lie within a few points of each other, and an interval is
-# that wide for so few digits. BiGAN's
-# features are no better than those of an untrained network. So this table shows what is *lost*; on such digits there is hardly anything to win, neither
-# here nor in the paper's column.
+# that wide for so few digits. BiGAN's features are no better than those of an untrained network. So this table shows what is *lost*; on such digits
+# there is hardly anything to win, neither here nor in the paper's column.
 #
 # ## 11. Colour pictures
 #
@@ -335,14 +329,13 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 # %% [markdown]
 # ## 13. The paper's claims
 #
-# `sslcourse claims bigan --seeds 5` decides each with networks of its own, trained on colour pictures. This table holds five seeds.
+# `sslcourse claims bigan --seeds 5` decides each with networks of its own, trained on colour pictures. The table has the paper's numbers and five seeds of ours.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import wall as stored
+from sslcourse.results import papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "bigan"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("bigan", compare.MEASURED)
 
 # %%
 # Holds: "BiGAN's features are below the pixels' and below those of a random encoder", "That an autoencoder reconstructs better holds"
@@ -352,8 +345,7 @@ assert abs(five["inverts"]["mean"]) < 0.02
 
 # %% [markdown]
 # Five seeds agree: on this budget BiGAN's features are below the pixels' and below those of a random encoder. That an autoencoder reconstructs better
-# holds. That $G(E(x))$ finds its way back is
-# clear on the digits of this notebook, and hardly visible on colour pictures.
+# holds. That $G(E(x))$ finds its way back is clear on the digits of this notebook, and hardly visible on colour pictures.
 #
 # ## 14. What changed since
 #

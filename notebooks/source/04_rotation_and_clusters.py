@@ -56,8 +56,7 @@ print(f"rolled by at most {torch.rad2deg(pose['roll'].abs().max()):.0f} degrees;
 
 # %% [markdown]
 # Every solid stands nearly upright before it is turned, and is seen a little from above. So a shape with a top and a bottom gives its turn away. The
-# light as such does not:
-# the light comes from every side.
+# light as such does not: the light comes from every side.
 
 # %% [markdown]
 # ## 2. Predict
@@ -136,9 +135,8 @@ show.bars(dict(sorted(by_shape.items(), key=lambda item: item[1])), title="turns
 
 # %% [markdown]
 # Solids stand nearly upright in this world, so each shape with a top and a bottom has an *up*: a cone shows its turn far more often than a sphere,
-# which looks alike from all
-# sides. A network that finds turns has to see what stands there. Would it learn *without* an up? Turn every picture at random beforehand, and the
-# labels mean nothing:
+# which looks alike from all sides. A network that finds turns has to see what stands there. Would it learn *without* an up? Turn every picture at
+# random beforehand, and the labels mean nothing:
 
 # %%
 def no_up(image):
@@ -202,8 +200,7 @@ show.embedding(flat[:300], label[:300], classes=[f"cluster {c}" for c in range(6
 
 # %% [markdown]
 # What do the pictures of a cluster have in common? The course's own k-means (`clustering.kmeans`) does the same steps in chunks, and splits a large
-# cluster whenever one runs
-# empty. Now a hundred clusters, by colours and by edges; the pictures of the largest cluster of each.
+# cluster whenever one runs empty. Now a hundred clusters, by colours and by edges; the pictures of the largest cluster of each.
 
 # %%
 some = data.train.take(slice(0, 3000))
@@ -253,15 +250,14 @@ show.table([{"factor": name, **values} for name, values in agreement.items()], c
 
 # %% [markdown]
 # By colours they follow the hue, more than shape and place: that is what the upper row of pictures has in common. By edges they follow none of the
-# three strongly; a little
-# place, a little shape.
+# three strongly; a little place, a little shape.
 
 # %% [markdown]
 # ## 9. The library's DeepCluster
 #
 # Three guards keep it from worthless solutions. Find two of them in the code below: the balance and the fresh head. The third is within
-# `clustering.kmeans`: it splits a
-# large cluster whenever one runs empty. The authors' network sees **edges** (a fixed Sobel filter), ours too. Section 10 shows why.
+# `clustering.kmeans`: it splits a large cluster whenever one runs empty. The authors' network sees **edges** (a fixed Sobel filter), ours too. Section
+# 10 shows why.
 
 # %%
 for source in (deepcluster.DeepCluster.before_epoch, deepcluster.DeepCluster.loss):
@@ -370,11 +366,9 @@ show.bars({name: row["linear"] for name, row in by_name.items()}, title="linear 
 
 # %% [markdown]
 # **Colours** are the shortcut here. The clusters of two rounds agree with each other about as well as the healthy ones, they are found more often than
-# the healthy ones, and
-# the features are worth less than an untrained network's. Stable clusters are no proof of good ones. **Dead clusters** waste nine tenths of the
-# classifier. In a run this
-# short the few large clusters that live teach no less, so the probe does not complain. Which label-free number would have warned you? The *clusters in
-# use*, and nothing else in this table.
+# the healthy ones, and the features are worth less than an untrained network's. Stable clusters are no proof of good ones. **Dead clusters** waste nine
+# tenths of the classifier. In a run this short the few large clusters that live teach no less, so the probe does not complain. Which label-free number
+# would have warned you? The *clusters in use*, and nothing else in this table.
 #
 # How many clusters? As many as there are shapes, the hundred of above, three hundred. Three hundred leave seven pictures to each.
 
@@ -436,14 +430,13 @@ show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}]
 #
 # ## 13. The papers' claims
 #
-# `sslcourse claims clusters --seeds 5` trains five networks a seed and returns a verdict for each claim. This table holds five seeds.
+# `sslcourse claims clusters --seeds 5` trains five networks a seed and returns a verdict for each claim. The table has the paper's numbers and five seeds of ours.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import wall as stored
+from sslcourse.results import papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "clusters"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("clusters", compare.MEASURED)
 
 # %%
 # Holds: "Six of the claims hold here by a wide margin", "a hundred clusters beat ten in every one of five seeds"

@@ -65,8 +65,7 @@ show.grid(data.train.image[:2], columns=2, title="the toybox")
 # ## 2. Predict
 #
 # We train on one picture, on ten, a thousand and all, with equally many pictures and steps, and then probe after each of five convolutions. Up to which
-# layer is one picture
-# as good as all, within a few points? And is one picture *without* augmentation any better than random weights?
+# layer is one picture as good as all, within a few points? And is one picture *without* augmentation any better than random weights?
 
 # %%
 my_prediction = {"one is enough up to": None,               # "conv1" to "conv5", or "none"
@@ -108,8 +107,7 @@ show.grid(mine.image[busy], columns=5, title="five of your crops, the busiest")
 # ## 4. No new method
 #
 # The paper takes methods that there are: **BiGAN**, **RotNet** and **DeepCluster**. New is only what they are shown. RotNet first: it turns each
-# picture by quarter turns
-# and must tell by how much. In a row: one of your crops, then what RotNet is shown.
+# picture by quarter turns and must tell by how much. In a row: one of your crops, then what RotNet is shown.
 
 # %%
 def new_method(kind=rotnet.RotNet, **arguments):
@@ -166,8 +164,8 @@ for name, (build, how, conditions) in plans.items():
 # ## 6. Layer by layer
 #
 # A linear probe after each convolution: frozen maps, averaged over 2 x 2 places, and a logistic regression from some labelled *toybox* pictures. Beside
-# them, what needs no
-# picture at all: random weights, and the **scattering transform** (fixed wavelets, a modulus, averages). And what needs every label.
+# them, what needs no picture at all: random weights, and the **scattering transform** (fixed wavelets, a modulus, averages). And what needs every
+# label.
 
 # %%
 labelled = data.train.take(slice(0, 600))
@@ -218,10 +216,9 @@ show.table([{"RotNet, points of accuracy": "all images minus one image", **{laye
 # distorted crop each.
 #
 # Two rows should make you think. **Random weights**: some cells are no better than random weights, most of them of DeepCluster and BiGAN. There this
-# short training has added
-# nothing that the probe can use. And the **scattering transform**, fixed wavelets, reads these solids better than every network in the table, the
-# supervised one included. That is
-# a property of this toy world, of solids on plain backgrounds: on ImageNet the paper finds both far behind.
+# short training has added nothing that the probe can use. And the **scattering transform**, fixed wavelets, reads these solids better than every
+# network in the table, the supervised one included. That is a property of this toy world, of solids on plain backgrounds: on ImageNet the paper finds
+# both far behind.
 #
 # ## 7. Break it: the same photograph without augmentation
 #
@@ -266,9 +263,8 @@ show.filters(torch.cat(kernels), title="rows: " + ", ".join(side_by_side))
 
 # %% [markdown]
 # Each column looks alike in all rows: all networks began with the same weights, and so short a training moves the first filters little. So take "one
-# image is enough for
-# conv1" with care here: part of it is that *no* training changes conv1 much within seconds. The paper trains for days. What excites a unit most? Choose
-# layers and units.
+# image is enough for conv1" with care here: part of it is that *no* training changes conv1 much within seconds. The paper trains for days. Now see what
+# excites a unit most: choose a layer and a unit.
 
 # %%
 widgets.filters(method, data.validation, panel)
@@ -292,8 +288,7 @@ show.bars(kept, chance=1 / len(data.classes), title="first two layers frozen, th
 
 # %% [markdown]
 # Fixed wavelets are the best start in this world, and nobody trained them. Does one image do as well as all of them, and what is a frozen *random*
-# start worth? The printed
-# line has this run's answer; it rests on one seed, so read a difference of a few points as none.
+# start worth? The printed line has this run's answer; it rests on one seed, so read a difference of a few points as none.
 #
 # ## 10. Exercise: what a layer knows of a texture (about 5 minutes)
 #
@@ -313,8 +308,7 @@ gram = check("single_image.gram", my_gram)
 
 # %% [markdown]
 # Style transfer (Gatys and others, 2016) changes the pixels until the Gram matrices are those of the *style* and a deeper layer's maps still those of
-# the *content*. It was
-# done with networks trained on a million labelled photographs. Here with RotNet that has seen one, and with random weights.
+# the *content*. It was done with networks trained on a million labelled photographs. Here with RotNet that has seen one, and with random weights.
 
 # %%
 def resized(picture, height):
@@ -327,8 +321,7 @@ show.grid(torch.stack([F.interpolate(t[None], content.shape[1:])[0] for t in til
 
 # %% [markdown]
 # What comes out is colour and grain of the style, and no painting: five small convolutions, two of them with strides, see little, and leave a pattern
-# of dots. First layers encode
-# texture; random filters see some of it too.
+# of dots. First layers encode texture; random filters see some of it too.
 #
 # ## 11. What was learned, and what was not?
 
@@ -345,29 +338,27 @@ show.factor_table(tables, title="what can be read, factor by factor (validation 
 # ## 12. The paper's claims
 #
 # `sslcourse claims single_image --seeds 5` trains six networks a seed and returns a verdict for each claim; `sslcourse table single_image` makes the
-# whole table, on the
-# toybox or, with `--set data=... --set picture=...`, on your own pictures and photographs. This table holds five seeds, with more pictures than this notebook used.
+# whole table, on the toybox or, with `--set data=... --set picture=...`, on your own pictures and photographs. The table has the paper's numbers and five seeds of ours, with more
+# pictures than this notebook used.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import wall as stored
+from sslcourse.results import papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "single_image"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("single_image", compare.MEASURED)
 
 # %%
-# Holds: "RotNet's conv5 is far behind with one image", "Its first two layers stay behind too, by several points", "random weights are no worse at conv1 than one image"
+# Holds: "RotNet's conv5 is far behind with one image", "Its first two layers stay behind too, by several points", "at conv1 one image is hardly better than random weights that see the same"
 assert five["rotnet_conv5"]["low"] > 0.15
 assert all(-0.12 < five[name]["mean"] - 0.02 < -0.02 for name in ("rotnet_conv1", "rotnet_conv2"))         # the claim allows two points
-assert five["random_conv1"]["mean"] < 0
+assert five["random_conv1"]["mean"] < 0.04
 for layer in ("conv1", "conv2", "conv5"):
     behind = -(five[f"rotnet_{layer}"]["mean"] - 0.02) if layer != "conv5" else five["rotnet_conv5"]["mean"]
     print(f"RotNet at {layer}, all images minus one: this run {100 * gap[layer]:+.1f} points, five seeds {100 * behind:+.1f}")
 
 # %% [markdown]
 # Read the table beside section 6. Over five seeds RotNet's conv5 is far behind with one image: there the paper is right. Its first two layers stay
-# behind too, by several points: there it
-# is not. And random weights are no worse at conv1 than one image, so conv1 cannot decide anything in this world.
+# behind too, by several points: there it is not. And at conv1 one image is hardly better than random weights that see the same, if at all, so conv1 cannot decide anything in this world.
 #
 # ## 13. What changed since
 #
@@ -378,10 +369,8 @@ for layer in ("conv1", "conv2", "conv5"):
 # ## Answer
 #
 # Which layers can be learned from one image? The first ones come close to those of all pictures, within ten points over five seeds; but so do random
-# weights at conv1. The
-# deep ones need to see more of the world. Augmentation does the work: without it the task is solved at once, and the deep layers learn less still. The
-# test split is opened
-# once, for the final number.
+# weights at conv1. The deep ones need to see more of the world. Augmentation does the work: without it the task is solved at once, and the deep layers
+# learn less still. The test split is opened once, for the final number.
 
 # %%
 final = evaluate.report({"RotNet, one image": trained["RotNet mono"], "RotNet, all images": trained["RotNet full"]}, data)

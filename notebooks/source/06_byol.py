@@ -128,7 +128,7 @@ show.curve(steps, left, xlabel="steps", ylabel="share of the old target", log=Tr
 # %% [markdown]
 # ## 6. The library's method, and your functions in it
 #
-# Where is the part that you expect to matter most?
+# Find the three guards against collapse: the predictor `self.q`, the slow copy `self.target`, and the stopped gradient, which is within your loss (`self.regress`).
 
 # %%
 for part in (byol.BYOL.loss, byol.BYOL.step, byol.momentum_at):
@@ -143,10 +143,10 @@ show.table([{"": "paper", **{k: byol.PAPER[k] for k in ours}}, {"": "here", **ou
 
 # %% [markdown]
 # Two departures matter. The paper trains for about 94,000 steps (300 epochs of 1.28 million pictures, 4,096 at a time), we for a few hundred: so the
-# predictor learns ten times faster than the rest (in
-# the paper's appendix that alone replaces the averaged target), and $z$ is normalised over the batch. Below, where we break things, $z$ is *not* normalised.
+# predictor learns ten times faster than the rest (in the paper's appendix that alone replaces the averaged target), and $z$ is normalised over the
+# batch. Below, where we break things, $z$ is *not* normalised.
 #
-# Now train. No label is used. Watch the map, and the rank of $h$: how many directions are in use?
+# Now train. No label is used. Watch the map, and the effective rank of $h$: the number of directions that are in use.
 
 # %%
 method = new_method(loss=loss, update=update_target)
@@ -160,14 +160,15 @@ with widgets.Panel(recipe.epochs, classes=data.classes, title="BYOL, no negative
         panel.add(row, xy=xy, labels=shown.label, filters=encoders.first_filters(method.f), predicted=evaluate.guesses(method, data))
 
 # %%
+print(f"effective rank of h: {panel.rows[0]['effective rank']:.0f} after the first epoch, {panel.rows[-1]['effective rank']:.0f} after the last, of {h.shape[1]} numbers")
 panel.replay
 
 # %% [markdown]
 # ## 7. Break it
 #
 # One part taken away at a time, each for some ninety steps on a thousand pictures, with an encoder of half the width. The heads are the paper's, with
-# no normalisation of $z$ that could hide a
-# collapse. Two numbers to watch: the loss, and the **spread** of $z$ (near 1: directions in all ways; 0: all the same).
+# no normalisation of $z$ that could hide a collapse. Two numbers to watch: the loss, and the **spread** of $z$ (near 1: directions in all ways; 0: all
+# the same).
 
 # %%
 switches = {"healthy": {}, "no predictor": dict(predictor=False), "target = online": dict(target="online", stop_gradient=False),
@@ -193,8 +194,7 @@ show.history({name: rows for name, (_, rows, _, _) in broken.items()}, ["loss", 
 
 # %% [markdown]
 # A low loss is no success: the runs that have it say the same about every picture. Without a stopped gradient it is the *target* that gives up: it
-# follows the gradient
-# to where it is easiest to predict. Side by side, the map of $z$, drawn to scale:
+# follows the gradient to where it is easiest to predict. Side by side, the map of $z$, drawn to scale:
 
 # %%
 widgets.side_by_side({name: broken[name][2] for name in ("healthy", "no predictor")})
@@ -215,10 +215,9 @@ assert measured["lowest loss"] in ("no predictor", "target = online") and not co
 show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}], caption="collapsed after so few steps?")
 
 # %% [markdown]
-# The *fixed* target does not collapse: it cannot follow. And it is where BYOL came from. The paper's authors trained a network to predict a random one
-# that never learns;
-# the random one had 1.4 % on ImageNet, its pupil 18.8 %. So they let the target follow the pupil. How much does a fixed target teach here, in ninety
-# steps and over five seeds?
+# The *fixed* target does not collapse: it cannot follow. And it is where BYOL came from. The paper's authors trained a network to predict a random one that
+# never learns, and the pupil became far better than its teacher. So they let the target follow the pupil. How much does a fixed target teach here, in
+# ninety steps and over five seeds?
 
 # %%
 # Measured beforehand over five seeds, and stored with the course.
@@ -226,6 +225,10 @@ from sslcourse.results import wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "byol"}
 pupil = broken["fixed target"][0]
 blank = evaluate.probe(evaluate.random_like(pupil, pictures), data)["linear"]
+paper = {"a random network": 1.4, "its pupil": 18.8}          # section 2 of the paper: ImageNet, linear probe, top 1, per cent
+# Holds: "the pupil became far better than its teacher"
+assert paper["its pupil"] > 10 * paper["a random network"]
+print("the paper, ImageNet: " + ", ".join(f"{name} {value} %" for name, value in paper.items()))
 print(f"linear probe, ninety steps at half the width: untrained {blank:.1%}, fixed target {evaluate.probe(pupil, data)['linear']:.1%}")
 for claim in ("fixed_target", "bootstrap"):
     print(f"five seeds of a longer training: {five[claim]['text']}: {five[claim]['mean']:+.3f} ({five[claim]['verdict']})")
@@ -240,10 +243,8 @@ assert five["fixed_target"]["low"] > 0.05 and five["bootstrap"]["low"] > 0.01
 # $$\min_q \; \mathbb{E}\, \| q(z) - z' \|^2 = \mathbb{E}\, \operatorname{Var}(z' \mid z)$$
 #
 # With the best predictor the loss that remains is the variance of $z'$ given $z$. The target does not move along the loss, so there is one way to lower
-# it: a $z$ that says more of
-# $z'$. An online network that forgets something makes the prediction worse, so it is pushed to remember. Without $q$ the online network itself must
-# answer, and averages its
-# own answers until there is one left.
+# it: a $z$ that says more of $z'$. An online network that forgets something makes the prediction worse, so it is pushed to remember. Without $q$ the
+# online network itself must answer, and averages its own answers until there is one left.
 #
 # ## 8. Is it the batch statistics?
 #
@@ -311,8 +312,7 @@ show.table([{"": name, "change of the loss, %": gap} for name, gap in gaps.items
 
 # %% [markdown]
 # SimCLR's task *is* the batch: with fewer candidates it is another, easier task. BYOL's loss hardly changes: it is a mean over pictures, and only batch
-# normalisation ties them
-# together. Does that make BYOL the more robust one in training? The paper says so; our five seeds cannot tell (section 15).
+# normalisation ties them together. Does that make BYOL the more robust one in training? The paper says so; our five seeds cannot tell (section 15).
 #
 # ## 10. MoCo: many negatives, small batch
 #
@@ -370,12 +370,11 @@ assert rows[-1]["loss"] < blind
 
 # %% [markdown]
 # The loss stays below the dashed line, but it need not fall. The queue is empty at first and fills during the first epoch: more negatives make a harder
-# task. And the keys in it come
-# from a network that learns, so they become harder to tell apart. Compare *key found* and kNN from epoch to epoch, and not the loss.
+# task. And the keys in it come from a network that learns, so they become harder to tell apart. Compare *key found* and kNN from epoch to epoch, and
+# not the loss.
 #
 # Queue against batch. SimCLR gets its negatives from the batch, and must encode, and keep for the backward pass, every one of them. What does a step
-# cost, and what does each
-# further negative cost?
+# cost, and what does each further negative cost?
 
 # %%
 def cost(batch_size, queue):
@@ -398,8 +397,7 @@ show.table(costs, caption="five hundred negatives, from the batch or from the qu
 
 # %% [markdown]
 # So the number of negatives and the size of the batch are two separate knobs, and the first is nearly free. What old keys are worth is another
-# question: the encoder that
-# made them has changed since. Two claims in section 15 answer it: many keys help up to a point.
+# question: the encoder that made them has changed since. Two claims in section 15 answer it: many keys help up to a point.
 #
 # ## 11. What did they learn?
 
@@ -477,17 +475,16 @@ show.factor_table(factors, title="what can be read, factor by factor (validation
 
 # %% [markdown]
 # Crops change place and size, and jitter changes colours. Are these thrown away? Hardly: place and size can be read better than from the pixels. The
-# hue of the solid stays, too.
-# The tint of the background is what both let go of, with negatives or without. The views say what *may* be forgotten; what is forgotten, and how fast,
-# the training decides.
+# hue of the solid stays, too. The tint of the background is what both let go of, with negatives or without. The views say what *may* be forgotten; what
+# is forgotten, and how fast, the training decides.
 #
 # ## 15. The papers' claims
 #
-# `sslcourse claims byol --seeds 5` trains a dozen networks a seed and returns a verdict for each claim. This table holds five seeds.
+# `sslcourse claims byol --seeds 5` trains a dozen networks a seed and returns a verdict for each claim. The table has the paper's numbers and five seeds of ours.
 
 # %% tags=["nbval-check-output"]
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+from sslcourse.results import papers
+papers.findings("byol", compare.MEASURED)
 
 # %%
 # Holds: "The three claims on collapse hold by a wide margin", "BYOL lives without batch statistics"
@@ -498,8 +495,7 @@ assert five["dictionary"]["mean"] > 0.02 > five["long_dictionary"]["mean"]
 
 # %% [markdown]
 # The three claims on collapse hold by a wide margin, and BYOL lives without batch statistics. Whether small batches cost BYOL less than SimCLR our five
-# seeds cannot tell. A queue of 64
-# keys beats one of 8; a queue of 512 is no better than one of 64 here, where a key is old after a few steps.
+# seeds cannot tell. A queue of 64 keys beats one of 8; a queue of 512 is no better than one of 64 here, where a key is old after a few steps.
 #
 # ## 16. What changed since
 #
@@ -510,9 +506,8 @@ assert five["dictionary"]["mean"] > 0.02 > five["long_dictionary"]["mean"]
 # ## Answer
 #
 # Training does not go to the constant answer as long as the target does not follow the gradient and a predictor stands between; take one of them away,
-# and it is there within
-# seconds, with the best loss of all. The test split is opened once, for the final number.
-# Both networks are early in their training: by nearest neighbours the pixels may still be ahead.
+# and it is there within seconds, with the best loss of all. The test split is opened once, for the final number. Both networks are early in their
+# training: by nearest neighbours the pixels may still be ahead.
 
 # %%
 final = evaluate.report({"BYOL": method, "MoCo": contrast}, data)

@@ -155,8 +155,7 @@ show.similarity(image_z, text_z, round(1 / scales[-1], 3), data.classes)
 
 # %% [markdown]
 # In the space that they share, do pictures and captions lie among each other? Both on one map. To the right is the direction from the centre of the
-# captions to that of the pictures;
-# upwards is the main direction of what is left.
+# captions to that of the pictures; upwards is the main direction of what is left.
 
 # %%
 z = features.extract(method, shown, encode=method.embed_images)
@@ -180,8 +179,7 @@ print(f"distance of the two centres: {gap:.2f}; a picture and its own caption: {
 
 # %% [markdown]
 # The two clouds overlap, and their centres lie apart: a plane between the centres has most pictures on its own side, and most captions on the other.
-# This is the *modality gap*. The loss
-# only asks that a caption be nearer to its picture than to the others, not that it be near.
+# This is the *modality gap*. The loss only asks that a caption be nearer to its picture than to the others, not that it be near.
 #
 # ## 7. Type
 #
@@ -249,8 +247,7 @@ print(f"the linear probe overtakes the name with {overtaken or 'more than 64'} l
 
 # %% [markdown]
 # A name is worth more than one labelled picture of each class; the printed line says where labels overtake it in this run. Over five seeds a name beats
-# four pictures of each class
-# clearly, and about sixteen are worth as much (section 11).
+# four pictures of each class clearly, and about sixteen are worth as much (section 11).
 
 # %% [markdown]
 # ## 9. Break it: what the captions leave out
@@ -324,19 +321,18 @@ show.table([{"": "you expected", **my_prediction}, {"": "measured", **measured}]
 
 # %% [markdown]
 # This is the best result of the lesson. New pairs are found about as often as seen ones: CLIP puts a colour and a shape together that it never saw
-# together. The rival, which predicts words,
-# finds seen pairs and hardly any new one. It has learned which words come together, and "pink" with "torus" never did.
+# together. The rival, which predicts words, finds seen pairs and hardly any new one. It has learned which words come together, and "pink" with "torus"
+# never did.
 #
 # ## 11. The paper's claims
 #
-# `sslcourse claims clip --seeds 5` trains four networks a seed and returns a verdict for each claim. This table holds five seeds.
+# `sslcourse claims clip --seeds 5` trains four networks a seed and returns a verdict for each claim. The table has the paper's numbers and five seeds of ours.
 
 # %% tags=["nbval-check-output"]
 # Measured beforehand over five seeds, and stored with the course.
-from sslcourse.results import wall as stored
+from sslcourse.results import papers, wall as stored
 five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["paper"] == "clip"}
-show.table(stored.claim_rows([*five.values()]), columns=["claim", "source", "effect", "95 % interval", "verdict"],
-           caption="five seeds; a positive effect means that the paper is right here too")
+papers.findings("clip", compare.MEASURED)
 
 # %%
 # Holds: "New pairs are recognised over all five seeds", "Over five seeds a name beats four pictures of each class", "about sixteen are worth as much"
@@ -346,8 +342,7 @@ assert five["contrastive_faster"]["high"] < -0.02
 
 # %% [markdown]
 # New pairs are recognised over all five seeds, and a name beats four labelled pictures of each class. Against the paper, predicting words is the faster
-# way here, where a caption has a
-# few words out of forty-one: in half of the epochs CLIP does not catch up with it.
+# way here, where a caption has a few words out of forty-one: in half of the epochs CLIP does not catch up with it.
 #
 # ## 12. What changed since
 #
@@ -358,10 +353,8 @@ assert five["contrastive_faster"]["high"] < -0.02
 # ## Answer
 #
 # What can it do that it could not do before? It names pictures without a classifier, from words alone, and it knows pairs of words that no training
-# joined. What happens to the things that
-# nobody mentions? They fade: less of the hue can be read when no caption speaks of colours, though not all of it is lost. The test split is opened
-# once, for the final number. The row
-# says *captions*, because words helped.
+# joined. What happens to the things that nobody mentions? They fade: less of the hue can be read when no caption speaks of colours, though not all of
+# it is lost. The test split is opened once, for the final number. The row says *captions*, because words helped.
 
 # %%
 final = evaluate.report({"CLIP (captions)": method}, data)

@@ -29,6 +29,7 @@ from sslcourse import claims, compare, encoders, evaluate, show, wall, widgets
 from sslcourse.check import check, hint, lesson, solution
 from sslcourse.data import toybox
 from sslcourse.methods import simclr
+from sslcourse.results import papers
 from sslcourse.train import epochs
 from sslcourse.widgets.explorers import Control, Explorer
 
@@ -43,8 +44,7 @@ theirs = {world: {name: {key: statistics.fmean(row[key]) for key in ("linear", "
 # ## 1. Predict, before you look
 #
 # The methods of the image chapters were all trained on the same pictures, with the same small encoder, by their own recipes. Then the encoder was
-# frozen, and a linear probe was asked for the
-# *shape* of the solid. Write down your order, best first.
+# frozen, and a linear probe was asked for the *shape* of the solid. Write down your order, best first.
 
 # %% tags=["nbval-check-output"]
 learners = sorted(name for name, row in rows.items() if row.get("seconds") and name != "Supervised")
@@ -57,8 +57,7 @@ my_order = []                          # names from above, best first
 # ## 2. The wall
 #
 # Bars are the linear probe, circles nearest neighbours, diamonds a linear probe that has seen ten labels of each class. Whiskers are standard
-# deviations over seeds, each with a world of its own.
-# Grey is what needs no training.
+# deviations over seeds, each with a world of its own. Grey is what needs no training.
 
 # %%
 wall.drawn("toybox", walls["toybox"])
@@ -70,8 +69,7 @@ show.table([{"place": i + 1, "you expected": my_order[i] if i < len(my_order) el
 
 # %% [markdown]
 # One bar needs a warning. *Jigsaw* reads pictures enlarged, grey and normalised, and read so a network that was never trained has far more than the
-# grey bar here. What a pretext
-# task has *taught* is the distance from its own random network:
+# grey bar here. What a pretext task has *taught* is the distance from its own random network:
 
 # %%
 verdicts = wall.verdicts()
@@ -115,10 +113,8 @@ show.table([{"place": i + 1, **{key: ranks[key][i] for key in readings}} for i i
 # ## 3. How sure can one be?
 #
 # A bar is a mean over $n$ runs. Is the first really better than the second? Run $i$ of both had the same seed: the same pictures, the same luck. So
-# look at the *differences*
-# $d_i = a_i - b_i$. Their mean $\bar d$ has a standard error $s / \sqrt n$, where $s$ is their standard deviation (with $n - 1$ below the fraction),
-# and because $s$ itself was
-# guessed from the few runs, the interval is Student's:
+# look at the *differences* $d_i = a_i - b_i$. Their mean $\bar d$ has a standard error $s / \sqrt n$, where $s$ is their standard deviation (with $n -
+# 1$ below the fraction), and because $s$ itself was guessed from the few runs, the interval is Student's:
 #
 # $$\bar d \;\pm\; t_{1 - \alpha/2,\; n-1}\, \frac{s}{\sqrt n}$$
 #
@@ -155,7 +151,7 @@ show.table([{"": a, **{b: "" if a == b else against(a, b) for b in order}} for a
            caption=f"{open_duels} of {len(duels)} pairs cannot be told apart with {about['seeds']} seeds")
 
 # %% [markdown]
-# Mind their number, too. A 95 % interval is wrong once in twenty times. With one comparison you can live with that; with many, some are wrong for
+# Mind their number, too. An interval of 95 per cent is wrong once in twenty times. With one comparison you can live with that; with many, some are wrong for
 # certain, and nobody knows which.
 
 # %%
@@ -213,16 +209,13 @@ show.table([{"factor": f, "kept best by": n, "": f"{known[n][f]:.2f}", "pixels":
 
 # %% [markdown]
 # A pretext task keeps what it needs, and may throw away the rest. It is tempting to say that a method forgets what its views change. Look at the hue:
-# RotNet and DeepCluster, whose views do
-# not touch colours, lose the hue; BYOL and MoCo, whose views do, keep about as much as a random network. So look, and do not guess. *There is no best
-# method before you have said what
-# you want to know.*
+# RotNet and DeepCluster, whose views do not touch colours, lose the hue; BYOL and MoCo, whose views do, keep about as much as a random network. So
+# look, and do not guess. *There is no best method before you have said what you want to know.*
 #
 # ## 6. Films, and films with sound
 #
 # The same wall for motion (which way round do two solids go?), and for events that are seen and heard. Look at the grey bars first: in some worlds a
-# network that has learned nothing is a strong
-# opponent.
+# network that has learned nothing is a strong opponent.
 
 # %%
 films_of = {name: row["kNN"] for name, row in theirs["films"].items()}
@@ -280,27 +273,35 @@ def judged(effects):
     return "pass" if low > 0 else "fail" if high < 0 else "inconclusive"
 
 assert all(judged(row["effects"]) == row["verdict"] for row in verdicts), "your verdicts should be the course's"
-print(f"all {len(verdicts)} verdicts agree; were there nothing in any claim, about {0.05 * len(verdicts):.0f} would still not be inconclusive")
+together = papers.holm([row["effects"] for row in verdicts])                # Holm's correction for their number
+counts = {how: [found.count(v) for v in ("pass", "fail")] for how, found in (("alone", [row["verdict"] for row in verdicts]), ("together", together))}
+# Holds: "Corrected for their number, fewer claims are decided"
+assert sum(counts["together"]) < sum(counts["alone"])
+print(f"all {len(verdicts)} verdicts agree; were there nothing in any claim, about {0.05 * len(verdicts):.0f} would still be decided, by luck")
+print("; ".join(f"judged {how}: {passed} pass, {failed} fail" for how, (passed, failed) in counts.items()))
+
+# %% [markdown]
+# Corrected for their number, fewer claims are decided: what is left is safe against luck, all claims together. (Holm's method is Bonferroni's, made a
+# little less strict.)
 
 # %% [markdown]
 # Choose a paper and read its claims. Each lesson says in words which of them stand, and which do not.
 
 # %%
-papers = list(dict.fromkeys(row["paper"] for row in verdicts))
+names = list(dict.fromkeys(row["paper"] for row in verdicts))
 
 def effects_of(paper):
     mine = [row for row in verdicts if row["paper"] == paper]
     picture = show.intervals([(row["text"], row["mean"], row["low"], row["high"], row["verdict"]) for row in mine], title=f"{paper}: effects, and their intervals")
     return show.png(picture), f"{sum(row['verdict'] == 'pass' for row in mine)} of {len(mine)} pass"
 
-Explorer(effects_of, [Control("paper", "choice", papers[0], "paper", options=[(p, p) for p in papers])], name="claims")
+Explorer(effects_of, [Control("paper", "choice", names[0], "paper", options=[(p, p) for p in names])], name="claims")
 
 # %% [markdown]
 # ## 8. Break it: choosing by the wall
 #
 # A score of the test split may be *reported*, and not be chosen by. Why? Take the wall's own spread, and let many students train the same method, each
-# with a seed of their own. Each hands in an honest
-# number. Then only the best is published.
+# with a seed of their own. Each hands in an honest number. Then only the best is published.
 
 # %%
 rng = np.random.default_rng(0)
@@ -320,8 +321,7 @@ print(f"fifty tries and a look at the test split raise {second} by {100 * (publi
 # ## 9. Your own row
 #
 # Train anything you like, on the training split of the same world, and put it on the wall: `wall.add` judges it as the others were judged. Change the
-# encoder, the views, the temperature, or bring
-# your homework. Here is SimCLR with half of its epochs; *predict where it lands*.
+# encoder, the views, the temperature, or bring your homework. Here is SimCLR with half of its epochs; *predict where it lands*.
 
 # %%
 data = toybox.images()
@@ -352,15 +352,13 @@ print(f"half the epochs: {mine['linear'][0]:.1%}; the whole recipe: {statistics.
 # ## Answer
 #
 # Which method should you use, and for what? It depends on what must be kept, on how many labels there will be, and on the time you have; each of these
-# is a column that can be measured
-# before you decide. How sure can you be? For the shape of a solid the wall has an order at its ends and little order in its middle: with a handful of
-# seeds many pairs cannot be told
-# apart. The claims of the papers hold in part, at the scale of a laptop.
+# is a column that can be measured before you decide. How sure can you be? For the shape of a solid the wall has an order at its ends and little order
+# in its middle: with a handful of seeds many pairs cannot be told apart. The claims of the papers hold in part, at the scale of a laptop.
 
 # %%
 holds = statistics.fmean(row["verdict"] == "pass" for row in verdicts)
 fails = statistics.fmean(row["verdict"] == "fail" for row in verdicts)
-print(f"{len(verdicts)} claims of {len(papers)} papers at this scale: {holds:.0%} pass, {fails:.0%} fail, the rest cannot be told with the seeds we had.")
+print(f"{len(verdicts)} claims of {len(names)} papers at this scale: {holds:.0%} pass, {fails:.0%} fail, the rest cannot be told with the seeds we had.")
 print(f"On pictures {best} is first with {statistics.fmean(rows[best]['linear']):.1%}, against {statistics.fmean(rows['random encoder']['linear']):.1%} for a random "
       f"encoder and {statistics.fmean(rows['Supervised']['linear']):.1%} with every label.")
 lesson("13_results_wall")

@@ -90,7 +90,9 @@ def _touching(place: Tensor) -> float:
 
 
 def _colours_are_theirs(f: Callable, seed: int) -> None:
-    """NotYet unless the crops have the colours of the picture that is handed over, and are as many as asked."""
+    """NotYet unless the crops have the colours of the picture that is handed over, and are as many as asked
+    for.
+    """
     g = generator(seed, 30)
     for k in range(2):
         low, span = 0.3 * torch.rand(3, 1, 1, generator=g), 0.3 + 0.3 * torch.rand(3, 1, 1, generator=g)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import tempfile
 from pathlib import Path
 
 from sslcourse.commands.options import log, print_result
+from sslcourse.runtime import files
 from sslcourse.runtime.errors import CourseError
 
 # ---------------------------------------------------------------------------------------------- grade
@@ -39,7 +39,7 @@ def grade(options) -> int:
     whole = assignment(options.assignment)
     out = Path(options.out or f"results/grades-{whole.name}.csv")
     rows = out.with_name(f"{out.name}.rows.jsonl")
-    _prove(out)
+    files.prove(out, "name another file: --out grades.csv")
     limits = wire.Limits(seconds=options.seconds, memory=options.memory << 20)
     try:
         found = grade.grade(
@@ -69,21 +69,6 @@ def grade(options) -> int:
     }
     print_result(options, value, f"{found}\nwritten: {out}")
     return 0
-
-
-def _prove(out: Path) -> None:
-    """CourseError unless the table can be written in the end, before an hour goes into its rows."""
-    advice = "nothing was graded; name another file: --out grades.csv"
-    if out.is_dir():
-        raise CourseError(f"{str(out)!r} is a folder; {advice}")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(prefix=f".{out.name}.", suffix=".part", dir=out.parent) as trial:
-            trial.write(bytes(4096))  # a full disk takes a name, but no byte
-            trial.flush()
-    except (OSError, ValueError) as error:  # ValueError: a zero byte in the name
-        reason = getattr(error, "strerror", None) or error
-        raise CourseError(f"{str(out)!r} cannot be written ({reason}); {advice}") from None
 
 
 def _tell_what_is_kept(rows: Path, out: Path, whole, limits) -> None:

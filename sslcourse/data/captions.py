@@ -24,7 +24,7 @@ from torch import Tensor
 from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import world
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, takes
+from sslcourse.runtime.options import SEED, WHOLE, takes
 
 PAD, START, END = 0, 1, 2  # after the end; before the first word; after the last
 _SPECIAL = ("<pad>", "<start>", "<end>")
@@ -201,7 +201,7 @@ def full(scene: Mapping[str, Tensor], leave_out: Sequence[str] = ()) -> Tensor:
     return _sentences(_parts(scene), _ORDERS[0], {part: nobody for part in leave_out})
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, draws=WHOLE)
 def draw(
     scene: Mapping[str, Tensor], draws: int = DRAWS, leave_out: Sequence[str] = (), seed: int = 0
 ) -> Tensor:
@@ -245,7 +245,7 @@ def _check(leave_out: Sequence[str]) -> None:
             raise CourseError(f"a caption has no part {part!r}; it has {', '.join(PARTS)}")
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, draws=WHOLE)
 def with_captions(data: Data, draws: int = DRAWS, leave_out: Sequence[str] = (), seed: int = 0) -> Data:
     """The same pictures with newly drawn captions, in the training and validation splits.
 

@@ -19,7 +19,7 @@ from torch import Tensor
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, takes
+from sslcourse.runtime.options import REAL, SEED, takes
 
 MAX_CLASSES = 100_000
 SPLITS = ("train", "validation", "test")
@@ -218,7 +218,8 @@ class Samples:
         """sha256 of all that a batch of these samples can carry, as hexadecimal text: two data sets with the
         same digest teach the same."""
         columns = {} if self.split == "test" else {**self._factors, **self.extra}
-        text = f"{self.kind} {self.rate} {self.fps} {sorted(columns)} {digest_of(*map(columns.get, sorted(columns)))}"
+        names = sorted(columns)
+        text = f"{self.kind} {self.rate} {self.fps} {names} {digest_of(*map(columns.get, names))}"
         label = None if self.split == "test" else self._label
         sound = None if self.kind == "audio" else self.audio
         return hashlib.sha256(f"{text} {digest_of(self.inputs, sound, label)}".encode()).hexdigest()
@@ -528,7 +529,7 @@ class Data:
         )
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL, test=REAL)
 def split(
     samples_image,
     label=None,
@@ -565,7 +566,13 @@ def split(
     if not all(map(len, inside(share))):  # small classes, none of which is large enough for a tenth
         share = _shares_of_small_classes(labels, share, rng, validation, test)
     first = first_copies(whole.inputs)
-    rows = inside(share[first])
+    together = share[first]
+    for value in np.unique(
+        labels
+    ):  # a class all of whose samples are one: it must be shown before it is asked for
+        if (together[labels == value] < validation + test).all():
+            together[labels == value] = 1
+    rows = inside(together)
     if apart := not all(map(len, rows)):  # so many copies that one split would be without anything
         rows = inside(share)
     _say_copies(whole, first, names, apart)
@@ -741,6 +748,9 @@ def carve(
             held_out[positions[rank < validation * len(positions)]] = True
     if first is not None:
         held_out = held_out[first]
+        for value in np.unique(label):  # a class all of whose samples are one trains
+            if held_out[label == value].all():
+                held_out[label == value] = False
     if held_out.all() or not (held_out.any() or none_too):
         raise CourseError(
             f"validation={validation} of {len(label)} samples leaves a split empty; pass another share"
@@ -748,7 +758,17 @@ def carve(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
-@takes(seed=SEED)
+def some_of(samples: Samples, limit: int) -> Samples:
+    """The first samples, or as many evenly spaced ones where the first lack a class that the others have: a
+    folder lies in the order of its classes.
+    """
+    first = samples.take(slice(0, limit))
+    if len(first._label.unique()) == len(samples._label.unique()):
+        return first
+    return samples.take(torch.linspace(0, len(samples) - 1, min(limit, len(samples))).round().long())
+
+
+@takes(seed=SEED, share=REAL)
 def few_labels(samples: Samples, share: float, seed: int = 0) -> Tensor:
     """Positions of a class-balanced random subset: `share` of each class, at least one of each.
 

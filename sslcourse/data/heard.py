@@ -26,7 +26,7 @@ from sslcourse import runtime
 from sslcourse.data import download, folders, moving_digits
 from sslcourse.data.datasets import Data, Samples, numbered, open_labels, split, with_splits, words
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, SEED, Number, takes
+from sslcourse.runtime.options import COUNT, REAL, SEED, WHOLE, Number, takes
 
 FOLDS = 5  # of ESC-50
 
@@ -122,7 +122,6 @@ def store(path: str | Path, **arrays) -> None:
     path = Path(path)
     arrays = {key: np.asarray(value) for key, value in arrays.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
-    download.sweep(path)
     download.need_space(path.parent, sum(value.nbytes for value in arrays.values()))
     with (
         runtime.atomic(path) as temporary,
@@ -226,7 +225,12 @@ def _read(path: Path) -> dict[str, np.ndarray]:
         ) from None
 
 
-@takes(seed=SEED, seconds=Number(-1e9, 1e9, whole=False))
+@takes(
+    seed=SEED,
+    seconds=REAL,
+    validation=REAL,
+    test=REAL,
+)
 def npz(
     path: str | Path,
     *,
@@ -389,7 +393,7 @@ def _numbered(found: dict, tested: dict, classes: list[str]) -> tuple[list[str],
 # --------------------------------------------------------------------------------- after a data script
 
 
-@takes(fold=Number(-(2**40), 2**40), rate=Number(-(2**40), 2**40))
+@takes(fold=WHOLE, rate=WHOLE)
 def esc50(fold: int = 1, *, rate: int | None = None, path: str | Path | None = None) -> Data:
     """ESC-50: 2,000 recordings of five seconds, 50 kinds of sounds of 40 each, in the five folds of its
     author.
@@ -432,7 +436,7 @@ def esc50(fold: int = 1, *, rate: int | None = None, path: str | Path | None = N
     return Data(make("train"), make("validation"), make("test"))
 
 
-@takes(seed=SEED, seconds=Number(-1e9, 1e9, whole=False))
+@takes(seed=SEED, seconds=REAL, validation=REAL)
 def spoken_digits(
     seconds: float = 1.0, *, validation: float = 0.1, seed: int = 0, path: str | Path | None = None
 ) -> Data:
@@ -473,10 +477,10 @@ def _prepared(name: str, path: str | Path | None) -> Path:
 
 @takes(
     seed=SEED,
-    train=Number(-(2**40), 2**40),
-    validation=Number(-(2**40), 2**40),
-    test=Number(-(2**40), 2**40),
-    size=Number(-(2**40), 2**40),
+    train=WHOLE,
+    validation=WHOLE,
+    test=WHOLE,
+    size=WHOLE,
     frames=Number(1, 100_000),
 )
 def av_digits(

@@ -27,12 +27,13 @@ from sslcourse.data import download, folders
 from sslcourse.data.datasets import Data, Samples, carve, numbered, split, with_splits, words
 from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, takes
+from sslcourse.runtime.files import Made
+from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 
 # -------------------------------------------------------------------------------------- offline, at once
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL, test=REAL)
 def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Data:
     """1,797 real handwritten digits, 10 classes, that come with scikit-learn.
 
@@ -99,7 +100,7 @@ def photographs(size: int = 32, *, count: int | None = None, seed: int = 0) -> S
 # ----------------------------------------------------------------------------------- after a data script
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL)
 def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
     """CIFAR-10: 50,000 images to train with (a tenth set aside to validate), 10,000 to test, of 32 x 32, in
     10 classes.
@@ -116,7 +117,7 @@ def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None =
     return _official("cifar10", path, validation, seed, size=32)
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL)
 def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
     """MNIST: 60,000 digits to train with (a tenth set aside to validate), 10,000 to test, as RGB with equal
     channels.
@@ -132,7 +133,7 @@ def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str |
     return _official("mnist", path, validation, seed, size=28, margin=(size - 28) // 2)
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL, fold=WHOLE)
 def stl10(
     part: str = "labelled",
     size: int = 96,
@@ -232,7 +233,7 @@ def _checked_size(size: int) -> int:
 # ---------------------------------------------------------------------------------------------- your own
 
 
-@takes(seed=SEED)
+@takes(seed=SEED, validation=REAL, test=REAL)
 def arrays(
     image,
     label=None,
@@ -317,7 +318,12 @@ def npz(path: str | Path, **options) -> Data:
     return arrays(**found, **{"name": path.stem, **options})
 
 
-@takes(seed=SEED)
+@takes(
+    seed=SEED,
+    validation=REAL,
+    test=REAL,
+    smallest=WHOLE,
+)
 def folder(
     path: str | Path,
     size: int = 32,
@@ -583,7 +589,6 @@ def save_array(
     """
     path, dtype = Path(path), np.dtype(dtype)
     path.parent.mkdir(parents=True, exist_ok=True)
-    download.sweep(path)
     download.need_space(path.parent, math.prod(shape) * dtype.itemsize)
     rows = 0
     with runtime.atomic(path) as temporary, open(temporary, "wb") as file:
@@ -649,13 +654,21 @@ def build(
     shapes = {array: list(shape) for array, shape in arrays.items()}
     with download.alone(folder):
         meta = prepared(folder, checksums)
+        # An earlier version made no notes. What it wrote is known by its meta.json, and by its place.
+        ours = ["meta.json", *(f"{array}.npy" for array in arrays)]
+        made = Made(folder, ours if meta is not None or folder == runtime.data_dir(name) else ())
         if meta is not None and meta["arrays"] == shapes:
             if source is None and not keep:
-                _discard(folder / "download", files)  # a kill may have come between the arrays and this
+                made.discard("download")  # a kill may have come between the arrays and this
             return meta
-        (folder / "meta.json").unlink(missing_ok=True)  # from here until the end the folder is incomplete
+        made.begin(shared=True)
+        made.note(*ours)
+        made.remove("meta.json")  # from here until the end the folder is incomplete
+        made.note("meta.json")
         paths = []
         for file in files:
+            if source is None:
+                made.fetches(f"download/{file.name}")
             urls = [mirror.rstrip("/") + "/" + file.name for mirror in mirrors]
             paths.append(
                 download.local_or_download(
@@ -669,22 +682,14 @@ def build(
                 )
             )
         classes = list(convert(paths, folder))
-        download.sweep(folder / "meta.json")
         meta = dict(name=name, source=list(mirrors), checksums=checksums, arrays=shapes, classes=classes)
         with runtime.atomic(folder / "meta.json") as temporary:
             temporary.write_text(json.dumps(pages.sealed(meta), indent=1), encoding="utf-8", newline="\n")
         if prepared(folder, checksums) is None:
-            (folder / "meta.json").unlink()
+            made.remove("meta.json")
             raise CourseError(
                 f"the arrays in {folder} are not complete; delete the folder and type the same again"
             )
         if source is None and not keep:
-            _discard(folder / "download", files)
+            made.discard("download")
     return meta
-
-
-def _discard(downloads: Path, files: Sequence[download.Remote]) -> None:
-    for file in files:
-        (downloads / file.name).unlink(missing_ok=True)
-    if downloads.is_dir() and not any(downloads.iterdir()):
-        downloads.rmdir()

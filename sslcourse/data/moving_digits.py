@@ -20,7 +20,7 @@ from torch import Tensor
 
 from sslcourse.data.datasets import Data, Samples, open_labels
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, Number, takes
+from sslcourse.runtime.options import SEED, WHOLE, takes
 
 STEP = 0.1  # of the room that a digit has, per frame: the authors' step_length
 _SHARE = 28 / 64  # of the canvas that a digit takes along a side, as in Moving MNIST
@@ -28,12 +28,12 @@ _SPLIT_ID = {"train": 0, "validation": 1, "test": 2}
 
 
 @takes(
-    train=Number(-(2**40), 2**40),
-    validation=Number(-(2**40), 2**40),
-    test=Number(-(2**40), 2**40),
-    size=Number(-(2**40), 2**40),
-    frames=Number(-(2**40), 2**40),
-    digits=Number(-(2**40), 2**40),
+    train=WHOLE,
+    validation=WHOLE,
+    test=WHOLE,
+    size=WHOLE,
+    frames=WHOLE,
+    digits=WHOLE,
     seed=SEED,
 )
 def videos(

@@ -39,7 +39,7 @@ from sslcourse import runtime
 from sslcourse.data import folders
 from sslcourse.data.datasets import Samples
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, Number, takes
+from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 from sslcourse.transforms import augment
 
 PHOTOGRAPHS = ("china", "flower")  # they come with scikit-learn: a busy one and a plain one, 640 x 427 pixels
@@ -75,7 +75,7 @@ class Distortion:
 
     def __post_init__(self):
         for name in ("window", "rotation", "shear", "flip", "jitter", "strength", "hue"):
-            Number(-1e9, 1e9, whole=False).of(getattr(self, name), name)
+            REAL.of(getattr(self, name), name)
         if not 0 < self.window <= 1:
             raise CourseError(f"window={self.window}; it is a share of the shorter side: above 0 and up to 1")
         if not 0 < self.area[0] <= self.area[1] <= 1:
@@ -158,7 +158,7 @@ def _read(file: Path) -> Tensor:
 # ---------------------------------------------------------------------------------------------- crops
 
 
-@takes(n=Number(-(2**40), 2**40), size=Number(-(2**40), 2**40), seed=SEED)
+@takes(n=WHOLE, size=WHOLE, seed=SEED)
 def single_image(
     picture: str | Path | np.ndarray | Tensor = "china",
     n: int = 6000,
@@ -185,7 +185,7 @@ def single_image(
     )
 
 
-@takes(n=Number(-(2**40), 2**40), size=Number(-(2**40), 2**40), seed=SEED)
+@takes(n=WHOLE, size=WHOLE, seed=SEED)
 def crops_of(
     pictures: Sequence | Tensor | Samples,
     n: int = 6000,

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.numbers import as_whole
-from sslcourse.runtime.options import COUNT, SEED, WIDTH, Number, takes
+from sslcourse.runtime.options import COUNT, SEED, WHOLE, WIDTH, takes
 
 
 def conv_stage(inside: int, outside: int, kernel: int, stride: int, norm: str = "batch") -> nn.Sequential:
@@ -308,7 +308,7 @@ class FrozenStage(nn.Module):
         return self.stage(x)
 
 
-@takes(first=Number(-(2**40), 2**40), seed=SEED)
+@takes(first=WHOLE, seed=SEED)
 def with_frozen(network: nn.Module, first: int, seed: int = 0) -> nn.Module:
     """A copy of an encoder whose first stages are kept as they are and do not learn, and whose other stages
     start anew.
@@ -353,7 +353,7 @@ class DenseEncoder(Stages):
         return self.stages(image * 4 - 2)
 
 
-@takes(width=WIDTH, dim=Number(-(2**40), 2**40), stride=Number(-(2**40), 2**40))
+@takes(width=WIDTH, dim=WHOLE, stride=WHOLE)
 def dense_cnn(width: int = 32, dim: int = 32, stride: int = 2) -> DenseEncoder:
     """Four convolutions whose cells see 19 pixels at stride 2: for tracking in small films, 45 k parameters.
 
@@ -377,7 +377,7 @@ def dense_cnn(width: int = 32, dim: int = 32, stride: int = 2) -> DenseEncoder:
     return DenseEncoder(stages, dim, stride)
 
 
-@takes(dim=Number(-(2**40), 2**40))
+@takes(dim=WHOLE)
 def dense_resnet18(dim: int = 64) -> DenseEncoder:
     """torchvision's ResNet-18 at stride 8, its last two stages at full pace, then one number in `dim` for
     each direction (Vondrick et al., 2018).

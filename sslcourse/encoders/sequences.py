@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.encoders.images import FrozenStage, dim_of
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, SHARE, WIDTH, Number, takes
+from sslcourse.runtime.options import COUNT, SHARE, WHOLE, WIDTH, Number, takes
 from sslcourse.transforms import colour
 
 
@@ -33,7 +33,7 @@ class ConvGRU(nn.Module):
         dropout: of the state after every step while training; DPC has 0.1.
     """
 
-    @takes(inside=WIDTH, hidden=WIDTH, kernel=Number(-(2**40), 2**40), dropout=SHARE)
+    @takes(inside=WIDTH, hidden=WIDTH, kernel=WHOLE, dropout=SHARE)
     def __init__(self, inside: int, hidden: int, kernel: int = 1, dropout: float = 0.0):
         super().__init__()
         if kernel < 1 or kernel % 2 == 0:

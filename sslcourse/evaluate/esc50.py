@@ -17,6 +17,7 @@ folds as well, such as the speaker of a spoken digit."""
 from __future__ import annotations
 
 import hashlib
+import html
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +35,7 @@ from sslcourse.data.datasets import Data, Samples, open_labels
 from sslcourse.evaluate.reports import random_like
 from sslcourse.methods.base import Ear, Method
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import REAL, WHOLE, Number, takes
 from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
@@ -454,15 +455,18 @@ class Scores:
 
     def _repr_html_(self):
         rows = self.table()
-        cells = lambda values, tag: "<tr>" + "".join(f"<{tag}>{value}</{tag}>" for value in values) + "</tr>"
+        cells = lambda values, tag: (
+            "<tr>" + "".join(f"<{tag}>{html.escape(str(value))}</{tag}>" for value in values) + "</tr>"
+        )
         body = "".join(cells(row.values(), "td") for row in rows)
         return (
             "<table><caption "
-            f"style='text-align:left'>{self._heading()}</caption>{cells(rows[0], 'th')}{body}</table>"
+            f"style='text-align:left'>{html.escape(self._heading())}</caption>"
+            f"{cells(rows[0], 'th')}{body}</table>"
         )
 
 
-@takes(crops=Number(-(2**40), 2**40), seconds=Number(-1e9, 1e9, whole=False), seeds=Number(1, 1000))
+@takes(crops=WHOLE, seconds=REAL, seeds=Number(1, 1000))
 def esc(
     ears: Mapping[str, nn.Module | Callable] | nn.Module | None,
     data: Data | Samples,

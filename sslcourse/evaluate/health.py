@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import WHOLE, takes
 
 
 @dataclass(frozen=True)
@@ -189,7 +189,7 @@ def diagnose(
     return Diagnosis(tuple(readings))
 
 
-@takes(k=Number(-(2**40), 2**40))
+@takes(k=WHOLE)
 def coverage(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], k: int = 5) -> float:
     """Share of real samples with a generated one nearer than their k-th real neighbour: does a generator draw
     everything there is?

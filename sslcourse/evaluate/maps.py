@@ -10,12 +10,11 @@ from torch import Tensor
 
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, SOME, Number, takes
+from sslcourse.runtime.options import REAL, SEED, SOME, WHOLE, takes
 
 # ------------------------------------------------------------------------------- maps, for pictures only
 
 
-@takes(seed=SEED, perplexity=Number(-1e9, 1e9, whole=False))
 def _directions(x: Tensor) -> Tensor:
     """Unit vectors of features about their mean, (n, d) float64 on the CPU: the same distances, and where all
     features point nearly the same way the digits in which they differ.
@@ -38,6 +37,7 @@ def _collapsed(z: Tensor, x: Tensor) -> bool:
     return float((z - z[:1]).norm(dim=1).max()) <= 4 * eps
 
 
+@takes(seed=SEED, perplexity=REAL)
 def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Float[Tensor, "n 2"]:
     """t-SNE of features (van der Maaten and Hinton, 2008) by scikit-learn. For looking, not for measuring:
     distances
@@ -54,11 +54,11 @@ def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Fl
         return torch.zeros(len(x), 2)
     if float(z.abs().amax()) < 1e-3:
         z = z / z.abs().amax()  # ratios of distances are what counts; squares of small ones would be lost
-    z = z.float().numpy()
-    return torch.from_numpy(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(z))
+    drawn = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(z.float().numpy())
+    return torch.from_numpy(drawn)
 
 
-@takes(seed=SEED, neighbours=Number(-(2**40), 2**40))
+@takes(seed=SEED, neighbours=WHOLE)
 def umap(x: Float[Tensor, "n d"], seed: int = 0, neighbours: int = 15) -> Float[Tensor, "n 2"]:
     """UMAP of features (McInnes et al., 2018) by umap-learn, which takes about ten seconds to import.
     Features that are all the same lie on one place, (0, 0).
@@ -70,13 +70,11 @@ def umap(x: Float[Tensor, "n d"], seed: int = 0, neighbours: int = 15) -> Float[
     z = _directions(x)
     if _collapsed(z, x):
         return torch.zeros(len(x), 2)
-    z = z.float().numpy()
-    return torch.from_numpy(
-        np.asarray(UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(z))
-    )
+    drawn = UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(z.float().numpy())
+    return torch.from_numpy(np.asarray(drawn))
 
 
-@takes(perplexity=Number(-1e9, 1e9, whole=False), steps=SOME)
+@takes(perplexity=REAL, steps=SOME)
 def living_map(
     x: Float[Tensor, "n d"],
     previous: Float[Tensor, "m 2"] | None = None,

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from sslcourse import runtime
 from sslcourse.data.datasets import Samples, open_labels
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, Number, takes
+from sslcourse.runtime.options import COUNT, WHOLE, takes
 from sslcourse.train import ties
 
 # ------------------------------------------------------------------------------- what can be scored at all
@@ -82,7 +83,7 @@ KNN: dict[str, Vote] = {
 BLOCK = 4096  # rows of a bank in float64 at a time
 
 
-@takes(classes=Number(-(2**40), 2**40), chunk=COUNT)
+@takes(classes=WHOLE, chunk=COUNT)
 def knn_predict(
     bank: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
@@ -139,7 +140,8 @@ def knn_votes(
     k, temperature = KNN[protocol]["k"], KNN[protocol]["temperature"]
     k = min(k, len(bank))
     voted = []
-    for part in queries.split(chunk):
+    chunk = max(1, min(chunk, 2**24 // len(bank)))  # 128 MB of cosines, however large the bank
+    for part in progress.each(queries.split(chunk), "nearest neighbours, part"):
         cosine = cosines(part, bank)  # (m, n)
         label = labels.to(cosine.device).long()
         # One more than vote: whether the next is as near as the last of them.
@@ -236,7 +238,7 @@ def _held_out(n: int) -> tuple[Tensor, Tensor]:
     return order[n // 5 :], order[: n // 5]
 
 
-@takes(classes=Number(-(2**40), 2**40), iterations=COUNT)
+@takes(classes=WHOLE, iterations=COUNT)
 def linear_probe(
     x: Float[Tensor, "n d"],
     label: Int[Tensor, " n"],
@@ -268,7 +270,7 @@ def linear_probe(
     if len(penalties) > 1 and len(x) >= 100:
         fit, held = _held_out(len(x))
         own, known, right = x[fit], label[fit], []
-        for candidate in penalties:
+        for candidate in progress.each(penalties, "linear probe, penalty"):
             # As far as in the end: a fit that is broken off early is itself a penalty, and hides which one
             # is needed.
             w, b = _softmax_regression(own, known, classes, candidate, iterations)

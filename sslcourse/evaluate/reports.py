@@ -11,6 +11,7 @@ regularisation) are made on a part of the training split."""
 from __future__ import annotations
 
 import copy
+import html
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -20,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import runtime
-from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels, few_of_each
+from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels, few_of_each, some_of
 from sslcourse.encoders.images import as_encoder, is_method, layers_of, reset, shown_to_encoder
 from sslcourse.evaluate.probes import (
     BLOCK,
@@ -35,7 +36,7 @@ from sslcourse.evaluate.probes import (
     numbers,
 )
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, Number, takes
+from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, WHOLE, Number, takes
 from sslcourse.train import features, ties
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -44,16 +45,15 @@ Network = TypeVar("Network", bound=nn.Module)
 def _numbers(label: Tensor, what: str) -> Tensor:
     """(N,) class numbers as PyTorch indexes by them, whatever type of whole number they are."""
     label = torch.as_tensor(label).cpu()
-    if label.is_floating_point() or label.is_complex() or label.ndim != 1 or not len(label):
+    if label.is_floating_point() or label.is_complex() or label.ndim != 1:
         raise CourseError(
             f"{what} of type {label.dtype} and shape {tuple(label.shape)}; pass one whole number for each "
-            f"sample: "
-            "label.long()"
+            "sample: label.long()"
         )
     return label.long()
 
 
-@takes(classes=Number(-(2**40), 2**40))
+@takes(classes=WHOLE)
 def score(
     train_x: Tensor,
     train_y: Tensor,
@@ -110,7 +110,7 @@ def probe(
     """
     train, held = data.train, data.validation
     if limit:
-        train, held = _some(train, limit), _some(held, limit)
+        train, held = some_of(train, limit), some_of(held, limit)
         held = held.take((torch.isin(held.label, train.label) | (held.label < 0)).nonzero().flatten())
     judged_by(train.label.cpu(), held.label.cpu(), held="the validation split")
     return score(
@@ -124,14 +124,6 @@ def probe(
     )
 
 
-def _some(samples: Samples, limit: int) -> Samples:
-    """The first samples, or as many evenly spaced ones where the first lack a class that the others have."""
-    first = samples.take(slice(0, limit))
-    if len(first.label.unique()) == len(samples.label.unique()):
-        return first
-    return samples.take(torch.linspace(0, len(samples) - 1, min(limit, len(samples))).round().long())
-
-
 @takes(n=COUNT, limit=COUNT)
 def guesses(
     method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, protocol: str = "dino"
@@ -139,7 +131,7 @@ def guesses(
     """What the first `n` validation samples are taken for by kNN among the first `limit` training samples:
     for pictures, not for scores.
     """
-    bank, held = _some(data.train, limit), data.validation.take(slice(0, n))
+    bank, held = some_of(data.train, limit), data.validation.take(slice(0, n))
     return knn_predict(
         features.extract(method, bank),
         bank.label.cpu(),
@@ -190,6 +182,7 @@ def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Netw
     return untrained.eval()
 
 
+@takes(seed=SEED)
 def random_rows(methods: Mapping[str, nn.Module], shown: Samples, seed: int = 0) -> dict[str, nn.Module]:
     """The random networks that stand beside methods in a table: one for each way of reading among them.
 
@@ -269,7 +262,7 @@ class Report:
         head = "".join(f"<th>{k}</th>" for k in ("features", *keys))
         body = "".join(
             "<tr><td style='text-align:left'>"
-            + r["features"]
+            + html.escape(str(r["features"]))
             + "</td>"
             + "".join(f"<td>{r[k]:.1%}</td>" for k in keys)
             + "</tr>"
@@ -277,7 +270,7 @@ class Report:
         )
         return (
             "<table><caption "
-            f"style='text-align:left;white-space:nowrap'>{self._heading()}</caption><tr>{head}</tr>{body}</table>"
+            f"style='text-align:left;white-space:nowrap'>{html.escape(self._heading())}</caption><tr>{head}</tr>{body}</table>"
         )
 
 
@@ -342,7 +335,8 @@ def report(
                 **({"few kNN": most, "few labels": most} if few else {}),
             }
         )
-        add(baselines_of(data.train)[0], features.pixels(data.train), features.pixels(data.test))
+        side = features.places(data.train)
+        add(baselines_of(data.train)[0], features.pixels(data.train, side), features.pixels(data.test, side))
         for name, encoder in random_rows(methods, data.train, seed).items():
             add(name, features.extract(encoder, data.train), features.extract(encoder, data.test))
     for name, method in methods.items():
@@ -379,6 +373,7 @@ def layer_probes(
     network = method if any(m is encoder for m in method.modules()) else encoder
     held = split_of(data, on)
     label = labels_of(held, "evaluate.layer_probes")
+    judged_by(data.train.label.cpu(), label.cpu())
     result = {}
     for layer in layers_of(encoder):
         encode = features.after(network, layer, size, encoder=encoder)

@@ -24,10 +24,10 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.data.datasets import Data, Samples, open_labels
 from sslcourse.evaluate.esc50 import linear_machine
-from sslcourse.evaluate.probes import linear_probe
+from sslcourse.evaluate.probes import judged_by, linear_probe
 from sslcourse.methods import avts
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, SEED, Number, takes
+from sslcourse.runtime.options import COUNT, SEED, WHOLE, Number, takes
 from sslcourse.train import ties
 from sslcourse.train.features import encode_of, frozen
 from sslcourse.transforms import sounds
@@ -254,7 +254,7 @@ def by_offset(distance: Tensor, reach: int) -> Tensor:
     return torch.stack([distance.diagonal(o, 1, 2).mean(1) for o in range(-reach, reach + 1)], 1)
 
 
-@takes(reach=Number(-(2**40), 2**40), frames=Number(1, 100_000))
+@takes(reach=WHOLE, frames=Number(1, 100_000))
 def curve(method, samples: Samples, reach: int = 16, frames: int = 16) -> Tensor:
     """(N, 2 reach + 1) distance of the middle window of each film's pictures to the sound of `-reach` to
     `reach` frames later.
@@ -276,7 +276,7 @@ def curve(method, samples: Samples, reach: int = 16, frames: int = 16) -> Tensor
         return _distance(method, v.repeat_interleave(len(later), 0), a).view(n, -1)
 
 
-@takes(reach=Number(-(2**40), 2**40))
+@takes(reach=WHOLE)
 def out_of_step(samples: Samples, by: Tensor, reach: int = 8) -> tuple[Tensor, Tensor]:
     """Films whose sound is `by` frames late (negative: early), `reach` frames shorter at either end so that
     nothing is missing.
@@ -293,7 +293,7 @@ def out_of_step(samples: Samples, by: Tensor, reach: int = 8) -> tuple[Tensor, T
     return avts.cut(samples.video, samples.sound()[0], at, at - by, samples.video.shape[2] - 2 * reach)
 
 
-@takes(reach=Number(-(2**40), 2**40), frames=Number(1, 100_000))
+@takes(reach=WHOLE, frames=Number(1, 100_000))
 def found(method, video: Tensor, audio: Tensor, reach: int = 8, frames: int = 16) -> Tensor:
     """(B,) by how many frames the sound is late: the offset at which the mean distance of all windows is
     smallest. Of offsets that are equally good the one nearest to 0: nothing says that anything is out of
@@ -313,7 +313,7 @@ def _nearest_offsets(mean: Tensor) -> Tensor:
     return ties.best(-mean)
 
 
-@takes(reach=Number(-(2**40), 2**40), frames=Number(1, 100_000), seed=SEED)
+@takes(reach=WHOLE, frames=Number(1, 100_000), seed=SEED)
 def offset_error(method, samples: Samples, *, reach: int = 8, frames: int = 16, seed: int = 0) -> float:
     """Mean error in frames of what is `found` in films put out of step by a random -reach to reach frames.
     Where several offsets are equally good, the mean over them: what picking one at random would err by.
@@ -471,7 +471,7 @@ def leaks(train: Samples, held: Samples, of_train: Pairs, of_held: Pairs) -> dic
 # ---------------------------------------------------------------------------------------------- downstream
 
 
-@takes(crops=Number(-(2**40), 2**40), frames=Number(1, 100_000))
+@takes(crops=WHOLE, frames=Number(1, 100_000))
 def svm(
     methods: Mapping[str, nn.Module], data: Data, *, on: str = "validation", crops: int = 5, frames: int = 16
 ) -> dict[str, float]:
@@ -490,6 +490,7 @@ def svm(
     held = getattr(data, on)
     label = (open_labels(held, "synchrony.svm")[0] if on == "test" else held.label).cpu().numpy()
     own = data.train.label.cpu().numpy()
+    judged_by(torch.from_numpy(own), torch.from_numpy(label))
     fifth = np.random.default_rng(0).permutation(len(own)) < len(own) // 5  # on these the cost is chosen
     result = {}
     for name, method in methods.items():

@@ -40,7 +40,7 @@ from torch.nn import functional as F
 from sslcourse.data.clips.reader import UNKNOWN
 from sslcourse.data.datasets import Samples, open_labels
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SHARE, Number, takes
+from sslcourse.runtime.options import REAL, SHARE, WHOLE, takes
 
 _AT_ONCE = 2**22  # similarities held at a time
 
@@ -139,13 +139,13 @@ def _everywhere(h: int, w: int, window: int | None) -> bool:
 
 
 @takes(
-    references=Number(-(2**40), 2**40),
-    temperature=Number(-1e9, 1e9, whole=False),
-    window=Number(-(2**40), 2**40),
-    topk=Number(-(2**40), 2**40),
-    frame=Number(-(2**40), 2**40),
-    row=Number(-(2**40), 2**40),
-    column=Number(-(2**40), 2**40),
+    references=WHOLE,
+    temperature=REAL,
+    window=WHOLE,
+    topk=WHOLE,
+    frame=WHOLE,
+    row=WHOLE,
+    column=WHOLE,
 )
 def attention(
     features: Tensor,
@@ -199,10 +199,10 @@ def attention(
 
 
 @takes(
-    references=Number(-(2**40), 2**40),
-    temperature=Number(-1e9, 1e9, whole=False),
-    window=Number(-(2**40), 2**40),
-    topk=Number(-(2**40), 2**40),
+    references=WHOLE,
+    temperature=REAL,
+    window=WHOLE,
+    topk=WHOLE,
 )
 def propagate(
     features: Tensor,

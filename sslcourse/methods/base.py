@@ -50,8 +50,8 @@ class Method(nn.Module):
 
     def __new__(cls, *arguments, **named):
         new = super().__new__(cls)
-        # Past nn.Module, which cannot hold anything before its own __init__; in a tuple, so that a network among
-        # the arguments is not registered once more.
+        # Past nn.Module, which cannot hold anything before its own __init__; in a tuple, so that a network
+        # among the arguments is not registered once more.
         object.__setattr__(new, "made_with", (arguments, named))
         return new
 

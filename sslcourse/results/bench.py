@@ -24,7 +24,7 @@ from sslcourse.data import toybox
 from sslcourse.data.load import load
 from sslcourse.methods import catalogue, simclr
 from sslcourse.methods.base import Method
-from sslcourse.runtime.options import COUNT, Number, takes
+from sslcourse.runtime.options import COUNT, WHOLE, takes
 from sslcourse.train.recipe import optimizers_of
 from sslcourse.transforms import augment
 
@@ -201,7 +201,7 @@ class _Pictures(torch.utils.data.Dataset):
         return self.transform(Image.fromarray(self.images[i]))
 
 
-@takes(batch=Number(-(2**40), 2**40), rounds=COUNT)
+@takes(batch=WHOLE, rounds=COUNT)
 def augmentation_table(batch: int = 256, rounds: int = 5) -> list[dict]:
     """Views per second of SimCLR's pipeline: ours, torchvision on PIL images in a DataLoader, and lightly's
     if installed.
@@ -295,7 +295,7 @@ def memory_gain(rounds: int = 9) -> float:
     return statistics.median(times[False]) / statistics.median(times[True])
 
 
-@takes(epochs=Number(-(2**40), 2**40), images=COUNT)
+@takes(epochs=WHOLE, images=COUNT)
 def panel_share(epochs: int = 5, images: int = 4000) -> dict[str, float]:
     """What the live panel costs a real training in a notebook: its share of the time, and the frames it drew
     for that.

@@ -14,13 +14,14 @@ from sslcourse.data import toybox
 from sslcourse.data.datasets import Data
 from sslcourse.methods import simclr, supervised
 from sslcourse.runtime import progress
-from sslcourse.runtime.options import SEEDS, Number, takes
+from sslcourse.runtime.options import SEEDS, WHOLE, takes
+from sslcourse.train import loop
 from sslcourse.train.loop import fit
 
 BACKGROUNDS = (0.0, 0.5, 1.0)  # beside the default
 
 
-@takes(seed=Number(-(2**40), 2**40))
+@takes(seed=WHOLE)
 def trained(kind: str, data: Data, seed: int) -> tuple[torch.nn.Module, float]:
     """A method trained by its COURSE recipe, and how many seconds that took."""
     torch.manual_seed(runtime.step_seed(seed, 0xCA1))
@@ -31,7 +32,8 @@ def trained(kind: str, data: Data, seed: int) -> tuple[torch.nn.Module, float]:
         else (supervised.Supervised(encoder, len(data.classes)), supervised)
     )
     start = time.perf_counter()
-    fit(method, data.train, module.COURSE.but(seed=seed))
+    with loop.whole_runs():
+        fit(method, data.train, module.COURSE.but(seed=seed))
     return method, time.perf_counter() - start
 
 

@@ -29,7 +29,7 @@ from sslcourse.results.tables import cell
 from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import BATCH, EPOCHS, SEEDS, takes
-from sslcourse.train import checkpoints
+from sslcourse.train import checkpoints, identity as identities, loop
 from sslcourse.train.loop import fit
 
 MEASURED = Path(__file__).parent / "measured"  # result files that come with the course
@@ -74,7 +74,8 @@ def run(
         recipe: "course", "full" or "gpu", of every method.
         factors: also the factor table, on the test split.
         hear: judge the ears of the methods and not their eyes; only of those that have one.
-        folder: where each training keeps its checkpoint; a run that was broken off goes on from there.
+        folder: where each training keeps its checkpoint; a run that was broken off goes on from there, if
+            method, settings, encoder, recipe and data are the same.
 
     The scores of each seed are kept in `folder` as they come, in DATA-scores.json.
 
@@ -84,11 +85,31 @@ def run(
     Returns {"data", "recipe", "encoder", "profile", "versions", "rows": {name: {"kNN": [per seed], "linear":
     [...], "few labels": [...], "seconds": [...], "epochs": n, "batch_size": n}}, "factors": {name: {factor:
     [per seed]}}, "left out": {name: why}}."""
+    runtime.prove(Path(folder) / "proof", "name another folder (--folder FOLDER)")
+    with loop.whole_runs():
+        return _run(names, data, seeds, encoder, epochs, batch_size, recipe, factors, hear, Path(folder), say)
+
+
+def _run(
+    names: Sequence[str] | None,
+    data: str,
+    seeds: int,
+    encoder: str | None,
+    epochs: int | None,
+    batch_size: int | None,
+    recipe: str,
+    factors: bool,
+    hear: bool,
+    folder: Path,
+    say,
+) -> dict:
+    """See `run`."""
     specs: list[Spec] = []
     left_out: dict[str, str] = {}
     changes = {k: v for k, v in (("epochs", epochs), ("batch_size", batch_size)) if v is not None}
     rows: dict[str, dict] = {}
     kept: dict[str, dict[str, list[float]]] = {}
+    profile: runtime.Profile | None = None
     used: dict[str, None] = {}  # backbones, in order; films have one for each method
     for seed in progress.each(range(seeds), "seed"):
         sets = load(data, seed)
@@ -97,7 +118,8 @@ def run(
             for name, reason in left_out.items():
                 say(f"  left out: {name} ({reason})")
         methods: dict[str, Any] = {}
-        for spec in progress.each(specs, "method"):
+        planned = []
+        for spec in specs:
             how = spec.recipe(recipe).but(seed=seed, **changes)
             torch.manual_seed(runtime.step_seed(seed, 0xC09))
             home = spec.data if data == "toyevents" else data
@@ -106,12 +128,28 @@ def run(
             )
             method = catalogue.build(about)
             used.setdefault(about["encoder"])
+            part = (sets if home == data else load(home, seed)).train
+            # What the training is goes into the name: two folders of pictures may have one name, and the
+            # pictures of a folder may change.
+            known = identities.short(identities.identity(method, part))
             budget = f"{how.epochs}x{how.batch_size}" + ("" if recipe == "course" else f"-{recipe}")
-            file = Path(folder) / (
-                f"{_file_name(data)}-{spec.name}-{about['encoder']}-{budget}-{seed}.safetensors"
+            file = folder / (
+                f"{_file_name(data)}-{spec.name}-{about['encoder']}-{budget}-{seed}-{known}.safetensors"
             )
+            planned.append((spec, method, part, how, file))
+        # All are compared on one profile: that of what is trained already, if anything is.
+        there = [found for found in (checkpoints.profile_of(file) for *_, file in planned) if found]
+        profile = profile or next(iter(there), None) or runtime.profile()
+        if other := {str(found) for found in there} - {str(profile)}:
+            say(f"  some of these were trained on {' and on '.join(sorted(other))}, the others on {profile}")
+        for spec, method, part, how, file in progress.each(planned, "method"):
             start = time.perf_counter()
-            history = fit(method, (sets if home == data else load(home, seed)).train, how, checkpoint=file)
+            try:
+                history = fit(method, part, how, checkpoint=file, profile=profile)
+            except CourseError as error:  # one that diverges takes nothing from the others
+                left_out[spec.name] = str(error)
+                say(f"  seed {seed}  {spec.name:<14} left out: {error}")
+                continue
             seconds = sum(row["seconds"] for row in history)
             say(
                 f"  seed {seed}  {spec.name:<14} {how.epochs} epochs in {seconds:.0f} s "
@@ -122,6 +160,10 @@ def run(
                 spec.title, {"seconds": [], "epochs": how.epochs, "batch_size": how.batch_size}
             )
             row["seconds"].append(seconds)
+        specs = [spec for spec in specs if spec.name not in left_out]
+        if not specs:
+            name, reason = next(iter(left_out.items()))
+            raise CourseError(f"nothing is left to compare; {name}: {reason}")
         judged = sets.heard() if hear else sets
         found = evaluate.report(methods, judged, seed=seed, few=FEW)
         for scores in found.rows:
@@ -175,25 +217,27 @@ def table(found: dict) -> list[dict]:
         found["rows"].items(),
         key=lambda item: (not is_baseline(item[0]), statistics.fmean(item[1]["linear"])),
     ):
+        seconds = row.get("seconds")
         rows.append(
             {
                 "features": name,
                 "kNN": cell(row["kNN"]),
                 "linear probe": cell(row["linear"]),
                 "few labels": cell(row.get("few labels", [])),
-                "seconds of training": _seconds(row),
+                "seconds of training": f"{statistics.fmean(seconds):.0f}" if seconds else "–",
                 "epochs": row.get("epochs", "–"),
                 "batch size": row.get("batch_size", "–"),
             }
         )
         if both:
             # Baselines are not trained: a second measurement of the same would say nothing.
-            full = both.get(name, {}) if "seconds" in row else {}
+            full = both.get(name, {}) if seconds else {}
+            longer = full.get("seconds")
             rows[-1] |= {
                 "kNN, full": cell(full.get("kNN", [])),
                 "linear probe, full": cell(full.get("linear", [])),
                 "few labels, full": cell(full.get("few labels", [])),
-                "seconds of training, full": _seconds(full),
+                "seconds of training, full": f"{statistics.fmean(longer):.0f}" if longer else "–",
                 "epochs, full": full.get("epochs", "–"),
             }
     return rows
@@ -202,10 +246,6 @@ def table(found: dict) -> list[dict]:
 def _full(found: Mapping) -> dict[str, dict]:
     """The rows of the FULL recipes that were laid beside these; empty where there are none."""
     return found.get("full", {}).get("rows", {})
-
-
-def _seconds(row: Mapping) -> str:
-    return f"{statistics.fmean(row['seconds']):.0f}" if row.get("seconds") else "–"
 
 
 def factor_rows(found: dict) -> list[dict]:
@@ -219,16 +259,17 @@ def factor_rows(found: dict) -> list[dict]:
     ]
 
 
+def rounded(value):
+    """A result with every number as it is stored."""
+    if isinstance(value, float):
+        return round(value, 4)
+    if isinstance(value, Mapping):
+        return {k: rounded(v) for k, v in value.items()}
+    return [rounded(v) for v in value] if isinstance(value, list) else value
+
+
 def keep(found: dict, file: str | Path = STORED) -> None:
     """Store what `run` returned as the wall, rounded to what the seeds can tell. `stored.opened` reads it."""
-
-    def rounded(value):
-        if isinstance(value, float):
-            return round(value, 4)
-        if isinstance(value, Mapping):
-            return {k: rounded(v) for k, v in value.items()}
-        return [rounded(v) for v in value] if isinstance(value, list) else value
-
     write(rounded(found), file, seal=Path(file).resolve().parent != MEASURED.resolve())
 
 

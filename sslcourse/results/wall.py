@@ -27,8 +27,8 @@ from sslcourse.methods import catalogue
 from sslcourse.results import claims, compare, stored
 from sslcourse.results.tables import cell
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, Number, takes
-from sslcourse.train import checkpoints
+from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
+from sslcourse.train import checkpoints, identity as identities
 
 FOLDER = Path("results")
 # Which data there are to be judged on: the file's name -> (what `load` calls it, whether the ears are judged,
@@ -50,7 +50,7 @@ _TRACK_KEYS = {"J": "J (masks)", "F": "F (outlines)", "PCK@0.2": "PCK@0.2 (key-p
 MINE = "mine"
 
 
-@takes(seeds=Number(-(2**40), 2**40))
+@takes(seeds=WHOLE)
 def measure(
     world: str, seeds: int = 3, *, recipe: str = "course", folder: str | Path = FOLDER, say=print
 ) -> dict:
@@ -60,6 +60,7 @@ def measure(
     if recipe not in STRENGTHS:
         raise CourseError(f"recipe={recipe!r}; the wall has {' and '.join(map(repr, STRENGTHS))}")
     data, hear, _ = _world(world)
+    runtime.prove(_file(folder, world + STRENGTHS[recipe]), "name another folder")
     names = catalogue.methods_for(data, hears=hear)
     found = compare.run(
         names,
@@ -82,9 +83,7 @@ def _world(world: str) -> tuple[str, bool, str]:
 
 
 def _file(folder: str | Path, world: str) -> Path:
-    file = Path(folder) / "wall" / f"{world}.json"
-    file.parent.mkdir(parents=True, exist_ok=True)
-    return file
+    return Path(folder) / "wall" / f"{world}.json"
 
 
 def _opened(file: Path, shape: Any = stored.World) -> dict:
@@ -157,7 +156,7 @@ def drawn(world: str, found: Mapping, title: str | None = None) -> show.Picture:
         return show.wall(found["rows"], title=title, keys=_TRACK_KEYS, what="per cent, test split")
     full = found.get("full", {}).get("rows", {})
     rows = {
-        name: row | ({"full": full[name]} if name in full and "seconds" in row else {})
+        name: row | ({"full": full[name]} if name in full and row.get("seconds") else {})
         for name, row in found["rows"].items()
     }
     return show.wall(rows, chance=_chance(found), title=title)
@@ -173,7 +172,7 @@ def table(world: str, found: Mapping) -> list[dict]:
     return compare.table(dict(found))
 
 
-@takes(seconds=Number(-1e9, 1e9, whole=False), seed=SEED)
+@takes(seconds=REAL, seed=SEED)
 def add(
     name: str,
     method: nn.Module,
@@ -188,7 +187,7 @@ def add(
 
     Args:
         name: of the row. The same name again adds one more value: run it with another seed, and the wall
-            shows the spread.
+            shows the spread. What is on it already is not added twice.
         method: trained; for the world "heard" its ear.
         data: what it was trained on, all three splits; the test labels are opened once here.
         world: one of `WORLDS`.
@@ -198,10 +197,14 @@ def add(
     Returns:
         the row with all its values: {"kNN": [...], "linear": [...], "few labels": [...], "seconds": [...],
             "factors": {...}}.
+
+    Raises:
+        CourseError: another method, or another data set, stands there under this name; or the file cannot be
+            written.
     """
     hear = _world(world)[1]
     judged = data.heard() if hear else data
-    file = _file(folder, MINE)
+    file = runtime.prove(_file(folder, MINE), "name another folder")
     own = _opened(file, stored.Mine) if file.exists() else {}
     fresh = {
         "seconds": [],
@@ -210,6 +213,13 @@ def add(
         "profile": str(runtime.profile()),
     }
     row = own.setdefault(world, {}).setdefault(name, fresh)
+    this = compare.rounded(
+        {**identities.identity(method, data.train), "network": identities.network(method), "seed": seed}
+    )
+    for other in row.setdefault("judged", []):
+        if this == other:
+            return row
+        _same_row(name, other, this)
     scores = evaluate.report({name: method}, judged, seed=seed, baselines=False, few=compare.FEW)[name]
     for key in ("kNN", "linear", "few labels"):
         row.setdefault(key, []).append(scores[key])
@@ -219,8 +229,26 @@ def add(
     known = evaluate.factor_table({name: method}, judged, on="test")[name] if judged.train.factors else {}
     for factor, value in known.items():
         row["factors"].setdefault(factor, []).append(value)
+    row["judged"].append(this)
     compare.keep(own, file)
     return row
+
+
+def _same_row(name: str, there: Mapping, here: Mapping) -> None:
+    """CourseError unless both can be values of one row: one method with one setting, on data of one name
+    (each seed may draw its own world)."""
+    of_data = [found["data"]["name"] for found in (there, here)]
+    differing = identities.differences(*({**found, "data": None} for found in (there, here)))
+    if there["class"] != here["class"] and not differing:
+        differing = [f"class {there['class']} there, {here['class']} here"]
+    if of_data[0] != of_data[1]:
+        differing.append(f"data {of_data[0]} there, {of_data[1]} here")
+    if differing:
+        raise CourseError(
+            f"the wall has a row {name!r} of something else ({'; '.join(differing)}). Take another name, "
+            f"or take "
+            f"that row off: wall.forget({name!r})"
+        )
 
 
 def forget(name: str, folder: str | Path = FOLDER) -> None:
@@ -389,7 +417,7 @@ def page(file: str | Path | None = None, folder: str | Path = FOLDER) -> Path:
     file = Path(file) if file else Path(folder) / "wall.html"
     file.parent.mkdir(parents=True, exist_ok=True)
     with runtime.atomic(file) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(runtime.text.encodable(text), encoding="utf-8", newline="\n")
     return file
 
 

@@ -156,7 +156,7 @@ def measure_profile(device: str | None = None) -> Profile:
     return best
 
 
-# ------------------------------------------------------------------------------------- measured once, and kept
+# --------------------------------------------------------------------------------- measured once, and kept
 
 KEPT = "profiles.json"  # in the cache folder
 
@@ -170,7 +170,8 @@ class Kept:
 
 
 def machine(device: str) -> str:
-    """What a measured profile holds for, in words: the processor, how many cores of it may be used, the device,
+    """What a measured profile holds for, in words: the processor, how many cores of it may be used, the
+    device,
     the version of PyTorch, and what the environment fixes. No name of a computer: two of the same kind choose
     alike, and a container has another name every day."""
     name = platform.processor() or platform.machine()
@@ -212,8 +213,8 @@ def kept_profile(renew: bool = False) -> Kept:
             temporary.write_text(json.dumps(page, indent=1) + "\n", encoding="utf-8", newline="\n")
     except OSError as error:
         print(
-            f"what this machine is best at could not be kept in {file} ({error.strerror}): the next run measures "
-            "again, and may choose otherwise. SSLCOURSE_CACHE=FOLDER names another folder.",
+            f"what this machine is best at could not be kept in {file} ({error.strerror}): the next run "
+            "measures again, and may choose otherwise. SSLCOURSE_CACHE=FOLDER names another folder.",
             file=sys.stderr,
         )
     return found
@@ -248,7 +249,8 @@ _profile: Profile | None = None
 
 
 def profile() -> Profile:
-    """The profile of this process: the one that is kept for this machine, measured where there is none yet."""
+    """The profile of this process: the one that is kept for this machine, measured where there is none
+    yet."""
     if _profile is None:
         if best_device() == "cpu":
             keep_memory()

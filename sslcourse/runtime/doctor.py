@@ -117,8 +117,8 @@ def broken_imports(packages=("torch", "torchvision", "torchaudio")) -> dict[str,
 
 
 def examine(renew: bool = False) -> dict[str, Any]:
-    """Everything doctor knows, as a dict: versions, device (and when it was measured), cache, problems (what is
-    wrong and what to type), hints.
+    """Everything doctor knows, as a dict: versions, device (and when it was measured), cache, problems (what
+    is wrong and what to type), hints.
 
     Args:
         renew: measure anew what this machine computes fastest with.
@@ -161,8 +161,8 @@ def examine(renew: bool = False) -> dict[str, Any]:
         result["cores"] = cores
         if profile.device == "cpu" and cores > 1 and profile.threads == 1:
             hints.append(
-                f"one thread of {cores} was fastest in the probe: the machine was busy, or is shared. sslcourse "
-                "doctor --renew measures again, SSLCOURSE_THREADS=2 insists on two"
+                f"one thread of {cores} was fastest in the probe: the machine was busy, or is shared. "
+                "sslcourse doctor --renew measures again, SSLCOURSE_THREADS=2 insists on two"
             )
         result["cache"] = str(cache)
         nearest = next(p for p in (cache, *cache.parents) if p.exists())

@@ -4,7 +4,8 @@ What we did not make is never removed and never written over unasked:
 
 - a file that is being written has a name of its own beside its place (`.NAME.????????.part`), and its writer
   holds a lock on it: what a killed process left has no lock, and the next writer of NAME sweeps it away;
-- what we put into a folder that a user names is noted there first (`Made`), and only what is noted is removed.
+- what we put into a folder that a user names is noted there first (`Made`), and only what is noted is
+removed.
 """
 
 from __future__ import annotations
@@ -67,12 +68,13 @@ class Unwritable(CourseError, OSError):
     """Nothing can be written there: the folder is closed, or is a file, or the name is none."""
 
 
-# ------------------------------------------------------------------------------------------ whole or not at all
+# ------------------------------------------------------------------------------------- whole or not at all
 
 
 def _locked(handle: int) -> bool:
     """Take the lock of an open file or folder without waiting; False where somebody has it. It dies with its
-    process. True also where the system or the file system has no such locks (Windows guards open files itself).
+    process. True also where the system or the file system has no such locks (Windows guards open files
+    itself).
     """
     try:
         import fcntl
@@ -167,7 +169,8 @@ def prove(path: str | os.PathLike[str], advice: str = "name another file") -> Pa
 
 
 def sweep(path: str | os.PathLike[str]) -> None:
-    """Remove what killed processes left beside `path`: `.NAME.????????.part`, unless its writer still lives."""
+    """Remove what killed processes left beside `path`: `.NAME.????????.part`, unless its writer still
+    lives."""
     path = Path(path)
     ours = re.compile(rf"\.{re.escape(path.name)}\.[a-z0-9_]{{8}}\.part")  # as tempfile names them
     with contextlib.suppress(OSError), os.scandir(path.parent) as entries:
@@ -235,79 +238,122 @@ def set_aside(path: str | os.PathLike[str], suffix: str) -> Path:
 class Made:
     """What we made in a folder, noted there before it is made, so that it is known also after a kill.
 
+    Names are relative to the folder, with "/" between their parts on every system.
+
     Args:
         folder: which may not exist yet.
         known: names of files that are ours without a note, as an earlier version wrote them.
     """
 
     FILE = "made-by-sslcourse.txt"
-    HEAD = "Files of this folder that sslcourse made, and may remove when they are made anew:"
+    HEAD = "What sslcourse made in this folder, and may remove when it is made anew:"
 
     def __init__(self, folder: str | os.PathLike[str], known: Iterable[str] = ()):
         self.folder = Path(folder)
         self.names = set(known)
         try:
-            lines = (self.folder / self.FILE).read_text(encoding="utf-8").splitlines()
-        except (OSError, ValueError):
-            lines = []
-        self.marked = lines[:1] == [self.HEAD]
-        if self.marked:
-            for line in lines[1:]:
-                self.names.add(line) if not line.startswith("- ") else self.names.discard(line[2:])
+            text = (self.folder / self.FILE).read_bytes().decode(errors="replace")
+        except OSError:
+            text = ""
+        lines = text.split("\n")
+        self.marked = lines[0] == self.HEAD
+        for line in lines[1:-1] if self.marked else ():  # the last is empty, or a kill has torn it
+            if line.startswith("+ "):
+                self.names.add(line[2:])
+            elif line.startswith("- "):
+                self.names.discard(line[2:])
 
     def __contains__(self, name: str) -> bool:
         return name in self.names
 
-    def begin(self, allowed: Iterable[str] = (), advice: str = "name another folder") -> None:
-        """Mark the folder as ours. Refused where it holds something and has no mark: it is somebody's.
+    def begin(self, shared: bool = False, advice: str = "name another folder") -> None:
+        """Mark the folder as ours.
 
         Args:
-            allowed: names that may be there all the same.
+            shared: other things may lie there. Without, a folder that holds something, and has neither a mark
+                nor anything of ours, is refused: it is somebody's.
         """
         if self.marked:
             return
         found = sorted(p.name for p in self.folder.iterdir()) if self.folder.is_dir() else []
-        strange = [name for name in found if name not in {*allowed, *self.names}]
-        if strange and not self.names:
-            more = f" and {len(strange) - 1} more" if len(strange) > 1 else ""
-            raise CourseError(
-                f"{self.folder} holds {strange[0]!r}{more}, which sslcourse did not make; {advice}"
-            )
-        if (self.folder / self.FILE).exists():
+        if self.FILE in found:
             raise CourseError(f"{self.folder / self.FILE} is not the note that sslcourse writes; {advice}")
-        self._write([self.HEAD, *sorted(self.names)])
+        if found and not shared and not any(self._there(name) for name in self.names):
+            more = f" and {len(found) - 1} more" if len(found) > 1 else ""
+            raise CourseError(
+                f"{self.folder} holds {found[0]!r}{more}, and no note that sslcourse made that; {advice}"
+            )
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with atomic(self.folder / self.FILE) as temporary:
+            lines = [self.HEAD, *(f"+ {name}" for name in sorted(self.names))]
+            temporary.write_text("".join(f"{line}\n" for line in lines), encoding="utf-8", newline="\n")
         self.marked = True
 
     def note(self, *names: str) -> None:
         """These are about to be made. Refused where one of them is there, and not ours."""
         for name in names:
-            if name not in self and os.path.lexists(self.folder / name):
+            if name not in self and self._there(name):
                 raise CourseError(
-                    f"{self.folder / name} is in the way, and sslcourse did not make it; move it away, or name "
+                    f"{self.folder / name} is in the way, and sslcourse did not make it; move it away, or "
+                    f"name "
                     "another folder"
                 )
-        self._write([name for name in names if name not in self])
-        self.names.update(names)
+        self.claim(*names)
+
+    def claim(self, *names: str) -> None:
+        """These are about to be made, except those that are there already: they stay their owner's."""
+        new = [name for name in names if name not in self and not self._there(name)]
+        self._write([f"+ {name}" for name in new])
+        self.names.update(new)
+
+    def fetches(self, name: str) -> None:
+        """A download is about to be made here, with what belongs to it while it is under way."""
+        self.claim(*(name + suffix for suffix in ("", ".part", ".part.json", ".note.json")))
+
+    def holds(self, name: str) -> None:
+        """Note every file of a folder that was just made whole, see `new_folder`."""
+        files = [
+            Path(root, file).relative_to(self.folder).as_posix()
+            for root, _, files in os.walk(self.folder / name)
+            for file in files
+        ]
+        self._write([f"+ {file}" for file in files])
+        self.names.update(files)
 
     def remove(self, name: str) -> bool:
-        """Remove a file, or a folder with all that is in it, if it is noted as ours; False if it is not."""
+        """Remove a file, if it is noted as ours; False if it is not."""
         if name not in self:
             return False
-        path = self.folder / name
         # May go: it was noted before it was made.
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path, ignore_errors=True)
-        else:
-            path.unlink(missing_ok=True)
+        (self.folder / name).unlink(missing_ok=True)
         self._write([f"- {name}"])
         self.names.discard(name)
         return True
 
+    def discard(self, name: str) -> None:
+        """Remove what is noted below a folder, and the folders that are empty then."""
+        ours = [file for file in self.names if file.startswith(f"{name}/")]
+        folders: set[Path] = set()
+        for file in ours:
+            path = self.folder / file
+            # May go: noted before it was made, or when the folder that it came in was just made.
+            path.unlink(missing_ok=True)
+            folders.update(p for p in path.parents if (self.folder / name) in (p, *p.parents))
+        for folder in sorted(folders, key=lambda p: -len(p.parts)):
+            with contextlib.suppress(OSError):  # not empty: somebody's file is in it
+                folder.rmdir()  # May go: our files stood in it, and nothing else does.
+        self._write([f"- {file}" for file in ours])
+        self.names.difference_update(ours)
+
+    def _there(self, name: str) -> bool:
+        return os.path.lexists(self.folder / name)
+
     def _write(self, lines: list[str]) -> None:
         if not lines:
             return
-        self.folder.mkdir(parents=True, exist_ok=True)
-        with open(self.folder / self.FILE, "a", encoding="utf-8", newline="\n") as file:
-            file.write("".join(f"{line}\n" for line in lines))
+        with open(self.folder / self.FILE, "ab+") as file:
+            # A line that a kill has torn must not run into the next one.
+            torn = file.seek(0, os.SEEK_END) and file.seek(-1, os.SEEK_END) >= 0 and file.read(1) != b"\n"
+            file.write(("\n" * bool(torn) + "".join(f"{line}\n" for line in lines)).encode())
             file.flush()
             os.fsync(file.fileno())

@@ -123,6 +123,9 @@ COUNT = Number(1, 2**40)  # of pictures, films, steps
 PIXELS = Number(4, 4096)
 FRAMES = Number(0, 1000.0, whole=False, above=True)  # a second
 HERTZ = Number(1000, 192_000)  # samples of a sound a second
+WHOLE = Number(-(2**40), 2**40)  # whose range the function itself says
+REAL = Number(-1e9, 1e9, whole=False)  # the same
+POSITIVE = Number(0, 1e9, whole=False, above=True)
 SECONDS = Number(0, 1e7, whole=False, above=True)
 SHARE = Number(0, 1.0, whole=False)
 WIDTH = Number(1, 8192)  # of a layer
@@ -136,7 +139,7 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 def takes(**ranges: Number) -> Callable[[Function], Function]:
     """A decorator: the named arguments are held to these numbers before the function runs.
 
-    None passes where it is the default. What is raised is `Number.of`'s CourseError, such as
+    None passes where the function says that it may. What is raised is `Number.of`'s CourseError, such as
     "k=-1; use a whole number from 1 to ...".
     """
 
@@ -145,7 +148,7 @@ def takes(**ranges: Number) -> Callable[[Function], Function]:
         places = {name: i for i, name in enumerate(signature.parameters)}
         if unknown := set(ranges) - set(places):
             raise TypeError(f"{function.__name__} has no {', '.join(sorted(unknown))}")
-        optional = {name for name in ranges if signature.parameters[name].default is None}
+        optional = {name for name in ranges if _may_be_none(signature.parameters[name])}
 
         @functools.wraps(function)
         def checked(*given, **named):
@@ -162,6 +165,10 @@ def takes(**ranges: Number) -> Callable[[Function], Function]:
         return checked  # type: ignore[return-value]
 
     return held
+
+
+def _may_be_none(parameter: inspect.Parameter) -> bool:
+    return parameter.default is None or re.search(r"\bNone\b", str(parameter.annotation)) is not None
 
 
 # ---------------------------------------------------------------------------------------------- names
@@ -214,6 +221,17 @@ def variable(name: str, choices: Iterable[str]) -> str | None:
     if wanted is not None and wanted not in known:
         raise CourseError(f"{name}={_short(wanted)}; set it to {' or '.join(known)}, or unset it")
     return wanted
+
+
+def check_variables() -> None:
+    """CourseError where a variable of ours is set wrongly, also where nothing reads it just now."""
+    variable("SSLCOURSE_DEVICE", ("cpu", "cuda", "mps"))
+    variable("SSLCOURSE_PRECISION", ("float32", "bfloat16"))
+    variable("SSLCOURSE_DISPLAY", ("notebook", "terminal", "silent"))
+    threads()
+    for name in ("SSLCOURSE_CACHE", "SSLCOURSE_DATA"):
+        if not os.environ.get(name, name).strip():
+            raise CourseError(f"{name} is set to nothing; set it to a folder, or unset it")
 
 
 def cores() -> int:

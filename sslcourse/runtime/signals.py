@@ -96,7 +96,8 @@ class Ending:
 
     @contextlib.contextmanager
     def may_break_off(self) -> Iterator[None]:
-        """What is done inside can be done again from the start: it is left as soon as the end is asked for."""
+        """What is done inside can be done again from the start: it is left as soon as the end is asked
+        for."""
         self._at_once = True
         try:
             if self.asked:

@@ -19,7 +19,7 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import POSITIVE, REAL, takes
 from sslcourse.show.look import (
     COLOURS,
     DPI,
@@ -164,7 +164,7 @@ def _mean_std(value, name: str) -> tuple[float, float]:
     return pair[0], pair[1] if math.isfinite(pair[1]) else 0.0
 
 
-@takes(chance=Number(-1e9, 1e9, whole=False))
+@takes(chance=REAL)
 @in_course_style
 def bars(table: Mapping, title: str | None = None, chance: float | None = None, unit: str = "%") -> Picture:
     """Horizontal bars, each with its number.
@@ -243,7 +243,7 @@ def bars(table: Mapping, title: str | None = None, chance: float | None = None, 
     return figure
 
 
-@takes(size=Number(0, 1e9, whole=False, above=True))
+@takes(size=POSITIVE)
 def scatter(ax, xy: np.ndarray, labels: np.ndarray, names: Sequence[str], size: float = 15) -> list:
     """Points by class, colour and marker together. Returns one handle per class that occurs."""
     handles = []
@@ -409,7 +409,7 @@ def factor_table(table: Mapping[str, Mapping[str, float]], title: str | None = N
     return figure
 
 
-@takes(temperature=Number(-1e9, 1e9, whole=False))
+@takes(temperature=REAL)
 @in_course_style
 def similarity(z1, z2, temperature: float, names: Sequence | None = None) -> Picture:
     """A contrastive loss looked at pair by pair: cosine similarities, and how the softmax shares out
@@ -498,10 +498,10 @@ def similarity(z1, z2, temperature: float, names: Sequence | None = None) -> Pic
 
 
 @takes(
-    value=Number(-1e9, 1e9, whole=False),
-    low=Number(-1e9, 1e9, whole=False),
-    high=Number(-1e9, 1e9, whole=False),
-    size=Number(0, 1e9, whole=False, above=True),
+    value=REAL,
+    low=REAL,
+    high=REAL,
+    size=POSITIVE,
 )
 def gauge(ax, name: str, value: float, low: float, high: float, size: float = 9.5) -> bool:
     """One horizontal gauge: the healthy range as a band, the value as a mark and a number. Returns whether it
@@ -623,6 +623,7 @@ def curve(
         ax.plot(at, mean, marker=MARKERS[n % 10], markersize=5, color=colour, label=str(name))
     if log:
         ax.set_xscale("log")
+        ax.xaxis.set_major_formatter("{x:g}")  # matplotlib's own would write formulas
     if words:
         ax.set_xticks(at, [wrapped(v, 560 / len(x), 9, 3) for v in x])
         ax.set_xlim(-0.4, len(x) - 0.6)

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, FRAMES, SHARE, Number, takes
+from sslcourse.runtime.options import COUNT, FRAMES, SHARE, WHOLE, takes
 from sslcourse.show.look import COLOURS, MARKERS, WIDTH, Picture, as_array, in_course_style, to_uint8
 
 # ------------------------------------------------------------------------------------------ dense predictions
@@ -111,7 +111,7 @@ def dense_scores(scores, kind, blocks: int, places: int, title: str | None = Non
     return figure
 
 
-@takes(place=Number(-(2**40), 2**40))
+@takes(place=WHOLE)
 @in_course_style
 def match(seen, future, share, place: int, title: str | None = None) -> Picture:
     """Where the prediction of one cell finds itself in the true future.
@@ -158,7 +158,7 @@ def match(seen, future, share, place: int, title: str | None = None) -> Picture:
 # ------------------------------------------------------------------------------------------ picture and sound
 
 
-@takes(fps=FRAMES, offset=Number(-(2**40), 2**40))
+@takes(fps=FRAMES, offset=WHOLE)
 @in_course_style
 def in_step(frames, mel, distances, offset: int, fps: float, title: str | None = None) -> Picture:
     """A window of a film above the sound that is heard with it, and the distance for every offset with the

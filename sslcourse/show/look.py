@@ -19,7 +19,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, Number, takes
+from sslcourse.runtime.options import COUNT, POSITIVE, WHOLE, takes
+from sslcourse.runtime.text import encodable
 
 COLOURS = (
     "#0072B2",
@@ -55,6 +56,7 @@ STYLE: dict[Any, Any] = {
     "xtick.labelcolor": INK,
     "ytick.labelcolor": INK,
     "font.family": ["DejaVu Sans"],
+    "text.parse_math": False,  # names of classes and files are no formulas: "$x" is shown as it is
     "font.size": 10,
     "axes.titlesize": 11,
     "axes.labelsize": 10,
@@ -81,9 +83,9 @@ class Picture(Figure):
     """A matplotlib figure that shows itself as a PNG, also where pyplot was never imported."""
 
     @takes(
-        width=Number(0, 1e9, whole=False, above=True),
-        height=Number(0, 1e9, whole=False, above=True),
-        colours=Number(-(2**40), 2**40),
+        width=POSITIVE,
+        height=POSITIVE,
+        colours=WHOLE,
     )
     def __init__(self, width: float = WIDTH, height: float = 3.0, *, colours: int | None = 256, **kwargs):
         super().__init__(figsize=(width, height), dpi=DPI, facecolor="white", **kwargs)
@@ -120,9 +122,18 @@ def in_course_style(function):
     @functools.wraps(function)
     def drawn(*args, **kwargs):
         with course_style():
-            return function(*args, **kwargs)
+            return function(*_drawable(args), **_drawable(kwargs))
 
     return drawn
+
+
+def _drawable(value: Any) -> Any:
+    """The value, with texts that a font can draw in place of those that hold half of a surrogate pair."""
+    if isinstance(value, str):
+        return encodable(value)
+    if isinstance(value, dict):
+        return {_drawable(key): _drawable(part) for key, part in value.items()}
+    return type(value)(map(_drawable, value)) if type(value) in (list, tuple) else value
 
 
 def pixels(figure: Figure) -> np.ndarray:
@@ -146,7 +157,7 @@ def png(figure: Figure) -> bytes:
 _register()
 
 
-@takes(colours=Number(-(2**40), 2**40))
+@takes(colours=WHOLE)
 def encode_png(picture, colours: int | None = 256) -> bytes:
     """A PIL picture as PNG bytes; `colours=None` keeps true colour unless the file would be above 30 KB."""
     from PIL import Image

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import REAL, takes
 from sslcourse.show.look import COLOURS, INK, RIGHT, SOFT, WIDTH, WRONG, Picture, in_course_style, wrapped
 
 # ------------------------------------------------------------------------------------------- the results wall
@@ -18,7 +18,7 @@ _VERDICT_COLOURS = {"pass": RIGHT, "inconclusive": "#B8BEC6", "fail": WRONG}
 _VERDICT_SIGNS = {"pass": "\u2713", "inconclusive": "?", "fail": "\u2717"}
 
 
-@takes(chance=Number(-1e9, 1e9, whole=False))
+@takes(chance=REAL)
 @in_course_style
 def wall(
     rows: Mapping[str, Mapping],

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, SEED, Number, takes
+from sslcourse.runtime.options import COUNT, POSITIVE, SEED, WHOLE, takes
 from sslcourse.show.look import (
     DPI,
     INK,
@@ -107,7 +107,7 @@ class Sheet:
         return self.figure
 
 
-@takes(columns=COUNT, scale=Number(0, 1e9, whole=False, above=True))
+@takes(columns=COUNT, scale=POSITIVE)
 @in_course_style
 def grid(
     images,
@@ -197,7 +197,7 @@ def _mosaic(view: Tensor) -> Tensor | None:
     return page
 
 
-@takes(n=Number(-(2**40), 2**40), draws=Number(-(2**40), 2**40), seed=SEED)
+@takes(n=WHOLE, draws=WHOLE, seed=SEED)
 @in_course_style
 def views(method, samples, n: int = 6, draws: int = 4, seed: int = 0) -> Picture:
     """What the network is shown: each row one image, first as it is, then random views from `method.views`.
@@ -249,7 +249,7 @@ def views(method, samples, n: int = 6, draws: int = 4, seed: int = 0) -> Picture
     return sheet.done()
 
 
-@takes(k=Number(-(2**40), 2**40))
+@takes(k=WHOLE)
 @in_course_style
 def neighbours(
     features, images, query, k: int = 8, labels=None, classes: Sequence[str] | None = None

@@ -25,7 +25,7 @@ from sslcourse.runtime import pages
 from sslcourse.runtime.device import Profile
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.files import atomic, set_aside
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import WHOLE, takes
 from sslcourse.train import identity as identities
 
 FORMAT = 1
@@ -92,7 +92,7 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
-@takes(step=Number(-(2**40), 2**40))
+@takes(step=WHOLE)
 def save(
     path: str | os.PathLike,
     method: nn.Module,
@@ -141,8 +141,8 @@ def save(
     }
     page = pages.sealed(page)
     with atomic(path) as temporary:
-        # Not `save_file`: it writes to a file of its own first, which a kill would leave under a name that nobody
-        # could tell for ours.
+        # Not `save_file`: it writes to a file of its own first, which a kill would leave under a name that
+        # nobody could tell for ours.
         temporary.write_bytes(packed_file(tensors, metadata={"sslcourse": json.dumps(page)}))
     return Path(path)
 
@@ -222,7 +222,8 @@ def resume(path: str | os.PathLike, recipe, identity: dict[str, Any] | None = No
     """The state to go on from, or None where there is none.
 
     A damaged file is named, kept as `*.damaged`, and training starts anew; so it does where no step was taken
-    yet. A checkpoint of another training (recipe, method, arguments, data) is an error that says what differs.
+    yet. A checkpoint of another training (recipe, method, arguments, data) is an error that says what
+    differs.
     """
     if not Path(path).exists():
         return None
@@ -242,14 +243,16 @@ def resume(path: str | os.PathLike, recipe, identity: dict[str, Any] | None = No
         )
     if identity is not None and state.identity is None:
         print(
-            f"{str(path)!r} does not say which data it was trained on (an earlier version wrote it); going on",
+            f"{str(path)!r} does not say which data it was trained on (an earlier version wrote it); "
+            f"going on",
             file=sys.stderr,
         )
     elif identity and state.identity and (remark := identities.derived(state.identity, identity)):
         print(f"{str(path)!r}: {remark}; going on", file=sys.stderr)
-    if state.profile and _here(state.profile) is None:
+    if state.profile and usable(state.profile) is None:
         print(
-            f"{str(path)!r} was made on {state.profile.device}, which is not used here; going on without it, so "
+            f"{str(path)!r} was made on {state.profile.device}, which is not used here; going on without "
+            f"it, so "
             "the last digits differ",
             file=sys.stderr,
         )
@@ -276,7 +279,7 @@ def _differing(state: State, recipe, identity: dict[str, Any] | None) -> list[st
     return found
 
 
-def _here(profile: Profile | None) -> Profile | None:
+def usable(profile: Profile | None) -> Profile | None:
     """The same, or None where its device is not the one of this machine (a CPU is everywhere)."""
     if profile is None or profile.device == "cpu":
         return profile
@@ -295,7 +298,7 @@ def _begun(path: str | os.PathLike) -> State | None:
 def profile_of(path: str | os.PathLike) -> Profile | None:
     """What the training in this file computes on; None where there is none, or its device is not here."""
     state = _begun(path)
-    return state and _here(state.profile)
+    return state and usable(state.profile)
 
 
 def epochs_done(path: str | os.PathLike) -> int:

@@ -23,7 +23,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.numbers import as_whole
-from sslcourse.runtime.options import COUNT, Number, takes
+from sslcourse.runtime.options import COUNT, WHOLE, Number, takes
 
 STARTS = ("k-means++", "random")
 EMPTY = ("split", "keep")
@@ -216,7 +216,7 @@ def _seeds(x: Tensor, k: int, how: str, generator: torch.Generator | None) -> Te
     return centre
 
 
-@takes(k=Number(-(2**40), 2**40), iterations=Number(-(2**40), 2**40), chunk=COUNT)
+@takes(k=WHOLE, iterations=WHOLE, chunk=COUNT)
 @torch.no_grad()
 def kmeans(
     x: Float[Tensor, "n d"],
@@ -311,7 +311,7 @@ def kmeans(
 # ----------------------------------------------------------------------------------- features made round
 
 
-@takes(dim=Number(-(2**40), 2**40), floor=Number(0, 1e9, whole=False))
+@takes(dim=WHOLE, floor=Number(0, 1e9, whole=False))
 @torch.no_grad()
 def whiten(x: Float[Tensor, "n d"], dim: int | None = None, floor: float = 1e-5) -> Float[Tensor, "n dim"]:
     """The first principal components, each brought to variance 1: afterwards no direction is louder than

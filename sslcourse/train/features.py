@@ -14,7 +14,7 @@ from sslcourse.data.datasets import MODALITIES, Samples
 from sslcourse.encoders.images import is_method, layers_of
 from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import WHOLE, takes
 from sslcourse.transforms import sounds
 
 Encode = Callable[[dict[str, Tensor]], Tensor]
@@ -55,13 +55,17 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
         )
 
 
-@takes(batch_size=Number(-(2**40), 2**40))
+@takes(batch_size=WHOLE)
 def map_batches(
     method: nn.Module, samples: Samples, encode: Callable[[dict[str, Tensor]], Any], batch_size: int = 512
 ) -> list[Any]:
     """What `encode` gives for each batch, on the method's device: one pass over all samples, in order,
     frozen, in the profile's precision.
     """
+    if not len(samples):
+        raise CourseError(
+            f"the {samples.split} split of {samples.name!r} is empty; there is nothing to encode"
+        )
     first = next(method.parameters(), None)
     device = first.device if first is not None else torch.device("cpu")
     profile = runtime.profile()
@@ -75,7 +79,7 @@ def map_batches(
     return rows
 
 
-@takes(batch_size=Number(-(2**40), 2**40))
+@takes(batch_size=WHOLE)
 def extract(
     method: nn.Module, samples: Samples, *, encode: Encode | None = None, batch_size: int = 512
 ) -> Tensor:
@@ -86,7 +90,12 @@ def extract(
             meanwhile.
         samples: any split; labels are not read.
         batch_size: chunk; has no influence on the result.
+
+    Raises:
+        CourseError: no sample at all, or features that are not numbers.
     """
+    if not len(samples):
+        raise CourseError(f"{samples.name or 'this split'} has no sample to encode; pass at least one")
     encoded = encode or encode_of(method)
     features = joined(map_batches(method, samples, lambda batch: encoded(batch).float().cpu(), batch_size))
     if bad := sum(int((~torch.isfinite(part)).any(1).sum()) for part in features.flatten(1).split(4096)):
@@ -183,16 +192,41 @@ def _averaged(x: Tensor, size: int, count: int, layer: str) -> Tensor:
     return x if len(x) == count else x.unflatten(0, (count, -1)).mean(1)
 
 
-def pixels(samples: Samples) -> Tensor:
+MOST_NUMBERS = 2**28  # of raw pictures as features: 1 GiB; CIFAR-10 has half of that
+
+
+def places(samples: Samples) -> int | None:
+    """To how many places along a side `pixels` has to average so many pictures down; None where it has not."""
+    if samples.kind != "image":
+        return None
+    height, width = samples.image.shape[2:]
+    side, whole = min(height, width), len(samples) * samples.image.shape[1] * height * width
+    if whole <= MOST_NUMBERS:
+        return None
+    while side > 4 and len(samples) * 3 * side * side > MOST_NUMBERS:
+        side //= 2
+    return side
+
+
+def pixels(samples: Samples, side: int | None = None) -> Tensor:
     """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network. Of videos
     all frames one after another, each averaged down to 8 x 8 places, (N, 3 T 64): whole ones would be more
     numbers than a probe can read. Of sounds alone the log-mel spectrogram,
-    (N, M T)."""
+    (N, M T).
+
+    Args:
+        side: average pictures down to so many places along a side, as `places` says of the training split.
+    """
     if samples.kind == "audio":
         audio, rate = samples.sound()
         return sounds.log_mel(audio.cpu(), rate).flatten(1)
     if samples.kind == "image":
-        return samples.image.cpu().flatten(1).float().div_(255)
+        if side is None:
+            return samples.image.cpu().flatten(1).float().div_(255)
+        parts = samples.image.split(4096)
+        return joined(
+            [nn.functional.adaptive_avg_pool2d(x.cpu().float() / 255, side).flatten(1) for x in parts]
+        )
     rows = [batch["video"].cpu().float() / 255 for batch in samples.batches(64)]
     return joined([nn.functional.adaptive_avg_pool3d(x, (x.shape[2], 8, 8)).flatten(1) for x in rows])
 
@@ -221,7 +255,7 @@ def receptive_field(encoder: nn.Module, layer: str) -> int:
     return size
 
 
-@takes(top=Number(-(2**40), 2**40))
+@takes(top=WHOLE)
 def excitations(network: nn.Module, samples: Samples, layer: str, top: int = 9) -> dict[str, Tensor]:
     """Which images excite each unit of a layer most, and where (Zeiler and Fergus, Visualizing and
     understanding CNNs, 2014, section 4).

@@ -52,6 +52,24 @@ def data(dataset: Any) -> dict[str, Any]:
     }
 
 
+def network(method: nn.Module) -> str:
+    """Digest of all its weights and buffers: which of two trainings it came from."""
+    states = sorted((k, v) for k, v in method.state_dict().items() if isinstance(v, Tensor))
+    return digest_of(*(v for _, v in states))[:8]
+
+
+def changed(known: Mapping[str, Any] | None, train: Any) -> bool:
+    """Whether a training split is another one than that of an identity. False where nobody can tell."""
+    found = (known or {}).get("data") or {}
+    if not found.get("digest") or not callable(getattr(train, "digest", None)):
+        return False
+    if found["samples"] > len(train):
+        return True
+    # `--limit` trains on the first ones.
+    part = train if found["samples"] == len(train) else train.take(slice(0, found["samples"]))
+    return part.digest() != found["digest"]
+
+
 def short(found: Mapping[str, Any]) -> str:
     """Eight digits that stand for an identity, in the name of a file. Names of data are no part of it: a
     folder may be moved."""
@@ -142,6 +160,8 @@ def plain(value: Any, depth: int = 0) -> Any:
     if isinstance(value, (Tensor, np.ndarray)):
         x = torch.as_tensor(value).detach().cpu().contiguous()
         return f"tensor {tuple(x.shape)} {digest_of(x)[:8]}"
+    if callable(getattr(value, "digest", None)) and hasattr(value, "__len__"):  # samples
+        return f"{getattr(value, 'name', type(value).__name__)} ({len(value):,} samples) {value.digest()[:8]}"
     if isinstance(value, nn.Module):
         shapes = "".join(f"{k} {tuple(v.shape)};" for k, v in _shapes(value))
         return f"{type(value).__name__} {_short(f'{value!r} {shapes}')}"

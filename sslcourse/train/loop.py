@@ -46,11 +46,12 @@ def epochs(
             made with.
 
     Ctrl-C (or "interrupt kernel") ends the run after the step in progress: the row so far is yielded with
-    `interrupted=1`, the weights are whole, and with a checkpoint nothing is lost. So do SIGTERM and SIGHUP, and
-    then they end the process. In CI Ctrl-C is raised.
+    `interrupted=1`, the weights are whole, and with a checkpoint nothing is lost. So do SIGTERM and SIGHUP,
+    and then they end the process. In CI Ctrl-C is raised.
 
     Raises:
-        CourseError: the checkpoint cannot be written, or is that of another training; see `checkpoints.resume`.
+        CourseError: the checkpoint cannot be written, or is that of another training; see
+        `checkpoints.resume`.
     """
     if getattr(dataset, "split", "train") == "test":
         raise CourseError(f"{dataset.name!r} (test) is for reporting only; train on data.train")
@@ -70,7 +71,7 @@ def epochs(
     yield from list(run.history)
     with training_in_progress():
         for epoch in range(run.done // run.steps, recipe.epochs):
-            if ending.asked:  # while it was starting
+            if distributed.one_of_all(ending.asked):  # while it was starting
                 row = {**_no_step(epoch), "interrupted": 1}
             else:
                 with signals.held() as ending:
@@ -79,11 +80,14 @@ def epochs(
                 yield row
             finally:
                 ending.deliver()
-            if ending.asked or row.get("interrupted"):
+            if row.get("interrupted"):
                 if _all_or_nothing:
                     raise KeyboardInterrupt
                 return
         ending.deliver()
+
+
+ASKED = 8  # steps after which several processes ask each other whether one of them is to end
 
 
 class _Run:
@@ -113,8 +117,8 @@ class _Run:
             checkpoints.restore(state, self.method, self.optimizers)
             self.history, self.done, self.totals = state.history, state.step, state.totals
         else:
-            # Before the first step: whatever ends this run, the file says how it began. And a file that cannot
-            # be written is found out now, and not after the first epoch.
+            # Before the first step: whatever ends this run, the file says how it began. And a file that
+            # cannot be written is found out now, and not after the first epoch.
             self.save(first=True)
 
     def save(self, first: bool = False) -> None:
@@ -142,15 +146,16 @@ class _Run:
             ) from error
 
     def epoch(self, epoch: int, ending: signals.Ending) -> dict[str, float]:
-        """Train an epoch, or what is left of it, or what can be trained before the end is asked for; save, and
-        return the row."""
+        """Train an epoch, or what is left of it, or what can be trained before the end is asked for; save,
+        and return the row."""
         recipe, optimizers, steps = self.recipe, self.optimizers, self.steps
         first = self.done - epoch * steps  # above 0 only when a run was interrupted in mid-epoch
         if not first:
             self.method.eval()  # networks rest in eval mode; only this loop calls train()
             runtime.seed_all(runtime.step_seed(recipe.seed, epoch, 1))
             started = False
-            with ending.may_break_off():  # it can take long, and the file holds what was before it
+            # It can take long, and the file holds what was before it. Several processes do it together.
+            with ending.may_break_off() if distributed.world() == 1 else contextlib.nullcontext():
                 self.learner.before_epoch(epoch / recipe.epochs, self.dataset, optimizers)
                 started = True
             if not started:
@@ -175,7 +180,8 @@ class _Run:
                 _add_up(self.totals, metrics, number_type)
                 self.done += 1
                 told()
-                if ending.asked:
+                # Several processes have to leave after the same step, so they ask each other now and then.
+                if (world == 1 or number % ASKED == ASKED - 1) and distributed.one_of_all(ending.asked):
                     break
         runtime.synchronize(self.profile.device)
         self.method.eval()
@@ -189,8 +195,9 @@ class _Run:
             self.history.append(row)
             self.totals = {}
         self.save()
+        asked = distributed.one_of_all(ending.asked)
         # A row that is handed out may be changed by whoever gets it; that of the history stays.
-        return {**row, "interrupted": 1} if counted < steps or ending.asked else dict(row)
+        return {**row, "interrupted": 1} if counted < steps or asked else dict(row)
 
 
 @contextlib.contextmanager

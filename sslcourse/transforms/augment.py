@@ -21,7 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import FACTOR, PIXELS, SHARE, Number, takes
+from sslcourse.runtime.options import FACTOR, PIXELS, REAL, SHARE, Number, takes
 
 View = Callable[[Tensor], Tensor]
 
@@ -164,7 +164,7 @@ def random_boxes(
     brightness_by=FACTOR,
     contrast_by=FACTOR,
     saturation_by=FACTOR,
-    hue_by=Number(-1e9, 1e9, whole=False),
+    hue_by=REAL,
 )
 def colour_jitter(
     image: Tensor,

@@ -14,16 +14,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import COUNT, HERTZ, SOME, Number, takes
+from sslcourse.runtime.options import COUNT, HERTZ, POSITIVE, REAL, SOME, takes
 
 MELS, WINDOW, HOP = 32, 0.032, 0.02  # bands, and seconds
 LOWEST = 60.0  # Hz: below there is hum
 _FAINT = 1e-6  # added before the logarithm: the power of a sound that nobody hears
 
 
-@takes(
-    mels=COUNT, window=Number(-1e9, 1e9, whole=False), hop=Number(0, 1e9, whole=False, above=True), rate=HERTZ
-)
+@takes(mels=COUNT, window=REAL, hop=POSITIVE, rate=HERTZ)
 def log_mel(
     audio: Float[Tensor, "b l"], rate: int, *, mels: int = MELS, window: float = WINDOW, hop: float = HOP
 ) -> Float[Tensor, "b 1 m t"]:

@@ -25,7 +25,7 @@ from torch import Tensor
 from sslcourse import show
 from sslcourse.data import toybox as world
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, Number, takes
+from sslcourse.runtime.options import SEED, WHOLE, takes
 from sslcourse.show import look, sheets
 from sslcourse.transforms import augment
 from sslcourse.widgets.views import View, script
@@ -279,7 +279,7 @@ def _for_page(data: bytes) -> bytes:
 # ---------------------------------------------------------------------------------------------- the world
 
 
-@takes(size=Number(-(2**40), 2**40), seed=SEED)
+@takes(size=WHOLE, seed=SEED)
 def toybox(size: int = 192, seed: int = 0) -> Explorer:
     """Every factor of the toybox on a slider: what the pictures of the course are made of.
 
@@ -349,7 +349,7 @@ _dice = torch.Generator().manual_seed(
 # ---------------------------------------------------------------------------------------------- views
 
 
-@takes(n=Number(-(2**40), 2**40))
+@takes(n=WHOLE)
 def augmentations(images, n: int = 8) -> Explorer:
     """What random views look like, and what each setting does to them.
 
@@ -447,7 +447,7 @@ def softmax_weights(z1, z2, anchor: int, temperature: float) -> tuple[np.ndarray
     return cosine.numpy(), weight.numpy()
 
 
-@takes(most=Number(-(2**40), 2**40))
+@takes(most=WHOLE)
 def temperature(z1, z2, images=None, most: int = 12) -> Explorer:
     """What the temperature does: how hard the partner pulls an anchor, and how hard each other view pushes
     it.

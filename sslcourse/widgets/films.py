@@ -15,7 +15,7 @@ import torch
 import traitlets
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import REAL, takes
 from sslcourse.widgets.views import View, Whole, filmstrip, script
 
 LARGEST = 256  # pixels along a side of a frame
@@ -80,7 +80,7 @@ class Films(View):
     about = traitlets.Dict().tag(sync=True)
     frame = Whole(0).tag(sync=True)
 
-    @takes(fps=Number(-1e9, 1e9, whole=False), scale=Number(-1e9, 1e9, whole=False))
+    @takes(fps=REAL, scale=REAL)
     def __init__(
         self,
         rows: Mapping,
@@ -164,7 +164,7 @@ class Films(View):
         return f"<films of {self.about['count']} frames: {each}>"
 
 
-@takes(fps=Number(-1e9, 1e9, whole=False), scale=Number(-1e9, 1e9, whole=False))
+@takes(fps=REAL, scale=REAL)
 def films(
     rows: Mapping,
     fps: float = 8,

@@ -11,7 +11,7 @@ import traitlets
 from torch import nn
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import WHOLE, takes
 from sslcourse.train import features
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
@@ -122,7 +122,7 @@ class Filters(View):
         return f"<filters: {layers}, {len(self.about['epochs'])} epochs>"
 
 
-@takes(top=Number(-(2**40), 2**40))
+@takes(top=WHOLE)
 def filters(
     method: nn.Module, samples, history=None, *, layers=None, top: int = 9, title: str = ""
 ) -> Filters:

@@ -24,7 +24,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.runtime import options
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import REAL, takes
 from sslcourse.widgets.frame import draw
 from sslcourse.widgets.strips import NEAREST, PLAIN, strips
 
@@ -126,7 +126,7 @@ class Panel:
     starts, because it pays for fonts and caches. Works as a context manager; running the cell again makes a
     new picture."""
 
-    @takes(budget=Number(-1e9, 1e9, whole=False))
+    @takes(budget=REAL)
     def __init__(
         self,
         recipe_epochs,

@@ -21,7 +21,7 @@ import numpy as np
 import traitlets
 
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import WHOLE, takes
 from sslcourse.widgets.views import View, Whole, packed, script, sprite
 
 MOST_POINTS = 20_000  # hover and lasso still answer within 50 ms, a new colouring within about 100
@@ -540,7 +540,7 @@ def _fair(features, labels: np.ndarray, queries: np.ndarray, k: int, chunk: int)
 # ---------------------------------------------------------------------------------------------- the views
 
 
-@takes(rate=Number(-(2**40), 2**40))
+@takes(rate=WHOLE)
 def clusters(
     xy,
     labels=None,
@@ -964,7 +964,7 @@ def _scaled(xy: np.ndarray, column: Column, at: np.ndarray, title: str | None):
     return drawn()
 
 
-@takes(k=Number(-(2**40), 2**40), query=Number(-(2**40), 2**40))
+@takes(k=WHOLE, query=WHOLE)
 def neighbours(
     spaces: Mapping,
     images,

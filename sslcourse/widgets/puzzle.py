@@ -8,7 +8,7 @@ from torch import Tensor
 
 from sslcourse.methods.jigsaw import Jigsaw
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, Number, takes
+from sslcourse.runtime.options import SEED, WHOLE, takes
 from sslcourse.transforms.augment import grey
 from sslcourse.widgets.views import View, Whole, script, sprite
 
@@ -95,7 +95,7 @@ class Puzzle(View):
         )
 
 
-@takes(n=Number(-(2**40), 2**40), seed=SEED)
+@takes(n=WHOLE, seed=SEED)
 def puzzles(method: Jigsaw, images, n: int = 6, seed: int = 0, title: str = "") -> Puzzle:
     """Damaged puzzles of some pictures, to be solved by hand beside the network.
 

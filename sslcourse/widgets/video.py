@@ -33,7 +33,7 @@ from sslcourse.evaluate.tracking import (
     unit_vectors,
 )
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.options import REAL, WHOLE, takes
 from sslcourse.widgets.views import View, Whole, filmstrip, packed, script
 
 LARGEST = 256  # pixels along a side of a frame: the view draws them all, and a mask is as large as a frame
@@ -516,11 +516,11 @@ def _pointer_picture(view: Pointer):
 
 
 @takes(
-    references=Number(-(2**40), 2**40),
-    temperature=Number(-1e9, 1e9, whole=False),
-    window=Number(-(2**40), 2**40),
-    topk=Number(-(2**40), 2**40),
-    dims=Number(-(2**40), 2**40),
+    references=WHOLE,
+    temperature=REAL,
+    window=WHOLE,
+    topk=WHOLE,
+    dims=WHOLE,
 )
 def pointer(
     frames,
@@ -829,7 +829,7 @@ def _clip_picture(view: Clip):
     return figure
 
 
-@takes(fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40))
+@takes(fps=REAL, rate=WHOLE)
 def clip(frames, audio, fps: float, rate: int | None = None, *, event=None, title: str = "") -> Clip:
     """Play a film with its sound, in step: the clock of the sound moves the picture, and a slider puts them
     out of step.

@@ -20,7 +20,7 @@ import numpy as np
 import traitlets
 
 from sslcourse import runtime
-from sslcourse.runtime.text import for_page
+from sslcourse.runtime.text import encodable, for_page
 
 _STATIC = pathlib.Path(__file__).parent / "static"
 
@@ -292,7 +292,7 @@ def write_page(view: View, path, title: str = "") -> pathlib.Path:
         title=html.escape(title or repr(view).strip("<>")), body=body, scripts=scripts({"view": state(view)})
     )
     with runtime.atomic(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_text(encodable(text), encoding="utf-8", newline="\n")
     return path
 
 

@@ -16,6 +16,7 @@ from .prepared import (
     HEADER as HEADER,
     SETTINGS as SETTINGS,
     SHARD as SHARD,
+    begin as begin,
     damaged as damaged,
     is_prepared as is_prepared,
     prepare as prepare,

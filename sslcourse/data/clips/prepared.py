@@ -20,6 +20,7 @@ import io
 import json
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -30,21 +31,31 @@ import numpy as np
 from sslcourse import runtime
 from sslcourse.data import download
 from sslcourse.data.clips import schema
-from sslcourse.data.clips.decode import Unusable, decoded, fingerprint, import_av, open_archive, sound_of
+from sslcourse.data.clips.decode import (
+    Unusable,
+    decoded,
+    fingerprint,
+    import_av,
+    open_archive,
+    size_of,
+    sound_of,
+)
 from sslcourse.data.clips.source import Video, as_videos
 from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import Number, takes
+from sslcourse.runtime.files import Made
+from sslcourse.runtime.options import REAL, WHOLE, takes
 
 # ------------------------------------------------------------------------- a folder of prepared clips
 
 FORMAT = "sslcourse clips 1"
 SETTINGS = ("size", "fps", "rate")  # of an index; the last only with sound
 HEADER = 128  # bytes before the frames of a shard, and before its sound
+SHARD_NAME = re.compile(r"(?:frames|sound)-(\d{4,})\.npy(?:\.part)?")
 SHARD = 1 << 28  # bytes of frames after which a new file is begun: what is rebuilt when one is damaged
 
 
-@takes(fps=Number(-1e9, 1e9, whole=False), rate=Number(-(2**40), 2**40), shard=Number(-(2**40), 2**40))
+@takes(fps=REAL, rate=WHOLE, shard=WHOLE)
 def prepare(
     source: str | Path | Iterable,
     out: str | Path,
@@ -67,7 +78,8 @@ def prepare(
 
     Args:
         source: a folder (see `videos_in`), or a list of `Video`, or of (file, class, split).
-        out: the folder to write; its parts appear whole or not at all.
+        out: the folder to write; its parts appear whole or not at all. Nothing in it is removed or written
+        over     that an earlier call did not make.
         size: side in pixels of the square that is cut from the centre, or (height, width): with the aspect of
             the videos, all is kept.
         fps: frames per second, or None for every frame. Folders of frames are taken whole.
@@ -84,7 +96,7 @@ def prepare(
 
     Raises:
         CourseError: nothing can be used, PyAV is missing, the disk is full, or the folder was begun with
-            another size or fps.
+            another size or fps, or holds something and is not ours.
     """
     height, width = _checked(size, fps, rate if sound else None)
     rate = int(rate)
@@ -102,12 +114,15 @@ def prepare(
     )
     say = (lambda text: None) if quiet else (lambda text: print(text, file=sys.stderr, flush=True))
     with download.alone(out):
-        store = _Workshop(out, {key: about[key] for key in SETTINGS if key in about}, shard, say)
+        made = begin(out)
+        store = _Workshop(out, made, {key: about[key] for key in SETTINGS if key in about}, shard, say)
         todo = [v for v in videos if not store.has(v)]
         index = read_index(out)
         if index is not None and not todo and _contents(videos, store, about) == _without_checksum(index):
             return index
-        (out / "index.json").unlink(missing_ok=True)  # from here until the end the folder is incomplete
+        made.note("index.json", "prepare.jsonl")
+        made.remove("index.json")  # from here until the end the folder is incomplete
+        made.note("index.json")
         store.begin()
         for video, remark in _with_progress(todo, about["name"], quiet):
             blocks = functools.partial(decoded, video, height, width, fps)
@@ -134,10 +149,9 @@ def prepare(
                 f"index.json)"
             )
         index["checksum"] = _digest(index)
-        download.sweep(out / "index.json")
         with runtime.atomic(out / "index.json") as temporary:
             temporary.write_text(json.dumps(index), encoding="utf-8", newline="\n")
-        (out / "prepare.jsonl").unlink()
+        made.remove("prepare.jsonl")
     open_archive.cache_clear()
     return index
 
@@ -245,6 +259,41 @@ def read_index(folder: str | Path) -> dict | None:
         return None
 
 
+def begin(folder: str | Path, shared: bool = False) -> Made:
+    """Mark a folder as one for clips.
+
+    Args:
+        shared: other things may lie in it, as in the course's own folder of a data set.
+
+    Raises:
+        CourseError: it holds something, and has neither our mark nor an index or a journal of ours.
+    """
+    made = Made(folder, _known(Path(folder)))
+    made.begin(shared, "name another folder for the clips")
+    return made
+
+
+def _known(folder: Path) -> set[str]:
+    """The files of a folder that are ours without a note, because our index or our journal names them: an
+    earlier version made no notes."""
+    index, numbers, names = read_index(folder), set(), set()
+    if index is not None:
+        names.add("index.json")
+        numbers |= {int(number) for number in index["shards"]}
+    else:
+        with contextlib.suppress(
+            OSError, ValueError, KeyError, TypeError
+        ):  # torn by a kill, or somebody else's
+            for i, line in enumerate((folder / "prepare.jsonl").read_text(encoding="utf-8").splitlines()):
+                entry = json.loads(line)
+                if i == 0 and not set(entry["settings"]) >= {"size", "fps"}:
+                    return set()
+                names.add("prepare.jsonl")
+                numbers |= {int(entry[key]) for key in ("shard", "file") if key in entry}
+    shards = {shard_file(folder, n, track).name for n in numbers for track in ("frames", "sound")}
+    return names | shards | {f"{name}.part" for name in shards}
+
+
 def is_prepared(folder: str | Path) -> bool:
     """Whether a folder has been written, or begun, by `prepare`."""
     return any((Path(folder) / name).is_file() for name in ("index.json", "prepare.jsonl"))
@@ -317,8 +366,8 @@ def _header(frames: int, size: Sequence[int], track: str = "frames") -> bytes:
 class _Workshop:
     """The files of frames while they are being written, and a journal of what is safely in them."""
 
-    def __init__(self, folder: Path, settings: dict, limit: int, say: Callable[[str], None]):
-        self.folder, self.settings, self.limit, self.say = folder, settings, limit, say
+    def __init__(self, folder: Path, made: Made, settings: dict, limit: int, say: Callable[[str], None]):
+        self.folder, self.made, self.settings, self.limit, self.say = folder, made, settings, limit, say
         self.tracks = _tracks(settings)
         self.frame = sum(_bytes(*track) for track in self.tracks.items())
         self.records: dict[str, dict] = {}  # name -> where a video is, or why it is left out
@@ -385,6 +434,7 @@ class _Workshop:
                 for name, part in parts.items():
                     file = shard_file(self.folder, number, name)
                     if not part.is_file() and file.is_file():  # killed between one name and the next
+                        # May move: the journal has videos in it; and nothing is at the other name.
                         os.replace(file, part)
                     have = part.stat().st_size if part.is_file() else 0
                     if have < HEADER + end * _bytes(name, self.tracks[name]):
@@ -414,17 +464,21 @@ class _Workshop:
     def has(self, video: Video) -> bool:
         """Whether this very video is done. If its source is gone, what is there is all that there is."""
         record = self.records.get(video.name)
-        return record is not None and (record["stamp"] == (stamp := fingerprint(video)) or stamp == -1)
+        if record is None:
+            return False
+        stamp = fingerprint(video)
+        return stamp == -1 or record["stamp"] in (stamp, size_of(video))  # earlier versions noted the size
 
     def begin(self) -> None:
-        """Write down what holds, and remove files that nothing refers to."""
+        """Write down what holds, and remove files of ours that nothing refers to."""
         used = set(self.shards) | {self.number}
-        for file in [*self.folder.glob("frames-*.npy*"), *self.folder.glob("sound-*.npy*")]:
-            if (number := int(file.name.partition("-")[2][:4])) not in used or (
-                file.suffix == ".part" and number in self.shards
-            ):
-                file.unlink()
-        download.sweep(self.journal)
+        for number in {int(found[1]) for name in self.made.names if (found := SHARD_NAME.fullmatch(name))}:
+            for track in ("frames", "sound"):
+                if number not in used:
+                    # May go: we noted it, and no video is in it that the index or the journal knows.
+                    self.made.remove(shard_file(self.folder, number, track).name)
+                if number not in used or number in self.shards:
+                    self.made.remove(self._part(number, track).name)  # likewise
         with runtime.atomic(self.journal) as temporary:
             lines = [
                 dict(settings=self.settings),
@@ -463,7 +517,12 @@ class _Workshop:
             sound: number of frames -> (frames, S); None where there is to be none.
         """
         if not self.files:
-            self.number, self.at = max([-1, *self.shards]) + 1, 0
+            self.number, self.at = self._free_number(), 0
+            # Noted first: after a kill this is how we know them again.
+            self.made.note(
+                *(shard_file(self.folder, self.number, name).name for name in self.tracks),
+                *(self._part(self.number, name).name for name in self.tracks),
+            )
             self.files = {
                 name: self._part(self.number, name).open("w+b", buffering=0) for name in self.tracks
             }
@@ -496,6 +555,12 @@ class _Workshop:
             self.close()
         return reason
 
+    def _free_number(self) -> int:
+        """Behind all files, also behind those that are not ours."""
+        there = [SHARD_NAME.fullmatch(file.name) for file in self.folder.iterdir()]
+        strange = [int(found[1]) for found in there if found and found[0] not in self.made]
+        return max([-1, *self.shards, *strange]) + 1
+
     def _write(self, track: str, block: np.ndarray) -> None:
         download.need_space(self.folder, block.nbytes)
         try:
@@ -516,9 +581,10 @@ class _Workshop:
                 stream.write(_header(self.at, self.tracks[name], name))
                 os.fsync(stream.fileno())
             if self.at:
+                # May replace: both names were noted when neither was there.
                 os.replace(self._part(self.number, name), shard_file(self.folder, self.number, name))
             else:
-                self._part(self.number, name).unlink()
+                self.made.remove(self._part(self.number, name).name)  # nothing came into it
         if self.at:
             self.shards[self.number] = self._entry(self.number, self.at)
             self._note(dict(file=self.number, **self.shards[self.number]))

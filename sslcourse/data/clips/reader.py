@@ -27,7 +27,7 @@ from sslcourse.data.clips.prepared import damaged, is_prepared, prepare, read_in
 from sslcourse.data.clips.source import Video, pictures_in, videos_in
 from sslcourse.data.datasets import SPLITS, Data, Samples, digest_of, digests, is_plain
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, Number, takes
+from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 
 __all__ = [
     "Clips",
@@ -81,7 +81,7 @@ class Sequences(Sequence):
         return f"<{len(self)} sequences: {', '.join(self.names[:4])}{' ...' if len(self) > 4 else ''}>"
 
 
-@takes(limit=Number(-(2**40), 2**40))
+@takes(limit=WHOLE, year=WHOLE)
 def sequences(
     folder: str | Path,
     part: str | Sequence[str] | None = None,
@@ -600,12 +600,12 @@ def _ahead(read: Callable[[int], dict[str, Tensor]], count: int, workers: int) -
 
 
 @takes(
-    frames=Number(-(2**40), 2**40),
-    step=Number(-(2**40), 2**40),
-    workers=Number(-(2**40), 2**40),
+    frames=WHOLE,
+    step=WHOLE,
+    workers=WHOLE,
     seed=SEED,
-    validation=Number(-1e9, 1e9, whole=False),
-    test=Number(-1e9, 1e9, whole=False),
+    validation=REAL,
+    test=REAL,
 )
 def open(
     folder: str | Path,
@@ -775,7 +775,7 @@ def _set_aside(label: np.ndarray, group: Sequence[str], share: float, what: str,
     return np.flatnonzero(held)
 
 
-@takes(fold=Number(-(2**40), 2**40))
+@takes(fold=WHOLE)
 def ucf101(fold: int = 1, **options) -> Data:
     """UCF101: 13,320 videos of 101 human actions, three official folds (9,537 to train and 3,783 to test in
     the first).
@@ -791,7 +791,7 @@ def ucf101(fold: int = 1, **options) -> Data:
     return _after_script("ucf101", fold=fold, **options)
 
 
-@takes(fold=Number(-(2**40), 2**40))
+@takes(fold=WHOLE)
 def hmdb51(fold: int = 1, **options) -> Data:
     """HMDB51: 51 human actions from films and the web, three official folds of 70 videos a class to train and
     30 to test.

@@ -10,7 +10,6 @@ from .archives import (
     UNPACK_LIMIT as UNPACK_LIMIT,
     members as members,
     read_exactly as read_exactly,
-    sweep as sweep,
     unpack as unpack,
 )
 from .files import (

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import gzip
-import os
-import shutil
 import stat
 import tarfile
-import tempfile
 import zipfile
 import zlib
 from collections.abc import Collection, Iterator
@@ -15,6 +12,7 @@ from pathlib import Path
 from typing import IO, cast
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.files import new_folder
 from sslcourse.runtime.options import COUNT, SOME, takes
 
 UNPACK_LIMIT = 20 * 10**9  # bytes; the largest data set of the course unpacks to 3.2 GB
@@ -85,30 +83,9 @@ def unpack(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT
         raise CourseError(
             f"{folder} exists already; delete it to unpack {archive.name} again, or name another folder"
         )
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
-    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
-    try:
+    with new_folder(folder) as temporary:
         _unpack_into(archive, temporary, limit)
-        temporary.chmod(0o755)  # mkdtemp makes it private
-        if folder.exists():
-            folder.rmdir()
-        os.replace(temporary, folder)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
     return folder
-
-
-def sweep(path: str | Path) -> None:
-    """Remove what a killed process left beside `path` (`.NAME.*.part`). For callers that are alone in the
-    folder.
-    """
-    path = Path(path)
-    for leftover in path.parent.glob(f".{path.name}.*.part"):
-        if leftover.is_dir():
-            shutil.rmtree(leftover)
-        else:
-            leftover.unlink()
 
 
 def _unpack_into(archive: Path, folder: Path, limit: int) -> None:

@@ -160,6 +160,7 @@ def download(
             say(f"{path.name} is damaged ({wrong}); fetching it again")
         part = _Part(path, size)
         is_right = lambda: mismatch(part.path, sha256=sha256, md5=md5) is None
+        part.settle(is_right)
         reasons = []
         for url in urls:
             try:
@@ -236,6 +237,7 @@ class _Part:
             self.note = pages.unchanged(pages.read(self.note_path, PartNote))
         except pages.Unfit:  # none, or no longer ours: the checksum judges the bytes
             self.note = {}
+        self.strange = self.path.exists() and not self.note_path.exists()
         # What a server says about the length may be a lie, so the published size goes first.
         self.total = size or self.note.get("total")
 
@@ -244,9 +246,8 @@ class _Part:
         return self.path.stat().st_size if self.path.exists() else 0
 
     def clear(self) -> None:
-        """Forget everything. The note goes last: bytes without a note are harmless, the checksum judges
-        them.
-        """
+        """Forget everything. The note goes last: it says that the bytes are ours."""
+        # May go: `describe` wrote the note before the first byte came.
         self.path.unlink(missing_ok=True)
         self.note_path.unlink(missing_ok=True)
         self.note, self.total = {}, self.size
@@ -256,11 +257,21 @@ class _Part:
         with runtime.atomic(self.note_path) as temporary:
             temporary.write_text(json.dumps(pages.sealed(self.note)), encoding="utf-8", newline="\n")
 
+    def settle(self, is_right: Callable[[], bool]) -> None:
+        """Before anything is asked of a server: bytes that we did not note (browsers call what they fetch
+        NAME.part too) are the whole file, or they are somebody else's and set aside."""
+        if self.strange and not is_right():
+            aside = runtime.files.set_aside(self.path, "not-ours")
+            _aloud(f"{self.path} is not of this download; it is {aside.name} now")
+        elif self.strange:
+            self.total = self.have
+
     def finish(self) -> None:
         with open(self.path, "rb+") as file:
             os.fsync(file.fileno())
+        # May replace: what stood there has another checksum than the file that was asked for.
         os.replace(self.path, self.target)
-        self.note_path.unlink(missing_ok=True)
+        self.note_path.unlink(missing_ok=True)  # May go: `describe` wrote it.
 
 
 def _from_mirror(
@@ -557,6 +568,7 @@ def download_unsigned(
                 return path
             say(f"{path.name} is damaged ({wrong}); fetching it again")
         part, reasons = _Part(path, None, limit), []
+        part.settle(lambda: examine(part.path) is None)
         for url in urls:
             try:
                 _from_mirror(

@@ -12,16 +12,16 @@ import os
 import shutil
 import stat
 import subprocess
-import tempfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import NamedTuple
 
-from sslcourse.data.download.archives import UNPACK_LIMIT, not_plain, safe_parts, sweep
+from sslcourse.data.download.archives import UNPACK_LIMIT, not_plain, safe_parts
 from sslcourse.data.download.files import need_space
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.files import new_folder
 from sslcourse.runtime.options import COUNT, takes
 
 
@@ -203,7 +203,6 @@ def unrar(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT)
             f"{folder} exists already; delete it to unpack {archive.name} again, or name another folder"
         )
     folder.parent.mkdir(parents=True, exist_ok=True)
-    sweep(folder)
     programs, members = rar_programs(), rar_members(archive)
     for member in members:
         safe_parts(archive, member.name)
@@ -215,20 +214,18 @@ def unrar(archive: str | Path, folder: str | Path, *, limit: int = UNPACK_LIMIT)
     need_space(folder.parent, size)
     reasons = []
     for program in programs:
-        temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
         try:
-            reason = _unrar_into(program, archive, members, temporary, limit)
-            if reason:
-                reasons.append(f"{Path(program).name}: {reason}")
-                continue
-            temporary.chmod(0o755)  # mkdtemp makes it private
-            if folder.exists():
-                folder.rmdir()
-            os.replace(temporary, folder)
+            with new_folder(folder) as temporary:
+                if reason := _unrar_into(program, archive, members, temporary, limit):
+                    raise _Failed(f"{Path(program).name}: {reason}")
             return folder
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
+        except _Failed as error:
+            reasons.append(str(error))
     raise _unreadable(archive, "; ".join(reasons))
+
+
+class _Failed(Exception):
+    """Why a program could not unpack an archive."""
 
 
 def _too_large(archive: Path, limit: int) -> CourseError:

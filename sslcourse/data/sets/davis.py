@@ -22,13 +22,13 @@ authors' own script (data/get_davis.sh).
 from __future__ import annotations
 
 import argparse
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sslcourse.data import clips, download, folders
 from sslcourse.runtime import CourseError, data_dir
+from sslcourse.runtime.files import Made
 from sslcourse.runtime.options import PIXELS, Number
 
 HOMES = {
@@ -81,7 +81,11 @@ def prepare(
     expected = expected or EXPECTED[year]
     folder = Path(folder or data_dir(f"davis{year}")).expanduser()
     sequences, remote = folder / "sequences", expected.archive
+    made = Made(folder)
     if not sequences.is_dir():  # it appears once it is complete
+        made.begin(shared=True)
+        if source is None:
+            made.fetches(f"download/{remote.name}")
         urls = [m.rstrip("/") + "/" + remote.name for m in mirrors or [HOMES[year]]]
         archive = download.local_or_download(
             source,
@@ -93,9 +97,10 @@ def prepare(
             quiet=quiet,
         )
         download.unpack(archive, sequences)
+        made.holds("sequences")
     root = sequences / "DAVIS"
     for kind in ("JPEGImages", "Annotations"):  # the archive of 2016 has every frame twice
-        shutil.rmtree(root / kind / "1080p", ignore_errors=True)
+        made.discard(f"sequences/DAVIS/{kind}/1080p")
     arrays: dict[str, tuple[int, ...]] = {}
     videos: list[clips.Video] = []
     for part, split in (("train", "train"), ("val", "test")):
@@ -123,7 +128,7 @@ def prepare(
         again=clips.command("davis", folder, year=year, size=size),
     )
     if source is None and not keep:
-        shutil.rmtree(folder / "download", ignore_errors=True)
+        made.discard("download")
     return dict(
         name=f"DAVIS {year}",
         folder=str(folder),

@@ -22,7 +22,6 @@ from __future__ import annotations
 import csv
 import io
 import re
-import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ import numpy as np
 
 from sslcourse.data import download, heard
 from sslcourse.runtime import CourseError, data_dir
+from sslcourse.runtime.files import Made
 from sslcourse.runtime.options import HERTZ
 
 MIRRORS = ("https://github.com/karolpiczak/ESC-50/archive",)
@@ -77,7 +77,13 @@ def prepare(
         )
     file, downloads = folder / "esc50.npz", folder / "download"
     with download.alone(folder):
+        # An earlier version made no notes; in the course's own folder the file is its own all the same.
+        made = Made(folder, [file.name] if folder == data_dir("esc50") else ())
         if (heard.shapes(file) or {}).get("audio") != (expected.count, expected.seconds * rate):
+            made.begin(shared=True)
+            made.note(file.name)
+            if source is None:
+                made.fetches(f"download/{NAMES[0]}")
             # `download_unsigned` waits for its own folder, so this may hold the outer one meanwhile.
             place = heard.place_of(
                 source, NAMES, [m.rstrip("/") + "/" + NAMES[0] for m in mirrors], downloads, quiet
@@ -87,7 +93,7 @@ def prepare(
                 file, audio=read_audio(place, list(table["name"]), expected, rate), rate=rate, **table
             )
         if source is None and not keep:
-            shutil.rmtree(downloads, ignore_errors=True)
+            made.discard("download")
     with np.load(file, allow_pickle=False) as found:
         folds = Counter(found["fold"].tolist())
     arrays = {

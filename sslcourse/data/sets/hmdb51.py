@@ -26,13 +26,13 @@ from __future__ import annotations
 
 import fnmatch
 import re
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from sslcourse.data import clips, download, folders
 from sslcourse.runtime import CourseError, data_dir
+from sslcourse.runtime.files import Made
 
 MIRRORS = ("https://serre-lab.clps.brown.edu/wp-content/uploads/2013/10",)
 VIDEOS = "hmdb51_org.rar"
@@ -66,13 +66,17 @@ def prepare(
     """Write the clips into `folder` from `source` (a folder of the user's, or None to download)."""
     folder = Path(folder or data_dir("hmdb51")).expanduser()
     downloads, unpacked = folder / "download", folder / "unpacked"
-    index = clips.finished(folder, size, fps)
+    index, made = clips.finished(folder, size, fps), Made(folder)
     if index is None:
+        made = clips.begin(folder, shared=folder == data_dir("hmdb51"))
         given = _local_folder(source)
         if given is None or (given / VIDEOS).is_file():
             download.rar_programs()  # missing? Then say so before two gigabytes are fetched
             urls = lambda name: [m.rstrip("/") + "/" + name for m in mirrors]
             remote = expected.lists
+            if source is None:
+                for file in (remote.name, VIDEOS):
+                    made.fetches(f"download/{file}")
             archive = download.local_or_download(
                 given,
                 urls(remote.name),
@@ -81,7 +85,7 @@ def prepare(
                 sha256=remote.sha256,
                 quiet=quiet,
             )
-            lists = _unpack(archive, unpacked / "lists")
+            lists = _unpack(archive, unpacked / "lists", made)
             archive = (
                 given / VIDEOS
                 if given
@@ -89,8 +93,8 @@ def prepare(
                     urls(VIDEOS), downloads / VIDEOS, download.examine_rar, quiet=quiet
                 )
             )
-            for inner in sorted(_unpack(archive, unpacked / "classes").rglob("*.rar")):
-                _unpack(inner, unpacked / "videos" / inner.stem)
+            for inner in sorted(_unpack(archive, unpacked / "classes", made).rglob("*.rar")):
+                _unpack(inner, unpacked / "videos" / inner.stem, made)
             place = unpacked / "videos"
         else:
             place = lists = given
@@ -113,8 +117,8 @@ def prepare(
             again=clips.command("hmdb51", folder, size=size, fps=fps),
         )
     if not keep:
-        for used in [unpacked, *([] if source else [downloads])]:
-            shutil.rmtree(used, ignore_errors=True)
+        for used in ["unpacked", *([] if source else ["download"])]:
+            made.discard(used)
     return clips.summary(index, folder)
 
 
@@ -130,8 +134,11 @@ def _local_folder(source: str | Path | None) -> Path | None:
     return place
 
 
-def _unpack(archive: Path, folder: Path) -> Path:
-    return folder if folder.is_dir() else download.unrar(archive, folder)
+def _unpack(archive: Path, folder: Path, made: Made) -> Path:
+    if not folder.is_dir():
+        download.unrar(archive, folder)
+        made.holds(folder.relative_to(made.folder).as_posix())
+    return folder
 
 
 def read_lists(folder: Path, expected: Expected) -> tuple[list[str], dict[str, tuple[str, dict[str, str]]]]:

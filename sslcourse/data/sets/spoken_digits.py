@@ -21,7 +21,6 @@ download/v1.0.10.zip.note.json (see --keep).
 from __future__ import annotations
 
 import itertools
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +29,7 @@ import numpy as np
 
 from sslcourse.data import download, heard
 from sslcourse.runtime import CourseError, data_dir
+from sslcourse.runtime.files import Made
 
 MIRRORS = ("https://github.com/Jakobovski/free-spoken-digit-dataset/archive/refs/tags",)
 NAMES = ("v1.0.10.zip", "free-spoken-digit-dataset-1.0.10.zip", "free-spoken-digit-dataset-master.zip")
@@ -69,8 +69,14 @@ def prepare(
     file, downloads = folder / "spoken_digits.npz", folder / "download"
     arrays = {"train": (expected.trained,), "test": (expected.tested,)}
     with download.alone(folder):
+        # An earlier version made no notes; in the course's own folder the file is its own all the same.
+        made = Made(folder, [file.name] if folder == data_dir("spoken_digits") else ())
         there = heard.shapes(file) or {}
         if (there.get("label"), there.get("test_label")) != (arrays["train"], arrays["test"]):
+            made.begin(shared=True)
+            made.note(file.name)
+            if source is None:
+                made.fetches(f"download/{NAMES[0]}")
             place = heard.place_of(
                 source, NAMES, [m.rstrip("/") + "/" + NAMES[0] for m in mirrors], downloads, quiet
             )
@@ -78,7 +84,7 @@ def prepare(
                 file, rate=expected.rate, classes=[str(digit) for digit in range(10)], **read(place, expected)
             )
         if source is None and not keep:
-            shutil.rmtree(downloads, ignore_errors=True)
+            made.discard("download")
     return dict(name="Free Spoken Digit Dataset", folder=str(folder), arrays=arrays)
 
 

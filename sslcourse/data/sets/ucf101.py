@@ -26,7 +26,6 @@ known: its own checks, the names and the numbers have to do.
 from __future__ import annotations
 
 import re
-import shutil
 import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -34,6 +33,7 @@ from pathlib import Path
 
 from sslcourse.data import clips, download, folders
 from sslcourse.runtime import CourseError, data_dir
+from sslcourse.runtime.files import Made
 
 VIDEOS = "https://storage.googleapis.com/thumos14_files"
 LISTS = "https://www.crcv.ucf.edu/data/UCF101"
@@ -75,8 +75,12 @@ def prepare(
     """Write the clips into `folder` from `source` (a folder or file of the user's, or None to download)."""
     folder = Path(folder or data_dir("ucf101")).expanduser()
     downloads, unpacked = folder / "download", folder / "unpacked"
-    index = clips.finished(folder, size, fps)
+    index, made = clips.finished(folder, size, fps), Made(folder)
     if index is None:
+        made = clips.begin(folder, shared=folder == data_dir("ucf101"))
+        if source is None:
+            for remote in (expected.lists, expected.videos):
+                made.fetches(f"download/{remote.name}")
         urls = lambda home, remote: [m.rstrip("/") + "/" + remote.name for m in mirrors or [home]]
         local = Path(source).expanduser() if source is not None else None
         beside = local.parent if local is not None and local.is_file() else local
@@ -95,6 +99,7 @@ def prepare(
             if rar.is_file():
                 if not unpacked.is_dir():
                     download.unrar(rar, unpacked)
+                    made.holds("unpacked")
                 beside = unpacked
         zipped = local is None or beside is None or (beside / expected.videos.name).is_file()
         if zipped or beside is None or (local is not None and local.suffix == ".zip"):
@@ -122,8 +127,8 @@ def prepare(
             again=clips.command("ucf101", folder, size=size, fps=fps),
         )
     if not keep:
-        for used in [unpacked, *([] if source else [downloads])]:
-            shutil.rmtree(used, ignore_errors=True)
+        for used in ["unpacked", *([] if source else ["download"])]:
+            made.discard(used)
     return clips.summary(index, folder)
 
 

@@ -33,7 +33,7 @@ from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import disk_cache, world
 from sslcourse.data.toybox.solids import NAMES
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, SHARE, Number, takes
+from sslcourse.runtime.options import REAL, SEED, SHARE, WHOLE, takes
 
 WAYS = ("clockwise", "counter-clockwise")
 MOTIONS = tuple(f"large {a}, small {b}" for a, b in itertools.product(("cw", "ccw"), repeat=2))
@@ -442,15 +442,15 @@ def correspondence(scenes: Scenes, masks: Tensor) -> Tensor:
 
 
 @takes(
-    train=Number(-(2**40), 2**40),
-    validation=Number(-(2**40), 2**40),
-    test=Number(-(2**40), 2**40),
-    size=Number(-(2**40), 2**40),
-    frames=Number(-(2**40), 2**40),
-    background=Number(-1e9, 1e9, whole=False),
+    train=WHOLE,
+    validation=WHOLE,
+    test=WHOLE,
+    size=WHOLE,
+    frames=WHOLE,
+    background=REAL,
     noise=SHARE,
     seed=SEED,
-    drift=Number(-1e9, 1e9, whole=False),
+    drift=REAL,
 )
 def videos(
     train: int = 1200,
@@ -489,8 +489,9 @@ def videos(
     parts = []
     for split, n in (("train", train), ("validation", validation), ("test", test)):
         scenes = _motions(n, seed, split, drift)
+        air = disk_cache.named(bg=background, drift=drift, noise=noise)
         film, mask = _cached(
-            f"motions-{split}-{n}-{frames}x{size}-bg{background:g}-drift{drift:g}-noise{noise:g}-seed{seed}",
+            f"motions-{split}-{n}-{frames}x{size}-{air}-seed{seed}",
             n,
             frames,
             size,
@@ -516,20 +517,20 @@ def videos(
 
 
 @takes(
-    train=Number(-(2**40), 2**40),
-    validation=Number(-(2**40), 2**40),
-    test=Number(-(2**40), 2**40),
-    size=Number(-(2**40), 2**40),
-    frames=Number(-(2**40), 2**40),
-    background=Number(-1e9, 1e9, whole=False),
+    train=WHOLE,
+    validation=WHOLE,
+    test=WHOLE,
+    size=WHOLE,
+    frames=WHOLE,
+    background=REAL,
     noise=SHARE,
     seed=SEED,
-    solids=Number(-(2**40), 2**40),
-    spin=Number(-1e9, 1e9, whole=False),
-    scale=Number(-1e9, 1e9, whole=False),
-    gain=Number(-1e9, 1e9, whole=False),
-    blur=Number(-(2**40), 2**40),
-    drift=Number(-1e9, 1e9, whole=False),
+    solids=WHOLE,
+    spin=REAL,
+    scale=REAL,
+    gain=REAL,
+    blur=WHOLE,
+    drift=REAL,
 )
 def tracks(
     train: int = 600,
@@ -575,13 +576,12 @@ def tracks(
     parts = []
     for split, n in (("train", train), ("validation", validation), ("test", test)):
         scenes = _straight(n, seed, split, solids, size, speed, radius, spin, scale, gain, drift, alike)
-        knobs = (
-            f"{solids}of{radius[0]:g}-{radius[1]:g}-speed{speed[0]:g}-{speed[1]:g}-spin{spin:g}"
-            f"-scale{scale:g}-gain{gain:g}-blur{blur}"
+        knobs = disk_cache.named(
+            solids=solids, radius=radius, speed=speed, spin=spin, scale=scale, gain=gain, blur=blur
         )
+        air = disk_cache.named(bg=background, drift=drift, noise=noise)
         film, mask = _cached(
-            f"tracks-{split}-{n}-{frames}x{size}-{knobs}-bg{background:g}-drift{drift:g}-noise{noise:g}"
-            f"-{'alike-' * alike}seed{seed}",
+            f"tracks-{split}-{n}-{frames}x{size}-{knobs}-{air}-{'alike-' * alike}seed{seed}",
             n,
             frames,
             size,
@@ -608,18 +608,18 @@ def tracks(
 
 
 @takes(
-    size=Number(-(2**40), 2**40),
-    frames=Number(-(2**40), 2**40),
-    background=Number(-1e9, 1e9, whole=False),
+    size=WHOLE,
+    frames=WHOLE,
+    background=REAL,
     noise=SHARE,
     seed=SEED,
-    solids=Number(-(2**40), 2**40),
-    index=Number(-(2**40), 2**40),
-    spin=Number(-1e9, 1e9, whole=False),
-    scale=Number(-1e9, 1e9, whole=False),
-    gain=Number(-1e9, 1e9, whole=False),
-    blur=Number(-(2**40), 2**40),
-    drift=Number(-1e9, 1e9, whole=False),
+    solids=WHOLE,
+    index=WHOLE,
+    spin=REAL,
+    scale=REAL,
+    gain=REAL,
+    blur=WHOLE,
+    drift=REAL,
 )
 def truth(
     split: str = "train",

@@ -27,7 +27,7 @@ from torch import Tensor
 
 from sslcourse.data.toybox import world
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import PIXELS, SEED, SHARE, Number, takes
+from sslcourse.runtime.options import PIXELS, REAL, SEED, SHARE, WHOLE, takes
 
 
 @dataclass(frozen=True)
@@ -97,9 +97,9 @@ class Film:
 
 @takes(
     seed=SEED,
-    rate=Number(-(2**40), 2**40),
-    seconds=Number(-1e9, 1e9, whole=False),
-    radius=Number(-1e9, 1e9, whole=False),
+    rate=WHOLE,
+    seconds=REAL,
+    radius=REAL,
 )
 def strike(
     times,
@@ -163,14 +163,14 @@ def strike(
 @takes(
     seed=SEED,
     side=PIXELS,
-    fps=Number(-1e9, 1e9, whole=False),
-    rate=Number(-(2**40), 2**40),
-    seconds=Number(-1e9, 1e9, whole=False),
-    background=Number(-1e9, 1e9, whole=False),
+    fps=REAL,
+    rate=WHOLE,
+    seconds=REAL,
+    background=REAL,
     noise=SHARE,
-    size=Number(-1e9, 1e9, whole=False),
-    restitution=Number(-1e9, 1e9, whole=False),
-    gravity=Number(-1e9, 1e9, whole=False),
+    size=REAL,
+    restitution=REAL,
+    gravity=REAL,
 )
 def bounce(
     shape: str = "sphere",
@@ -242,11 +242,11 @@ def bounce(
 @takes(
     seed=SEED,
     side=PIXELS,
-    fps=Number(-1e9, 1e9, whole=False),
-    seconds=Number(-1e9, 1e9, whole=False),
-    background=Number(-1e9, 1e9, whole=False),
+    fps=REAL,
+    seconds=REAL,
+    background=REAL,
     noise=SHARE,
-    spin=Number(-1e9, 1e9, whole=False),
+    spin=REAL,
 )
 def crossing(
     shapes: Sequence[str] = ("cube", "torus"),

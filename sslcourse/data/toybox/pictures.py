@@ -15,17 +15,17 @@ from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import disk_cache, world
 from sslcourse.data.toybox.world import hue_name
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, Number, takes
+from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 
 FACTORS = ("shape", *[n for n in world.RANGES if n != "ground"], "pattern", "ground")
 
 
 @takes(
-    train=Number(-(2**40), 2**40),
-    validation=Number(-(2**40), 2**40),
-    test=Number(-(2**40), 2**40),
-    size=Number(-(2**40), 2**40),
-    background=Number(-1e9, 1e9, whole=False),
+    train=WHOLE,
+    validation=WHOLE,
+    test=WHOLE,
+    size=WHOLE,
+    background=REAL,
     seed=SEED,
 )
 def images(
@@ -98,7 +98,8 @@ def _rendered(scene, n, seed, split, size, background, tied, cache) -> tuple[Ten
         image, mask = world.render(scene, size, background)
         return {"image": image.numpy(), "mask": np.packbits(mask.numpy())}
 
-    path = disk_cache.place("pictures", f"{split}-{n}-seed{seed}-{size}px-bg{background:g}-tied{tied:g}")
+    knobs = disk_cache.named(bg=background, tied=tied)
+    path = disk_cache.place("pictures", f"{split}-{n}-seed{seed}-{size}px-{knobs}")
     found = disk_cache.arrays(
         path, {"image": (n, 3, size, size), "mask": (-(-n * size * size // 8),)}, draw, cache
     )

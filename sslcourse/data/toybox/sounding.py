@@ -37,7 +37,7 @@ from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import disk_cache, films, moving, world
 from sslcourse.data.toybox.solids import NAMES
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, Number, takes
+from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 
 EVENTS = ("bounce", "thud", "hammer", "scrape", "roll", "whoosh")
 STRUCK = ("bounce", "thud", "hammer")  # those that are heard at single moments
@@ -396,17 +396,17 @@ def _outside(rng: np.random.Generator, seconds: float) -> np.ndarray:
 
 
 @takes(
-    train=Number(-(2**40), 2**40),
-    validation=Number(-(2**40), 2**40),
-    test=Number(-(2**40), 2**40),
-    size=Number(-(2**40), 2**40),
-    background=Number(-1e9, 1e9, whole=False),
-    channel=Number(-1e9, 1e9, whole=False),
-    distractors=Number(-1e9, 1e9, whole=False),
-    seconds=Number(-1e9, 1e9, whole=False),
+    train=WHOLE,
+    validation=WHOLE,
+    test=WHOLE,
+    size=WHOLE,
+    background=REAL,
+    channel=REAL,
+    distractors=REAL,
+    seconds=REAL,
     seed=SEED,
-    venue=Number(-1e9, 1e9, whole=False),
-    coupling=Number(-1e9, 1e9, whole=False),
+    venue=REAL,
+    coupling=REAL,
 )
 def events(
     train: int = 1200,
@@ -510,10 +510,10 @@ def events(
 
 
 @takes(
-    train=Number(-(2**40), 2**40),
-    validation=Number(-(2**40), 2**40),
-    test=Number(-(2**40), 2**40),
-    seconds=Number(-1e9, 1e9, whole=False),
+    train=WHOLE,
+    validation=WHOLE,
+    test=WHOLE,
+    seconds=REAL,
     seed=SEED,
 )
 def scenes(
@@ -781,7 +781,7 @@ def _drawn(
 
 
 def _cached(split: str, n: int, seed: int, cache: bool, knobs: dict) -> dict[str, Tensor]:
-    name = "-".join(f"{k}{v:g}" for k, v in knobs.items())
+    name = disk_cache.named(**knobs)
     path = disk_cache.place("sounding", f"{split}-{n}-{name}-seed{seed}")
     frames, size = round(knobs["seconds"] * FPS), knobs["size"]
     shapes = {

@@ -29,7 +29,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.data.toybox import solids
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import SEED, SHARE, Number, takes
+from sslcourse.runtime.options import REAL, SEED, SHARE, WHOLE, takes
 
 SHAPES = solids.NAMES
 PATTERNS = ("plain", "stripes", "checks", "spots")
@@ -55,7 +55,7 @@ _SPLIT_ID = {"train": 0, "validation": 1, "test": 2}
 _CHUNK = 512
 
 
-@takes(n=Number(-(2**40), 2**40), seed=SEED, tied=SHARE)
+@takes(n=WHOLE, seed=SEED, tied=SHARE)
 def factors(n: int, seed: int = 0, split: str = "train", tied: float = 0.0) -> dict[str, Tensor]:
     """Draw `n` scenes, every factor independent of every other, unless hue is tied to shape.
 
@@ -151,7 +151,7 @@ def rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
     return about_z @ about_x @ about_y
 
 
-@takes(size=Number(-(2**40), 2**40), background=Number(-1e9, 1e9, whole=False), noise=SHARE)
+@takes(size=WHOLE, background=REAL, noise=SHARE)
 def render(
     scene: Mapping[str, Tensor],
     size: int = 32,

@@ -6,9 +6,12 @@ what the claims compare, `CLAIMS` says what is claimed."""
 
 from __future__ import annotations
 
+import ast
+import hashlib
 import importlib
 import pkgutil
 import statistics
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +25,7 @@ from sslcourse.results.stored import Claims, opened, write
 from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import SEEDS
-from sslcourse.train import checkpoints, features
+from sslcourse.train import checkpoints, features, identity as identities, loop
 
 Runs = dict[str, dict[str, float]]  # the results of one seed: name of a run -> its numbers
 
@@ -163,28 +166,76 @@ def run(
 
     Args:
         seeds: how many, from 0.
-        file: JSON to write after each seed (atomically); seeds that it holds already are not run again.
+        file: JSON to write after each seed (atomically); seeds that it holds already are not run again, if
+            they were run with the same arguments and the same code of the paper.
         **kwargs: handed to the runs (`data`, `recipe`).
     """
     seeds = SEEDS.of(seeds, "seeds")
     train = paper(name).runs
     page: dict[str, Any] = {"paper": name, "runs": {}}
+    # What a seed's numbers rest on, beside the seed.
+    identity = {"code": _code_of(name), "arguments": identities.plain(kwargs)}
+    if file:
+        runtime.prove(file, "name another file (--out FILE)")  # before an hour of training
     if file and Path(file).exists():
-        page = opened(file, Claims, f"sslcourse claims {name}, or name another file")
-        if page.get("paper") != name:
-            raise CourseError(
-                f"{str(file)!r} holds results of {page.get('paper')!r}, not of {name!r}; name another file"
-            )
+        page = _page(name, file, identity)
     results = {int(s): r for s, r in page["runs"].items() if int(s) < seeds}
+    stored = checkpoints.usable(runtime.Profile(**page["profile"])) if page.get("profile") else None
     for seed in progress.each(range(seeds), "seed"):
         if seed not in results:
-            results[seed] = train(seed, say=say, **kwargs)
+            # All seeds of a file on one profile: its precision moves the numbers.
+            with loop.whole_runs(), runtime.computing_on(stored or runtime.profile()) as stored:
+                results[seed] = train(seed, say=say, **kwargs)
             page["runs"][str(seed)] = results[seed]
             page.update(
+                identity,
                 versions=checkpoints.versions(),
-                profile=asdict(runtime.profile()),
+                profile=asdict(stored),
                 verdicts=[{**asdict(v), "verdict": v.verdict} for v in judge(name, results)],
             )
             if file:
                 write(page, file)
         yield judge(name, {s: results[s] for s in range(seed + 1)})
+
+
+def _page(name: str, file: str | Path, identity: Mapping[str, Any]) -> dict[str, Any]:
+    """The seeds that a file holds already; an error where they are of another paper, or were run
+    otherwise."""
+    page = opened(file, Claims, f"sslcourse claims {name}, or name another file")
+    if page.get("paper") != name:
+        raise CourseError(
+            f"{str(file)!r} holds results of {page.get('paper')!r}, not of {name!r}; name another file"
+        )
+    if not page["runs"]:
+        return page
+    differing = identities.unequal(page.get("arguments", {}), identity["arguments"])
+    if "code" in page and page["code"] != identity["code"]:
+        differing.append(f"what is trained for {name} is written otherwise since")
+    if differing:
+        raise CourseError(
+            f"{str(file)!r} holds seeds that were run otherwise ({'; '.join(differing)}). Name another file "
+            "(--out FILE), or delete this one to run them anew."
+        )
+    there, here = page.get("versions") or {}, checkpoints.versions()
+    other = [f"{k} {there[k]} there, {here[k]} here" for k in here if k in there and there[k] != here[k]]
+    if other:
+        print(f"{str(file)!r} holds seeds of other versions ({'; '.join(other)}); going on", file=sys.stderr)
+    return page
+
+
+def _code_of(name: str) -> str:
+    """Digest of what a paper's module trains and measures: its code without comments, texts about it, and the
+    claims, which are judged anew each time."""
+    tree = ast.parse(Path(paper(name).__file__).read_text(encoding="utf-8"))
+    for node in ast.walk(tree):
+        body = getattr(node, "body", None)
+        if isinstance(body, list):
+            node.body = [part for part in body if not _says_only(part)]  # type: ignore[attr-defined]
+    return hashlib.sha256(ast.unparse(tree).encode()).hexdigest()[:8]
+
+
+def _says_only(node: ast.AST) -> bool:
+    """Whether a statement is a text, or states the claims."""
+    if isinstance(node, ast.Assign):
+        return [getattr(target, "id", "") for target in node.targets] == ["CLAIMS"]
+    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)

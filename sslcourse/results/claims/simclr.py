@@ -54,7 +54,7 @@ def _turn_accuracy(method, encode, data: Data) -> float:
         parts.append((features.extract(method, Samples(turned, label), encode=encode), label))
     (train_x, train_y), (x, y) = parts
     fitted = evaluate.linear_probe(train_x, train_y, classes=4, penalties=(1e-3,))
-    return float((fitted.predict(x) == y).float().mean())
+    return fitted.found(x, y)
 
 
 def runs(seed: int, data: Data | None = None, recipe: Recipe = RECIPE, say=print) -> Runs:

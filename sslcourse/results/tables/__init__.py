@@ -16,6 +16,7 @@ from pathlib import Path
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import SEEDS
+from sslcourse.train import loop
 
 
 def names() -> tuple[str, ...]:
@@ -45,7 +46,8 @@ def make(
     known = {
         k: p.default for k, p in inspect.signature(function).parameters.items() if k not in ("seeds", "say")
     }
-    return function(seeds=seeds, say=say, **runtime.override(known, settings, f"the table {name!r}"))
+    with loop.whole_runs():  # half a training is no row
+        return function(seeds=seeds, say=say, **runtime.override(known, settings, f"the table {name!r}"))
 
 
 def cell(values: Sequence[float], digits: int = 1) -> str:
