@@ -297,7 +297,10 @@ def set_limits(limits: Limits, size: int) -> None:
         caps["RLIMIT_AS"] = size + int(limits.memory)
     for name, most in caps.items():
         if hasattr(resource, name):  # macOS has no queues of messages
-            resource.setrlimit(getattr(resource, name), (int(most), int(most)))
+            kind = getattr(resource, name)
+            hard = resource.getrlimit(kind)[1]  # of this machine's own; nobody may go above it
+            held = int(most) if hard == resource.RLIM_INFINITY else min(int(most), hard)
+            resource.setrlimit(kind, (held, held))
 
 
 def memory_of(pid: int | str) -> tuple[int, int]:
