@@ -207,7 +207,9 @@ def table(found: dict) -> list[dict]:
                 "kNN": cell(row["kNN"]),
                 "linear probe": cell(row["linear"]),
                 "few labels": cell(row.get("few labels", [])),
-                "seconds of training": f"{statistics.fmean(row['seconds']):.0f}" if row.get("seconds") else "–",
+                "seconds of training": f"{statistics.fmean(row['seconds']):.0f}"
+                if row.get("seconds")
+                else "–",
                 "epochs": row.get("epochs", "–"),
                 "batch size": row.get("batch_size", "–"),
             }
