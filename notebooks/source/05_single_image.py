@@ -263,9 +263,8 @@ show.filters(torch.cat(kernels), title="rows: " + ", ".join(side_by_side))
 
 # %% [markdown]
 # All networks began with the same weights, and so short a training has not made them forget it: the filters of a column are still related, as far as
-# the printed correlations say. So take "one
-# image is enough for conv1" with care here: part of it is that *no* training changes conv1 much within seconds. The paper trains for days. Now see what
-# excites a unit most: choose a layer and a unit.
+# the printed correlations say. So take "one image is enough for conv1" with care here: seconds of training are little for any data. The paper trains for
+# days. Now see what excites a unit most: choose a layer and a unit.
 
 # %%
 widgets.filters(method, data.validation, panel)
