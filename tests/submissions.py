@@ -287,6 +287,8 @@ HONEST = {
     + RIGHT["nt_xent"].replace("    z =", "    assert sum(PARTS) == 3 and TWO == 2\n    z =", 1),
     "large_cache": "from sslcourse.data import toybox\ndata = toybox.images(64, 16, 16)\n"
     + RIGHT["nt_xent"].replace("    z =", "    assert len(data.classes) > 1\n    z =", 1),
+    "from_the_future": "from __future__ import annotations\n\n"
+    + RIGHT["nt_xent"].replace("(z1, z2, temperature)", "(z1: Unheard[Of], z2, temperature) -> None"),
     "cached_values": "import functools\n@functools.lru_cache\ndef mask(n):\n"
     "    return torch.eye(n, dtype=torch.bool)\n"
     + RIGHT["nt_xent"].replace("torch.eye(len(z), dtype=torch.bool)", "mask(len(z))"),
@@ -346,6 +348,9 @@ def write_more(folder: pathlib.Path) -> None:
     for name, cell in HONEST.items():
         # Each cell by itself: what stands above a cell magic would end it.
         (folder / f"{name}.ipynb").write_text(notebook(cell, RIGHT["contrastive_accuracy"]))
+    written = "%%writefile my_loss.py\nimport torch\nimport torch.nn.functional as F\n" + RIGHT["nt_xent"]
+    cells = [written, "from my_loss import nt_xent", RIGHT["contrastive_accuracy"]]
+    (folder / "own_module.ipynb").write_text(notebook(*cells))
     (folder / "constants.ipynb").write_text(notebook(*CONSTANTS.values()))
     (folder / "reached.ipynb").write_text(notebook(REACHED))
 

@@ -159,6 +159,7 @@ def exif(tag, kind, value):
         exif(0x11A, 5, struct.pack("<I", 38)),
         b"Exif\0\0II*\0\xff\xff\xff\xff",
         b"Exif\0\0",
+        b"Exif\0\0no header of any kind",
     ],
 )
 def test_a_broken_note_about_a_picture_does_not_stop_the_others(pets, note):

@@ -223,7 +223,7 @@ def test_what_ipython_gives_is_there_and_points_are_not_had_for_nothing(tmp_path
         file.truncate(300 << 20)
     found = grade.grade(tmp_path / "class", "homework", seed=4, jobs=2, unsafe=True)
     rows = {r["student"]: r for r in found.rows}
-    for name in submissions.HONEST:
+    for name in [*submissions.HONEST, "own_module"]:
         assert (rows[name]["total"], rows[name]["status"], rows[name]["remark"]) == (6, "graded", ""), rows[
             name
         ]
@@ -774,9 +774,17 @@ def test_cells_of_ipython():
     assert notebooks.plain("\n\n%%time\n%%capture out\nx = 1").split("\n")[4] == "x = 1"  # in its own line
     for language in ("bash", "html", "writefile x.py", "script ruby", "!"):
         assert notebooks.plain(f"%%{language}\nrm -r x") == ""
-    assert notebooks.statements(["%%writefile a.py\ndef f(): pass"])[1] == {
-        0: "code cell 1 is a %%writefile cell: what it holds is not run here"
+    assert notebooks.statements(["%%cython\ndef f(): pass"])[1] == {
+        0: "code cell 1 is a %%cython cell: what it holds is not run here"
     }
+    assert notebooks.statements(["%%writefile a.py\ndef f(): pass"])[1] == {}
+    written = [
+        "%%writefile a.py\nx = 1",
+        "%%writefile -a a.py\ny = 2",
+        "%%file b c.py\n",
+        "%%writefile ../d.py\n",
+    ]
+    assert notebooks.files([*written, "%%writefile /e.py\n", "x"]) == {"a.py": "x = 1y = 2"}
     found, broken = notebooks.statements(["x = 1", "def f(:\n  pass", "y = 2", "(" * 5000, "\ud800 = 1"])
     assert [s.cell for s in found] == [0, 2] and broken[1].startswith("code cell 2, line 1: ") and 3 in broken
     assert 4 in broken

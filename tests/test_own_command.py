@@ -1,4 +1,4 @@
-"""Data of one's own on the command line: what is used is said, what cannot be is refused in words, before work."""
+"""Data of one's own on the command line: what is used is said, what cannot be is refused before work."""
 
 import contextlib
 import json
@@ -6,11 +6,13 @@ import shutil
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from sslcourse import encoders, runtime, wall
 from sslcourse.commands.parser import main
 from sslcourse.data import clips
+from sslcourse.data.datasets import some_of
 from sslcourse.data.load import load
 from sslcourse.methods import catalogue, simclr
 from sslcourse.results import compare, fitting
@@ -53,7 +55,7 @@ def test_a_size_belongs_to_the_checkpoint_and_the_header_says_what_is_used(room,
     assert main([*TRAIN, "--size", "24", "--limit", "16", "--json"]) == 0
     told = capsys.readouterr()
     assert "<pets: 25 train, 5 validation, 6 test" in told.err.replace("24 train, 6 val", "25 train, 5 val")
-    assert "the first 16 of the training ones" in told.err and set(json.loads(told.out)["validation"]) == {
+    assert "16 of the training ones" in told.err and set(json.loads(told.out)["validation"]) == {
         "kNN",
         "linear",
     }
@@ -75,6 +77,8 @@ def test_a_size_belongs_to_the_checkpoint_and_the_header_says_what_is_used(room,
         (["train", "simclr", "--data", "pets@x"], "whole number of pixels"),
         (["train", "simclr", "--data", "one"], "single class"),
         (["compare", "--data", "flat"], "has no labels"),
+        (["train", "supervised", "--data", "flat", "--batch-size", "4"], "flat' carries no labels"),
+        (["train", "dpc", "--data", "pets", "--batch-size", "4"], "video"),
         (["compare", "clip", "rotnet", "--data", "pets", "--batch-size", "8"], "pets is not for clip"),
         (["compare", "--data", "pets"], "--batch-size 8"),
         (["train", "simclr", "--data", "films"], "sslcourse data videos films --to CLIPS"),
@@ -96,6 +100,13 @@ def test_what_cannot_be_is_refused_in_words(room, capsys, words, said):
     assert not (room / "results" / "compare").exists() or not [
         *(room / "results" / "compare").glob("*.safe*")
     ]
+
+
+def test_a_limit_shows_every_class(room):
+    pets = load("pets").train
+    assert set(some_of(pets, 6).label.tolist()) == {0, 1, 2} and set(pets.label[:6].tolist()) == {0}
+    mixed = pets.take([0, 10, 20, 1, 2, 11, 21])
+    assert torch.equal(some_of(mixed, 3).image, mixed.image[:3])  # as before, where the first are enough
 
 
 def test_unlabelled_pictures_train_and_are_not_scored(room, capsys):
@@ -120,6 +131,22 @@ def test_a_comparison_asks_first_and_keeps_each_score(room, capsys, monkeypatch)
     assert "left out: clip" in capsys.readouterr().out
     kept = json.loads((room / "results" / "compare" / "pets-scores.json").read_text())
     assert kept["rows"]["RotNet"]["linear"] == [round(v, 4) for v in found["rows"]["RotNet"]["linear"]]
+
+    def diverges(method, *arguments, **options):
+        if type(method).__name__ == "RotNet":
+            raise CourseError("loss became nan in epoch 1. Lower the learning rate")
+        return fit(method, *arguments, **options)
+
+    monkeypatch.setattr(compare, "fit", diverges)
+    found = compare.run(["rotnet", "supervised"], "pets", epochs=1, batch_size=8, say=lambda text: None)
+    assert (
+        "nan" in found["left out"]["rotnet"]
+        and "Supervised" in found["rows"]
+        and "RotNet" not in found["rows"]
+    )
+    with pytest.raises(CourseError, match="nothing is left to compare"):
+        compare.run(["rotnet"], "pets", epochs=1, batch_size=8, say=lambda text: None)
+    monkeypatch.setattr(compare, "fit", fit)
 
     def broken(seed):
         if seed:

@@ -299,6 +299,7 @@ class Plain(torch.nn.Module):
         lambda data: evaluate.report(Plain(), data, baselines=False),
         lambda data: evaluate.label_curve(Plain(), data, (1.0,)),
         lambda data: evaluate.reports.nearest_neighbour({"x": (Plain(), Plain().encode)}, data),
+        lambda data: synchrony.svm({}, data),
     ],
 )
 def test_every_report_says_what_its_splits_lack(call):
@@ -309,6 +310,24 @@ def test_every_report_says_what_its_splits_lack(call):
     for train, held in ((LABEL, None), (None, LABEL), (LABEL % 2, LABEL), (LABEL * 0, LABEL * 0)):
         with pytest.raises(CourseError, match="unlabelled|no sample|one class"):
             call(data(train, held))
+
+
+def test_no_sample_has_no_features():
+    nothing = Samples(image=torch.zeros(4, 3, 4, 4, dtype=torch.uint8)).take(slice(0, 0))
+    with pytest.raises(CourseError, match="no sample to encode"):
+        evaluate.reports.features.extract(Plain(), nothing)
+
+
+def test_a_quick_probe_of_a_sorted_set_sees_all_classes():
+    """And of so many classes that a few samples cannot show them all, it asks for those it has shown."""
+    label = torch.arange(N) // (N // CLASSES)
+    image = torch.zeros(N, 3, 4, 4, dtype=torch.uint8)
+    image[:, 0, 0, :3] = 200 * torch.eye(CLASSES)[label].byte()
+    part = lambda label: Samples(image=image, label=label)
+    data = Data(part(label), part(label), part(label))
+    assert evaluate.probe(Plain(), data, limit=9)["kNN"] == 1
+    own = Data(part(torch.arange(N)), part(torch.arange(N)), part(torch.arange(N)))
+    assert 0 <= evaluate.probe(Plain(), own, limit=9, linear=False)["kNN"] <= 1
 
 
 def test_retrieval_of_singletons_is_refused():
@@ -364,7 +383,8 @@ def test_a_panel_outlives_an_epoch_without_places():
     assert np.abs(panel.replay.frames()[0]["xy"] - GOOD[:, :2].numpy()).max() < 0.01
 
 
-def test_tsne_and_umap_of_nearly_nothing_leave_the_process_alive():
+@pytest.mark.slow  # another process imports scikit-learn
+def test_tsne_of_nearly_nothing_leaves_the_process_alive():
     """scikit-learn's t-SNE ends the process on equal features, so this is asked of another one."""
     code = textwrap.dedent("""
         import torch

@@ -317,7 +317,7 @@ def _comparison(
     data, recipe = _two_colours(seed), _recipe(seed)
     g = generator(seed, 41)
     low, high, flat = (0.1 + 0.02 * torch.rand(3, generator=g, dtype=torch.float64)).tolist()
-    high, flat = 7 * high, 1e5 * flat
+    high, flat = 7 * high, 4e3 * flat
     share = 0.8 + 0.15 * float(torch.rand(1, generator=g))
     batch = int(torch.tensor([16, 64])[torch.randint(2, (1,), generator=g)])
     other = _two_colours(seed, 1, validation=share)

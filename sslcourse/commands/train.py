@@ -29,6 +29,7 @@ def train(options) -> int:
     import torch
 
     from sslcourse import evaluate, runtime, train
+    from sslcourse.data.datasets import some_of
     from sslcourse.data.load import load, sized
     from sslcourse.methods import catalogue
     from sslcourse.runtime import distributed
@@ -63,14 +64,14 @@ def train(options) -> int:
         distributed.barrier()
         if rank:
             data = load(options.data, frames=spec.frames)
-        samples = data.train if options.limit is None else data.train.take(slice(0, options.limit))
+        samples = data.train if options.limit is None else some_of(data.train, options.limit)
         about = catalogue.describe(
-            options.method, options.data, len(data.classes), kind, options.encoder, options.set, samples
+            options.method, options.data, len(data.classes) or 1, kind, options.encoder, options.set, samples
         )
         torch.manual_seed(runtime.step_seed(options.seed, 0x1417))
         method = catalogue.build(about)
         if rank == 0:
-            part = "" if options.limit is None else f", the first {len(samples):,} of the training ones"
+            part = "" if options.limit is None else f", {len(samples):,} of the training ones"
             log(
                 f"{method.__class__.__name__}, {about['encoder']}, {data!r}{part}, on {profile}"
                 + (f", {world} processes" if world > 1 else "")

@@ -758,6 +758,16 @@ def carve(
     return np.flatnonzero(~held_out), np.flatnonzero(held_out)
 
 
+def some_of(samples: Samples, limit: int) -> Samples:
+    """The first samples, or as many evenly spaced ones where the first lack a class that the others have: a
+    folder lies in the order of its classes.
+    """
+    first = samples.take(slice(0, limit))
+    if len(first._label.unique()) == len(samples._label.unique()):
+        return first
+    return samples.take(torch.linspace(0, len(samples) - 1, min(limit, len(samples))).round().long())
+
+
 @takes(seed=SEED, share=REAL)
 def few_labels(samples: Samples, share: float, seed: int = 0) -> Tensor:
     """Positions of a class-balanced random subset: `share` of each class, at least one of each.

@@ -54,8 +54,8 @@ def load(name: str, seed: int = 0, frames: int = 16) -> Data:
             "mnist", "stl10" and folders take "@SIZE" behind them: "photos@64". Videos: "toyvideos" (motion
             classes), "toytracks" (for tracking), "movingdigits", "ucf101", "hmdb51", or a folder of prepared
             clips (see `sslcourse.data.clips`). Films with sound: "toyevents" (one second, six events),
-            "toyscenes" (three seconds, to cut windows from), "avdigits" (written and spoken digits, constructed
-            pairs). Recordings: "esc50" (its fold 1 tests),
+            "toyscenes" (three seconds, to cut windows from), "avdigits" (written and spoken digits,
+            constructed pairs). Recordings: "esc50" (its fold 1 tests),
             "spokendigits".
         seed: of the toybox's world, or of the split where the data come without one.
         frames: at most so many frames are shown at once of films of your own; fewer where most are shorter,
@@ -94,6 +94,11 @@ def load(name: str, seed: int = 0, frames: int = 16) -> Data:
     if name in NAMES:
         return getattr(images, name)(**options)
     if clips.is_prepared(path):
+        if size is not None:
+            raise CourseError(
+                f"--size {size}: films have the size in which they were prepared; prepare them again: "
+                f"sslcourse data videos FOLDER --to CLIPS --size {size}"
+            )
         return _films(path, frames)
     if path.suffix.lower() == ".npz" and path.is_file():
         return _classed(heard.npz(path) if "audio" in (heard.shapes(path) or ()) else images.npz(path), name)

@@ -21,7 +21,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from sslcourse import runtime
-from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels, few_of_each
+from sslcourse.data.datasets import MODALITIES, Data, Samples, few_labels, few_of_each, some_of
 from sslcourse.encoders.images import as_encoder, is_method, layers_of, reset, shown_to_encoder
 from sslcourse.evaluate.probes import (
     BLOCK,
@@ -110,7 +110,7 @@ def probe(
     """
     train, held = data.train, data.validation
     if limit:
-        train, held = _some(train, limit), _some(held, limit)
+        train, held = some_of(train, limit), some_of(held, limit)
         held = held.take((torch.isin(held.label, train.label) | (held.label < 0)).nonzero().flatten())
     judged_by(train.label.cpu(), held.label.cpu(), held="the validation split")
     return score(
@@ -124,14 +124,6 @@ def probe(
     )
 
 
-def _some(samples: Samples, limit: int) -> Samples:
-    """The first samples, or as many evenly spaced ones where the first lack a class that the others have."""
-    first = samples.take(slice(0, limit))
-    if len(first.label.unique()) == len(samples.label.unique()):
-        return first
-    return samples.take(torch.linspace(0, len(samples) - 1, min(limit, len(samples))).round().long())
-
-
 @takes(n=COUNT, limit=COUNT)
 def guesses(
     method: nn.Module, data: Data, n: int = 12, *, limit: int = 500, protocol: str = "dino"
@@ -139,7 +131,7 @@ def guesses(
     """What the first `n` validation samples are taken for by kNN among the first `limit` training samples:
     for pictures, not for scores.
     """
-    bank, held = _some(data.train, limit), data.validation.take(slice(0, n))
+    bank, held = some_of(data.train, limit), data.validation.take(slice(0, n))
     return knn_predict(
         features.extract(method, bank),
         bank.label.cpu(),
@@ -380,6 +372,7 @@ def layer_probes(
     network = method if any(m is encoder for m in method.modules()) else encoder
     held = split_of(data, on)
     label = labels_of(held, "evaluate.layer_probes")
+    judged_by(data.train.label.cpu(), label.cpu())
     result = {}
     for layer in layers_of(encoder):
         encode = features.after(network, layer, size, encoder=encoder)

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.data.datasets import Data, Samples, open_labels
 from sslcourse.evaluate.esc50 import linear_machine
-from sslcourse.evaluate.probes import linear_probe
+from sslcourse.evaluate.probes import judged_by, linear_probe
 from sslcourse.methods import avts
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, SEED, WHOLE, Number, takes
@@ -490,6 +490,7 @@ def svm(
     held = getattr(data, on)
     label = (open_labels(held, "synchrony.svm")[0] if on == "test" else held.label).cpu().numpy()
     own = data.train.label.cpu().numpy()
+    judged_by(torch.from_numpy(own), torch.from_numpy(label))
     fifth = np.random.default_rng(0).permutation(len(own)) < len(own) // 5  # on these the cost is chosen
     result = {}
     for name, method in methods.items():

@@ -140,7 +140,12 @@ def _run(
             say(f"  some of these were trained on {' and on '.join(sorted(other))}, the others on {profile}")
         for spec, method, part, recipe, file in progress.each(planned, "method"):
             start = time.perf_counter()
-            history = fit(method, part, recipe, checkpoint=file, profile=profile)
+            try:
+                history = fit(method, part, recipe, checkpoint=file, profile=profile)
+            except CourseError as error:  # one that diverges takes nothing from the others
+                left_out[spec.name] = str(error)
+                say(f"  seed {seed}  {spec.name:<14} left out: {error}")
+                continue
             seconds = sum(row["seconds"] for row in history)
             say(
                 f"  seed {seed}  {spec.name:<14} {recipe.epochs} epochs in {seconds:.0f} s "
@@ -151,6 +156,10 @@ def _run(
                 spec.title, {"seconds": [], "epochs": recipe.epochs, "batch_size": recipe.batch_size}
             )
             row["seconds"].append(seconds)
+        specs = [spec for spec in specs if spec.name not in left_out]
+        if not specs:
+            name, reason = next(iter(left_out.items()))
+            raise CourseError(f"nothing is left to compare; {name}: {reason}")
         judged = sets.heard() if hear else sets
         found = evaluate.report(methods, judged, seed=seed, few=FEW)
         for scores in found.rows:
@@ -198,7 +207,7 @@ def table(found: dict) -> list[dict]:
                 "kNN": cell(row["kNN"]),
                 "linear probe": cell(row["linear"]),
                 "few labels": cell(row.get("few labels", [])),
-                "seconds of training": f"{statistics.fmean(row['seconds']):.0f}" if "seconds" in row else "–",
+                "seconds of training": f"{statistics.fmean(row['seconds']):.0f}" if row.get("seconds") else "–",
                 "epochs": row.get("epochs", "–"),
                 "batch size": row.get("batch_size", "–"),
             }

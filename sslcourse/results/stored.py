@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import msgspec
 
 from sslcourse import runtime
-from sslcourse.runtime import pages
+from sslcourse.runtime import pages, text
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.pages import Counted, Name, ProfilePage, Values, Versions
 
@@ -79,6 +79,8 @@ def opened(file: str | os.PathLike[str], shape: Any, again: str) -> dict:
     """
     try:
         page = pages.unchanged(pages.read(file, dict[str, Any]))
+        if text.finite(page) != page:
+            raise pages.Unfit("it holds numbers that are not finite")
         return pages.fitting(page, shape)
     except pages.Unfit as error:
         raise CourseError(
@@ -92,6 +94,10 @@ def write(page: dict, file: str | os.PathLike[str], seal: bool = True) -> None:
     Args:
         seal: with its digest. Files that come with the course have none: they are merged line by line.
     """
-    text = json.dumps(pages.sealed(page) if seal else page, indent=1, ensure_ascii=False)
+    if text.finite(page) != page:
+        raise CourseError(
+            f"a score is not a finite number, and {str(file)!r} was not written; measure it again"
+        )
+    written = json.dumps(pages.sealed(page) if seal else page, indent=1, ensure_ascii=False)
     with runtime.atomic(Path(file)) as temporary:
-        temporary.write_text(runtime.text.encodable(text) + "\n", encoding="utf-8", newline="\n")
+        temporary.write_text(text.encodable(written) + "\n", encoding="utf-8", newline="\n")

@@ -64,7 +64,8 @@ def fitting(page: Any, shape: Any) -> Any:
     """
     try:
         msgspec.convert(page, shape)
-    except (msgspec.ValidationError, RecursionError, OverflowError) as error:
+    # UnicodeEncodeError: half of a surrogate pair, which is no text of ours.
+    except (msgspec.ValidationError, RecursionError, OverflowError, UnicodeEncodeError) as error:
         raise Unfit(encodable(f"{error}"[:300])) from None
     return page
 

@@ -83,4 +83,4 @@ def finite(value: Any) -> Any:
         return value if math.isfinite(value) else None
     if isinstance(value, dict):
         return {key: finite(part) for key, part in value.items()}
-    return [finite(part) for part in value] if isinstance(value, (list, tuple)) else value
+    return type(value)(map(finite, value)) if type(value) in (list, tuple) else value

@@ -90,7 +90,12 @@ def extract(
             meanwhile.
         samples: any split; labels are not read.
         batch_size: chunk; has no influence on the result.
+
+    Raises:
+        CourseError: no sample at all, or features that are not numbers.
     """
+    if not len(samples):
+        raise CourseError(f"{samples.name or 'this split'} has no sample to encode; pass at least one")
     encoded = encode or encode_of(method)
     features = joined(map_batches(method, samples, lambda batch: encoded(batch).float().cpu(), batch_size))
     if bad := sum(int((~torch.isfinite(part)).any(1).sum()) for part in features.flatten(1).split(4096)):

@@ -58,7 +58,7 @@ from sslcourse import __version__, check, runtime
 from sslcourse.check import engine
 from sslcourse.check.engine import AnswerError, Assignment, Task
 from sslcourse.check.grading import ask, sandbox
-from sslcourse.check.grading.notebooks import code_cells, needed, plain, statements, texts
+from sslcourse.check.grading.notebooks import code_cells, files, future, needed, plain, statements, texts
 from sslcourse.check.grading.wire import Limits
 from sslcourse.data.toybox.disk_cache import drawn_by
 from sslcourse.runtime import text as shown
@@ -178,12 +178,16 @@ def load(data: bytes, task: Task) -> tuple[Callable | None, dict]:
     sys.modules["__main__"] = space
     space.__dict__.update(__builtins__=builtins, In=[""], Out={})
     _as_in_ipython(space)
+    for name, text in files(cells).items():
+        Path(name).write_text(text, encoding="utf-8", errors="replace")
+        sys.path[:0] = [os.getcwd()] * (os.getcwd() not in sys.path)
+    flags = ast.PyCF_ALLOW_TOP_LEVEL_AWAIT | future(found)
     for i in dict.fromkeys(s.cell for s in chosen):
         name, text = f"<code cell {i + 1}>", plain(cells[i])
         linecache.cache[name] = (len(text), None, text.splitlines(keepends=True), name)
         body = [s.node for s in chosen if s.cell == i]
         try:
-            code = compile(ast.Module(body, []), name, "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT)
+            code = compile(ast.Module(body, []), name, "exec", flags)
             if code.co_flags & inspect.CO_COROUTINE:
                 asyncio.run(eval(code, space.__dict__))
             else:

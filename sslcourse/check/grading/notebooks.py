@@ -1,6 +1,7 @@
 """What stands in a submitted notebook: its cells as plain Python, and what one function needs of them."""
 
 from __future__ import annotations
+import __future__
 
 import ast
 import contextlib
@@ -62,6 +63,27 @@ def plain(cell: str) -> str:
             return ""
         text, above = bare[magic.end() :], above + 1
     return "\n" * above + _transformer().transform_cell(bare)
+
+
+def files(cells: Sequence[str]) -> dict[str, str]:
+    """What cells with `%%writefile` write, by the file's name; only into the notebook's own folder."""
+    found: dict[str, str] = {}
+    for cell in cells:
+        magic = re.match(r"\s*%%(?:writefile|file)[ \t]+(-a[ \t]+)?([^\n]+)\n", cell)
+        name = magic[2].strip().strip("'\"") if magic else ""
+        if magic and re.fullmatch(r"[\w-][\w.-]*", name):
+            found[name] = (found.get(name, "") if magic[1] else "") + cell[magic.end() :]
+    return found
+
+
+def future(all_of_them: Sequence[Statement]) -> int:
+    """The flags for `compile` of what a notebook imports from `__future__`: it holds for all of its cells."""
+    flags = 0
+    for s in all_of_them:
+        if isinstance(s.node, ast.ImportFrom) and s.node.module == "__future__":
+            for name in s.names & set(__future__.all_feature_names):
+                flags |= getattr(__future__, name).compiler_flag
+    return flags
 
 
 def _language(cell: str) -> str:
@@ -151,7 +173,7 @@ def statements(cells: Sequence[str]) -> tuple[list[Statement], dict[int, str]]:
                 f"{getattr(error, 'msg', None) or error}"
             )
         else:
-            if _language(cell) and re.search(r"^\s*(def|class) ", cell, re.M):
+            if _language(cell) and not files([cell]) and re.search(r"^\s*(def|class) ", cell, re.M):
                 broken[i] = f"code cell {i + 1} is a {_language(cell)} cell: what it holds is not run here"
     return found, broken
 
