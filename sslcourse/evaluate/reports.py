@@ -335,7 +335,8 @@ def report(
                 **({"few kNN": most, "few labels": most} if few else {}),
             }
         )
-        add(baselines_of(data.train)[0], features.pixels(data.train), features.pixels(data.test))
+        side = features.places(data.train)
+        add(baselines_of(data.train)[0], features.pixels(data.train, side), features.pixels(data.test, side))
         for name, encoder in random_rows(methods, data.train, seed).items():
             add(name, features.extract(encoder, data.train), features.extract(encoder, data.test))
     for name, method in methods.items():

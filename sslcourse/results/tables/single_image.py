@@ -71,6 +71,8 @@ def measure(
     """
     if not effort > 0:
         raise CourseError(f"effort={effort}; all epochs are multiplied by it, so take a number above 0")
+    for name in picture.split(","):
+        single_image.photograph(name)  # a wrong one is told before anything trains
     whole = load(data)
     n, labelled = min(pictures, len(whole.train)), min(labelled, len(whole.train))
     few = Data(whole.train.take(slice(0, labelled)), whole.validation, whole.test)
