@@ -307,6 +307,7 @@ def test_prepared_frames_are_those_of_the_videos(album, store):
         assert np.array_equal(whole(store, name), pictures), name
     assert {p.name for p in store.iterdir()} == {
         "index.json",
+        "made-by-sslcourse.txt",
         *(f"frames-{i:04d}.npy" for i in range(len(index["shards"]))),
     }
     before = {p: p.stat().st_mtime_ns for p in store.iterdir()}
@@ -841,7 +842,7 @@ def test_open_names_what_is_wrong(store, tmp_path, options, match):
     with pytest.raises(CourseError, match=match):
         clips.open(store, **options)
     with pytest.raises(
-        CourseError, match=r'holds no prepared clips; type: clips.prepare\("FOLDER OF VIDEOS"'
+        CourseError, match=r'holds no prepared clips; type: sslcourse data videos "FOLDER OF VIDEOS"'
     ):
         clips.open(tmp_path)
     assert clips.is_prepared(store) and not clips.is_prepared(tmp_path)

@@ -82,6 +82,16 @@ def from_first(value):
     return box[0]
 
 
+def one_of_all(value: bool) -> bool:
+    """Whether it is true on one of the processes; all of them must ask, and all get the same answer."""
+    if world() == 1:
+        return value
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    found = torch.tensor(int(value), device=device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return bool(found)
+
+
 class _Gather(torch.autograd.Function):
     """Forward: every process gets everybody's rows. Backward: every process gets the sum of all gradients on
     its own rows.
