@@ -19,22 +19,28 @@ from sslcourse.runtime.errors import CourseError
 ROOT = pathlib.Path(__file__).resolve().parents[1] / "sslcourse"
 
 # Parts that are reached by their names, such as `toybox.images` and `wall.add`.
-PARTS = """data.toybox data.captions data.datasets data.heard data.images data.load data.moving_digits
-    data.single_image evaluate.esc50 evaluate.health evaluate.style_transfer evaluate.synchrony evaluate.tracking
-    results.bench results.calibration results.compare results.tables results.wall train.checkpoints
-    train.clustering train.features transforms.augment transforms.colour transforms.sounds""".split()
+PARTS = """
+    data.toybox data.captions data.datasets data.heard data.images data.load data.moving_digits
+    data.single_image evaluate.esc50 evaluate.health evaluate.style_transfer evaluate.synchrony
+    evaluate.tracking results.bench results.calibration results.compare results.tables results.wall
+    train.checkpoints train.clustering train.features transforms.augment transforms.colour
+    transforms.sounds
+""".split()
 
-# Who takes numbers that are no setting: positions and sizes between our own functions, layers of networks that
-# are put together by their factories, values that are drawn or judged whatever they are.
+# Who takes numbers that are no setting: positions and sizes between our own functions, layers of networks
+# that are put together by their factories, values that are drawn or judged whatever they are.
 INSIDE = set(
-    """BasicBlock3d BlockEncoder ClipEncoder DenseEncoder Encoder FilmEncoder MelEncoder RepeatedBorder3d Stages
-    StandardisedConv2d StandardisedLinear Clips RarMember Remote Profile LinearProbe Report line shard_file
-    Samples check_labels finished in_turns carve photographs cell boxes corners lookup square_crops to_pixels
-    points_to_cells cells_to_points to_cells tolerance reference_frames checked only covered balanced threshold
-    embedded cropped by_offset crops_of spectrum HeardWithLabels overlap contour random_boxes blur conditions
-    diagnose fitted fitting sums assign timing receptive_field excitations grey lab from_lab pictures vocabulary
-    by_flow caption hue_name film after step_table heights_above_ground between_walls Draws make programme sound
-    recorded channel Measured Vocabulary Number Film Ear Scores Reading State few_of_each with_splits sized Spec Pairs
+    """
+    BasicBlock3d BlockEncoder ClipEncoder DenseEncoder Encoder FilmEncoder MelEncoder
+    RepeatedBorder3d Stages StandardisedConv2d StandardisedLinear Clips RarMember Remote Profile
+    LinearProbe Report line shard_file Samples check_labels finished in_turns carve photographs cell
+    boxes corners lookup square_crops to_pixels points_to_cells cells_to_points to_cells tolerance
+    reference_frames checked only covered balanced threshold embedded cropped by_offset crops_of
+    spectrum HeardWithLabels overlap contour random_boxes blur conditions diagnose fitted fitting
+    sums assign timing receptive_field excitations grey lab from_lab pictures vocabulary by_flow
+    caption hue_name film after step_table heights_above_ground between_walls Draws make programme
+    sound recorded channel Measured Vocabulary Number Film Ear Scores Reading State few_of_each
+    with_splits sized Spec Pairs
     """.split()
 )
 
@@ -93,7 +99,7 @@ CASES = [
 
 
 def bad_numbers(kind: str, optional: bool) -> list:
-    """Values that no number of ours may be. What is out of a function's own range is tested where it is said."""
+    """Values that no number of ours may be. What is out of a function's own range is tested with it."""
     text = ["1", "1_000", "\u0663", "nan", b"1", "", [1], (1, 2), {}, object(), 1j]
     numbers = [float("nan"), float("inf"), float("-inf"), 10**400, -(10**400), -(2**63) - 1, 1e308 * 10]
     typed = [

@@ -288,3 +288,70 @@ def test_a_shell_completes_commands_methods_and_options(tmp_path):
     assert {"--epochs", "--encoder"} <= completions("sslcourse train simclr --e", tmp_path)
     assert set(tables.names()) <= completions("sslcourse table ", tmp_path)
     assert set(data_command.names()) <= completions("sslcourse data ", tmp_path)
+
+
+# ---------------------------------------------------------------------------------------------- variables
+
+
+@pytest.mark.parametrize(
+    "name, values",
+    [
+        ("SSLCOURSE_DEVICE", ["", "gpu", "cuda:x", "CPU", "\udc80"]),
+        ("SSLCOURSE_PRECISION", ["", "float16", "nan"]),
+        ("SSLCOURSE_DISPLAY", ["", "vt100"]),
+        ("SSLCOURSE_THREADS", ["", "0", "-1", "1_0", "100000", "\u0663", "two", "1.5", "9" * 5000]),
+        ("SSLCOURSE_CACHE", ["", "  "]),
+        ("SSLCOURSE_DATA", ["", "  "]),
+    ],
+)
+def test_a_variable_that_is_set_wrongly(name, values, monkeypatch, capsys, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    for value in values:
+        monkeypatch.setenv(name, value)
+        refused(["wall", "--folder", "none"], capsys)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_device_that_is_not_there(monkeypatch):
+    import torch
+
+    from sslcourse import runtime
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setenv("SSLCOURSE_DEVICE", "cuda")
+    with pytest.raises(CourseError, match="SSLCOURSE_DEVICE=cuda, but PyTorch finds no such device"):
+        runtime.best_device()
+
+
+def test_no_home(monkeypatch, tmp_path):
+    """Containers start processes of users that the system does not know."""
+    import pathlib
+
+    from sslcourse import runtime
+
+    def unknown(self):
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(pathlib.Path, "expanduser", unknown)
+    for name in ("SSLCOURSE_CACHE", "SSLCOURSE_DATA", "XDG_CACHE_HOME", "HOME"):
+        monkeypatch.delenv(name, raising=False)
+    with pytest.raises(CourseError, match="HOME is not set.*SSLCOURSE_CACHE"):
+        runtime.cache_dir()
+    monkeypatch.setenv("XDG_CACHE_HOME", "not/whole")  # its standard: such a path counts as not set
+    with pytest.raises(CourseError, match="HOME is not set"):
+        runtime.data_dir()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert runtime.cache_dir("a") == tmp_path / "sslcourse" / "a"
+
+
+@pytest.mark.parametrize("name", ["folder", "file/below", "zero\0byte", "x" * 300])
+def test_what_cannot_be_written_is_told(name, tmp_path):
+    from sslcourse import runtime
+
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises(CourseError, match="cannot be written"):
+        with runtime.atomic(tmp_path / name) as temporary:
+            temporary.write_text("yours")
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["file", "folder"]
+    assert (tmp_path / "file").read_text() == "mine"

@@ -98,3 +98,41 @@ def test_the_commands_that_work_long_say_so(monkeypatch, soon, capfd, tmp_path):
     monkeypatch.setattr(tables, "module", lambda name: Slow)
     assert main(["table", "dpc", "--seeds", "2"]) == 0
     assert "seed 1 of 2" in capfd.readouterr().err
+
+
+# ---------------------------------------------------------------------------------------------- many pictures
+
+
+def test_raw_pixels_of_many_pictures_are_bounded(monkeypatch):
+    """Averaged down to what a probe can read, train and test alike; few pictures stay as they are."""
+    import torch
+    import torch.nn.functional as F
+
+    from sslcourse.data.datasets import Samples
+    from sslcourse.train import features
+
+    image = torch.randint(
+        0, 256, (40, 3, 16, 16), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    samples = Samples(image=image, label=torch.zeros(40, dtype=torch.long), classes=("a",))
+    assert features.places(samples) is None
+    assert torch.equal(features.pixels(samples), image.flatten(1) / 255)
+    monkeypatch.setattr(features, "MOST_NUMBERS", 40 * 3 * 8 * 8)
+    assert features.places(samples) == 8
+    found = features.pixels(samples, 8)
+    assert torch.allclose(found, F.avg_pool2d(image / 255, 2).flatten(1), atol=1e-6)
+
+
+def test_neighbours_do_not_depend_on_the_size_of_a_part():
+    import torch
+
+    from sslcourse.evaluate import knn_predict
+
+    g = torch.Generator().manual_seed(0)
+    bank, queries, labels = (
+        torch.randn(300, 8, generator=g),
+        torch.randn(64, 8, generator=g),
+        torch.arange(300) % 5,
+    )
+    whole = knn_predict(bank, labels, queries, classes=5)
+    assert torch.equal(whole, knn_predict(bank, labels, queries, classes=5, chunk=7))

@@ -63,7 +63,8 @@ def test_another_training_is_told_in_what_it_differs(tmp_path, change, match):
 
 
 def test_what_was_begun_and_left_is_in_nobodys_way(tmp_path):
-    """A file without a step in it holds no work: a wrong learning rate may be mended, and the same typed again."""
+    """A file without a step in it holds no work: a wrong learning rate may be mended, and the same typed
+    again."""
     file, data = tmp_path / "run.safetensors", pictures()
     with pytest.raises(CourseError, match="Lower the learning rate"):
         fit(make(loss=lambda a, b, t: (a * b).sum() / 0), data, RECIPE, checkpoint=file)
@@ -112,7 +113,10 @@ def test_identities_are_the_same_in_every_process():
         "print(json.dumps(identity.identity(simclr.SimCLR(encoders.small_cnn(8)), data)))"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, env={**os.environ, "PYTHONHASHSEED": "7"}
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONHASHSEED": "7"},
     )
     data = Samples(torch.zeros(4, 3, 32, 32, dtype=torch.uint8), name="zeros")
     assert json.loads(done.stdout) == identity.identity(make(), data)
@@ -137,7 +141,9 @@ def test_comparisons_keep_the_networks_of_two_folders_apart(tmp_path, monkeypatc
 
     monkeypatch.setattr(compare, "fit", recorded)
     for seed in (0, 1, 0):
-        sets = Data(pictures(300, seed), pictures(8, 3), Samples(pictures(8).image, pictures(8).label, split="test"))
+        sets = Data(
+            pictures(300, seed), pictures(8, 3), Samples(pictures(8).image, pictures(8).label, split="test")
+        )
         monkeypatch.setattr(compare, "load", lambda name, seed, sets=sets: sets)
         with pytest.raises(Enough):
             compare.run(["simclr"], f"{'pq'[seed]}/pictures", folder=tmp_path, say=lambda text: None)
@@ -384,3 +390,32 @@ def test_a_training_keeps_the_profile_that_it_began_with(tmp_path, measured):
     assert runtime.profile() != began
     fit(make(), data, RECIPE, checkpoint=file)
     assert runtime.profile() == began == checkpoints.profile_of(file)
+
+
+def test_evaluate_says_that_the_data_are_no_longer_those(tmp_path, capsys):
+    """A folder or a file of one's own that was changed since: then train and test may have been mixed."""
+    from sslcourse.commands.parser import main
+
+    file, checkpoint = str(tmp_path / "own.npz"), str(tmp_path / "run.safetensors")
+    random = np.random.default_rng(0)
+    save = lambda: np.savez(
+        file, image=random.integers(0, 256, (120, 32, 32, 3), dtype=np.uint8), label=np.arange(120) % 3
+    )
+    save()
+    train = ["train", "simclr", "--data", file, "--epochs", "1", "--batch-size", "32", "--limit", "64"]
+    assert main([*train, "--no-probe", "--checkpoint", checkpoint]) == 0
+    assert main(["evaluate", checkpoint]) == 0
+    assert "was trained on other data" not in capsys.readouterr().err
+    save()
+    assert main(["evaluate", checkpoint]) == 0
+    assert f"say that you mean these: --data {file}" in capsys.readouterr().err
+    assert main([*train, "--checkpoint", checkpoint]) == 2
+    assert "not the same ones: they have changed since" in capsys.readouterr().err
+
+
+def test_settings_that_differ_in_their_last_digit_share_no_drawing():
+    from sslcourse.data.toybox import disk_cache
+
+    values = (0.1, 0.1 + 1e-9, 0.3, 0.1 + 0.2, 0, 1, 1.5, (1, 2), (1, 3))
+    assert len({disk_cache.named(bg=value) for value in values}) == len(values)
+    assert disk_cache.named(bg=np.float32(0.5), speed=(1, 2.5), spin=3.0) == "bg0.5-speed1-2.5-spin3"

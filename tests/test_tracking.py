@@ -487,20 +487,24 @@ def test_hidden_points_say_nothing_of_the_others():
     given = torch.cat([points, torch.ones(5, 2, 1)], 2).view(5, 1, 2, 3).repeat(1, 2, 2, 1).clone()
     given[:, :, 2:, :2] += torch.tensor([3.0, 7.0])
     given[2, 0, 1, 2], given[3, 1, :3, 2], given[0, 1, 0, 2] = 0, 0, 0
-    away = given.clone()
-    away[..., :2][given[..., 2] < 0.5] = torch.tensor([math.nan, 1e6])
+    told = [given]
+    for place in ([math.nan, 1e6], [-1e6, -1e6], [1e6, 1e6]):
+        told.append(given.clone())
+        told[-1][..., :2][given[..., 2] < 0.5] = torch.tensor(place)
     seen = []
 
     def tracker(frames, first, start):
         seen.append(start)
         return tracking.identity(frames, first, start)
 
-    errors = [tracking.measure({"x": tracker}, [(film, mask, told)])["x"] for told in (given, away)]
+    errors = [tracking.measure({"x": tracker}, [(film, mask, points)])["x"] for points in told]
     assert torch.isfinite(torch.stack(seen)).all()
-    a, b = (x.errors[0] for x in errors)
-    assert torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(-1), b.nan_to_num(-1))
+    a = errors[0].errors[0]
+    for other in errors[1:]:
+        b = other.errors[0]
+        assert torch.equal(a.isnan(), b.isnan()) and torch.equal(a.nan_to_num(-1), b.nan_to_num(-1))
     hidden = (given[..., 2] < 0.5) | (given[:1, ..., 2] < 0.5)
-    assert torch.equal(a.isnan(), hidden) and errors[0].pck(0.3) == errors[1].pck(0.3)
+    assert torch.equal(a.isnan(), hidden) and len({x.pck(0.3) for x in errors}) == 1
     box = given[2, 1, :, :2].amax(0) - given[2, 1, :, :2].amin(0)  # the frame before the one with one point
     off = (given[0, 1, 3, :2] - given[3, 1, 3, :2]).norm()
     assert float(a[3, 1, 3]) == pytest.approx(float(off / (0.6 * box.norm())))

@@ -135,7 +135,7 @@ def for_colab(notebook: bytes, address: str) -> bytes:
 
 def build_wheel(root: Path) -> tuple[str, bytes]:
     """Let pip build the wheel of a checkout: (file name, content)."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder:  # May go: nothing but pip's wheel comes into it.
         words = [
             sys.executable,
             "-m",

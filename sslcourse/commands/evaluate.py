@@ -25,10 +25,10 @@ them. The data set is the one that the checkpoint was trained on, unless --data 
 
 @progress.shown()
 def evaluate(options) -> int:
-    from sslcourse import evaluate, show
+    from sslcourse import evaluate, runtime, show
     from sslcourse.data.load import load, sized
     from sslcourse.methods import catalogue
-    from sslcourse.train import checkpoints
+    from sslcourse.train import checkpoints, identity
 
     if options.size and not options.data:
         raise CourseError(f"--size {options.size} says how large the pictures of --data are; name those, too")
@@ -41,7 +41,7 @@ def evaluate(options) -> int:
             "name a checkpoint: sslcourse evaluate results/simclr.safetensors (sslcourse train simclr "
             "writes it)"
         )
-    methods, names = {}, set()
+    methods, names, states = {}, set(), {}
     for file in options.checkpoint:
         if Path(file).is_dir() or Path(file).suffix.lower() in (".npz", ".npy", ".csv", ".zip"):
             raise CourseError(
@@ -49,7 +49,7 @@ def evaluate(options) -> int:
                 f"results/simclr.safetensors --data {file} (to train on it: sslcourse train simclr --data "
                 f"{file})"
             )
-        state = checkpoints.read(file)
+        state = states[file] = checkpoints.read(file)
         if not state.about:
             raise CourseError(
                 f"{file!r} does not say how to build its method; evaluate it in Python: "
@@ -72,6 +72,16 @@ def evaluate(options) -> int:
             "(of a folder of your own: one subfolder per class)"
         )
     log(f"{data!r}")
+    for file, state in states.items():
+        if not options.data and identity.changed(state.identity, data.train):
+            log(
+                f"{file} was trained on other data than {name} is now, so what it was trained on may be among "
+                f"what it is judged on; train it again, or say that you mean these: --data {name}"
+            )
+    # A network is judged as it was trained: the precision moves the last digits of a score.
+    profiles = {checkpoints.usable(state.profile) for state in states.values()}
+    if len(profiles) == 1 and (profile := profiles.pop()):
+        runtime.use_profile(profile)
     found = evaluate.report(methods, data, protocol=options.protocol, few=options.few)
     value: dict[str, Any] = {"data": found.data, "protocol": found.protocol, "rows": found.rows}
     text = repr(found)

@@ -151,7 +151,7 @@ def withdraw(name: str, folder: str | Path) -> bool:
     ours, path = _manifest(folder), _path(folder, name)
     if _digest_of(path) != ours.get(name, {}).get("written", "never"):
         return False
-    path.unlink()
+    path.unlink()  # May go: the manifest says that we wrote it, and its digest that nobody changed it.
     del ours[name]
     _save(folder, ours)
     return True

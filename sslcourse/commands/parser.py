@@ -345,7 +345,8 @@ def parser() -> numbers.Parser:
     for sub in commands.choices.values():
         for action in sub._actions:
             if names := getattr(action.type, "choices", None):
-                action.completer = lambda names=names, **_: names  # what a shell offers here
+                # What a shell offers here.
+                action.completer = lambda names=names, **_: names  # type: ignore[attr-defined]
     return parser
 
 
@@ -370,6 +371,8 @@ def main(arguments: list[str] | None = None) -> int:
         raise
     try:
         with signals.raised():
+            if options.does is not doctor:  # which lists what is wrong
+                numbers.check_variables()
             return options.does(options)
     except CourseError as error:
         return refuse(error)

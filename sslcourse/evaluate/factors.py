@@ -81,7 +81,8 @@ def factor_table(
         if isinstance(source, str):
             if source != "pixels":
                 raise CourseError(f"{name!r} is {source!r}; the only representation with a name is 'pixels'")
-            train_x, x = features.pixels(data.train), features.pixels(held)
+            side = features.places(data.train)
+            train_x, x = features.pixels(data.train, side), features.pixels(held, side)
             # 3,072 pixels: their first 256 principal components hold nearly all of the variance and fit 20
             # times faster.
             _, _, basis = torch.pca_lowrank(train_x, q=min(256, *train_x.shape), niter=2)

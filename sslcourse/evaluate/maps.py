@@ -54,8 +54,8 @@ def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Fl
         return torch.zeros(len(x), 2)
     if float(z.abs().amax()) < 1e-3:
         z = z / z.abs().amax()  # ratios of distances are what counts; squares of small ones would be lost
-    z = z.float().numpy()
-    return torch.from_numpy(TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(z))
+    drawn = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(z.float().numpy())
+    return torch.from_numpy(drawn)
 
 
 @takes(seed=SEED, neighbours=WHOLE)
@@ -70,10 +70,8 @@ def umap(x: Float[Tensor, "n d"], seed: int = 0, neighbours: int = 15) -> Float[
     z = _directions(x)
     if _collapsed(z, x):
         return torch.zeros(len(x), 2)
-    z = z.float().numpy()
-    return torch.from_numpy(
-        np.asarray(UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(z))
-    )
+    drawn = UMAP(n_neighbors=neighbours, random_state=seed, n_jobs=1).fit_transform(z.float().numpy())
+    return torch.from_numpy(np.asarray(drawn))
 
 
 @takes(perplexity=REAL, steps=SOME)

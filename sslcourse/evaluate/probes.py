@@ -13,6 +13,7 @@ from torch import Tensor
 
 from sslcourse import runtime
 from sslcourse.data.datasets import Samples, open_labels
+from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, WHOLE, takes
 from sslcourse.train import ties
@@ -139,7 +140,8 @@ def knn_votes(
     k, temperature = KNN[protocol]["k"], KNN[protocol]["temperature"]
     k = min(k, len(bank))
     voted = []
-    for part in queries.split(chunk):
+    chunk = max(1, min(chunk, 2**24 // len(bank)))  # 128 MB of cosines, however large the bank
+    for part in progress.each(queries.split(chunk), "nearest neighbours, part"):
         cosine = cosines(part, bank)  # (m, n)
         label = labels.to(cosine.device).long()
         # One more than vote: whether the next is as near as the last of them.
@@ -268,7 +270,7 @@ def linear_probe(
     if len(penalties) > 1 and len(x) >= 100:
         fit, held = _held_out(len(x))
         own, known, right = x[fit], label[fit], []
-        for candidate in penalties:
+        for candidate in progress.each(penalties, "linear probe, penalty"):
             # As far as in the end: a fit that is broken off early is itself a penalty, and hides which one
             # is needed.
             w, b = _softmax_regression(own, known, classes, candidate, iterations)

@@ -293,7 +293,7 @@ class DPC(Method):
         with torch.no_grad():
             b, p, _, h, w = target.shape
             found = picked(
-                scores_of(*map(ties.wide, (prediction, target))), kinds(b, p, h * w, target.device)
+                scores_of(ties.wide(prediction), ties.wide(target)), kinds(b, p, h * w, target.device)
             )
         return loss, {**found, "horizon": loss.new_tensor(float(p))}
 
@@ -335,7 +335,7 @@ def pretext(method: DPC, video: Tensor, ahead: int | None = None, chunk: int = 3
         if len(part) == chunk:
             prediction, target = method.guessed(blocks_of(floats(part), method.frames), ahead)
             b, p, _, h, w = target.shape
-            scores = scores_of(*map(ties.wide, (prediction, target)))
+            scores = scores_of(ties.wide(prediction), ties.wide(target))
             rows.append(picked(scores, kinds(b, p, h * w, target.device)))
     return {name: float(torch.stack([row[name] for row in rows]).mean()) for name in rows[0]}
 

@@ -201,13 +201,14 @@ def table(found: dict) -> list[dict]:
         found["rows"].items(),
         key=lambda item: (not is_baseline(item[0]), statistics.fmean(item[1]["linear"])),
     ):
+        seconds = row.get("seconds")
         rows.append(
             {
                 "features": name,
                 "kNN": cell(row["kNN"]),
                 "linear probe": cell(row["linear"]),
                 "few labels": cell(row.get("few labels", [])),
-                "seconds of training": f"{statistics.fmean(row['seconds']):.0f}" if row.get("seconds") else "–",
+                "seconds of training": f"{statistics.fmean(seconds):.0f}" if seconds else "–",
                 "epochs": row.get("epochs", "–"),
                 "batch size": row.get("batch_size", "–"),
             }

@@ -21,16 +21,26 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.options import Number
 
 
 def start() -> tuple[int, int]:
     """Join the processes that torchrun started. Returns (rank, world): (0, 1) when there is only one."""
-    if int(os.environ.get("WORLD_SIZE", "1")) > 1 and not dist.is_initialized():
+    if _said_by_torchrun("WORLD_SIZE", 1) > 1 and not dist.is_initialized():
         cuda = torch.cuda.is_available()
         if cuda:
-            torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+            torch.cuda.set_device(_said_by_torchrun("LOCAL_RANK", 0))
         dist.init_process_group("nccl" if cuda else "gloo")
     return rank(), world()
+
+
+def _said_by_torchrun(name: str, default: int) -> int:
+    value = os.environ.get(name)
+    return (
+        default
+        if value is None
+        else Number(0, 65_535).read(value, f"the variable {name}, which torchrun sets")
+    )
 
 
 def stop() -> None:
@@ -70,6 +80,16 @@ def from_first(value):
     box = [value]
     dist.broadcast_object_list(box)
     return box[0]
+
+
+def one_of_all(value: bool) -> bool:
+    """Whether it is true on one of the processes; all of them must ask, and all get the same answer."""
+    if world() == 1:
+        return value
+    device = "cuda" if dist.get_backend() == "nccl" else "cpu"
+    found = torch.tensor(int(value), device=device)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return bool(found)
 
 
 class _Gather(torch.autograd.Function):

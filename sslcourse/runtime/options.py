@@ -223,6 +223,17 @@ def variable(name: str, choices: Iterable[str]) -> str | None:
     return wanted
 
 
+def check_variables() -> None:
+    """CourseError where a variable of ours is set wrongly, also where nothing reads it just now."""
+    variable("SSLCOURSE_DEVICE", ("cpu", "cuda", "mps"))
+    variable("SSLCOURSE_PRECISION", ("float32", "bfloat16"))
+    variable("SSLCOURSE_DISPLAY", ("notebook", "terminal", "silent"))
+    threads()
+    for name in ("SSLCOURSE_CACHE", "SSLCOURSE_DATA"):
+        if not os.environ.get(name, name).strip():
+            raise CourseError(f"{name} is set to nothing; set it to a folder, or unset it")
+
+
 def cores() -> int:
     """How many this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

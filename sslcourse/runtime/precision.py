@@ -36,8 +36,10 @@ def moments(x: Float[Tensor, "n d"]) -> tuple[Float[Tensor, " d"], Float[Tensor,
 
 def standardised(x: Float[Tensor, "n d"], mean: Tensor, scale: Tensor) -> Float[Tensor, "n d"]:
     """(x - mean) / scale in float32, subtracted and divided in float64; on the device of `mean`."""
-    rows = [((precise(part.to(mean.device)) - mean) / scale).float() for part in x.split(ROWS)]
-    return torch.cat(rows) if rows else x.new_zeros(x.shape, dtype=torch.float32)
+    result = torch.empty(x.shape, dtype=torch.float32, device=mean.device)  # filled: nothing is held twice
+    for part, place in zip(x.split(ROWS), result.split(ROWS)):
+        place.copy_((precise(part.to(mean.device)) - mean) / scale)
+    return result
 
 
 def unit(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:

@@ -192,16 +192,41 @@ def _averaged(x: Tensor, size: int, count: int, layer: str) -> Tensor:
     return x if len(x) == count else x.unflatten(0, (count, -1)).mean(1)
 
 
-def pixels(samples: Samples) -> Tensor:
+MOST_NUMBERS = 2**28  # of raw pictures as features: 1 GiB; CIFAR-10 has half of that
+
+
+def places(samples: Samples) -> int | None:
+    """To how many places along a side `pixels` has to average so many pictures down; None where it has not."""
+    if samples.kind != "image":
+        return None
+    height, width = samples.image.shape[2:]
+    side, whole = min(height, width), len(samples) * samples.image.shape[1] * height * width
+    if whole <= MOST_NUMBERS:
+        return None
+    while side > 4 and len(samples) * 3 * side * side > MOST_NUMBERS:
+        side //= 2
+    return side
+
+
+def pixels(samples: Samples, side: int | None = None) -> Tensor:
     """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network. Of videos
     all frames one after another, each averaged down to 8 x 8 places, (N, 3 T 64): whole ones would be more
     numbers than a probe can read. Of sounds alone the log-mel spectrogram,
-    (N, M T)."""
+    (N, M T).
+
+    Args:
+        side: average pictures down to so many places along a side, as `places` says of the training split.
+    """
     if samples.kind == "audio":
         audio, rate = samples.sound()
         return sounds.log_mel(audio.cpu(), rate).flatten(1)
     if samples.kind == "image":
-        return samples.image.cpu().flatten(1).float().div_(255)
+        if side is None:
+            return samples.image.cpu().flatten(1).float().div_(255)
+        parts = samples.image.split(4096)
+        return joined(
+            [nn.functional.adaptive_avg_pool2d(x.cpu().float() / 255, side).flatten(1) for x in parts]
+        )
     rows = [batch["video"].cpu().float() / 255 for batch in samples.batches(64)]
     return joined([nn.functional.adaptive_avg_pool3d(x, (x.shape[2], 8, 8)).flatten(1) for x in rows])
 

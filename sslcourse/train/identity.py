@@ -58,6 +58,18 @@ def network(method: nn.Module) -> str:
     return digest_of(*(v for _, v in states))[:8]
 
 
+def changed(known: Mapping[str, Any] | None, train: Any) -> bool:
+    """Whether a training split is another one than that of an identity. False where nobody can tell."""
+    found = (known or {}).get("data") or {}
+    if not found.get("digest") or not callable(getattr(train, "digest", None)):
+        return False
+    if found["samples"] > len(train):
+        return True
+    # `--limit` trains on the first ones.
+    part = train if found["samples"] == len(train) else train.take(slice(0, found["samples"]))
+    return part.digest() != found["digest"]
+
+
 def short(found: Mapping[str, Any]) -> str:
     """Eight digits that stand for an identity, in the name of a file. Names of data are no part of it: a
     folder may be moved."""

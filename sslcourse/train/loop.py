@@ -71,7 +71,7 @@ def epochs(
     yield from list(run.history)
     with training_in_progress():
         for epoch in range(run.done // run.steps, recipe.epochs):
-            if ending.asked:  # while it was starting
+            if distributed.one_of_all(ending.asked):  # while it was starting
                 row = {**_no_step(epoch), "interrupted": 1}
             else:
                 with signals.held() as ending:
@@ -80,11 +80,14 @@ def epochs(
                 yield row
             finally:
                 ending.deliver()
-            if ending.asked or row.get("interrupted"):
+            if row.get("interrupted"):
                 if _all_or_nothing:
                     raise KeyboardInterrupt
                 return
         ending.deliver()
+
+
+ASKED = 8  # steps after which several processes ask each other whether one of them is to end
 
 
 class _Run:
@@ -151,7 +154,8 @@ class _Run:
             self.method.eval()  # networks rest in eval mode; only this loop calls train()
             runtime.seed_all(runtime.step_seed(recipe.seed, epoch, 1))
             started = False
-            with ending.may_break_off():  # it can take long, and the file holds what was before it
+            # It can take long, and the file holds what was before it. Several processes do it together.
+            with ending.may_break_off() if distributed.world() == 1 else contextlib.nullcontext():
                 self.learner.before_epoch(epoch / recipe.epochs, self.dataset, optimizers)
                 started = True
             if not started:
@@ -176,7 +180,8 @@ class _Run:
                 _add_up(self.totals, metrics, number_type)
                 self.done += 1
                 told()
-                if ending.asked:
+                # Several processes have to leave after the same step, so they ask each other now and then.
+                if (world == 1 or number % ASKED == ASKED - 1) and distributed.one_of_all(ending.asked):
                     break
         runtime.synchronize(self.profile.device)
         self.method.eval()
@@ -190,8 +195,9 @@ class _Run:
             self.history.append(row)
             self.totals = {}
         self.save()
+        asked = distributed.one_of_all(ending.asked)
         # A row that is handed out may be changed by whoever gets it; that of the history stays.
-        return {**row, "interrupted": 1} if counted < steps or ending.asked else dict(row)
+        return {**row, "interrupted": 1} if counted < steps or asked else dict(row)
 
 
 @contextlib.contextmanager

@@ -151,6 +151,7 @@ def dense(network, frames, layer: str) -> Tensor:
     Returns:
         (D, T, h, w) float32 on the CPU, at the layer's own resolution.
     """
+    from sslcourse.encoders.images import layers_of
     from sslcourse.train.features import frozen, layer_of, reads
 
     encoder, read = reads(network)
@@ -168,7 +169,7 @@ def dense(network, frames, layer: str) -> Tensor:
     if maps[0].ndim != 4:
         raise CourseError(
             f"layer {layer!r} gives {tuple(maps[0].shape[1:])}, no map; choose an earlier one of "
-            f"{', '.join(encoder.layers)}"
+            f"{', '.join(layers_of(encoder))}"
         )
     return torch.cat(maps).transpose(0, 1).contiguous()
 

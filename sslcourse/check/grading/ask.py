@@ -64,6 +64,7 @@ from sslcourse.check.grading.sandbox import (
 )
 from sslcourse.check.grading.wire import (
     LARGEST,
+    MOST_MEMORY,
     Channel,
     Gone,
     Limits,
@@ -412,7 +413,7 @@ def _together(
     def examiner() -> None:
         visible_to_others(False)
         size = memory_of("self")[1]
-        set_limits(Limits(7 * 86_400, limits.memory + EXAMINERS_MEMORY), size)
+        set_limits(Limits(7 * 86_400, min(limits.memory + EXAMINERS_MEMORY, MOST_MEMORY)), size)
         value: dict[str, object]
         try:
             value = {"value": examine(Channel(ours))}
@@ -441,6 +442,7 @@ def _together(
             child.end()
         for end in (told, begun):
             os.close(end)
+        # May go: made for this worker, which has ended; what it wrote there was for nobody.
         shutil.rmtree(folder, ignore_errors=True)
 
 

@@ -23,6 +23,7 @@ LARGEST = 64 << 20  # bytes of one answer's tensors
 # Bytes of its JSON: a list that is two bytes there takes ninety in memory, and so a message is bounded before
 # it is read.
 LARGEST_HEAD = 4 << 20
+MOST_MEMORY = 1 << 44  # bytes that a limit may allow
 LONGEST = 200_000  # letters of one text
 MOST_TYPES = 100  # of names of types in one answer; what goes beyond is an "object"
 KINDS = {
@@ -65,8 +66,8 @@ class Limits:
     def __post_init__(self):
         for name, unit, most in (
             ("seconds", "seconds", 7 * 86_400),
-            ("memory", "bytes", 1 << 44),
-            ("files", "bytes", 1 << 44),
+            ("memory", "bytes", MOST_MEMORY),
+            ("files", "bytes", MOST_MEMORY),
             ("processes", "processes", 4096),
         ):
             value = getattr(self, name)

@@ -271,7 +271,7 @@ class _Part:
             os.fsync(file.fileno())
         # May replace: what stood there has another checksum than the file that was asked for.
         os.replace(self.path, self.target)
-        self.note_path.unlink(missing_ok=True)
+        self.note_path.unlink(missing_ok=True)  # May go: `describe` wrote it.
 
 
 def _from_mirror(

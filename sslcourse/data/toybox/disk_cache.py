@@ -33,6 +33,16 @@ def place(kind: str, name: str) -> Path:
     return runtime.cache_dir("toybox", f"{kind}-{drawn_by()}", f"{name}.npz")
 
 
+def named(**settings: float | Sequence[float]) -> str:
+    """Settings as a file is named by them, with all their digits: "bg0.1-speed1-2.5". Two that differ must
+    not share what is drawn."""
+    exact = lambda value: repr(float(value)).removesuffix(".0")
+    return "-".join(
+        f"{name}{'-'.join(map(exact, value)) if isinstance(value, Sequence) else exact(value)}"
+        for name, value in settings.items()
+    )
+
+
 def arrays(
     path: Path, shapes: Mapping[str, Sequence[int]], make: Callable[[], Arrays], cache: bool = True
 ) -> dict[str, np.ndarray]:

@@ -489,8 +489,9 @@ def videos(
     parts = []
     for split, n in (("train", train), ("validation", validation), ("test", test)):
         scenes = _motions(n, seed, split, drift)
+        air = disk_cache.named(bg=background, drift=drift, noise=noise)
         film, mask = _cached(
-            f"motions-{split}-{n}-{frames}x{size}-bg{background:g}-drift{drift:g}-noise{noise:g}-seed{seed}",
+            f"motions-{split}-{n}-{frames}x{size}-{air}-seed{seed}",
             n,
             frames,
             size,
@@ -575,13 +576,12 @@ def tracks(
     parts = []
     for split, n in (("train", train), ("validation", validation), ("test", test)):
         scenes = _straight(n, seed, split, solids, size, speed, radius, spin, scale, gain, drift, alike)
-        knobs = (
-            f"{solids}of{radius[0]:g}-{radius[1]:g}-speed{speed[0]:g}-{speed[1]:g}-spin{spin:g}"
-            f"-scale{scale:g}-gain{gain:g}-blur{blur}"
+        knobs = disk_cache.named(
+            solids=solids, radius=radius, speed=speed, spin=spin, scale=scale, gain=gain, blur=blur
         )
+        air = disk_cache.named(bg=background, drift=drift, noise=noise)
         film, mask = _cached(
-            f"tracks-{split}-{n}-{frames}x{size}-{knobs}-bg{background:g}-drift{drift:g}-noise{noise:g}"
-            f"-{'alike-' * alike}seed{seed}",
+            f"tracks-{split}-{n}-{frames}x{size}-{knobs}-{air}-{'alike-' * alike}seed{seed}",
             n,
             frames,
             size,

@@ -92,7 +92,7 @@ def _rendered(scene, n, seed, split, size, background, cache) -> tuple[Tensor, T
         image, mask = world.render(scene, size, background)
         return {"image": image.numpy(), "mask": np.packbits(mask.numpy())}
 
-    path = disk_cache.place("pictures", f"{split}-{n}-seed{seed}-{size}px-bg{background:g}")
+    path = disk_cache.place("pictures", f"{split}-{n}-seed{seed}-{size}px-{disk_cache.named(bg=background)}")
     found = disk_cache.arrays(
         path, {"image": (n, 3, size, size), "mask": (-(-n * size * size // 8),)}, draw, cache
     )

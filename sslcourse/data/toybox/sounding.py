@@ -781,7 +781,7 @@ def _drawn(
 
 
 def _cached(split: str, n: int, seed: int, cache: bool, knobs: dict) -> dict[str, Tensor]:
-    name = "-".join(f"{k}{v:g}" for k, v in knobs.items())
+    name = disk_cache.named(**knobs)
     path = disk_cache.place("sounding", f"{split}-{n}-{name}-seed{seed}")
     frames, size = round(knobs["seconds"] * FPS), knobs["size"]
     shapes = {
