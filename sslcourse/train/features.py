@@ -196,11 +196,7 @@ MOST_NUMBERS = 2**28  # of raw pictures as features: 1 GiB; CIFAR-10 has half of
 
 
 def places(samples: Samples) -> int | None:
-<<<<<<< HEAD
     """To how many places along a side `pixels` has to average so many pictures down; None: to none."""
-=======
-    """To how many places along a side `pixels` has to average so many pictures; None where it has not."""
->>>>>>> readers
     if samples.kind != "image":
         return None
     height, width = samples.image.shape[2:]
