@@ -484,8 +484,8 @@ def _own_splits(
     read: dict[str, list[_Pictures]] = {}
     for sub in below:
         if part := folders.part_of(sub.name):
-            classes = folders.subfolders(sub, remarks)
-            read.setdefault(part, []).append(_read_pictures(sub, classes, size, smallest, remarks))
+            inside = folders.subfolders(sub, remarks)
+            read.setdefault(part, []).append(_read_pictures(sub, inside, size, smallest, remarks))
         else:
             remarks.add(f"{sub.name} is passed over: it has no classes to be judged by")
     if "train" not in read:

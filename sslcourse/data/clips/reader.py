@@ -289,7 +289,8 @@ def _scaled(height: int, width: int, size, name: str) -> tuple[int, int]:
             raise CourseError(f"size={size}; the shorter side has at least 4 pixels")
         scale = size / min(height, width)
         return round(height * scale), round(width * scale)
-    if isinstance(size, str) or len(size) != 2 or None in (sides := [runtime.as_whole(s) for s in size]):
+    sides = [] if isinstance(size, str) else [runtime.as_whole(side) or 0 for side in size]
+    if len(sides) != 2 or min(sides) < 1:
         raise CourseError(f"size={size!r}; pass a number for the shorter side, or (height, width)")
     tall, wide = sides
     if abs(wide / tall * height / width - 1) > 0.05:
