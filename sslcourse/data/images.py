@@ -33,7 +33,7 @@ from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 # -------------------------------------------------------------------------------------- offline, at once
 
 
-@takes(seed=SEED, validation=REAL, test=REAL)
+@takes(seed=SEED, validation=REAL, test=REAL, size=WHOLE)
 def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Data:
     """1,797 real handwritten digits, 10 classes, that come with scikit-learn.
 
@@ -117,7 +117,7 @@ def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None =
     return _official("cifar10", path, validation, seed, size=32)
 
 
-@takes(seed=SEED, validation=REAL)
+@takes(seed=SEED, validation=REAL, size=WHOLE)
 def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
     """MNIST: 60,000 digits to train with (a tenth set aside to validate), 10,000 to test, as RGB with equal
     channels.
@@ -133,7 +133,7 @@ def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str |
     return _official("mnist", path, validation, seed, size=28, margin=(size - 28) // 2)
 
 
-@takes(seed=SEED, validation=REAL, fold=WHOLE)
+@takes(seed=SEED, validation=REAL, fold=WHOLE, size=WHOLE)
 def stl10(
     part: str = "labelled",
     size: int = 96,
@@ -318,12 +318,7 @@ def npz(path: str | Path, **options) -> Data:
     return arrays(**found, **{"name": path.stem, **options})
 
 
-@takes(
-    seed=SEED,
-    validation=REAL,
-    test=REAL,
-    smallest=WHOLE,
-)
+@takes(seed=SEED, validation=REAL, test=REAL, smallest=WHOLE, size=WHOLE)
 def folder(
     path: str | Path,
     size: int = 32,

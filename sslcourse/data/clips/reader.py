@@ -150,6 +150,7 @@ def sequences(
     )
 
 
+@takes(year=WHOLE)
 def davis(year: int = 2017, part: str | Sequence[str] | None = "val", **options) -> Sequences:
     """The sequences that `sslcourse data davis` fetched.
 
