@@ -207,9 +207,8 @@ def _as_tensor(
     out = torch.zeros((len(index), 3, size, size), dtype=torch.uint8)
     inside = out[:, :, margin : size - margin, margin : size - margin]
     for start in range(0, len(index), block):
-        x = torch.from_numpy(
-            np.array(image[index[start : start + block]])
-        )  # np.array: a copy that may be written to
+        # np.array: a copy that may be written to
+        x = torch.from_numpy(np.array(image[index[start : start + block]]))
         x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)  # (b, 1 or 3, H, W)
         inside[start : start + block] = _resized(x, size - 2 * margin)
     return out

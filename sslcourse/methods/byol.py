@@ -54,9 +54,8 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=8, batch_size=64, lr=1.25e-3)  # a laptop CPU, the toybox, the small encoder
-GPU = Recipe(
-    epochs=200, batch_size=256, lr=0.06, optimizer="sgd", weight_decay=5e-4
-)  # one GPU, CIFAR-10, ResNet-18
+# one GPU, CIFAR-10, ResNet-18
+GPU = Recipe(epochs=200, batch_size=256, lr=0.06, optimizer="sgd", weight_decay=5e-4)
 
 TARGETS = ("ema", "online", "fixed")
 NORMS = ("batch", "group+ws", "none")
@@ -225,9 +224,8 @@ class BYOL(Method):
     def step(self, batch, optimizers):
         loss, metrics = distributed.parallel(self)(batch)
         for group in optimizers["predictor"].param_groups if "predictor" in optimizers else ():
-            group["lr"] = (
-                self.predictor_lr * optimizers["rest"].param_groups[0]["lr"]
-            )  # the loop set both alike
+            # the loop set both alike
+            group["lr"] = self.predictor_lr * optimizers["rest"].param_groups[0]["lr"]
         descend(loss, *optimizers.values())
         tau = self.tau()
         if self.kind == "ema":

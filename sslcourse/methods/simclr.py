@@ -42,9 +42,8 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=8, batch_size=128, lr=3.5e-3)  # a laptop CPU, the toybox, the small encoder
-GPU = Recipe(
-    epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4
-)  # one GPU, CIFAR-10, ResNet-18
+# one GPU, CIFAR-10, ResNet-18
+GPU = Recipe(epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4)
 
 
 def nt_xent(

@@ -283,9 +283,8 @@ def _known(folder: Path) -> set[str]:
         names.add("index.json")
         numbers |= {int(number) for number in index["shards"]}
     else:
-        with contextlib.suppress(
-            OSError, ValueError, KeyError, TypeError
-        ):  # torn by a kill, or somebody else's
+        # torn by a kill, or somebody else's
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             for i, line in enumerate((folder / "prepare.jsonl").read_text(encoding="utf-8").splitlines()):
                 entry = json.loads(line)
                 if i == 0 and not set(entry["settings"]) >= {"size", "fps"}:
