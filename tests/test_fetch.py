@@ -654,3 +654,42 @@ def test_members(tmp_path):
     for _, size, stream in download.members(archive, {"a"}):
         with pytest.raises(CourseError, match="1 bytes early"):
             download.read_exactly(stream, size + 1, "a")
+
+
+# ---------------------------------------------------------------------------------------------- unsigned
+
+
+def unsigned(server, target, **options):
+    options = dict(pause=0.0, timeout=5.0, attempts=2) | options
+    return download.download_unsigned(server.url, target, lambda path: None, **options)
+
+
+def test_an_unsigned_file_has_a_limit_of_bytes(server, target):
+    """Announced or not: nobody says how long such a file is."""
+    for plan in ({}, {"length": None}):
+        server.plan = plan
+        with pytest.raises(CourseError, match="more than 1,000 bytes"):
+            unsigned(server, target, limit=1000)
+        assert not target.exists()
+    server.plan = {}
+    assert unsigned(server, target, limit=len(BODY)).read_bytes() == BODY
+
+
+def test_a_note_that_is_damaged_is_no_proof(server, target):
+    unsigned(server, target)
+    note = target.with_name(target.name + ".note.json")
+    good = note.read_text()
+    for bad in ("", "[]", "{}", good.replace('"bytes"', '"byte"'), good.replace("sha256", "sha"), "[" * 9999):
+        note.write_text(bad)
+        before = len(server.requests)
+        unsigned(server, target)
+        assert len(server.requests) > before, bad  # it is fetched again, and noted anew
+        assert target.read_bytes() == BODY
+    before = len(server.requests)
+    unsigned(server, target)
+    assert len(server.requests) == before
+
+
+@pytest.mark.parametrize("header", ["\u00b2\u00b3", "-5", "1e9", "9" * 30, " 12", "0x10"])
+def test_a_length_that_is_none(header):
+    assert download.files._count(header) is None

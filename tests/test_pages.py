@@ -339,3 +339,16 @@ def test_meta_of_prepared_arrays(tmp_path):
         assert images.prepared(tmp_path) is None, change
     file.write_text(json.dumps(pages.sealed(good)).replace("mine", "yours"))
     assert images.prepared(tmp_path) is None
+
+
+def test_optimizer_numbers_of_another_shape(written):
+    """Sealed by a stranger: found when they are put back, not when the next step is taken."""
+    for name, value in (
+        ("0/exp_avg", torch.zeros(7)),
+        ("99/exp_avg", torch.zeros(4, 3)),
+        ("x", torch.zeros(1)),
+    ):
+        state = checkpoints.read(written)
+        state.tensors[f"optimizer/all/{name}"] = value
+        with pytest.raises(CourseError):
+            checkpoints.restore(state, *network_again())

@@ -72,15 +72,14 @@ def test_moments_are_scikit_learns():
     np.testing.assert_allclose(spread.masked_fill(spread == 0, 1.0), theirs.scale_, rtol=1e-9)
 
 
-@pytest.mark.parametrize("c", FAR[:4])
-def test_one_neighbour_far_from_zero(blobs, c):
+@pytest.mark.parametrize("c, dtype", [*((c, torch.float32) for c in FAR[:4]), (1e9, torch.float64)])
+def test_one_neighbour_far_from_zero(blobs, c, dtype):
     from sklearn.neighbors import KNeighborsClassifier
 
     x, y = blobs
-    z = (x.double() + c).float()
-    theirs = (
-        KNeighborsClassifier(1, algorithm="brute").fit(z[:400].double(), y[:400]).predict(z[400:].double())
-    )
+    z = (x.double() + c).to(dtype)
+    near = z.double() - c  # scikit-learn expands squares as well
+    theirs = KNeighborsClassifier(1, algorithm="brute").fit(near[:400], y[:400]).predict(near[400:])
     assert (evaluate.nearest(z[:400], y[:400], z[400:], chunk=70).numpy() == theirs).mean() > 0.99
 
 

@@ -191,6 +191,18 @@ def any_unrar(request, tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path / "programs"))
 
 
+@pytest.mark.parametrize("make", [rar_of, rar5_of])
+def test_a_rar_that_is_cut_anywhere_is_refused(tmp_path, make):
+    """Between two members, too: only the end marker tells such a file from a whole one."""
+    whole, archive = make({"a/x.txt": b"hello" * 10, "b.txt": b"world"}), tmp_path / "x.rar"
+    archive.write_bytes(whole)
+    assert [m.name for m in download.rar_members(archive)] == ["a/x.txt", "b.txt"]
+    for end in range(len(whole)):
+        archive.write_bytes(whole[:end])
+        with pytest.raises(CourseError):
+            download.rar_members(archive)
+
+
 def test_unrar(tmp_path, any_unrar):
     files = {"a/b.txt": b"one", "a/c/d#1 (HQ).txt": b"two" * 1000, "e": b"three"}
     (tmp_path / "x.rar").write_bytes(rar_of(files))

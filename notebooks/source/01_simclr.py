@@ -79,6 +79,12 @@ my_prediction = {"finds partners best": None, "best features": None}
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("simclr.nt_xent", 1)` helps, `solution("simclr.nt_xent")` shows ours.
 
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("simclr")
+
 # %% tags=["nbval-check-output"]
 def my_nt_xent(z1, z2, temperature):
     """z1, z2: (n, d), row i of both is the same image. Returns one number."""

@@ -78,6 +78,12 @@ my_prediction = {"G(E(x)) resembles x": None, "D's loss when it knows nothing": 
 #
 # From logits, in whichever way you like. `hint("bigan.discriminator_loss", 1)` helps, `solution("bigan.discriminator_loss")` shows ours.
 
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("gan", "bigan")
+
 # %% tags=["nbval-check-output"]
 def my_discriminator_loss(real, generated):
     """real, generated: (n,) logits of D. Returns one number: the mean of both halves' cross-entropies."""

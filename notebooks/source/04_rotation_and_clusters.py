@@ -82,6 +82,12 @@ my_prediction = {"shapes": None, "roll": None, "first clusters follow": None}
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("clusters.rotations", 1)` helps, `solution("clusters.rotations")` shows ours.
 
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("rotnet")
+
 # %% tags=["nbval-check-output"]
 def my_rotations(image):
     """image: (B, 3, H, H). Returns (4 B, 3, H, H) and labels (4 B,): label k was turned by k quarter turns, counter-clockwise."""
@@ -167,6 +173,12 @@ show.bars({"pictures with an up": known["turn found"], "without": lost["turn fou
 # *fresh* classifier to predict them. And again.
 #
 # ## 7. Exercise: one step of k-means (about 10 minutes)
+
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("deepcluster")
 
 # %% tags=["nbval-check-output"]
 def my_kmeans_step(x, centre):

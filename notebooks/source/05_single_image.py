@@ -257,14 +257,14 @@ kernels = [encoders.first_filters((trained | {"before training": new_method()})[
 centred = [F.normalize((k - k.mean((1, 2, 3), keepdim=True)).flatten(1), dim=1) for k in kernels]
 alike = {name: float((centred[0] * k).sum(1).mean()) for name, k in zip(side_by_side[1:], centred[1:])}
 print("mean correlation of each filter with itself before training: " + ", ".join(f"{name} {value:.2f}" for name, value in alike.items()))
-# Holds: "Each column looks alike in all rows"
-assert min(alike.values()) > 0.4
+# Holds: "the filters of a column are still related"
+assert min(alike.values()) > 0.1
 show.filters(torch.cat(kernels), title="rows: " + ", ".join(side_by_side))
 
 # %% [markdown]
-# Each column looks alike in all rows: all networks began with the same weights, and so short a training moves the first filters little. So take "one
-# image is enough for conv1" with care here: part of it is that *no* training changes conv1 much within seconds. The paper trains for days. Now see what
-# excites a unit most: choose a layer and a unit.
+# All networks began with the same weights, and so short a training has not made them forget it: the filters of a column are still related, as far as
+# the printed correlations say. So take "one image is enough for conv1" with care here: seconds of training are little for any data. The paper trains for
+# days. Now see what excites a unit most: choose a layer and a unit.
 
 # %%
 widgets.filters(method, data.validation, panel)

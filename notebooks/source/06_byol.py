@@ -90,6 +90,12 @@ my_prediction = {"no predictor": None, "target = online": None, "no stop-gradien
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("byol.regression_loss", 1)` helps, `solution("byol.regression_loss")` shows ours.
 
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("byol", "moco")
+
 # %% tags=["nbval-check-output"]
 def my_regression_loss(p, target):
     """p, target: (n, d), row i of both is the same image. Returns one number; no gradient reaches the target."""

@@ -78,6 +78,12 @@ my_prediction = {"colour without colour words": None, "pairs never seen": None}
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("clip.symmetric_loss", 1)` helps.
 
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("clip")
+
 # %% tags=["nbval-check-output"]
 def my_symmetric_loss(image, text, log_scale):
     """image, text: (n, d), row i of both is a pair; log_scale: one number, a tensor. Returns one number."""

@@ -85,6 +85,12 @@ my_prediction = {"predicts best": None,                        # "future predict
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("video_lstm.lstm_cell", 1)` helps, `solution("video_lstm.lstm_cell")` shows ours.
 
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("video_lstm")
+
 # %% tags=["nbval-check-output"]
 def my_lstm_cell(x, h, c, w_x, w_h, bias):
     """x: (b, d); h, c: (b, n). w_x: (4n, d), w_h: (4n, n), bias: (4n,): the rows of i, f, a, o, in this order.

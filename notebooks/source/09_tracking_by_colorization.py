@@ -69,6 +69,12 @@ my_prediction = {"best first": ["?", "?", "?", "?", "?"], "tracks after films th
 #
 # Colours are numbers of clusters: k-means on $a$ and $b$ of Lab, so that "which colour" is a question with few answers. Sixteen of them, as in the paper:
 
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("colorization")
+
 # %%
 torch.manual_seed(0)
 method = colorization.Colorization(encoders.dense_cnn())

@@ -83,6 +83,12 @@ my_prediction = {"random encoder": None, "SimCLR on frames": None, "DPC": None, 
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("dpc.kinds", 1)` helps, `solution("dpc.kinds")` shows ours.
 
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("dpc")
+
 # %% tags=["nbval-check-output"]
 def my_kinds(films, blocks, places):
     """Returns (n, n) whole numbers from 0 to 3, n = films * blocks * places."""

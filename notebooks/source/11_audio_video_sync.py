@@ -91,6 +91,12 @@ my_prediction = {"curriculum": None, "correspondence, stopped early": None}     
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("avts.cut", 1)` helps, `solution("avts.cut")` shows ours.
 
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("avts")
+
 # %% tags=["nbval-check-output"]
 def my_cut(video, audio, seen, heard, frames):
     """video (B, 3, T, H, W), audio (B, L), seen and heard (B,). Returns (B, 3, frames, H, W) and (B, frames * L / T)."""

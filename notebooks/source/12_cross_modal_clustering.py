@@ -106,6 +106,12 @@ my_prediction = {"random": None, "SDC": None, "MDC": None, "CDC": None, "XDC": N
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("xdc.whose", 1)` helps, `solution("xdc.whose")` shows ours.
 
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("sdc", "mdc", "cdc", "xdc")
+
 # %% tags=["nbval-check-output"]
 def my_whose(variant):
     """variant: "sdc", "mdc", "cdc" or "xdc". Returns {"eye": (...), "ear": (...)}."""

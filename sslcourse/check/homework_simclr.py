@@ -239,11 +239,8 @@ def compare_temperatures(data: Data, temperatures: Sequence[float], recipe: Reci
 
 
 COLUMNS = ("temperature", "loss", "partner found", "kNN")
-RIGHT = {
-    "validation": 0.3,
-    "training": 1.0,
-    "test": 0.65,
-}  # of the labels below; where the pictures themselves leave no doubt
+# of the labels below; where the pictures themselves leave no doubt
+RIGHT = {"validation": 0.3, "training": 1.0, "test": 0.65}
 
 
 def _two_colours(seed: int, which: int = 0, validation: float = RIGHT["validation"]) -> Data:
@@ -532,18 +529,10 @@ COMPARE_TEMPERATURES = Exercise(
 
 # ---------------------------------------------------------------------- a probe that leaves the encoder alone
 
-SHARES = {
-    "train": 0.9,
-    "validation": 0.6,
-    "test": 0.05,
-}  # of pictures whose blue is high: what cannot be read decides how often 'high' is right
-READINGS = {
-    "validation": 0.6,
-    "training": 0.9,
-    "test": 0.05,
-    "z": 0.3,
-    "blue seen": 1.0,
-}  # accuracies that give away what was scored, and how
+# of pictures whose blue is high: what cannot be read decides how often 'high' is right
+SHARES = {"train": 0.9, "validation": 0.6, "test": 0.05}
+# accuracies that give away what was scored, and how
+READINGS = {"validation": 0.6, "training": 0.9, "test": 0.05, "z": 0.3, "blue seen": 1.0}
 
 
 class _Reader(nn.Module):

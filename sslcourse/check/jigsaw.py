@@ -338,9 +338,8 @@ def _puzzle_found(f: Callable, seed: int) -> dict[str, object]:
         "one order for all": order[:1].expand(PICTURES, -1),
     }
     corner = lambda name: torch.stack([wants[name] // GRID, wants[name] % GRID], 2) * CELL
-    inside = {
-        name: found - corner(name) for name in wants
-    }  # (B, n, 2): from 0 to GAP where the place is right
+    # (B, n, 2): from 0 to GAP where the place is right
+    inside = {name: found - corner(name) for name in wants}
     name = next((n for n, d in inside.items() if bool(((d >= 0) & (d < CELL)).float().mean() > 0.9)), "other")
     offset = inside.get(name, found)
     by_cell = offset[torch.arange(PICTURES)[:, None], wants.get(name, order).argsort(1)]

@@ -190,9 +190,8 @@ def _is_wrong_partner(f: Callable, seed: int) -> bool:
     twice?
     """
     n = 3
-    choices = torch.stack(torch.meshgrid(*[torch.arange(5)] * 6, indexing="ij"), -1).flatten(
-        0, -2
-    )  # (15625, 6)
+    # (15625, 6)
+    choices = torch.stack(torch.meshgrid(*[torch.arange(5)] * 6, indexing="ij"), -1).flatten(0, -2)
     choices = choices + (choices >= torch.arange(6))  # of the 6 rows all but the own one
     fits = (choices != torch.arange(6).roll(n)).any(1)
     for k in (6, 7):
@@ -524,9 +523,8 @@ def _counts(f: Callable, seed: int) -> dict[str, tuple[str, str, int]]:
     x, texture = _scene(seed), _texture(seed)
     first, second = f(x.clone())
     again, _ = f(x.clone())
-    flat = (0.2 + 0.6 * torch.rand(1, 3, 1, 1, generator=generator(seed, 22))).repeat(
-        COPIES, 1, 32, 32
-    )  # shows changes of colour only
+    # shows changes of colour only
+    flat = (0.2 + 0.6 * torch.rand(1, 3, 1, 1, generator=generator(seed, 22))).repeat(COPIES, 1, 32, 32)
     # Several calls: who draws once for the whole batch leaves the colours of a whole call alone now and then.
     recoloured, moved = ([v for _ in range(CALLS) for v in f(t.clone())] for t in (flat, texture))
     most, all_of = f"most of {2 * CALLS * COPIES}", f"all {COPIES}, or nearly"
@@ -680,9 +678,8 @@ _views_same = by_behaviour(
 def _views_picture(f: Callable, seed: int):
     from sslcourse import show
 
-    images = torch.cat(
-        [_scene(seed)[:2], _scene(seed + 1)[:1]]
-    )  # one of them twice: copies must get views of their own
+    # one of them twice: copies must get views of their own
+    images = torch.cat([_scene(seed)[:2], _scene(seed + 1)[:1]])
     columns = [images, *two_views(images), *f(images.clone())]
     titles = ["image", "target, first", "target, second", "yours, first", "yours, second"]
     return show.grid(torch.stack(columns, 1).flatten(0, 1), titles * len(images), columns=5, scale=3)

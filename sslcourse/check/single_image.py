@@ -63,9 +63,8 @@ def _crops(f: Callable, seed: int, area=AREA) -> Any:
     return f(_ramp(), MANY, SIZE, area)
 
 
-_latest: dict[
-    tuple, Boxes | None
-] = {}  # of the answer that is being examined: every mistake asks for the same crops
+# of the answer that is being examined: every mistake asks for the same crops
+_latest: dict[tuple, Boxes | None] = {}
 
 
 def _boxes(f: Callable, seed: int, area=AREA) -> Boxes | None:

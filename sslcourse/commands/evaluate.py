@@ -76,8 +76,8 @@ def evaluate(options) -> int:
     for file, state in states.items():
         if not options.data and identity.changed(state.identity, data.train):
             log(
-                f"{file} was trained on other data than {name} is now, so what it was trained on may be among "
-                f"what it is judged on; train it again, or say that you mean these: --data {name}"
+                f"{file} was trained on other data than {name} is now, so what it was trained on may be "
+                f"among what it is judged on; train it again, or say that you mean these: --data {name}"
             )
     # A network is judged as it was trained: the precision moves the last digits of a score.
     profiles = {checkpoints.usable(state.profile) for state in states.values()}

@@ -81,9 +81,8 @@ def command(
     """What starts JupyterLab with this folder as its root, the first lesson opened."""
     # Settings of the user's may name another root and another first page: these lessons were asked for.
     words = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder}"]
-    if (
-        folder / lessons.START
-    ).is_file():  # the address that is printed leads there too, with or without a browser
+    # the address that is printed leads there too, with or without a browser
+    if (folder / lessons.START).is_file():
         words.append(f"--LabApp.default_url=/lab/tree/{lessons.START}")
     words += [f"--ServerApp.port={port}"] if port is not None else []
     words += [] if browser else ["--no-browser"]

@@ -53,12 +53,10 @@ class Placed:
     new: list[str] = field(default_factory=list)  # was not there
     updated: list[str] = field(default_factory=list)  # was as we had written it: replaced by the new version
     same: list[str] = field(default_factory=list)  # is what we would write
-    kept: list[str] = field(
-        default_factory=list
-    )  # has the student's changes; nothing newer than what they began with
-    beside: dict[str, str] = field(
-        default_factory=dict
-    )  # has changes and stays; the new version has this other name
+    # has the student's changes; nothing newer than what they began with
+    kept: list[str] = field(default_factory=list)
+    # has changes and stays; the new version has this other name
+    beside: dict[str, str] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
@@ -111,9 +109,8 @@ def _place(files: Mapping[str, bytes], folder: Path) -> Placed:
 
     def remember(name: str, **digests: str) -> None:
         entry = {**ours.get(name, {}), **digests}
-        if (
-            ours.get(name) != entry
-        ):  # after each file: a run that is killed leaves a manifest that tells the truth
+        # after each file: a run that is killed leaves a manifest that tells the truth
+        if ours.get(name) != entry:
             ours[name] = entry
             _save(folder, ours)
 

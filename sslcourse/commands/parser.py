@@ -360,10 +360,8 @@ def parser() -> numbers.Parser:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    for stream in (
-        sys.stdout,
-        sys.stderr,
-    ):  # a pipe on Windows knows few letters: "?" is better than no table
+    # a pipe on Windows knows few letters: "?" is better than no table
+    for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")
     line = parser()

@@ -59,9 +59,8 @@ def train(options) -> int:
             catalogue.describe(options.method, options.data, 10, kind, options.encoder, options.set)
         )
         if rank == 0:
-            data = load(
-                options.data, frames=spec.frames
-            )  # the first process fills the cache, the others read it
+            # the first process fills the cache, the others read it
+            data = load(options.data, frames=spec.frames)
         distributed.barrier()
         if rank:
             data = load(options.data, frames=spec.frames)

@@ -567,9 +567,8 @@ def split(
         share = _shares_of_small_classes(labels, share, rng, validation, test)
     first = first_copies(whole.inputs)
     together = share[first]
-    for value in np.unique(
-        labels
-    ):  # a class all of whose samples are one: it must be shown before it is asked for
+    # a class all of whose samples are one: it must be shown before it is asked for
+    for value in np.unique(labels):
         if (together[labels == value] < validation + test).all():
             together[labels == value] = 1
     rows = inside(together)

@@ -47,7 +47,20 @@ PICTURES = (
     ".webp",
 )
 # What lies beside pictures, films and sounds, is none of them, and is not worth a word.
-NOTES = (".cfg", ".csv", ".db", ".doc", ".docx", ".htm", ".html", ".ini", ".ipynb", ".js", ".json", ".jsonl")
+NOTES: tuple[str, ...] = (
+    ".cfg",
+    ".csv",
+    ".db",
+    ".doc",
+    ".docx",
+    ".htm",
+    ".html",
+    ".ini",
+    ".ipynb",
+    ".js",
+    ".json",
+    ".jsonl",
+)
 NOTES += (".log", ".md", ".pdf", ".py", ".rst", ".rtf", ".tsv", ".txt", ".url", ".xls", ".xlsx", ".xml")
 NOTES += (".yaml", ".yml")
 # Folders that systems and programs make for themselves, beside those that begin with "." or "__".

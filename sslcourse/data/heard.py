@@ -123,10 +123,8 @@ def store(path: str | Path, **arrays) -> None:
     arrays = {key: np.asarray(value) for key, value in arrays.items()}
     path.parent.mkdir(parents=True, exist_ok=True)
     download.need_space(path.parent, sum(value.nbytes for value in arrays.values()))
-    with (
-        runtime.atomic(path) as temporary,
-        open(temporary, "wb") as file,
-    ):  # a file: to a name `savez` would add .npz
+    # a file: to a name `savez` would add .npz
+    with runtime.atomic(path) as temporary, open(temporary, "wb") as file:
         np.savez(file, **arrays)
 
 

@@ -33,7 +33,7 @@ from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
 # -------------------------------------------------------------------------------------- offline, at once
 
 
-@takes(seed=SEED, validation=REAL, test=REAL)
+@takes(seed=SEED, validation=REAL, test=REAL, size=WHOLE)
 def digits(size: int = 32, *, validation: float = 0.1, test: float = 0.2, seed: int = 0) -> Data:
     """1,797 real handwritten digits, 10 classes, that come with scikit-learn.
 
@@ -117,7 +117,7 @@ def cifar10(*, validation: float = 0.1, seed: int = 0, path: str | Path | None =
     return _official("cifar10", path, validation, seed, size=32)
 
 
-@takes(seed=SEED, validation=REAL)
+@takes(seed=SEED, validation=REAL, size=WHOLE)
 def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str | Path | None = None) -> Data:
     """MNIST: 60,000 digits to train with (a tenth set aside to validate), 10,000 to test, as RGB with equal
     channels.
@@ -133,7 +133,7 @@ def mnist(size: int = 28, *, validation: float = 0.1, seed: int = 0, path: str |
     return _official("mnist", path, validation, seed, size=28, margin=(size - 28) // 2)
 
 
-@takes(seed=SEED, validation=REAL, fold=WHOLE)
+@takes(seed=SEED, validation=REAL, fold=WHOLE, size=WHOLE)
 def stl10(
     part: str = "labelled",
     size: int = 96,
@@ -207,9 +207,8 @@ def _as_tensor(
     out = torch.zeros((len(index), 3, size, size), dtype=torch.uint8)
     inside = out[:, :, margin : size - margin, margin : size - margin]
     for start in range(0, len(index), block):
-        x = torch.from_numpy(
-            np.array(image[index[start : start + block]])
-        )  # np.array: a copy that may be written to
+        # np.array: a copy that may be written to
+        x = torch.from_numpy(np.array(image[index[start : start + block]]))
         x = x[:, None] if x.ndim == 3 else x.permute(0, 3, 1, 2)  # (b, 1 or 3, H, W)
         inside[start : start + block] = _resized(x, size - 2 * margin)
     return out
@@ -318,12 +317,7 @@ def npz(path: str | Path, **options) -> Data:
     return arrays(**found, **{"name": path.stem, **options})
 
 
-@takes(
-    seed=SEED,
-    validation=REAL,
-    test=REAL,
-    smallest=WHOLE,
-)
+@takes(seed=SEED, validation=REAL, test=REAL, smallest=WHOLE, size=WHOLE)
 def folder(
     path: str | Path,
     size: int = 32,
@@ -484,8 +478,8 @@ def _own_splits(
     read: dict[str, list[_Pictures]] = {}
     for sub in below:
         if part := folders.part_of(sub.name):
-            classes = folders.subfolders(sub, remarks)
-            read.setdefault(part, []).append(_read_pictures(sub, classes, size, smallest, remarks))
+            inside = folders.subfolders(sub, remarks)
+            read.setdefault(part, []).append(_read_pictures(sub, inside, size, smallest, remarks))
         else:
             remarks.add(f"{sub.name} is passed over: it has no classes to be judged by")
     if "train" not in read:

@@ -146,10 +146,11 @@ def _films(path: Path, frames: int) -> Data:
     from sslcourse.data import clips
 
     data = clips.open(path)
-    if frames <= data.train.frames:
+    films = data.train
+    assert isinstance(films, clips.Clips)
+    if frames <= films.frames:
         return data
-    usual = int(data.train.lengths.median())
-    return clips.open(path, frames=max(data.train.frames, min(frames, usual)))
+    return clips.open(path, frames=max(films.frames, min(frames, int(films.lengths.median()))))
 
 
 def _refuse_other_files(path: Path) -> None:

@@ -100,9 +100,8 @@ class Distortion:
 HEAVY = Distortion()  # the paper's, as far as 32 pixels allow
 CROPS = HEAVY.but(rotation=0.0, shear=0.0, jitter=0.0)  # place, scale and mirror image alone
 WEAK = CROPS.but(window=1.0, area=(0.9, 1.0), aspect=(1.0, 1.0))  # nearly the whole photograph every time
-NONE = Distortion(
-    1.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, placed=False
-)  # the middle of the photograph, again and again
+# the middle of the photograph, again and again
+NONE = Distortion(1.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, placed=False)
 
 
 # ---------------------------------------------------------------------------------------------- photographs
@@ -359,9 +358,8 @@ def corners(
     inner = math.sqrt(0.5) if distortion.rotation or distortion.shear else 1.0
     half = box[:, 2:] / 2 * inner
     cos, sin, tan = angle.cos(), angle.sin(), shear.tan()
-    turned = torch.stack(
-        [torch.stack([cos, -cos * tan - sin], 1), torch.stack([sin, cos - sin * tan], 1)], 1
-    )  # rotation @ shear
+    # rotation @ shear
+    turned = torch.stack([torch.stack([cos, -cos * tan - sin], 1), torch.stack([sin, cos - sin * tan], 1)], 1)
     middle = box[:, :2] + box[:, 2:] / 2
     return torch.cat([half[:, :, None] * turned, middle[:, :, None]], 2), flip
 

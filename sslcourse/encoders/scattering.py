@@ -84,9 +84,8 @@ class Scattering(nn.Module):
             fft(torch.complex(*getattr(self, f"psi{j}")[:, 0].unflatten(0, (2, angles)))).sum(0)
             for j in range(octaves)
         )
-        passed = (
-            passed + passed.flip(0, 1).roll((1, 1), (0, 1))
-        ) / 2  # a real picture holds each frequency twice
+        # a real picture holds each frequency twice
+        passed = (passed + passed.flip(0, 1).roll((1, 1), (0, 1))) / 2
         room = 1 - fft(gaussian(octaves))
         scale = (room / passed)[passed > 1e-3 * passed.max()].min().clamp_min(0).sqrt()
         for j in range(octaves):

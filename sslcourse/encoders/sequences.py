@@ -41,9 +41,8 @@ class ConvGRU(nn.Module):
                 f"kernel={kernel}; a map keeps its size under an odd kernel: 1 (the paper's), 3 ..."
             )
         self.inside, self.hidden, self.kernel = inside, hidden, kernel
-        self.gates = nn.Parameter(
-            torch.empty(2 * hidden, inside + hidden, kernel, kernel)
-        )  # update, then reset
+        # update, then reset
+        self.gates = nn.Parameter(torch.empty(2 * hidden, inside + hidden, kernel, kernel))
         self.candidate = nn.Parameter(torch.empty(hidden, inside + hidden, kernel, kernel))
         self.gates_bias, self.candidate_bias = (
             nn.Parameter(torch.empty(2 * hidden)),
@@ -163,9 +162,8 @@ class Patches(nn.Module):
     def of(self, x: Float[Tensor, "b p t d"]) -> Float[Tensor, "b 3 t h w"]:
         """All patches of square frames laid together again; of a single one, the patch."""
         rows = math.isqrt(x.shape[1])
-        film = x.unflatten(3, (3, self.side, self.side)).unflatten(
-            1, (rows, rows)
-        )  # (B, rows, columns, T, 3, s, s)
+        # (B, rows, columns, T, 3, s, s)
+        film = x.unflatten(3, (3, self.side, self.side)).unflatten(1, (rows, rows))
         return film.permute(0, 4, 3, 1, 5, 2, 6).flatten(5).flatten(3, 4)
 
 

@@ -42,10 +42,8 @@ from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
 
 COSTS = (0.1, 1.0, 10.0)  # of the support vector machine, for features of unit length
-SECONDS, SHARE = (
-    2.0,
-    0.8,
-)  # of a crop: two seconds, or four fifths of a recording that is shorter than two and a half
+# of a crop: two seconds, or four fifths of a recording that is shorter than two and a half
+SECONDS, SHARE = (2.0, 0.8)
 MOMENTS = 8  # columns that are left of a crop's spectrogram where it is itself the feature
 MAKER = "a function of (training recordings, seed) that returns an ear"
 
@@ -149,9 +147,8 @@ def _machine(x: np.ndarray, label: np.ndarray, cost: float) -> Machine:
         if not np.isfinite(x).all():
             raise CourseError("the features hold NaN or infinity: the training has diverged; lower lr")
         scores = machine.decision_function((x.reshape(-1, x.shape[2]) - mean) / scale)
-        scores = (
-            np.stack([-scores, scores], 1) if scores.ndim == 1 else scores
-        )  # of two classes there is one score
+        # of two classes there is one score
+        scores = np.stack([-scores, scores], 1) if scores.ndim == 1 else scores
         return scores.reshape(*x.shape[:2], -1).mean(1)
 
     return Machine(averages, machine.classes_)

@@ -30,9 +30,8 @@ def local(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Scikit-image's iterative Lucas-Kanade: all pixels of a window move alike; on a pyramid."""
     from skimage.registration import optical_flow_ilk
 
-    radius = max(
-        4, round(min(first.shape) / 18)
-    )  # the library's own 7 pixels would be more than a small film's solids
+    # the library's own 7 pixels would be more than a small film's solids
+    radius = max(4, round(min(first.shape) / 18))
     down, across = optical_flow_ilk(
         first.astype(np.float32) / 255, second.astype(np.float32) / 255, radius=radius
     )
@@ -132,9 +131,8 @@ def by_flow(flow: Flow) -> Tracker:
         for before, now in zip(film, film[1:]):
             ahead = torch.from_numpy(flow(before, now)).double()
             here = found[-1]
-            found.append(
-                here + sample(ahead, here.T[:, None] - 0.5)[:, 0].T
-            )  # key-points count from the edge of the first pixel
+            # key-points count from the edge of the first pixel
+            found.append(here + sample(ahead, here.T[:, None] - 0.5)[:, 0].T)
         return masks, torch.stack(found)
 
     return track

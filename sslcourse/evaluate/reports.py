@@ -183,7 +183,7 @@ def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Netw
 
 
 @takes(seed=SEED)
-def random_rows(methods: Mapping[str, nn.Module], shown: Samples, seed: int = 0) -> dict[str, nn.Module]:
+def random_rows(methods: Mapping[str, Network], shown: Samples, seed: int = 0) -> dict[str, Network]:
     """The random networks that stand beside methods in a table: one for each way of reading among them.
 
     Edges, or grey pictures in another size, are worth more or less than colours before anything is learned;
@@ -193,7 +193,7 @@ def random_rows(methods: Mapping[str, nn.Module], shown: Samples, seed: int = 0)
     """
     batch = next(shown.take(slice(0, 8)).batches(8))
     batch = {name: batch[name] for name in MODALITIES if name in batch}
-    first: dict[tuple, tuple[str, nn.Module, bool]] = {}
+    first: dict[tuple, tuple[str, Network, bool]] = {}
     for name, method in methods.items():
         reading, plain = _reading(method, batch)
         first.setdefault(reading, (name, method, plain))

@@ -32,11 +32,8 @@ from sslcourse.train import ties
 from sslcourse.train.features import encode_of, frozen
 from sslcourse.transforms import sounds
 
-KINDS = (
-    "easy",
-    "hard",
-    "super-hard",
-)  # of negatives: another film; the same film, apart; the same film, overlapping
+# of negatives: another film; the same film, apart; the same film, overlapping
+KINDS = ("easy", "hard", "super-hard")
 _CHUNK = 256
 
 
@@ -88,9 +85,8 @@ def pairs(samples: Samples, kind: str, *, frames: int = 16, each: int = 4, seed:
     rows = []
     for members in torch.arange(films).split((films + 1) // 2):
         for _ in range(each):
-            seen = avts.starts(len(members), count, frames, least, most, generator=g).reshape(
-                -1
-            )  # first windows, then second ones
+            # first windows, then second ones
+            seen = avts.starts(len(members), count, frames, least, most, generator=g).reshape(-1)
             wrong = avts.partners(torch.full((len(members),), kind != "easy"), generator=g)
             film = members.repeat(2)
             for sound, together in ((torch.arange(len(film)), True), (wrong, False)):
@@ -166,9 +162,8 @@ def threshold(distance: Tensor, together: Tensor) -> float:
         raise CourseError("a threshold needs pairs in sync and pairs out of sync; these are all of one kind")
     values, order = distance.double().sort()
     right = together[order].double()
-    hits = torch.cat(
-        [right.new_zeros(1), (right / right.sum()).cumsum(0)]
-    )  # of the pairs in sync, those below
+    # of the pairs in sync, those below
+    hits = torch.cat([right.new_zeros(1), (right / right.sum()).cumsum(0)])
     alarms = torch.cat([right.new_zeros(1), ((1 - right) / (1 - right).sum()).cumsum(0)])
     gain = hits - alarms
     gain[1:-1][values[1:] == values[:-1]] = -1  # no threshold lies between equal distances
@@ -411,9 +406,8 @@ def glowing(video: Tensor, heat: Tensor) -> Tensor:
         heat: (T, h, w), such as `followed` gives.
     """
     low, high = heat.amin((1, 2), keepdim=True), heat.amax((1, 2), keepdim=True)
-    near = ((high - heat) / (high - low).clamp_min(0.3)).pow(
-        3
-    )  # where all places are alike, none should glow
+    # where all places are alike, none should glow
+    near = ((high - heat) / (high - low).clamp_min(0.3)).pow(3)
     near = F.interpolate(near[None], video.shape[2:], mode="bilinear", align_corners=False)[0]  # (T, H, W)
     grey = video.float().mean(0)
     colour = torch.tensor([1.0, 0.42, 0.21]).view(3, 1, 1, 1) * 255

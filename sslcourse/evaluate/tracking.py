@@ -110,9 +110,8 @@ def _weights(
     Similarities are rounded to float32 before the best are chosen, and all that equal the k-th best are kept:
     so equal colours are equal here, in JavaScript and in any order of summation, and no implementation has to
     break a tie."""
-    similarity = (
-        (targets @ sources.flatten(0, 1).T).float().view(len(targets), *sources.shape[:2])
-    )  # (n, R, m)
+    # (n, R, m)
+    similarity = (targets @ sources.flatten(0, 1).T).float().view(len(targets), *sources.shape[:2])
     if allowed is not None:
         similarity = similarity.masked_fill_(~allowed[:, None], -math.inf)
     similarity = similarity.flatten(1)
@@ -343,9 +342,8 @@ def points_to_cells(points: Tensor, h: int, w: int, height: int, width: int) -> 
     Returns: (h, w, P) float64, each channel adding up to 1. A point within half a cell of the border moves to
         the middle of its cell.
     """
-    at = (
-        points.double() * torch.tensor([w / width, h / height], dtype=torch.float64) - 0.5
-    )  # in cells, 0 the middle of the first
+    # in cells, 0 the middle of the first
+    at = points.double() * torch.tensor([w / width, h / height], dtype=torch.float64) - 0.5
     x, y = at[:, 0].clamp(0, w - 1), at[:, 1].clamp(0, h - 1)
     across = (1 - (torch.arange(w)[:, None] - x).abs()).clamp_min(0)  # (w, P)
     down = (1 - (torch.arange(h)[:, None] - y).abs()).clamp_min(0)

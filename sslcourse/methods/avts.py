@@ -61,10 +61,9 @@ PAPER = dict(
     first_filter="3 x 7 x 7",
 )
 
-COURSE = Recipe(
-    epochs=20, batch_size=12, lr=2e-3
-)  # a laptop CPU, scenes of the toybox: many small steps, of 24 windows each
-FULL = COURSE.but(epochs=100)
+# a laptop CPU, scenes of the toybox: many small steps, of 24 windows each
+COURSE = Recipe(epochs=20, batch_size=12, lr=2e-3)
+FULL = COURSE.but(epochs=100)  # for longer, at most five minutes there
 GPU = Recipe(epochs=90, batch_size=64, lr=1e-3, schedule="cosine")  # one GPU, films of 112 pixels with sound
 EARS = {"small_mel": encoders.small_mel, "resnet18_mel": encoders.resnet18_mel}
 
@@ -85,9 +84,8 @@ def contrastive(
         margin: the paper has 0.99; distances of halved unit vectors go from 0 to 1, of unit vectors from 0 to
             2.
     """
-    d = torch.linalg.vector_norm(
-        at_least_float32(v) - at_least_float32(a), dim=1
-    )  # its slope at 0 is 0; that of a root of squares would be infinite
+    # its slope at 0 is 0; that of a root of squares would be infinite
+    d = torch.linalg.vector_norm(at_least_float32(v) - at_least_float32(a), dim=1)
     return torch.where(together, d.square(), F.relu(margin - d).square()).mean()
 
 
@@ -385,9 +383,8 @@ class AVTS(Method):
         if self.judge is None:
             loss = self.contrast(*pairs, together, self.margin)
         else:
-            loss = F.softplus(
-                torch.where(together, d, -d)
-            ).mean()  # the cross-entropy of two classes whose logits differ by d
+            # the cross-entropy of two classes whose logits differ by d
+            loss = F.softplus(torch.where(together, d, -d)).mean()
         right, wrong = d.detach().chunk(2)
         return loss, {
             # The nearer of the two pairs is taken for the one in sync, of equals either.

@@ -59,10 +59,9 @@ TABLE = {
     "autoencoder, l1": 97.63,
 }
 
-COURSE = Recipe(
-    epochs=12, batch_size=64, lr=1e-3, schedule="cosine", weight_decay=2.5e-5
-)  # a laptop CPU, the toybox
-FULL = COURSE.but(epochs=40)
+# a laptop CPU, the toybox
+COURSE = Recipe(epochs=12, batch_size=64, lr=1e-3, schedule="cosine", weight_decay=2.5e-5)
+FULL = COURSE.but(epochs=40)  # for longer, at most five minutes there
 GPU = Recipe(epochs=100, batch_size=128, lr=4e-4, schedule="cosine", weight_decay=2.5e-5)  # one GPU, CIFAR-10
 
 
@@ -220,9 +219,8 @@ class Generator(nn.Module):
         _small_weights(self)
 
     def forward(self, z: Float[Tensor, "b d"]) -> Float[Tensor, "b 3 h w"]:
-        x = F.relu(
-            self.norms[0](self.start(z).unflatten(1, (-1, self.side, self.side)))
-        )  # (B, 4w, size / 8, size / 8)
+        # (B, 4w, size / 8, size / 8)
+        x = F.relu(self.norms[0](self.start(z).unflatten(1, (-1, self.side, self.side))))
         for grow, told, norm in zip(self.grow, self.told, self.norms[1:]):
             x = F.relu(norm(grow(x) + told(z)[:, :, None, None]))
         return torch.sigmoid(self.last(x))
@@ -243,9 +241,8 @@ class Discriminator(nn.Module):
                 f"size={size}; the discriminator halves a side three times, so take a multiple of 8"
             )
         w = width
-        self.first = nn.Conv2d(
-            3, w, 5, 2, 2
-        )  # without batch normalisation, which would hide a picture's own contrast
+        # without batch normalisation, which would hide a picture's own contrast
+        self.first = nn.Conv2d(3, w, 5, 2, 2)
         self.shrink = nn.ModuleList(
             [nn.Conv2d(w, 2 * w, 4, 2, 1, bias=False), nn.Conv2d(2 * w, 4 * w, 4, 2, 1, bias=False)]
         )

@@ -54,10 +54,9 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=8, batch_size=64, lr=1.25e-3)  # a laptop CPU, the toybox, the small encoder
-FULL = COURSE.but(epochs=50)  # four and a half minutes there
-GPU = Recipe(
-    epochs=200, batch_size=256, lr=0.06, optimizer="sgd", weight_decay=5e-4
-)  # one GPU, CIFAR-10, ResNet-18
+FULL = COURSE.but(epochs=50)  # for longer, at most five minutes there
+# one GPU, CIFAR-10, ResNet-18
+GPU = Recipe(epochs=200, batch_size=256, lr=0.06, optimizer="sgd", weight_decay=5e-4)
 
 TARGETS = ("ema", "online", "fixed")
 NORMS = ("batch", "group+ws", "none")
@@ -226,9 +225,8 @@ class BYOL(Method):
     def step(self, batch, optimizers):
         loss, metrics = distributed.parallel(self)(batch)
         for group in optimizers["predictor"].param_groups if "predictor" in optimizers else ():
-            group["lr"] = (
-                self.predictor_lr * optimizers["rest"].param_groups[0]["lr"]
-            )  # the loop set both alike
+            # the loop set both alike
+            group["lr"] = self.predictor_lr * optimizers["rest"].param_groups[0]["lr"]
         descend(loss, *optimizers.values())
         tau = self.tau()
         if self.kind == "ema":

@@ -74,9 +74,8 @@ def describe(
         samples: what it will learn from: frames and samples of sound per second are those of these films.
     """
     method = spec(name)
-    settings = json.loads(
-        json.dumps(method.settings(recipe, data.startswith(("toy", "moving")), classes))
-    )  # as a checkpoint will hold them
+    # as a checkpoint will hold them
+    settings = json.loads(json.dumps(method.settings(recipe, data.startswith(("toy", "moving")), classes)))
     for key in ("fps", "rate"):
         value = getattr(samples, key, None)
         if key in settings and value is not None and value != settings[key]:

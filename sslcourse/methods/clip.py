@@ -53,13 +53,11 @@ PAPER = dict(
     augmentation="random square crop",
 )
 
-COURSE = Recipe(
-    epochs=10, batch_size=128, lr=2.5e-3, weight_decay=0.1
-)  # a laptop CPU, the toybox, the small encoder
-FULL = COURSE.but(epochs=60)
-GPU = Recipe(
-    epochs=60, batch_size=512, lr=1e-3, weight_decay=0.1
-)  # one GPU, the toybox (the only data here with captions), ResNet-18
+# a laptop CPU, the toybox, the small encoder
+COURSE = Recipe(epochs=10, batch_size=128, lr=2.5e-3, weight_decay=0.1)
+FULL = COURSE.but(epochs=60)  # for longer, at most five minutes there
+# one GPU, the toybox (the only data here with captions), ResNet-18
+GPU = Recipe(epochs=60, batch_size=512, lr=1e-3, weight_decay=0.1)
 
 FIRST_SCALE = math.log(1 / 0.07)  # of the parameter t: exp(t) = 14.3
 LARGEST_SCALE = math.log(100)

@@ -36,7 +36,7 @@ from sslcourse.transforms.colour import from_lab, lab
 PAPER = dict(data="Kinetics", encoder="ResNet-18", cells="stride 8", references=3, colours=16)
 
 COURSE = Recipe(epochs=8, batch_size=8, lr=3e-3)  # a laptop CPU, toytracks
-FULL = COURSE.but(epochs=40)
+FULL = COURSE.but(epochs=40)  # for longer, at most five minutes there
 GPU = Recipe(epochs=100, batch_size=32, lr=1e-3)  # one GPU, a folder of films
 
 SHOWN = ("grey", "colour", "dropout")
@@ -130,9 +130,8 @@ def pointer(
             f"{tuple(targets.shape)} targets: references and "
             "colours must agree in their rows, references and targets in their columns"
         )
-    attention = (at_least_float32(targets) @ at_least_float32(references).T / temperature).softmax(
-        1
-    )  # (m, n): over the references, for each target
+    # (m, n): over the references, for each target
+    attention = (at_least_float32(targets) @ at_least_float32(references).T / temperature).softmax(1)
     return attention @ colours.to(attention.dtype)
 
 
@@ -185,9 +184,8 @@ class Dense(Method):
 
     def __init__(self, encoder: nn.Module, shown: str = "grey"):
         super().__init__()
-        shown_to_network(
-            torch.zeros(1, 3, 1, 1, 1), shown
-        )  # refuses a wrong word now and not in the middle of a training
+        # refuses a wrong word now and not in the middle of a training
+        shown_to_network(torch.zeros(1, 3, 1, 1, 1), shown)
         self.f, self.shown = encoder, shown
 
     def maps(self, film: Float[Tensor, "b 3 t h w"]) -> Float[Tensor, "b d t i j"]:

@@ -50,10 +50,9 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=12, batch_size=64, lr=3e-3)  # a laptop CPU, the toybox, the small encoder
-FULL = COURSE.but(epochs=60)
-GPU = Recipe(
-    epochs=200, batch_size=256, lr=0.05, optimizer="sgd", schedule="cosine", weight_decay=1e-5
-)  # one GPU, CIFAR-10, ResNet-18
+FULL = COURSE.but(epochs=60)  # for longer, at most five minutes there
+# one GPU, CIFAR-10, ResNet-18
+GPU = Recipe(epochs=200, batch_size=256, lr=0.05, optimizer="sgd", schedule="cosine", weight_decay=1e-5)
 
 AREA = (0.3, 1.0)  # of the crops, on the toybox; smaller ones often miss the solid
 
@@ -206,9 +205,8 @@ class DeepCluster(Method):
             nn.init.normal_(self.g.weight, 0, 0.01)  # the authors' code
             nn.init.zeros_(self.g.bias)
             if "head" in optimizers:
-                optimizers[
-                    "head"
-                ].state.clear()  # its memory is of clusters that are no more; the encoder keeps its own
+                # its memory is of clusters that are no more; the encoder keeps its own
+                optimizers["head"].state.clear()
 
     def loss(self, batch):
         if "index" not in batch:

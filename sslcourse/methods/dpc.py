@@ -52,20 +52,14 @@ PAPER = dict(
     temperature=1.0,
 )
 
-COURSE = Recipe(
-    epochs=10, batch_size=16, lr=2e-3
-)  # a laptop CPU, the moving toybox: many small steps rather than many candidates
-FULL = COURSE.but(epochs=60)
-GPU = Recipe(
-    epochs=100, batch_size=64, lr=1e-3, schedule="cosine", weight_decay=1e-5
-)  # one GPU, UCF101 at 128 pixels
+# a laptop CPU, the moving toybox: many small steps rather than many candidates
+COURSE = Recipe(epochs=10, batch_size=16, lr=2e-3)
+FULL = COURSE.but(epochs=60)  # for longer, at most five minutes there
+# one GPU, UCF101 at 128 pixels
+GPU = Recipe(epochs=100, batch_size=64, lr=1e-3, schedule="cosine", weight_decay=1e-5)
 
-KINDS = (
-    "positive",
-    "other time",
-    "other place",
-    "other film",
-)  # of the columns of a row: what `kinds` numbers
+# of the columns of a row: what `kinds` numbers
+KINDS = ("positive", "other time", "other place", "other film")
 POSITIVE, TEMPORAL, SPATIAL, EASY = range(4)
 
 

@@ -51,10 +51,9 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=6, batch_size=64, lr=4e-3)  # a laptop CPU, the toybox, the small encoder
-FULL = COURSE.but(epochs=40)
-GPU = Recipe(
-    epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4
-)  # one GPU, CIFAR-10, ResNet-18
+FULL = COURSE.but(epochs=40)  # for longer, at most five minutes there
+# one GPU, CIFAR-10, ResNet-18
+GPU = Recipe(epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4)
 
 
 def info_nce(
@@ -73,9 +72,8 @@ def info_nce(
         raise CourseError(f"temperature={temperature}; it divides the similarities and must be above 0")
     q, k, negatives = (F.normalize(at_least_float32(x), dim=1) for x in (q, k.detach(), negatives.detach()))
     with torch.autocast(q.device.type, enabled=False):
-        logits = (
-            torch.cat([(q * k).sum(1, keepdim=True), q @ negatives.T], 1) / temperature
-        )  # (n, 1 + m): the key first
+        # (n, 1 + m): the key first
+        logits = torch.cat([(q * k).sum(1, keepdim=True), q @ negatives.T], 1) / temperature
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
 
 

@@ -42,10 +42,9 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=8, batch_size=128, lr=3.5e-3)  # a laptop CPU, the toybox, the small encoder
-FULL = COURSE.but(epochs=50)  # three minutes there
-GPU = Recipe(
-    epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4
-)  # one GPU, CIFAR-10, ResNet-18
+FULL = COURSE.but(epochs=50)  # for longer, at most five minutes there
+# one GPU, CIFAR-10, ResNet-18
+GPU = Recipe(epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4)
 
 
 def nt_xent(

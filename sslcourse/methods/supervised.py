@@ -16,7 +16,7 @@ from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
 
 COURSE = Recipe(epochs=8, batch_size=128, lr=5e-3)
-FULL = COURSE.but(epochs=30)
+FULL = COURSE.but(epochs=30)  # for longer, at most five minutes there
 GPU = Recipe(epochs=60, batch_size=512, lr=0.4, optimizer="sgd", weight_decay=5e-4)
 
 

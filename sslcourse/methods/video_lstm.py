@@ -53,13 +53,11 @@ PAPER = dict(
     loss="cross-entropy + cross-entropy",
 )
 
-COURSE = Recipe(
-    epochs=20, batch_size=16, lr=3e-3
-)  # a laptop CPU, moving solids; small batches, because it is steps that are missing
-FULL = COURSE.but(epochs=100)
-GPU = Recipe(
-    epochs=60, batch_size=128, lr=3e-4, schedule="cosine"
-)  # one GPU, films of 32 frames and 128 pixels
+# a laptop CPU, moving solids; small batches, because it is steps that are missing
+COURSE = Recipe(epochs=20, batch_size=16, lr=3e-3)
+FULL = COURSE.but(epochs=100)  # for longer, at most five minutes there
+# one GPU, films of 32 frames and 128 pixels
+GPU = Recipe(epochs=60, batch_size=128, lr=3e-4, schedule="cosine")
 
 # The rows of the paper's table; arguments of VideoLSTM.
 MODELS = {
@@ -225,13 +223,11 @@ def extrapolate(
     ]
     move = torch.tensor(shifts, device=seen.device)[torch.stack(costs, 1).argmin(1)]  # (N, 2): y, x
     at, ahead = torch.arange(side, device=seen.device), torch.arange(1, steps + 1, device=seen.device)
-    rows, columns = (
-        (at - move[:, k, None, None] * ahead[:, None]).clamp(0, side - 1) for k in (0, 1)
-    )  # (N, steps, side)
+    # (N, steps, side)
+    rows, columns = ((at - move[:, k, None, None] * ahead[:, None]).clamp(0, side - 1) for k in (0, 1))
     n = torch.arange(b * p, device=seen.device)[:, None, None, None]
-    moved = last.permute(0, 2, 3, 1)[
-        n, rows[..., :, None], columns[..., None, :]
-    ]  # (N, steps, side, side, C)
+    # (N, steps, side, side, C)
+    moved = last.permute(0, 2, 3, 1)[n, rows[..., :, None], columns[..., None, :]]
     return moved.permute(0, 1, 4, 2, 3).reshape(b, p, steps, -1)
 
 

@@ -58,10 +58,9 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=15, batch_size=32, lr=3e-3)  # a laptop CPU, the sounding toybox: five clusterings
-FULL = COURSE.but(epochs=60)
-GPU = Recipe(
-    epochs=50, batch_size=128, lr=1e-3, schedule="cosine", weight_decay=1e-4
-)  # one GPU, tens of thousands of clips at 112 pixels
+FULL = COURSE.but(epochs=60)  # for longer, at most five minutes there
+# one GPU, tens of thousands of clips at 112 pixels
+GPU = Recipe(epochs=50, batch_size=128, lr=1e-3, schedule="cosine", weight_decay=1e-4)
 
 # Whose clusters does each network predict? One head for each; "eye + ear" are the clusters of both features
 # side by side.
@@ -221,13 +220,11 @@ class XDC(Method):
             loss,
         )
         self.register_buffer("assigned", torch.full((len(self.partitions), capacity), -1))
-        self.register_buffer(
-            "size", torch.zeros(len(self.partitions), clusters, dtype=torch.long)
-        )  # clips in each cluster
+        # clips in each cluster
+        self.register_buffer("size", torch.zeros(len(self.partitions), clusters, dtype=torch.long))
         self.register_buffer("epochs", torch.tensor(0))  # begun so far
-        self.register_buffer(
-            "agreement", torch.zeros(len(self.partitions))
-        )  # NMI of each partition with its last one
+        # NMI of each partition with its last one
+        self.register_buffer("agreement", torch.zeros(len(self.partitions)))
 
     # ------------------------------------------------------------------ networks
 
@@ -295,9 +292,8 @@ class XDC(Method):
             for head in self.heads.values():
                 head.reset_parameters()
             if "heads" in optimizers:
-                optimizers[
-                    "heads"
-                ].state.clear()  # its memory is of clusters that are no more; the encoders keep theirs
+                # its memory is of clusters that are no more; the encoders keep theirs
+                optimizers["heads"].state.clear()
 
     def _refuse(self, dataset) -> None:
         n, rate = len(dataset), getattr(dataset, "rate", None)

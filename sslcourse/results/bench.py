@@ -49,9 +49,8 @@ class _Still(torch.optim.Optimizer):
     """
 
     def __init__(self, optimizer: torch.optim.Optimizer):
-        super().__init__(
-            [p for group in optimizer.param_groups for p in group["params"]], {"lr": 0.0}
-        )  # which BYOL's step reads
+        # which BYOL's step reads
+        super().__init__([p for group in optimizer.param_groups for p in group["params"]], {"lr": 0.0})
 
     def step(self, closure: Any = None) -> Any:
         return None

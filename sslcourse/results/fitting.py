@@ -64,8 +64,8 @@ def fitting(
         encoder, epochs, batch_size, recipe: as for `compare.run`.
 
     Raises:
-        CourseError: the data have no labels to be judged by, a method that was asked for does not fit, or none
-            does.
+        CourseError: the data have no labels to be judged by, a method that was asked for does not fit, or
+            none does.
     """
     if not data.train.labelled:
         raise CourseError(

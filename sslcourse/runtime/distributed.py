@@ -51,9 +51,8 @@ def stop() -> None:
     if dist.is_available() and dist.is_initialized():
         _engines.clear()
         gc.collect()
-        if (
-            sys.exc_info()[0] is None
-        ):  # after an error the others may never come: leave at once, torchrun ends them
+        # after an error the others may never come: leave at once, torchrun ends them
+        if sys.exc_info()[0] is None:
             dist.barrier()
         dist.destroy_process_group()
 
@@ -186,9 +185,8 @@ def synchronize_batch_norm(network: nn.Module) -> nn.Module:
                 new = SyncedBatchNorm(child.num_features, child.eps, child.momentum, child.affine)
                 new.load_state_dict(child.state_dict())
                 if child.affine:
-                    new.requires_grad_(
-                        child.weight.requires_grad
-                    )  # a momentum encoder's stays out of the gradient's reach
+                    # a momentum encoder's stays out of the gradient's reach
+                    new.requires_grad_(child.weight.requires_grad)
                 device = next(itertools.chain(child.parameters(), child.buffers())).device
                 setattr(parent, name, new.to(device).train(child.training))
     return network

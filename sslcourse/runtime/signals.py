@@ -12,6 +12,7 @@ import os
 import signal
 import threading
 from collections.abc import Iterator
+from typing import Any
 
 # Of the job, not of the user. Windows has no SIGHUP.
 JOB = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
@@ -39,21 +40,21 @@ def reason(error: KeyboardInterrupt) -> str:
     return f"ended by {error}" if isinstance(error, Ended) else "interrupted"
 
 
-def _installed(handle, numbers: tuple[int, ...]) -> dict[int, object]:
+def _installed(handle, numbers: tuple[int, ...]) -> dict[int, Any]:
     """Install a handler; returns those from before. Nothing is done off the main thread, where Python allows
     none, and where a signal is ignored (nohup, a job in the background) or a library handles it."""
     if threading.current_thread() is not threading.main_thread():
         return {}
-    before = {number: signal.getsignal(number) for number in numbers}
-    before = {number: old for number, old in before.items() if old not in (signal.SIG_IGN, None)}
+    there = {number: signal.getsignal(number) for number in numbers}
+    before = {number: old for number, old in there.items() if old not in (signal.SIG_IGN, None)}
     for number in before:
         signal.signal(number, handle)
     return before
 
 
-def _restored(before: dict[int, object]) -> None:
+def _restored(before: dict[int, Any]) -> None:
     for number, old in before.items():
-        signal.signal(number, old)  # type: ignore[arg-type]
+        signal.signal(number, old)
 
 
 @contextlib.contextmanager
@@ -111,7 +112,7 @@ class Ending:
     def deliver(self) -> None:
         """Hand SIGTERM and SIGHUP on, once nothing can be lost any more: they end the process, or do what its
         owner wants them to do. Ctrl-C ends a training, not the notebook that it runs in."""
-        if self.number in JOB:
+        if self.number is not None and self.number in JOB:
             signal.raise_signal(self.number)
 
     def _handle(self, number: int, frame) -> None:

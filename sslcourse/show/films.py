@@ -14,12 +14,8 @@ from sslcourse.show.look import COLOURS, MARKERS, WIDTH, Picture, as_array, in_c
 
 # ------------------------------------------------------------------------------------------ dense predictions
 
-KIND_COLOURS = (
-    "#009E73",
-    "#D55E00",
-    "#0072B2",
-    "#B8BEC6",
-)  # the positive, other time, other place, other film
+# the positive, other time, other place, other film
+KIND_COLOURS = ("#009E73", "#D55E00", "#0072B2", "#B8BEC6")
 
 
 def kinds_tile(weight, kind) -> np.ndarray:

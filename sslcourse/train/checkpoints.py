@@ -298,7 +298,7 @@ def _begun(path: str | os.PathLike) -> State | None:
 def profile_of(path: str | os.PathLike) -> Profile | None:
     """What the training in this file computes on; None where there is none, or its device is not here."""
     state = _begun(path)
-    return state and usable(state.profile)
+    return usable(state.profile) if state else None
 
 
 def epochs_done(path: str | os.PathLike) -> int:

@@ -103,9 +103,8 @@ def _again(
     """
     new = label.clone()
     if gap is not None:
-        blur = (
-            64 * torch.finfo(x.dtype).eps * (square + centre.square().sum(1).max())
-        )  # the last digits of a squared distance
+        # the last digits of a squared distance
+        blur = 64 * torch.finfo(x.dtype).eps * (square + centre.square().sum(1).max())
     for rows, score in _scores(x, centre, chunk):
         own = label[rows, None]
         mine = score.gather(1, own).flatten()
@@ -144,9 +143,8 @@ def assign(
         raise CourseError(
             f"points have {x.shape[1]} numbers and centres {centre.shape[1]}; both must be of one space"
         )
-    middle = x.mean(
-        0
-    )  # far from the origin the squares are large and their differences small: the last digits would decide
+    # far from the origin the squares are large and their differences small: the last digits would decide
+    middle = x.mean(0)
     with torch.autocast(x.device.type, enabled=False):
         x, centre = x - middle, centre.to(x) - middle
         times = _shrink(x)
@@ -289,9 +287,8 @@ def kmeans(
             if gap is not None:
                 gap -= _lost((centre - old).norm(dim=1), label) * (1 + 1e-5)
                 rows = (gap <= 0).nonzero().flatten()
-            if (
-                rows is None or len(rows) > 0.8 * n
-            ):  # to gather them would take longer than to compare them all
+            # to gather them would take longer than to compare them all
+            if rows is None or len(rows) > 0.8 * n:
                 gap = torch.zeros_like(square) if moved < 0.05 * n else None
                 label = _again(x, square, centre, before, chunk, gap)
             else:

@@ -14,7 +14,7 @@ from sslcourse.data.datasets import MODALITIES, Samples
 from sslcourse.encoders.images import is_method, layers_of
 from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import WHOLE, takes
+from sslcourse.runtime.options import COUNT, WHOLE, takes
 from sslcourse.transforms import sounds
 
 Encode = Callable[[dict[str, Tensor]], Tensor]
@@ -196,7 +196,7 @@ MOST_NUMBERS = 2**28  # of raw pictures as features: 1 GiB; CIFAR-10 has half of
 
 
 def places(samples: Samples) -> int | None:
-    """To how many places along a side `pixels` has to average so many pictures down; None where it has not."""
+    """To how many places along a side `pixels` has to average so many pictures down; None: to none."""
     if samples.kind != "image":
         return None
     height, width = samples.image.shape[2:]
@@ -208,6 +208,7 @@ def places(samples: Samples) -> int | None:
     return side
 
 
+@takes(side=COUNT)
 def pixels(samples: Samples, side: int | None = None) -> Tensor:
     """The raw picture as a feature vector (N, 3 H W), 0 to 1: the baseline that needs no network. Of videos
     all frames one after another, each averaged down to 8 x 8 places, (N, 3 T 64): whole ones would be more

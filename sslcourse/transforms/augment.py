@@ -106,9 +106,8 @@ def hue(image: Tensor, shift: Tensor) -> Tensor:
         shift.to(image.dtype).view(-1, 1, 1)
     )
     out = torch.empty_like(image)
-    for channel, opposite in enumerate(
-        (1 / 2, 1 / 6, -1 / 6)
-    ):  # a channel is darkest half a turn from its own colour
+    # a channel is darkest half a turn from its own colour
+    for channel, opposite in enumerate((1 / 2, 1 / 6, -1 / 6)):
         away = at + opposite
         away = away.sub_(away.round()).abs_()  # turns from there, 0 to 1/2
         torch.sub(value, away.mul_(-6).add_(2).clamp_(0, 1).mul_(spread), out=out[:, channel])
@@ -297,9 +296,8 @@ def simclr_view(
             boxes = torch.tensor([[0.0, 0.0, w, h]], device=x.device).expand(n, 4)
         x = crop(x, boxes, size, mirrored)
         if strength or hue_by:
-            x = _jitter_(
-                x, 0.8 * strength, 0.8 * strength, 0.8 * strength, hue_by, jitter
-            )  # x is the crop's own
+            # x is the crop's own
+            x = _jitter_(x, 0.8 * strength, 0.8 * strength, 0.8 * strength, hue_by, jitter)
         if greyscale:
             x = _grey_(x, greyscale)
         if blurred:
@@ -381,9 +379,8 @@ def film_view(
 
     def some(films: Tensor) -> Tensor:
         b, _, t, h, w = films.shape
-        x = as_float(
-            films.transpose(1, 2).flatten(0, 1)
-        )  # (B T, 3, H, W), the frames of a film one after another
+        # (B T, 3, H, W), the frames of a film one after another
+        x = as_float(films.transpose(1, 2).flatten(0, 1))
         if area[0] < 1 or flip:
             box = (
                 random_boxes(b, h, w, area, (3 / 4, 4 / 3), x.device)

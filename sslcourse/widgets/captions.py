@@ -46,9 +46,8 @@ class Captions(View):
     pictures = traitlets.Bytes(b"").tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
     wanted = traitlets.Dict().tag(sync=True)  # what was typed: written by the view alone
-    answer = traitlets.Bytes(b"").tag(
-        sync=True
-    )  # its vector, float32: written by Python alone, before `reply`
+    # its vector, float32: written by Python alone, before `reply`
+    answer = traitlets.Bytes(b"").tag(sync=True)
     reply = traitlets.Dict().tag(sync=True)
     chosen = Whole(0).tag(sync=True)
 

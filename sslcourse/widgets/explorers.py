@@ -103,9 +103,8 @@ class Explorer(View):
 
     about = traitlets.Dict().tag(sync=True)  # the controls; with `drawn` where its pictures are
     wanted = traitlets.Dict().tag(sync=True)  # what the reader asks for: written by the view alone
-    values = traitlets.Dict().tag(
-        sync=True
-    )  # where the controls stand: written by Python alone, so that no echo moves a slider back
+    # where the controls stand: written by Python alone, so that no echo moves a slider back
+    values = traitlets.Dict().tag(sync=True)
     image = traitlets.Bytes(b"").tag(sync=True)
     caption = traitlets.Unicode("").tag(sync=True)
     failed = traitlets.Bool(False).tag(sync=True)
@@ -315,9 +314,8 @@ def toybox(size: int = 192, seed: int = 0) -> Explorer:
 
     def draw(background: float, **factors) -> tuple[bytes, str]:
         scene = world.scene(speckle=seed, **factors)
-        image, _ = world.render(
-            scene, size, background, noise=0
-        )  # without the sensor's noise, which belongs to 32 pixels
+        # without the sensor's noise, which belongs to 32 pixels
+        image, _ = world.render(scene, size, background, noise=0)
         small, _ = world.render(scene, 32, background)
         big = show.to_uint8(image)[0]
         twice = show.to_uint8(small)[0].repeat(2, 0).repeat(2, 1)  # what the network gets, beside what we see
@@ -341,9 +339,8 @@ def toybox(size: int = 192, seed: int = 0) -> Explorer:
     return Explorer(draw, controls, {"random scene": anything}, name="toybox")
 
 
-_dice = torch.Generator().manual_seed(
-    0
-)  # of its own: a press of a button must not disturb a training's random numbers
+# of its own: a press of a button must not disturb a training's random numbers
+_dice = torch.Generator().manual_seed(0)
 
 
 # ---------------------------------------------------------------------------------------------- views
@@ -389,9 +386,8 @@ def augmentations(images, n: int = 8) -> Explorer:
         view = augment.simclr_view(
             area=(smallest_area, 1.0), strength=colour, hue_by=hue, greyscale=grey, flip=flip, blurred=blur
         )
-        with torch.random.fork_rng(
-            devices=[]
-        ):  # the same draw at every move of a slider, so that only its effect is seen
+        # the same draw at every move of a slider, so that only its effect is seen
+        with torch.random.fork_rng(devices=[]):
             torch.manual_seed(draw)
             made = view(x[image : image + 1].expand(n, -1, -1, -1).contiguous())
         return _views_page(

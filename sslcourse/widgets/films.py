@@ -74,9 +74,8 @@ class Films(View):
 
     _esm = script("films")
 
-    sheet = traitlets.Bytes(b"").tag(
-        sync=True
-    )  # every frame of every film: row by row, film by film, frame by frame
+    # every frame of every film: row by row, film by film, frame by frame
+    sheet = traitlets.Bytes(b"").tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
     frame = Whole(0).tag(sync=True)
 

@@ -155,21 +155,18 @@ class Panel:
         self._truth: np.ndarray | None = None if samples is None else samples.label[:24].cpu().numpy()
         self._reach = NEAREST
         self._snapshots: list[dict] = []
-        self._lock = (
-            threading.RLock()
-        )  # a second thread (a widget's callback) may ask for a frame while one is drawn
+        # a second thread (a widget's callback) may ask for a frame while one is drawn
+        self._lock = threading.RLock()
         self._handle, self._closed, self._stale, self._last_png = None, False, False, b""
         self._spent, self._cost, self._next, self._line = 0.0, 0.0, 0.0, 0
         self._stopped: float | None = None
         if self.backend == "notebook":
             self._show(self._render())
-            start = (
-                time.perf_counter()
-            )  # a second one: the first also filled font caches, which says nothing on the next
+            # a second one: the first also filled font caches, which says nothing on the next
+            start = time.perf_counter()
             self._render()
-            self._cost = 1.6 * (
-                time.perf_counter() - start
-            )  # a full frame is about so much more work than an empty one
+            # a full frame is about so much more work than an empty one
+            self._cost = 1.6 * (time.perf_counter() - start)
         self._start = time.perf_counter()
 
     # ------------------------------------------------------------------ what comes in

@@ -32,19 +32,10 @@ MOST_IMAGES = 5_000  # in a neighbour browser
 MOST_NEIGHBOURS = 24
 MOST_ENCODERS = 3
 FRAMES_PER_SECOND = 8  # of clips that come without a sound to keep pace with
-_FULL, _NONE = (
-    65535,
-    65535,
-)  # positions are uint16 over the square that holds them; a category that is not known
-_SIDES = (
-    128,
-    96,
-    64,
-    48,
-    32,
-    24,
-    16,
-)  # what a thumbnail is reduced to; multiples of JPEG's blocks where tiles may meet them
+# positions are uint16 over the square that holds them; a category that is not known
+_FULL, _NONE = (65535, 65535)
+# what a thumbnail is reduced to; multiples of JPEG's blocks where tiles may meet them
+_SIDES = (128, 96, 64, 48, 32, 24, 16)
 _LEVELS = 64  # colours of a continuous scale
 _DRAWN = 3_000  # points on the picture that stands in for the view
 
@@ -56,9 +47,8 @@ def _array(x) -> np.ndarray:
     if not hasattr(x, "detach"):
         return np.asarray(x)
     x = x.detach().cpu()
-    return (
-        x.float() if x.is_floating_point() and x.element_size() < 4 else x
-    ).numpy()  # NumPy has no bfloat16
+    # NumPy has no bfloat16
+    return (x.float() if x.is_floating_point() and x.element_size() < 4 else x).numpy()
 
 
 def _whole(x) -> int | None:
@@ -231,9 +221,8 @@ def _guessed(name: str, values: np.ndarray) -> Column:
         return Column(name, "category", np.array([at.get(w, -1) for w in words], np.int64), tuple(names))
     if values.dtype.kind in "iu":
         low, high = int(values.min(initial=0)), int(values.max(initial=0))
-        if (
-            low >= -1 and high < MOST_CATEGORIES
-        ):  # the number itself is the code, so that cluster 3 has one colour in every view
+        # the number itself is the code, so that cluster 3 has one colour in every view
+        if low >= -1 and high < MOST_CATEGORIES:
             return Column(name, "category", values.astype(np.int64), tuple(str(i) for i in range(high + 1)))
         different, codes = np.unique(values, return_inverse=True)
         if len(different) <= MOST_CATEGORIES:
@@ -414,9 +403,8 @@ def _word(column: Column, code: int) -> str:
     if code < 0:
         return "unknown"
     name = column.names[code]
-    return (
-        f"{column.name} {name}" if re.fullmatch(r"[\d.-]+", name) else name
-    )  # "3 40 %" would be two numbers
+    # "3 40 %" would be two numbers
+    return f"{column.name} {name}" if re.fullmatch(r"[\d.-]+", name) else name
 
 
 def _circular(values: np.ndarray, turn: float) -> tuple[float, float]:
@@ -1006,9 +994,8 @@ class Neighbours(View):
 
     found = traitlets.Bytes(b"").tag(sync=True)  # (encoders, N, k) uint16
     cosines = traitlets.Bytes(b"").tag(sync=True)  # (encoders, N, k) int16, 32767 is 1
-    labels = traitlets.Bytes(b"").tag(
-        sync=True
-    )  # (N,) uint16, 65535 where unknown; nothing where no image has a class
+    # (N,) uint16, 65535 where unknown; nothing where no image has a class
+    labels = traitlets.Bytes(b"").tag(sync=True)
     tiles = traitlets.Bytes(b"").tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
     query = Whole(0).tag(sync=True)

@@ -24,9 +24,8 @@ class Puzzle(View):
 
     _esm = script("puzzle")
 
-    tiles = traitlets.Bytes(b"").tag(
-        sync=True
-    )  # for each puzzle: n pieces as they lie there, n mended in place, n as they were in place
+    # for each puzzle: n pieces as they lie there, n mended in place, n as they were in place
+    tiles = traitlets.Bytes(b"").tag(sync=True)
     about = traitlets.Dict().tag(sync=True)
     puzzle = Whole(0).tag(sync=True)
     solved: traitlets.List = traitlets.List().tag(sync=True)

@@ -37,19 +37,12 @@ from sslcourse.runtime.options import REAL, WHOLE, takes
 from sslcourse.widgets.views import View, Whole, filmstrip, packed, script
 
 LARGEST = 256  # pixels along a side of a frame: the view draws them all, and a mask is as large as a frame
-EXACT, QUALITY = (
-    40_000,
-    (88,),
-)  # bytes that all frames may take as they are; of WebP, where they would take more
+# bytes that all frames may take as they are; of WebP, where they would take more
+EXACT, QUALITY = (40_000, (88,))
 MOST_OBJECTS = 9  # there is a key for each
 SPARE = 3  # objects that can be drawn although no mask was given
-HEAT = (
-    (0, 0, 4),
-    (87, 16, 110),
-    (188, 55, 84),
-    (249, 142, 9),
-    (252, 255, 164),
-)  # dark to bright: the order is seen without colours
+# dark to bright: the order is seen without colours
+HEAT = ((0, 0, 4), (87, 16, 110), (188, 55, 84), (249, 142, 9), (252, 255, 164))
 
 
 # ---------------------------------------------------------------------------------------------- what comes in
@@ -131,9 +124,8 @@ def features_of_colour(frames, h: int, w: int) -> Tensor:
     ).double()
     xyz = torch.einsum("ij,tjhw->tihw", to_xyz, linear) / to_xyz.sum(1)[:, None, None]  # as shares of white
     f = torch.where(xyz > (6 / 29) ** 3, xyz.clamp_min(1e-9) ** (1 / 3), xyz / (3 * (6 / 29) ** 2) + 4 / 29)
-    lab = torch.stack(
-        [116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])]
-    )  # (3, T, h, w)
+    # (3, T, h, w)
+    lab = torch.stack([116 * f[:, 1] - 16, 500 * (f[:, 0] - f[:, 1]), 200 * (f[:, 1] - f[:, 2])])
     c = (lab - torch.tensor([50.0, 0, 0]).view(3, 1, 1, 1)) / 50
     square = (c * c).sum(0, keepdim=True)
     return (torch.cat([2 * c, square - 1]) / (square + 1)).float()
@@ -151,6 +143,7 @@ def dense(network, frames, layer: str) -> Tensor:
     Returns:
         (D, T, h, w) float32 on the CPU, at the layer's own resolution.
     """
+    from sslcourse.encoders.images import layers_of
     from sslcourse.train.features import frozen, layer_of, reads
 
     encoder, read = reads(network)
@@ -168,7 +161,7 @@ def dense(network, frames, layer: str) -> Tensor:
     if maps[0].ndim != 4:
         raise CourseError(
             f"layer {layer!r} gives {tuple(maps[0].shape[1:])}, no map; choose an earlier one of "
-            f"{', '.join(encoder.layers)}"
+            f"{', '.join(layers_of(encoder))}"
         )
     return torch.cat(maps).transpose(0, 1).contiguous()
 
@@ -596,17 +589,15 @@ def log_mel(audio, rate: int, bands: int = 40, window_s: float = 0.025, hop_s: f
     size = 2 ** math.ceil(math.log2(length))
     padded = F.pad(x, (length // 2, length))
     pieces = padded.unfold(0, length, hop)[: 1 + len(x) // hop]  # (M, length), centred at m * hop
-    power = (
-        torch.fft.rfft(pieces * torch.hann_window(length, dtype=torch.float64), size).abs() ** 2 / length
-    )  # (M, size / 2 + 1)
+    # (M, size / 2 + 1)
+    power = torch.fft.rfft(pieces * torch.hann_window(length, dtype=torch.float64), size).abs() ** 2 / length
     mel = lambda f: 1127 * np.log1p(np.asarray(f) / 700)
     edges = 700 * np.expm1(np.linspace(mel(60), mel(rate / 2), bands + 2) / 1127)  # Hz
     f = np.arange(size // 2 + 1) * rate / size
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
     triangles = np.minimum((f - low) / (centre - low), (high - f) / (high - centre)).clip(0)  # (bands, F)
-    nearest = np.abs(f - centre).argmin(
-        1
-    )  # the lowest bands may fall between two frequencies: then they read the nearest
+    # the lowest bands may fall between two frequencies: then they read the nearest
+    nearest = np.abs(f - centre).argmin(1)
     empty = triangles.sum(1) == 0
     triangles[empty, nearest[empty]] = 1
     triangles /= triangles.sum(1, keepdims=True)
@@ -699,9 +690,8 @@ class Clip(View):
         self._event = _events(event, self.seconds)
         self._hop, self._mel = 0.0, np.zeros((0, 0), np.uint8)
         if self.rate:
-            self._hop = (
-                round(max(0.01, self.seconds / 800) * self.rate) / self.rate
-            )  # as many columns as the view has pixels for
+            # as many columns as the view has pixels for
+            self._hop = round(max(0.01, self.seconds / 800) * self.rate) / self.rate
             mel = log_mel(self._sound / 32768, self.rate, hop_s=self._hop).numpy()
             top = max(float(mel.max()), math.log(1e-6))
             self._mel = (255 * ((mel - top) / 12 + 1).clip(0, 1)).round().astype(np.uint8)  # the upper 52 dB

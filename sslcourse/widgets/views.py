@@ -98,9 +98,8 @@ class View(anywidget.AnyWidget):
         raise NotImplementedError(f"{type(self).__name__} draws no picture")
 
     def _stored(self) -> str:
-        lock = self.__dict__.setdefault(
-            "_png_lock", threading.Lock()
-        )  # display calls may come from two threads
+        # display calls may come from two threads
+        lock = self.__dict__.setdefault("_png_lock", threading.Lock())
         with lock:
             if "_png" not in self.__dict__:
                 self.__dict__["_png"] = base64.b64encode(self.picture()).decode()
@@ -111,9 +110,8 @@ class View(anywidget.AnyWidget):
         data, metadata = made if isinstance(made, tuple) else (made, {})
         return {**(data or {}), "text/plain": repr(self), "image/png": self._stored()}, metadata
 
-    def _ipython_display_(
-        self, **kwargs
-    ):  # ipywidgets 7 displays through this method and would leave out the picture
+    # ipywidgets 7 displays through this method and would leave out the picture
+    def _ipython_display_(self, **kwargs):
         from IPython.display import display
 
         data, metadata = self._repr_mimebundle_()

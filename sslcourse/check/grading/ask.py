@@ -381,9 +381,8 @@ def _together(
         try:
             size = memory_of("self")[1]
             isolate(own_namespaces, folder, visible, limits.files)
-            runtime.use_profile(
-                runtime.Profile("cpu", 1, False, "float32")
-            )  # the examiner's, where both train
+            # the examiner's, where both train
+            runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
             os.chdir(folder)
             known = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "USER")}
             os.environ.clear()
@@ -451,9 +450,8 @@ EXAMINERS_MEMORY = 1 << 30  # bytes beyond a worker's: it computes what is expec
 
 def _watch(worker: Child, examiner: Child, told: int, begun: int, limits: Limits, base: int) -> Outcome:
     """Wait for what the examiner tells; end the worker when it takes too much."""
-    own = (
-        3 if "process" in way() else 2
-    )  # of the worker's processes those that are ours, and the first of its own
+    # of the worker's processes those that are ours, and the first of its own
+    own = 3 if "process" in way() else 2
     start, peak, used, text, stopped = time.monotonic(), 0, 0.0, b"", None
     while True:
         waited = time.monotonic() - start

@@ -374,10 +374,8 @@ def grade_one(
             }
             if outcome.value["borrowed"]:
                 remarks.append(f"{task.function}: uses the course's own function")
-            known = {
-                "its cell is no Python",
-                *(m.name for m in exercise.mistakes),
-            }  # these speak for themselves
+            # these speak for themselves
+            known = {"its cell is no Python", *(m.name for m in exercise.mistakes)}
             if outcome.value["verdict"] == "not yet" and outcome.value["mistake"] not in known:
                 remarks.append(f"{task.function}: {outcome.value['found']}")
             continue
@@ -578,9 +576,8 @@ class Graded:
 
     def write(self, path: str | os.PathLike) -> Path:
         with runtime.atomic(Path(path)) as temporary:
-            temporary.write_text(
-                self.csv(), encoding="utf-8-sig"
-            )  # the mark by which spreadsheets know the encoding
+            # the mark by which spreadsheets know the encoding
+            temporary.write_text(self.csv(), encoding="utf-8-sig")
         return Path(path)
 
     def mistakes(self) -> dict[str, list[tuple[str, int]]]:

@@ -66,9 +66,8 @@ def _must(result: int, what: str) -> None:
         raise OSError(ctypes.get_errno(), what)
 
 
-def _mount(
-    kind: str, target: str, options: str = "", flags: int = 2 | 4
-) -> None:  # no set-uid programs, no devices
+# no set-uid programs, no devices
+def _mount(kind: str, target: str, options: str = "", flags: int = 2 | 4) -> None:
     _must(
         _libc().mount(kind.encode(), os.fsencode(target), kind.encode(), flags, options.encode()),
         f"mount {kind} on {target}",

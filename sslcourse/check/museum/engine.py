@@ -209,9 +209,8 @@ def always_fails(outcomes: Sequence[Outcome]) -> bool:
 
 
 def trusts_luck(outcomes: Sequence[Outcome]) -> bool:
-    return any(o.lucky for o in outcomes) and not rejected(
-        outcomes
-    )  # too strict a test may be so by chance, too
+    # too strict a test may be so by chance, too
+    return any(o.lucky for o in outcomes) and not rejected(outcomes)
 
 
 def breaks_on_bugs(outcomes: Sequence[Outcome]) -> bool:

@@ -201,11 +201,8 @@ def exercise_of(
 
         return recognise
 
-    order = {
-        **{name: own[name] for name in first},
-        **general,
-        **own,
-    }  # where a general one holds, what else the test does says little
+    # where a general one holds, what else the test does says little
+    order = {**{name: own[name] for name in first}, **general, **own}
     mistakes = [
         Mistake(name, message, wrong, also, recognised(fault))
         for name, (message, fault, wrong, *also) in order.items()

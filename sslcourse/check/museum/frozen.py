@@ -121,9 +121,8 @@ def test_frozen(probe: Callable) -> None:
     mode.
     """
     encoder = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.5)).train()
-    before = {
-        name: value.clone() for name, value in encoder.state_dict().items()
-    }  # state_dict itself would change along
+    # state_dict itself would change along
+    before = {name: value.clone() for name, value in encoder.state_dict().items()}
     modes = []
     encoder[3].register_forward_hook(lambda module, inputs, output: modes.append(module.training))
     x, y = torch.randn(40, 6) + 2, torch.arange(40) % 3  # far from the running mean, which starts at 0

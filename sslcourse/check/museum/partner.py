@@ -25,9 +25,8 @@ def _by_loops(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
 
 
 def _interleaved(z1: Tensor, z2: Tensor, temperature: float) -> Tensor:
-    z = F.normalize(
-        torch.stack([z1, z2], 1).flatten(0, 1), dim=1
-    )  # view 1 of image 0, view 2 of image 0, view 1 of image 1, ...
+    # view 1 of image 0, view 2 of image 0, view 1 of image 1, ...
+    z = F.normalize(torch.stack([z1, z2], 1).flatten(0, 1), dim=1)
     s = (z @ z.T / temperature).fill_diagonal_(float("-inf"))
     return F.cross_entropy(s, torch.arange(len(z)) ^ 1)
 
@@ -70,9 +69,8 @@ def _second_view_with_itself(z1: Tensor, z2: Tensor, temperature: float) -> Tens
     z = F.normalize(torch.cat([z1, z2]), dim=1)
     s = z @ z.T / temperature
     s = s.index_put((torch.arange(n), torch.arange(n)), torch.full_like(s.diagonal()[:n], float("-inf")))
-    return F.cross_entropy(
-        s, torch.arange(2 * n) % n + n
-    )  # right for the first n rows, itself for the others
+    # right for the first n rows, itself for the others
+    return F.cross_entropy(s, torch.arange(2 * n) % n + n)
 
 
 def _restarting(n: int) -> Tensor:

@@ -9,10 +9,8 @@ from sslcourse.runtime.errors import CourseError
 
 # ------------------------------------------------------------------------------- what came of it, as pictures
 
-_GOOD, _BAD = (
-    ("#E3F3EC", "#00795A"),
-    ("#FBE7E0", "#C4441C"),
-)  # ground and ink; a tick or a cross says the same
+# ground and ink; a tick or a cross says the same
+_GOOD, _BAD = (("#E3F3EC", "#00795A"), ("#FBE7E0", "#C4441C"))
 _ROW, _NAME, _TOP = 46, 150, 26  # pixels
 
 

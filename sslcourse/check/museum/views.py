@@ -75,9 +75,8 @@ def test_views(view: Callable) -> None:
     layout = torch.rand(3, 16, 16)
     flat = torch.tensor([0.7, 0.4, 0.2]).view(3, 1, 1).expand(3, 16, 16)
     for name, picture in {"layout": layout, "colours": flat}.items():
-        calls = torch.stack(
-            [view(picture.repeat(8, 1, 1, 1)) for _ in range(24)]
-        )  # (24, 8, 3, 16, 16): the same picture throughout
+        # (24, 8, 3, 16, 16): the same picture throughout
+        calls = torch.stack([view(picture.repeat(8, 1, 1, 1)) for _ in range(24)])
         if not ((calls - calls[0]).abs() > 1e-3).any():
             continue  # nothing is drawn that this picture shows
         for i in range(8):

@@ -148,9 +148,8 @@ def _frames_of_file(video: Video, height: int, width: int, fps: float | None) ->
     except Unusable:
         raise
     except Exception as error:  # the decoders of a hundred formats raise as many kinds for damaged files
-        if (
-            0 < count < stated
-        ):  # with several threads the decoder may trip over the end of a file that was cut short
+        # with several threads the decoder may trip over the end of a file that was cut short
+        if 0 < count < stated:
             raise Unusable(f"it ends after {count} of {stated} frames") from None
         raise Unusable(f"unreadable: {getattr(error, 'strerror', None) or error}") from None
     if not count:
@@ -167,9 +166,8 @@ def _in_time(frames: Iterable, fps: float | None, rate: float) -> Iterator:
         yield from frames
         return
     start, at, shown, ticks = None, 0.0, None, 0
-    slack = min(
-        0.0015, 0.25 / fps
-    )  # Matroska rounds times to milliseconds: a frame half a millisecond late is not late
+    # Matroska rounds times to milliseconds: a frame half a millisecond late is not late
+    slack = min(0.0015, 0.25 / fps)
     for i, frame in enumerate(frames):
         at = i / rate if frame.time is None else frame.time
         start = at if start is None else start
@@ -191,9 +189,8 @@ def _fitted(frame, height: int, width: int, pixel: float) -> np.ndarray:
         raise Unusable(
             f"{frame.width} x {frame.height} pixels, more than {folders.MAX_PIXELS / 1e6:.0f} million"
         )
-    turns = (
-        round(getattr(frame, "rotation", 0) / 90) % 4
-    )  # telephones film sideways and note it; older PyAV does not say
+    # telephones film sideways and note it; older PyAV does not say
+    turns = round(getattr(frame, "rotation", 0) / 90) % 4
     h, w = (width, height) if turns % 2 else (height, width)
     scale = max(h / frame.height, w / (frame.width * pixel))
     high, wide = max(h, round(frame.height * scale)), max(w, round(frame.width * pixel * scale))

@@ -276,14 +276,15 @@ def begin(folder: str | Path, shared: bool = False) -> Made:
 def _known(folder: Path) -> set[str]:
     """The files of a folder that are ours without a note, because our index or our journal names them: an
     earlier version made no notes."""
-    index, numbers, names = read_index(folder), set(), set()
+    index = read_index(folder)
+    numbers: set[int] = set()
+    names: set[str] = set()
     if index is not None:
         names.add("index.json")
         numbers |= {int(number) for number in index["shards"]}
     else:
-        with contextlib.suppress(
-            OSError, ValueError, KeyError, TypeError
-        ):  # torn by a kill, or somebody else's
+        # torn by a kill, or somebody else's
+        with contextlib.suppress(OSError, ValueError, KeyError, TypeError):
             for i, line in enumerate((folder / "prepare.jsonl").read_text(encoding="utf-8").splitlines()):
                 entry = json.loads(line)
                 if i == 0 and not set(entry["settings"]) >= {"size", "fps"}:

@@ -150,6 +150,7 @@ def sequences(
     )
 
 
+@takes(year=WHOLE)
 def davis(year: int = 2017, part: str | Sequence[str] | None = "val", **options) -> Sequences:
     """The sequences that `sslcourse data davis` fetched.
 
@@ -289,7 +290,8 @@ def _scaled(height: int, width: int, size, name: str) -> tuple[int, int]:
             raise CourseError(f"size={size}; the shorter side has at least 4 pixels")
         scale = size / min(height, width)
         return round(height * scale), round(width * scale)
-    if isinstance(size, str) or len(size) != 2 or None in (sides := [runtime.as_whole(s) for s in size]):
+    sides = [] if isinstance(size, str) else [runtime.as_whole(side) or 0 for side in size]
+    if len(sides) != 2 or min(sides) < 1:
         raise CourseError(f"size={size!r}; pass a number for the shorter side, or (height, width)")
     tall, wide = sides
     if abs(wide / tall * height / width - 1) > 0.05:
@@ -559,9 +561,8 @@ class Clips(Samples):
                 raise CourseError(f"batch_size={batch_size} is larger than the {n} clips; take at most {n}")
             order, stop = torch.randperm(n, generator=generator), n - n % batch_size
             place = torch.empty(n, dtype=torch.float64)
-            place[order] = torch.rand(
-                n, generator=generator, dtype=torch.float64
-            )  # drawn in the order of the batches
+            # drawn in the order of the batches
+            place[order] = torch.rand(n, generator=generator, dtype=torch.float64)
             free = (self.lengths - (self.frames - 1) * self.step).clamp_min(1)
             starts = (place * free).long()
         parts = [order[k : k + batch_size] for k in range(first * batch_size, stop, batch_size)]
@@ -677,10 +678,8 @@ def open(
     # Copies are divided between splits no more than the films of one group are.
     group = [group[i] or (f"copies of {store.names[j]}" if j >= 0 else "") for i, j in enumerate(same)]
     named = set(part)
-    shares = {
-        "test": test,
-        "validation": validation if "test" in named else validation / (1 - test),
-    }  # of what is left of the training videos
+    # of what is left of the training videos
+    shares = {"test": test, "validation": validation if "test" in named else validation / (1 - test)}
     for which in [w for w in shares if w not in named]:
         candidates = np.flatnonzero(part == "train")
         part[

@@ -38,8 +38,7 @@ def command(words: str, folder: str | Path, **options) -> str:
 
 def finished(folder: str | Path, size: int | tuple[int, int], fps: float | None) -> dict | None:
     """The index of a folder that is complete, of these settings, and whose checksums are right; else None."""
-    whole = runtime.as_whole(size)
-    index, sides = read_index(folder), list(size) if whole is None else [whole, whole]
+    index, sides = read_index(folder), list(size) if isinstance(size, tuple) else [int(size)] * 2
     if index is None or (index["size"], index["fps"]) != (sides, fps):
         return None
     return None if damaged(folder, index, thorough=True) else index

@@ -102,9 +102,8 @@ def _unpack_into(archive: Path, folder: Path, limit: int) -> None:
         with file:
             before = written
             while block := _read(archive, stream, 1 << 20):
-                written += len(
-                    block
-                )  # counted as it comes: what an archive claims about itself proves nothing
+                # counted as it comes: what an archive claims about itself proves nothing
+                written += len(block)
                 if written > limit:
                     raise CourseError(
                         f"{archive} unpacks to more than {limit:,} bytes; if it should, pass limit=..."
@@ -117,9 +116,8 @@ def _unpack_into(archive: Path, folder: Path, limit: int) -> None:
 def safe_parts(archive: Path, name: str) -> list[str]:
     """The parts of a member's name; CourseError when it would leave its folder."""
     parts = [part for part in name.replace("\\", "/").split("/") if part not in ("", ".")]
-    absolute = name.startswith(("/", "\\")) or (
-        parts and ":" in parts[0]
-    )  # C:\ and alternate streams of Windows
+    # C:\ and alternate streams of Windows
+    absolute = name.startswith(("/", "\\")) or (parts and ":" in parts[0])
     if absolute or ".." in parts or "\0" in name or not parts:
         raise outside(archive, name)
     return parts

@@ -37,13 +37,8 @@ from sslcourse.runtime.options import REAL, SEED, SHARE, WHOLE, takes
 
 WAYS = ("clockwise", "counter-clockwise")
 MOTIONS = tuple(f"large {a}, small {b}" for a, b in itertools.product(("cw", "ccw"), repeat=2))
-POINTS = (
-    "centre",
-    "first",
-    "second",
-    "third",
-    "fourth",
-)  # key-points of a solid: its centre and four that turn with it
+# key-points of a solid: its centre and four that turn with it
+POINTS = ("centre", "first", "second", "third", "fourth")
 
 _RADIUS = 0.85  # of a solid of size 1, in halves of a picture (see `world`)
 # of the radius: how far from the centre the four key-points sit, inside of every solid's outline in most
@@ -145,9 +140,8 @@ def _motions(n: int, seed: int, split: str, drift: float) -> Scenes:
     ground, moved = _grounds(draw, drift)
     way = draw.below(2, 2)  # of the large one and of the small one
     sense = 2 * way.float() - 1  # +1: counter-clockwise, y being up
-    size = torch.stack(
-        [draw.between(0.36, 0.44), draw.between(0.19, 0.24)], 1
-    )  # (N, 2): told apart in every frame
+    # (N, 2): told apart in every frame
+    size = torch.stack([draw.between(0.36, 0.44), draw.between(0.19, 0.24)], 1)
     a, b, tilt = draw.between(0.28, 0.5, 2), draw.between(0.28, 0.5, 2), draw.between(0, math.pi, 2)
     room = (1 - 0.9 * _RADIUS * size - torch.maximum(a, b)).clamp_min(0)
     x, y = draw.between(-1, 1, 2) * room, draw.between(-1, 1, 2) * room
@@ -210,9 +204,8 @@ def _straight(
         def path(start, part):
             straight = start[..., None] + (pace * part)[..., None] * t
             period = 4 * wall[..., None]
-            return ((straight - wall[..., None]) % period - 2 * wall[..., None]).abs() - wall[
-                ..., None
-            ]  # folded back at the walls
+            # folded back at the walls
+            return ((straight - wall[..., None]) % period - 2 * wall[..., None]).abs() - wall[..., None]
 
         return {
             "x": path(x, way.cos()),
@@ -242,9 +235,8 @@ def _ground_frames(scenes: Scenes, index: slice, t: Tensor, side: int, strength:
     axis = (torch.arange(side) + 0.5) / side * 2 - 1
     moved = scenes.drift[index][:, None] * t[:, None]  # (n, T, 2) in halves
 
-    def weights(
-        place: Tensor,
-    ) -> Tensor:  # (n, T, side) in cells -> (n, T, side, 6): linear between neighbours
+    # (n, T, side) in cells -> (n, T, side, 6): linear between neighbours
+    def weights(place: Tensor) -> Tensor:
         away = (place[..., None] - torch.arange(GROUND_CELLS)).remainder(GROUND_CELLS)
         return (1 - torch.minimum(away, GROUND_CELLS - away)).clamp_min(0)
 
@@ -258,9 +250,8 @@ def _ground_frames(scenes: Scenes, index: slice, t: Tensor, side: int, strength:
     image = plain[:, None, None] + amplitude * waves
     if "floor" not in scenes.ground:
         return image
-    below = ((scenes.ground["floor"][index][:, None] + axis) * side / 2 + 0.5).clamp(
-        0, 1
-    )  # (n, side): soft over the row that the line cuts
+    # (n, side): soft over the row that the line cuts
+    below = ((scenes.ground["floor"][index][:, None] + axis) * side / 2 + 0.5).clamp(0, 1)
     return image * (1 - 0.45 * below.repeat_interleave(side, 1))[:, None, :, None]
 
 
@@ -309,9 +300,8 @@ def _one(scenes: Scenes, index: slice, body: int, poses: dict[str, Tensor], coun
     scene = {name: v[index, body].repeat_interleave(count) for name, v in scenes.looks.items()}
     scene["light"] = scenes.ground["light"][index].repeat_interleave(count)
     scene["roll"], scene["size"] = (poses[name][:, body].flatten() for name in ("roll", "size"))
-    room = (
-        1 - 0.9 * _RADIUS * scene["size"]
-    )  # `world` scales x and y by the room that a solid of this size has
+    # `world` scales x and y by the room that a solid of this size has
+    room = 1 - 0.9 * _RADIUS * scene["size"]
     scene["x"], scene["y"] = (poses[name][:, body].flatten() / room for name in ("x", "y"))
     return scene
 
@@ -340,9 +330,8 @@ def keypoints(scenes: Scenes, masks: Tensor) -> Tensor:
     n, frames, side = masks.shape[:3]
     centre, radius, angle = _in_pixels(scenes.pose(torch.arange(frames).float()), side)
     corners = torch.tensor([[0.0, 0.0], [1, 0], [0, 1], [-1, 0], [0, -1]]) * _ARM
-    place = centre[..., None, :] + radius[..., None, None] * _turned(
-        angle[..., None], corners
-    )  # (N, K, T, 5, 2)
+    # (N, K, T, 5, 2)
+    place = centre[..., None, :] + radius[..., None, None] * _turned(angle[..., None], corners)
     place = place.transpose(1, 2)  # (N, T, K, 5, 2)
     pixel = place.floor().long()
     inside = ((pixel >= 0) & (pixel < side)).all(-1)

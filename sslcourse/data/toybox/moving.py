@@ -381,9 +381,8 @@ def heights_above_ground(
         raise CourseError("the film ends before the first impact; make seconds longer or gravity stronger")
     height = np.zeros_like(at)
     before = at < times[0]
-    height[before] = (
-        speeds[0] ** 2 / (2 * gravity) - gravity * at[before] ** 2 / 2
-    )  # falls from rest at time 0
+    # falls from rest at time 0
+    height[before] = speeds[0] ** 2 / (2 * gravity) - gravity * at[before] ** 2 / 2
     for time, flight in zip(times, flights):
         t = at - time
         up = (t >= 0) & (t < flight)
@@ -413,18 +412,15 @@ def _drawn(
     earlier.
     """
     count = len(centres)
-    ground = {
-        "grain": bodies[0]["grain"],
-        **{k: bodies[0][k] for k in ("ground", "ground_hue")},
-    }  # one ground for all of them
+    # one ground for all of them
+    ground = {"grain": bodies[0]["grain"], **{k: bodies[0][k] for k in ("ground", "ground_hue")}}
     # Places in the table of noise far apart: neighbouring seeds would give neighbouring frames the same
     # noise, moved by some rows, and a tracker could follow that. All solids of a frame share one: there is
     # one sensor.
     speckle = torch.from_numpy(np.random.default_rng([seed, 0x5BE]).integers(2**24, size=count))
     for k, body in enumerate(bodies):
-        room = (
-            1 - 0.9 * 0.85 * body["size"]
-        )  # `world.render` scales x and y by the room that a solid of this size has
+        # `world.render` scales x and y by the room that a solid of this size has
+        room = 1 - 0.9 * 0.85 * body["size"]
         scene = {n: v.expand(count, *v.shape[1:]) for n, v in {**body, **ground}.items()}
         scene["x"], scene["y"] = (torch.from_numpy(centres[:, k, i]).float() / room for i in (0, 1))
         scene["speckle"] = speckle

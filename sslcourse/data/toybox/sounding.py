@@ -574,9 +574,8 @@ def make(
     looks, rows, waves, ears, poses = _looks(n, seed, split), [], [], [], []
     supports = _supports(looks)
     for i in range(n):
-        rng = np.random.default_rng(
-            [seed, _SPLIT_ID[split], 0xA57, i]
-        )  # of its own: the first films are the same whatever n is
+        # of its own: the first films are the same whatever n is
+        rng = np.random.default_rng([seed, _SPLIT_ID[split], 0xA57, i])
         event, material = int(rng.integers(len(EVENTS))), int(rng.integers(len(_MATERIALS)))
         first = BANK if new else 0
         ground, heard = first + rng.integers(NEW if new else BANK, size=2)
@@ -600,9 +599,8 @@ def make(
         added = _outside(rng, seconds) if outside else np.zeros_like(wave)
         waves.append(recorded(wave + added, _channel(heard), channel, rng))
         if stereo:
-            pan = (
-                (shown.path((np.arange(len(wave)) + 0.5) / RATE)[0] + 1) * math.pi / 4
-            )  # 0 is far left, a quarter turn far right
+            # 0 is far left, a quarter turn far right
+            pan = (shown.path((np.arange(len(wave)) + 0.5) / RATE)[0] + 1) * math.pi / 4
             ears.append(
                 np.stack(
                     [

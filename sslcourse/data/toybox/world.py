@@ -212,9 +212,8 @@ def solid(scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
     room = 1 - 0.9 * radius  # how far the centre may go so that (nearly) all stays inside
     turn = rotation(scene["yaw"], scene["pitch"], scene["roll"])  # (N, 3, 3), solid -> world
     axis = (torch.arange(size, device=device) + 0.5) / size * 2 - 1
-    u = (axis[None, :] - (scene["x"] * room)[:, None]) / radius[
-        :, None
-    ]  # (N, size): pixel columns from the centre
+    # (N, size): pixel columns from the centre
+    u = (axis[None, :] - (scene["x"] * room)[:, None]) / radius[:, None]
     v = (-axis[None, :] - (scene["y"] * room)[:, None]) / radius[:, None]  # rows; y points up
     near = (u[:, None, :] ** 2 + v[:, :, None] ** 2) < (solids.REACH + 2 / size / radius[:, None, None]) ** 2
     picture, row, column = near.nonzero(as_tuple=True)  # (K,) each: only rays that can hit
@@ -229,14 +228,12 @@ def solid(scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
         [0.62 * scene["light"].sin(), 0.62 * scene["light"].cos(), torch.full_like(scene["light"], 0.785)], 1
     )
     of_shape = scene["shape"][picture]
-    for (
-        shape
-    ) in of_shape.unique().tolist():  # one bundle of rays per solid: each distance is written out once
+    # one bundle of rays per solid: each distance is written out once
+    for shape in of_shape.unique().tolist():
         ray = (of_shape == shape).nonzero().squeeze(1)
         p, r, c = picture[ray], row[ray], column[ray]
-        at = torch.stack(
-            [u[p, c], v[p, r], torch.full_like(u[p, c], 1.5)]
-        )  # (3, K) in the world, solid at the origin
+        # (3, K) in the world, solid at the origin
+        at = torch.stack([u[p, c], v[p, r], torch.full_like(u[p, c], 1.5)])
         back = turn[p].permute(1, 2, 0)  # (3 world, 3 solid, K): its transpose takes world to solid
         origin = (at[:, None] * back).sum(0)  # (3, K)
         direction = -back[2]

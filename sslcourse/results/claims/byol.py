@@ -24,9 +24,8 @@ from sslcourse.train.recipe import Recipe
 
 LESSON = "06_byol"
 
-LONG = byol.COURSE.but(
-    epochs=4
-)  # for what is stated in accuracy: the first epoch of BYOL's learning lies behind it by then
+# for what is stated in accuracy: the first epoch of BYOL's learning lies behind it by then
+LONG = byol.COURSE.but(epochs=4)
 SHORT = byol.COURSE.but(epochs=3, batch_size=32)  # on so many pictures, to show collapse
 FEW, SOME = 1000, 3000
 PART = 16
@@ -57,9 +56,8 @@ def runs(
     """Train all variants that the claims compare: fourteen, two minutes together on one thread."""
     data = data or toybox.images(seed=seed)
     everything, some, few = (data.train.take(slice(0, n)).unlabelled() for n in (len(data.train), SOME, FEW))
-    heads = dict(
-        normalise_z=False
-    )  # as in the paper, where nothing but the claim's parts keeps z from collapsing
+    # as in the paper, where nothing but the claim's parts keeps z from collapsing
+    heads = dict(normalise_z=False)
     groups = dict(norm="group+ws", **heads)
     # SimCLR and MoCo learn at the rate of their own recipes.
     theirs = recipe.but(lr=2.5e-3)

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
+from torch import nn
 
 from sslcourse import encoders, evaluate, runtime
 from sslcourse.data import single_image
@@ -116,7 +117,7 @@ def _epochs(recipe: Recipe, epochs: float, effort: float, seed: int) -> Recipe:
     return recipe.but(epochs=max(1, round(epochs * effort)), seed=seed)
 
 
-def _upper(encoder: encoders.Encoder, data: Data, effort: float, seed: int) -> Method:
+def _upper(encoder: nn.Module, data: Data, effort: float, seed: int) -> Method:
     """A classifier whose layers that are not frozen, and its head, were trained with labels."""
     torch.manual_seed(runtime.step_seed(seed, 0x52))
     method = supervised.Supervised(encoder, len(data.classes))
@@ -160,7 +161,9 @@ def _seed(
     blank = {name.replace("random encoder", "random"): network for name, network in blank.items()}
     about |= {name: {"method": name, "images": "0", "epochs": "–"} for name in blank}
     methods |= {**blank, **trained}
-    kept = {name: encoders.with_frozen(m, 2, seed) for name, m in methods.items() if name != "supervised"}
+    kept: dict[str, nn.Module] = {
+        name: encoders.with_frozen(m, 2, seed) for name, m in methods.items() if name != "supervised"
+    }
     kept["scattering"] = scattering_stem(methods["random"].f, seed=seed)
     upper = {
         "supervised": methods["supervised"],
