@@ -396,8 +396,8 @@ def load_weights(state: State, method: nn.Module) -> nn.Module:
 
 
 def unsaid(method: nn.Module, names: Iterable[str]) -> dict[str, Tensor]:
-    """What a checkpoint with tensors of these names leaves unsaid, because its method had no such buffer yet: a
-    module that has got one since then says in `before` what older files mean.
+    """What a checkpoint with tensors of these names leaves unsaid, because its method had no such buffer yet:
+    a module that has got one since then says in `before` what older files mean.
     """
     known = _plain_names(names)
     return {
