@@ -459,6 +459,7 @@ def test_ucf101_from_the_network(server, ucf, tmp_path):
     assert sorted(p.name for p in data.iterdir()) == [
         "frames-0000.npy",
         "index.json",
+        "made-by-sslcourse.txt",
     ]  # the archives are gone
     assert run() == meta and len(server.asked) == 4  # nothing to do
     assert len(clips.ucf101(fold=3, frames=8, validation=0.3).test) == 4

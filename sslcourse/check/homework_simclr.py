@@ -594,7 +594,7 @@ def _red_and_blue(
         g = generator(seed, 52, k, *[which] * bool(which))
         # Few reds in the validation split: who normalises by its batches' own statistics puts the border
         # elsewhere.
-        red = torch.randperm(n, generator=g) < (n // 2 if split == "train" else n // 6)
+        red = torch.randperm(n, generator=g) < (n // 2 if split == "train" else n // 3)
         blue = torch.randperm(n, generator=g) < round(shares[split] * n)
         level = torch.stack([70 + 90 * red, torch.full_like(red, 0, dtype=torch.long), 70 + 90 * blue], 1)[
             :, :, None, None
