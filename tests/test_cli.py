@@ -529,4 +529,4 @@ def test_tables_are_listed_and_wrong_names_are_answered(capsys, monkeypatch):
     assert "working" in printed.err
     for wrong, words in (("epochs=many", "whole number"), ("rate=fast", "a number"), ("rate", "key=value")):
         assert main(["table", "dpc", "--set", wrong]) == 2 and words in capsys.readouterr().err
-    assert main(["table", "dpc", "--seeds", "0"]) == 2 and "at least 1" in capsys.readouterr().err
+    assert main(["table", "dpc", "--seeds", "0"]) == 2 and "from 1 to" in capsys.readouterr().err

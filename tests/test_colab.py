@@ -18,7 +18,9 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT / "tests" / "colab"))
 from constraints import versions  # noqa: E402 (beside this file's folder)
 
-NEW = {"jaxtyping", "wadler-lindig"}  # what installing may add: small, pure Python
+# What installing may add: small, and in need of nothing else. All are pure Python but msgspec, whose wheels
+# are there for every system and Python.
+NEW = {"jaxtyping", "wadler-lindig", "msgspec", "argcomplete"}
 
 
 def dependencies() -> list[str]:

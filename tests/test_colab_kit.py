@@ -12,8 +12,8 @@ import zipfile
 
 import pytest
 
-from sslcourse.__main__ import main
 from sslcourse.commands import colab, lessons
+from sslcourse.commands.parser import main
 from sslcourse.runtime.errors import CourseError
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]

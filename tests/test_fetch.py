@@ -632,7 +632,7 @@ def test_members_pass_the_data_filter(tmp_path, monkeypatch):
 
 
 def test_unpack_after_a_kill(tmp_path):
-    leftover = tmp_path / ".out.abc.part"
+    leftover = tmp_path / ".out.abcd1234.part"
     leftover.mkdir()
     (leftover / "half").write_text("x")
     download.unpack(tar_of(tmp_path / "x.tar.gz", ("a", b"1")), tmp_path / "out")

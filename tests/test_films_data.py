@@ -398,9 +398,10 @@ def test_samples_of_videos_are_checked():
     x = torch.zeros(3, 3, 4, 8, 8, dtype=torch.uint8)
     assert Samples(video=x).video.shape == x.shape
     assert Samples(video=torch.zeros(3, 4, 8, 8, 3)).video.shape == x.shape  # (N, T, H, W, 3), floats
-    assert Samples(video=torch.zeros(3, 4, 8, 8)).video.shape == x.shape  # grey
+    assert Samples(video=torch.zeros(4, 4, 8, 8)).video.shape == (4, 3, 4, 8, 8)  # grey
     for wrong, match in (
         (torch.zeros(3, 2, 4, 8, 8), "expected"),
+        (torch.zeros(3, 4, 8, 8), r"without the first axis: write video\[None\]"),
         (torch.full((1, 3, 2, 4, 4), 2.0), "range from 2 to 2"),
         (torch.zeros(1, 3, 2, 4, 4, dtype=torch.int32), "int32"),
     ):

@@ -284,7 +284,7 @@ def test_interrupted_anywhere_and_run_again(cifar, data, mirror, monkeypatch, st
 
     def stop(path):
         if Path(path).name.startswith(stop_at):
-            (folder / f".{Path(path).name}.killed.part").write_bytes(b"half")  # what a kill would leave
+            (folder / f".{Path(path).name}.killed12.part").write_bytes(b"half")  # what a kill would leave
             raise KeyboardInterrupt
         return honest(path)
 
@@ -297,7 +297,11 @@ def test_interrupted_anywhere_and_run_again(cifar, data, mirror, monkeypatch, st
     CIFAR.prepare(expected=expected, mirrors=[mirror[0]])
     assert len(mirror[1]) == 1  # the archive was fetched once
     assert np.array_equal(np.load(folder / "train_image.npy"), train)
-    wanted = {"meta.json", *(f"{a}_{b}.npy" for a in ("train", "test") for b in ("image", "label"))}
+    wanted = {
+        "meta.json",
+        "made-by-sslcourse.txt",
+        *(f"{a}_{b}.npy" for a in ("train", "test") for b in ("image", "label")),
+    }
     assert {p.name for p in folder.iterdir()} == wanted  # what the kill left is gone
 
 

@@ -571,7 +571,7 @@ def test_a_cluster_explorer_names_later_mistakes():
         ({"k": 2.5}, "k=2.5"),
         ({"query": 12}, "query=12 is not among the 12 images"),
         ({"query": -1}, "query=-1"),
-        ({"query": "a"}, "query=a"),
+        ({"query": "a"}, "query='a'"),
     ],
 )
 def test_neighbours_names_mistakes(arguments, message):

@@ -147,7 +147,7 @@ def test_the_students_way_needs_no_posix(tmp_path):
     """From the lessons' folder over a training, its replay and its score to the wall."""
     out = bare(
         """\
-from sslcourse.__main__ import main
+from sslcourse.commands.parser import main
 assert main(["lab", "lessons", "--no-open"]) == 0
 assert main(["train", "simclr", "--limit", "512", "--epochs", "1", "--replay"]) == 0
 assert main(["replay", "results/simclr.safetensors"]) == 0

@@ -459,6 +459,7 @@ def test_ucf101_from_the_network(server, ucf, tmp_path):
     assert sorted(p.name for p in data.iterdir()) == [
         "frames-0000.npy",
         "index.json",
+        "made-by-sslcourse.txt",
     ]  # the archives are gone
     assert run() == meta and len(server.asked) == 4  # nothing to do
     assert len(clips.ucf101(fold=3, frames=8, validation=0.3).test) == 4
@@ -639,7 +640,11 @@ def test_hmdb51_from_the_network(server, hmdb, any_unrar):
     )
     assert meta["arrays"]["fold 2 train"] == (6,) and meta["arrays"]["fold 2 test"] == (4,)
     folder = runtime.data_dir("hmdb51")
-    assert sorted(p.name for p in folder.iterdir()) == ["frames-0000.npy", "index.json"]
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "frames-0000.npy",
+        "index.json",
+        "made-by-sslcourse.txt",
+    ]
     assert len(clips.hmdb51(fold=2, frames=8, validation=0.3).test) == 4
 
 
@@ -753,9 +758,11 @@ def test_davis_from_the_network(server, year):
         and not data.train.labelled
     )
     assert data.train.video.shape == (2, 3, 4, 16, 32) and (data.train.label == -1).all()
-    assert sorted(p.name for p in folder.iterdir()) == ["clips", "sequences"] and not list(
-        folder.rglob("1080p")
-    )
+    assert sorted(p.name for p in folder.iterdir()) == [
+        "clips",
+        "made-by-sslcourse.txt",
+        "sequences",
+    ] and not list(folder.rglob("1080p"))
     assert run() == meta and len(server.asked) == 2
     next((folder / "sequences/DAVIS/Annotations/480p/bear").iterdir()).unlink()
     with pytest.raises(

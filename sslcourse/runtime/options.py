@@ -122,7 +122,7 @@ SEEDS = Number(1, 1000)
 COUNT = Number(1, 2**40)  # of pictures, films, steps
 PIXELS = Number(4, 4096)
 FRAMES = Number(0, 1000.0, whole=False, above=True)  # a second
-HERTZ = Number(1000, 192_000)  # samples of a sound a second
+HERTZ = Number(100, 192_000)  # samples of a sound a second
 WHOLE = Number(-(2**40), 2**40)  # whose range the function itself says
 REAL = Number(-1e9, 1e9, whole=False)  # the same
 POSITIVE = Number(0, 1e9, whole=False, above=True)

@@ -81,11 +81,7 @@ def raised() -> Iterator[None]:
 
 
 class Ending:
-    """Whether somebody wants the run to end.
-
-    Attributes:
-        number: of the first signal; None while nobody does.
-    """
+    """Whether somebody wants the run to end: `number` is that of the first signal, None while nobody does."""
 
     def __init__(self):
         self.number: int | None = None

@@ -497,12 +497,7 @@ def similarity(z1, z2, temperature: float, names: Sequence | None = None) -> Pic
     return figure
 
 
-@takes(
-    value=REAL,
-    low=REAL,
-    high=REAL,
-    size=POSITIVE,
-)
+@takes(low=REAL, high=REAL, size=POSITIVE)  # the value may be anything: to show what is wrong it is here
 def gauge(ax, name: str, value: float, low: float, high: float, size: float = 9.5) -> bool:
     """One horizontal gauge: the healthy range as a band, the value as a mark and a number. Returns whether it
     is healthy.

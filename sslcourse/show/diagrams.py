@@ -95,7 +95,7 @@ class Diagram:
         path = Path(path)
         if path.suffix.lower() != ".svg":
             raise CourseError(f"{str(path)!r}: a diagram is written as .svg, for example {path.stem}.svg")
-        path.write_text(self.svg().replace("color:inherit", "color:#24292f"), encoding="utf-8")
+        path.write_text(self.svg().replace("color:inherit", "color:#24292f"), encoding="utf-8", newline="\n")
         return path
 
     def _repr_html_(self) -> str:

@@ -14,6 +14,7 @@ import math
 import os
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch import Tensor, nn
@@ -96,6 +97,8 @@ class _Run:
     def __init__(self, method, dataset, recipe: Recipe, checkpoint, profile):
         self.recipe, self.checkpoint, self.identity = recipe, checkpoint, None
         state = None
+        if checkpoint and not Path(checkpoint).is_file():
+            self._prove()
         if checkpoint:
             self.identity = identity(method, dataset)
             state = checkpoints.resume(checkpoint, recipe, self.identity)
@@ -121,11 +124,16 @@ class _Run:
             # cannot be written is found out now, and not after the first epoch.
             self.save(first=True)
 
+    def _prove(self) -> None:
+        """That the checkpoint can be written, before anything is computed."""
+        if not distributed.rank():
+            runtime.prove(self.checkpoint, "name another file (--checkpoint FILE)")
+
     def save(self, first: bool = False) -> None:
         if not self.checkpoint or distributed.rank():
             return
         if first:
-            runtime.prove(self.checkpoint, "name another file (--checkpoint FILE)")
+            self._prove()
         try:
             checkpoints.save(
                 self.checkpoint,
