@@ -3,6 +3,7 @@ the machine.
 """
 
 import os
+import signal
 import tempfile
 
 import pytest
@@ -13,6 +14,11 @@ os.environ.setdefault("SSLCOURSE_CACHE", os.path.join(tempfile.gettempdir(), f"s
 os.environ.setdefault("SSLCOURSE_DEVICE", "cpu")
 os.environ.setdefault("SSLCOURSE_DISPLAY", "silent")
 os.environ.setdefault("GOMP_SPINCOUNT", "100")  # see sslcourse/__init__.py
+
+# Tests send Ctrl-C to programs that they start. Where this one was started in the background, it is ignored,
+# and what is ignored is handed on to every program.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 from jaxtyping import install_import_hook  # noqa: E402
 

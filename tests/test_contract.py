@@ -286,6 +286,7 @@ OTHER = {
         "reconstruction",
         "prediction",
         "clusters in use",
+        "agreement",  # of two projections, a correlation: 0 where nothing varies
     ),
 }
 
