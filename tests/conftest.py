@@ -3,6 +3,7 @@ the machine.
 """
 
 import os
+import signal
 import tempfile
 
 import pytest
@@ -13,6 +14,13 @@ os.environ.setdefault("SSLCOURSE_CACHE", os.path.join(tempfile.gettempdir(), f"s
 os.environ.setdefault("SSLCOURSE_DEVICE", "cpu")
 os.environ.setdefault("SSLCOURSE_DISPLAY", "silent")
 os.environ.setdefault("GOMP_SPINCOUNT", "100")  # see sslcourse/__init__.py
+
+# Tests send signals to themselves and to programs that they start. Where this one was started in the
+# background or by nohup, some are ignored, and what is ignored is handed on to every program.
+for _name, _usual in (("SIGINT", signal.default_int_handler), ("SIGHUP", signal.SIG_DFL)):
+    _number = getattr(signal, _name, None)
+    if _number is not None and signal.getsignal(_number) is signal.SIG_IGN:
+        signal.signal(_number, _usual)
 
 from jaxtyping import install_import_hook  # noqa: E402
 

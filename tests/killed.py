@@ -3,7 +3,7 @@
     python tests/killed.py METHOD KILLS SEED FOLDER
 
 A fork needs no import of torch, so that a hundred kills take minutes. The moments are drawn uniformly from
-the time that a few epochs take, and epochs are so short that much of it goes into saving. Prints one JSON
+the time that a few epochs take; every other one is put off until a file is being written. Prints one JSON
 object: how many kills there were by signal and by place, how many trainings came to their end meanwhile, and
 what of it is "wrong": each of them has to be, to the last bit, what one gives that nobody disturbed."""
 
@@ -87,6 +87,7 @@ def main(name: str, kills: int, seed: int, folder: Path) -> dict:
     runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
     data = toybox.images(BATCH * STEPS, 32, 32).train
     file, reference = folder / f"{name}.safetensors", folder / f"{name}-whole.safetensors"
+    parts = f".{file.name}.*.part"
     begin = time.perf_counter()
     assert ended(forked(name, data, reference)) == 0
     whole = time.perf_counter() - begin
@@ -94,8 +95,13 @@ def main(name: str, kills: int, seed: int, folder: Path) -> dict:
     wrong: list[str] = []
     whole_runs = 1
     while sum(count.values()) < kills:
+        old = set(folder.glob(parts))  # of a SIGKILL: the next run that gets so far sweeps it
         child, number = forked(name, data, file), moments.choice(SIGNALS)
         time.sleep(moments.uniform(0, whole / 6))  # however busy the machine is
+        if sum(count.values()) % 2:  # a save takes a hundredth of the time: every other kill waits for one
+            patience = time.perf_counter() + 5
+            while not set(folder.glob(parts)) - old and time.perf_counter() < patience:
+                pass
         os.kill(child, number)
         code = ended(child)
         if code == 0:  # the end was nearer than the signal: look at it, and begin again
@@ -105,7 +111,7 @@ def main(name: str, kills: int, seed: int, folder: Path) -> dict:
             continue
         count[number.name] += 1
         codes.add((number.name, code))
-        left = list(folder.glob(f".{file.name}.*.part"))
+        left = sorted(set(folder.glob(parts)) - old)
         step = state(file)[0] and state(file)[1][-2] if file.exists() else None
         places["starting" if step is None else "saving" if left else "elsewhere"] += 1
         if left and number != signal.SIGKILL:

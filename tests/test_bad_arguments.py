@@ -40,7 +40,7 @@ INSIDE = set(
     sums assign timing receptive_field excitations grey lab from_lab pictures vocabulary by_flow
     caption hue_name film after step_table heights_above_ground between_walls Draws make programme
     sound recorded channel Measured Vocabulary Number Film Ear Scores Reading State few_of_each
-    with_splits some_of sized Spec Pairs
+    with_splits some_of sized Spec Pairs gauge
     """.split()
 )
 

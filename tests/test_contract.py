@@ -300,6 +300,7 @@ OTHER = {
         "reconstruction",
         "prediction",
         "clusters in use",
+        "agreement",  # of two projections, a correlation: 0 where nothing varies
     ),
 }
 

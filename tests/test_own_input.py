@@ -225,6 +225,18 @@ def test_the_report_has_them(toys):
     ]
 
 
+def test_what_has_no_weights_has_no_random_row(toys):
+    class Grey(torch.nn.Module):
+        def encode(self, batch):
+            return batch["image"].float().mean(1).flatten(1)
+
+    assert evaluate.random_rows({"grey": Grey()}, toys.train) == {}
+    network = deepcluster.DeepCluster(encoders.small_cnn(4), edges=False)
+    assert list(evaluate.random_rows({"grey": Grey(), "it": network}, toys.train)) == ["random encoder"]
+    found = evaluate.report({"grey": Grey()}, toys)
+    assert [row["features"] for row in found.rows] == ["chance", "pixels", "grey"]
+
+
 def test_the_claims_compare_with_random_weights_that_see_the_same():
     scores = {"DeepCluster": (0.6, 0.5), "RotNet": (0.7, 0.3)}
     rows = {}

@@ -187,14 +187,16 @@ def random_rows(methods: Mapping[str, Network], shown: Samples, seed: int = 0) -
     """The random networks that stand beside methods in a table: one for each way of reading among them.
 
     Edges, or grey pictures in another size, are worth more or less than colours before anything is learned;
-    a method is ahead of a random network that reads as it does, or not at all. The first row is the one that
-    reads samples as they are, where there is one; "as ... reads" names the others, by the first method that
-    reads so.
+    a method is ahead of a random network that reads as it does, or not at all. What has no weights has no
+    such row. The first row is the one that reads samples as they are, where there is one; "as ... reads"
+    names the others, by the first method that reads so.
     """
     batch = next(shown.take(slice(0, 8)).batches(8))
     batch = {name: batch[name] for name in MODALITIES if name in batch}
     first: dict[tuple, tuple[str, Network, bool]] = {}
     for name, method in methods.items():
+        if next(method.parameters(), None) is None:
+            continue  # a spectrogram, say, has no weights that could be random: it is a baseline itself
         reading, plain = _reading(method, batch)
         first.setdefault(reading, (name, method, plain))
     ways = sorted(first.values(), key=lambda way: not way[2])  # stable: else in the order of the methods

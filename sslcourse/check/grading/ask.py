@@ -384,11 +384,12 @@ def _together(
             # the examiner's, where both train
             runtime.use_profile(runtime.Profile("cpu", 1, False, "float32"))
             os.chdir(folder)
-            known = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL", "USER")}
+            known = {k: v for k, v in os.environ.items() if k in ("PATH", "LANG", "LC_ALL")}
             os.environ.clear()
             os.environ.update(
                 known,
                 HOME=folder,
+                USER="grader",  # PyTorch asks for a name, and this root knows no users
                 TMPDIR=folder,
                 SSLCOURSE_CACHE=os.path.join(folder, "cache"),
                 SSLCOURSE_DEVICE="cpu",
