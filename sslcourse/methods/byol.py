@@ -54,7 +54,7 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=8, batch_size=64, lr=1.25e-3)  # a laptop CPU, the toybox, the small encoder
-FULL = COURSE.but(epochs=50)  # for longer, at most five minutes there
+FULL = COURSE.but(epochs=40)  # for longer, at most five minutes there
 # one GPU, CIFAR-10, ResNet-18
 GPU = Recipe(epochs=200, batch_size=256, lr=0.06, optimizer="sgd", weight_decay=5e-4)
 

@@ -55,7 +55,7 @@ PAPER = dict(
 
 # a laptop CPU, the toybox, the small encoder
 COURSE = Recipe(epochs=10, batch_size=128, lr=2.5e-3, weight_decay=0.1)
-FULL = COURSE.but(epochs=60)  # for longer, at most five minutes there
+FULL = COURSE.but(epochs=30)  # for longer, at most five minutes there
 # one GPU, the toybox (the only data here with captions), ResNet-18
 GPU = Recipe(epochs=60, batch_size=512, lr=1e-3, weight_decay=0.1)
 

@@ -50,7 +50,7 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=12, batch_size=64, lr=3e-3)  # a laptop CPU, the toybox, the small encoder
-FULL = COURSE.but(epochs=60)  # for longer, at most five minutes there
+FULL = COURSE.but(epochs=50)  # for longer, at most five minutes there
 # one GPU, CIFAR-10, ResNet-18
 GPU = Recipe(epochs=200, batch_size=256, lr=0.05, optimizer="sgd", schedule="cosine", weight_decay=1e-5)
 

@@ -66,7 +66,7 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=8, batch_size=128, lr=3e-3)  # a laptop CPU, the toybox, the small encoder
-FULL = COURSE.but(epochs=36)  # for longer, at most five minutes there
+FULL = COURSE.but(epochs=20)  # for longer, at most five minutes there
 GPU = Recipe(epochs=200, batch_size=256, lr=1e-3)  # one GPU, CIFAR-10, ResNet-18
 
 TASKS = ("jigsaw", "inpainting", "colour")

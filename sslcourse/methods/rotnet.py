@@ -42,7 +42,7 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=6, batch_size=64, lr=3e-3)  # a batch of 64 pictures is 256 turned ones
-FULL = COURSE.but(epochs=40)  # for longer, at most five minutes there
+FULL = COURSE.but(epochs=24)  # for longer, at most five minutes there
 # one GPU, CIFAR-10, ResNet-18
 GPU = Recipe(epochs=100, batch_size=128, lr=0.1, optimizer="sgd", schedule="cosine", weight_decay=5e-4)
 

@@ -42,7 +42,7 @@ PAPER = dict(
 )
 
 COURSE = Recipe(epochs=8, batch_size=128, lr=3.5e-3)  # a laptop CPU, the toybox, the small encoder
-FULL = COURSE.but(epochs=50)  # for longer, at most five minutes there
+FULL = COURSE.but(epochs=40)  # for longer, at most five minutes there
 # one GPU, CIFAR-10, ResNet-18
 GPU = Recipe(epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4)
 
