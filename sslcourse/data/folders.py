@@ -109,9 +109,9 @@ def arrays_of(path: str | Path, example: str) -> dict[str, np.ndarray]:
             claimed = sum(member.file_size for member in file.zip.infolist())
             if claimed > max(MAX_ARRAYS, MAX_SHRINKING * path.stat().st_size):
                 raise CourseError(
-                    f"{path.name} is a file of {path.stat().st_size:,} bytes, and {claimed:,} bytes of arrays "
-                    "would come out of it: these are no pictures and no sounds. Write it anew from the "
-                    f"arrays that you mean: {example}"
+                    f"{path.name} is a file of {path.stat().st_size:,} bytes, and {claimed:,} bytes of "
+                    "arrays would come out of it: these are no pictures and no sounds. Write it anew from "
+                    f"the arrays that you mean: {example}"
                 )
             return {key: file[key] for key in file.files}
     except CourseError:

@@ -27,12 +27,14 @@ from sslcourse.data import download, folders, moving_digits
 from sslcourse.data.datasets import Data, Samples, numbered, open_labels, split, with_splits, words
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, REAL, SEED, WHOLE, Number, takes
+from sslcourse.runtime.shapes import explained
 
 FOLDS = 5  # of ESC-50
 
 # -------------------------------------------------------------------------------------- sound as numbers
 
 
+@explained
 @takes(old=COUNT, new=COUNT, block=COUNT)
 def resampled(audio: Tensor | np.ndarray, old: int, new: int, *, block: int = 256) -> Tensor:
     """Sounds at another rate, by windowed sinc interpolation; nothing is moved in time.
@@ -93,6 +95,7 @@ def decoded(data: bytes, name: str) -> tuple[np.ndarray, int]:
     return audio[:, 0] if audio.shape[1] == 1 else audio.mean(1).round().astype(np.int16), rate
 
 
+@explained
 def fitted(audio: np.ndarray, length: np.ndarray, samples: int) -> np.ndarray:
     """Recordings of many lengths as (N, samples) int16: the short ones in the middle of silence, of the long
     ones their loudest stretch.
