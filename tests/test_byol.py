@@ -2,8 +2,8 @@
 collapse on a switch.
 """
 
-import inspect
 import copy
+import inspect
 import json
 import math
 import os
