@@ -74,16 +74,17 @@ my_prediction = {"finds partners best": None, "best features": None}
 #
 # It is a classification with $2n-1$ candidates. A network that tells nothing apart pays $\log(2n-1)$. The temperature $\tau$ decides how much
 # the *hardest* candidates count.
-#
-# ## 4. Exercise: write NT-Xent (about 10 minutes)
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("simclr.nt_xent", 1)` helps, `solution("simclr.nt_xent")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("simclr")
+
+# %% [markdown]
+# ## 4. Exercise: write NT-Xent (about 10 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("simclr.nt_xent", 1)` helps, `solution("simclr.nt_xent")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_nt_xent(z1, z2, temperature):

@@ -73,16 +73,17 @@ my_prediction = {"G(E(x)) resembles x": None, "D's loss when it knows nothing": 
 #
 # $D$ raises it, $E$ and $G$ lower it together. `discriminator_loss` is $-V/2$. For $E$ and $G$ we swap the labels
 # instead of negating $V$ (`generator_encoder_loss`): where $D$ is confident, the gradient of $V$ vanishes.
-#
-# ## 4. Exercises: both losses (about 8 minutes)
-#
-# From logits, in whichever way you like. `hint("bigan.discriminator_loss", 1)` helps, `solution("bigan.discriminator_loss")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("gan", "bigan")
+
+# %% [markdown]
+# ## 4. Exercises: both losses (about 8 minutes)
+#
+# From logits, in whichever way you like. `hint("bigan.discriminator_loss", 1)` helps, `solution("bigan.discriminator_loss")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_discriminator_loss(real, generated):

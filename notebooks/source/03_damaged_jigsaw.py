@@ -150,14 +150,15 @@ show.grid(torch.cat([F.interpolate(r, size=(60, 60)) for r in rows]), names, col
 #
 # A jigsaw asks for relations *between* pieces, inpainting for what a piece must *be*, colouring for what is *in* a piece. Colours are answered as one of $Q$ bins:
 # grey, and hues in two strengths. A network that knows nothing pays 1 in each term.
-#
-# **Exercise** (about 10 minutes): write this loss.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("jigsaw")
+
+# %% [markdown]
+# **Exercise** (about 10 minutes): write this loss.
 
 # %% tags=["nbval-check-output"]
 def my_damaged_loss(orders, permutation, colours, bins, missing, faded, weights):

@@ -77,16 +77,17 @@ my_prediction = {"shapes": None, "roll": None, "first clusters follow": None}
 # $$L = -\frac{1}{4N} \sum_{i=1}^{N} \sum_{y=0}^{3} \log F^y\big(g(x_i \mid y)\big)$$
 #
 # All four turns of a picture are in one batch. Quarter turns only move pixels. Any other angle would leave dark corners, and a network would look at nothing else.
-#
-# ## 4. Exercise: turn pictures (about 5 minutes)
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("clusters.rotations", 1)` helps, `solution("clusters.rotations")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("rotnet")
+
+# %% [markdown]
+# ## 4. Exercise: turn pictures (about 5 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("clusters.rotations", 1)` helps, `solution("clusters.rotations")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_rotations(image):
@@ -171,14 +172,17 @@ show.bars({"pictures with an up": known["turn found"], "without": lost["turn fou
 #
 # where each $y_n$ is one-hot: one of its $k$ entries is 1, all others are 0. It then takes these cluster numbers for labels and trains $f$ with a
 # *fresh* classifier to predict them. And again.
-#
-# ## 7. Exercise: one step of k-means (about 10 minutes)
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("deepcluster")
+
+# %% [markdown]
+# ## 7. Exercise: one step of k-means (about 10 minutes)
+#
+# Give each point the number of its nearest centre. Then move each centre to the mean of its points.
 
 # %% tags=["nbval-check-output"]
 def my_kmeans_step(x, centre):

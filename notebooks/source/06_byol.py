@@ -85,16 +85,17 @@ my_prediction = {"no predictor": None, "target = online": None, "no stop-gradien
 # and the loss is $L(v, v') + L(v', v)$ (eq. 2 of the paper). Gradient descent moves the online weights $\theta$ only. After it the target follows (eq. 1):
 #
 # $$\xi \leftarrow \tau \xi + (1 - \tau)\, \theta$$
-#
-# ## 4. Exercise: write the loss (about 5 minutes)
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("byol.regression_loss", 1)` helps, `solution("byol.regression_loss")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("byol", "moco")
+
+# %% [markdown]
+# ## 4. Exercise: write the loss (about 5 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("byol.regression_loss", 1)` helps, `solution("byol.regression_loss")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_regression_loss(p, target):

@@ -73,16 +73,17 @@ my_prediction = {"colour without colour words": None, "pairs never seen": None}
 # $$L = \frac{1}{2n} \sum_i \left[ -\log \frac{e^{s_{ii}}}{\sum_j e^{s_{ij}}} \;-\; \log \frac{e^{s_{ii}}}{\sum_j e^{s_{ji}}} \right]$$
 #
 # The scale $e^{a}$ is the inverse of a temperature, and it is *learned*: `log_scale` is $a$.
-#
-# ## 4. Exercise: write the loss (about 10 minutes)
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("clip.symmetric_loss", 1)` helps.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("clip")
+
+# %% [markdown]
+# ## 4. Exercise: write the loss (about 10 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("clip.symmetric_loss", 1)` helps.
 
 # %% tags=["nbval-check-output"]
 def my_symmetric_loss(image, text, log_scale):

@@ -80,16 +80,17 @@ my_prediction = {"predicts best": None,                        # "future predict
 #
 # The *encoder* reads eight frames. Its last $(h, c)$ starts each *decoder*, an LSTM of its own that emits one frame a step. The representation of the
 # film is $(h, c)$ itself. (The paper's gates also look at `c`, through weights called peepholes; torch's do not. `video_lstm.lstm_cell` has both.)
-#
-# ## 4. Exercise: one step of an LSTM (about 8 minutes)
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("video_lstm.lstm_cell", 1)` helps, `solution("video_lstm.lstm_cell")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("video_lstm")
+
+# %% [markdown]
+# ## 4. Exercise: one step of an LSTM (about 8 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("video_lstm.lstm_cell", 1)` helps, `solution("video_lstm.lstm_cell")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_lstm_cell(x, h, c, w_x, w_h, bias):

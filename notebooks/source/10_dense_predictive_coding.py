@@ -74,7 +74,14 @@ my_prediction = {"random encoder": None, "SimCLR on frames": None, "DPC": None, 
 # $$L = -\frac{1}{n} \sum_{i, k, s} \log \frac{e^{\hat z_{iks} \cdot z_{iks} / \tau}}{\sum_{j, m, u} e^{\hat z_{iks} \cdot z_{jmu} / \tau}}$$
 #
 # The temperature $\tau$ is 1, as in the paper: it is there for you to change.
-#
+
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("dpc")
+
+# %% [markdown]
 # ## 4. Exercise: which negatives are there? (about 8 minutes)
 #
 # A wrong candidate comes from another film (**easy**), from another place of the same film (**spatial**), or from the same place of the same film at another time
@@ -82,12 +89,6 @@ my_prediction = {"random encoder": None, "SimCLR on frames": None, "DPC": None, 
 # fastest, then blocks, then films.
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("dpc.kinds", 1)` helps, `solution("dpc.kinds")` shows ours.
-
-# %% [markdown]
-# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
-
-# %%
-show.diagram("dpc")
 
 # %% tags=["nbval-check-output"]
 def my_kinds(films, blocks, places):

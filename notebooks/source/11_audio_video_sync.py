@@ -84,18 +84,19 @@ my_prediction = {"curriculum": None, "correspondence, stopped early": None}     
 # $$E = \frac{1}{N} \sum_n \; y_n \, d_n^2 \; + \; (1 - y_n) \max(m - d_n, 0)^2$$
 #
 # Pairs in sync are drawn together; the others are pushed apart until they are a margin $m$ away, and then left alone.
-#
-# ## 4. Exercise: windows on one clock (about 8 minutes)
-#
-# A window begins with a *frame*. Its sound begins with a *sample*. `seen` and `heard` count frames for each film; where they are equal, the pair is in sync.
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("avts.cut", 1)` helps, `solution("avts.cut")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("avts")
+
+# %% [markdown]
+# ## 4. Exercise: windows on one clock (about 8 minutes)
+#
+# A window begins with a *frame*. Its sound begins with a *sample*. `seen` and `heard` count frames for each film; where they are equal, the pair is in sync.
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("avts.cut", 1)` helps, `solution("avts.cut")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_cut(video, audio, seen, heard, frames):
