@@ -55,7 +55,7 @@ def test_an_exercise_is_written_right_below_its_text(source):
 
 
 def test_a_picture_between_an_exercise_and_its_cell_is_found():
-    text = "# %% [markdown]\n# ## 4. Exercise: a sum\n\n# %%\nshow.diagram()\n\n# %%\ncheck(\"sum\", mine)\n"
+    text = '# %% [markdown]\n# ## 4. Exercise: a sum\n\n# %%\nshow.diagram()\n\n# %%\ncheck("sum", mine)\n'
     lesson = build.jupytext.reads(text, fmt="py:percent")
     assert exercises_apart(lesson) == ["## 4. Exercise: a sum"]
     lesson.cells.insert(0, lesson.cells.pop(1))

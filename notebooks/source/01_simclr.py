@@ -400,6 +400,17 @@ lesson("01_simclr")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("01_simclr")
+quiz("01_simclr", answers="a c b d c")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - T. Chen, S. Kornblith, M. Norouzi, G. Hinton. *A simple framework for contrastive learning of visual representations.* ICML 2020. arXiv:2002.05709.
 # - A. van den Oord, Y. Li, O. Vinyals. *Representation learning with contrastive predictive coding.* 2018. arXiv:1807.03748. (InfoNCE)

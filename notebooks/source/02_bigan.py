@@ -380,6 +380,17 @@ lesson("02_bigan")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("02_bigan")
+quiz("02_bigan", answers="a d b a d")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - J. Donahue, P. Krähenbühl, T. Darrell. *Adversarial feature learning.* ICLR 2017. arXiv:1605.09782.
 # - I. Goodfellow and others. *Generative adversarial nets.* NeurIPS 2014. arXiv:1406.2661.

@@ -454,6 +454,17 @@ lesson("03_damaged_jigsaw")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("03_damaged_jigsaw")
+quiz("03_damaged_jigsaw", answers="b c b a c")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - D. Kim, D. Cho, D. Yoo, I. S. Kweon. *Learning image representations by completing damaged jigsaw puzzles.* WACV 2018. arXiv:1802.01880.
 # - M. Noroozi, P. Favaro. *Unsupervised learning of visual representations by solving jigsaw puzzles.* ECCV 2016. arXiv:1603.09246.

@@ -491,6 +491,17 @@ lesson("04_rotation_and_clusters")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("04_rotation_and_clusters")
+quiz("04_rotation_and_clusters", answers="d b d c a")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - S. Gidaris, P. Singh, N. Komodakis. *Unsupervised representation learning by predicting image rotations.* ICLR 2018. arXiv:1803.07728.
 # - M. Caron, P. Bojanowski, A. Joulin, M. Douze. *Deep clustering for unsupervised learning of visual features.* ECCV 2018. arXiv:1807.05520.

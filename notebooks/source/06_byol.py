@@ -531,6 +531,17 @@ lesson("06_byol")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("06_byol")
+quiz("06_byol", answers="d a c c d")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - J.-B. Grill and others. *Bootstrap your own latent: a new approach to self-supervised learning.* NeurIPS 2020. arXiv:2006.07733.
 # - P. Richemond and others. *BYOL works even without batch statistics.* 2020. arXiv:2010.10241.

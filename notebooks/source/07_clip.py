@@ -378,6 +378,17 @@ lesson("07_clip")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("07_clip")
+quiz("07_clip", answers="a b b c a")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - A. Radford, J. W. Kim, C. Hallacy, A. Ramesh, G. Goh, S. Agarwal, G. Sastry, A. Askell, P. Mishkin, J. Clark, G. Krueger, I. Sutskever. *Learning transferable visual models from natural language supervision.* ICML 2021. arXiv:2103.00020.
 # - X. Zhai, B. Mustafa, A. Kolesnikov, L. Beyer. *Sigmoid loss for language image pre-training.* ICCV 2023. arXiv:2303.15343.

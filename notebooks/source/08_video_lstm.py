@@ -485,6 +485,17 @@ lesson("08_video_lstm")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("08_video_lstm")
+quiz("08_video_lstm", answers="d b d c a")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - N. Srivastava, E. Mansimov, R. Salakhutdinov. *Unsupervised learning of video representations using LSTMs.* ICML 2015. arXiv:1502.04681.
 # - S. Hochreiter, J. Schmidhuber. *Long short-term memory.* Neural Computation 9, 1997.

@@ -470,6 +470,17 @@ lesson("10_dense_predictive_coding")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("10_dense_predictive_coding")
+quiz("10_dense_predictive_coding", answers="b c a a d")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - T. Han, W. Xie, A. Zisserman. *Video representation learning by dense predictive coding.* ICCV workshops 2019. arXiv:1909.04656.
 # - T. Han, W. Xie, A. Zisserman. *Memory-augmented dense predictive coding for video representation learning.* ECCV 2020. arXiv:2008.01065.

@@ -483,6 +483,17 @@ lesson("11_audio_video_sync")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("11_audio_video_sync")
+quiz("11_audio_video_sync", answers="c b d a c")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - B. Korbar, D. Tran, L. Torresani. *Cooperative learning of audio and video models from self-supervised synchronization.* NeurIPS 2018. arXiv:1807.00230.
 # - R. Arandjelovic, A. Zisserman. *Look, listen and learn.* ICCV 2017. arXiv:1705.08168.

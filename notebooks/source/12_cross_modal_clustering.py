@@ -553,6 +553,17 @@ lesson("12_cross_modal_clustering")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("12_cross_modal_clustering")
+quiz("12_cross_modal_clustering", answers="b d a c b")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - H. Alwassel, D. Mahajan, B. Korbar, L. Torresani, B. Ghanem, D. Tran. *Self-supervised learning by cross-modal audio-video clustering.* NeurIPS 2020. arXiv:1911.12667.
 # - M. Caron, P. Bojanowski, A. Joulin, M. Douze. *Deep clustering for unsupervised learning of visual features.* ECCV 2018. arXiv:1807.05520.
