@@ -185,6 +185,37 @@ with torch.no_grad():
 widgets.temperature(z1, z2, images=first)
 
 # %% [markdown]
+# **In numbers: the gradient.** With $p$ the softmax weights of one view's candidates, eq. 1 has the gradient $(p - 1) / \tau$ for the similarity of the
+# partner and $p / \tau$ for every other one. They add up to 0: what the partner is pulled by, the others are pushed by, all together. Autograd says so too:
+
+# %% tags=["nbval-check-output"]
+tau = 0.2
+cosine = torch.tensor([0.8, 0.7, 0.3, -0.2, -0.6], requires_grad=True)      # of one view with its partner, then with four others
+F.cross_entropy(cosine[None] / tau, torch.tensor([0])).backward()
+p = (cosine.detach() / tau).softmax(0)
+formula = (p - torch.tensor([1.0, 0, 0, 0, 0])) / tau
+# Holds: "They add up to 0"
+assert torch.allclose(cosine.grad, formula, atol=1e-5) and abs(float(cosine.grad.sum())) < 1e-5
+show.table([{"": name, "cosine": float(c), "weight p": float(w), "by autograd": float(g), "by the formula": float(f)}
+            for name, c, w, g, f in zip(["partner", *["stranger"] * 4], cosine.detach(), p, cosine.grad, formula)])
+
+# %% [markdown]
+# **In numbers: alignment and uniformity.** For vectors of length 1 a cosine is $1 - d^2 / 2$, with $d$ their distance. Put into eq. 1, the loss falls
+# into two parts (the names are Wang and Isola's):
+#
+# $$L = \underbrace{\frac{1}{2\tau}\, \overline{d_{\text{partner}}^2}}_{\text{alignment: pull}} \; + \; \underbrace{\overline{\log \sum_{k \ne i} e^{-d_{ik}^2 / 2\tau}}}_{\text{uniformity: push}}$$
+#
+# A collapse makes the first part 0, and the second one as large as it can be. The two parts of your loss on the sixteen pictures above:
+
+# %%
+z = F.normalize(torch.cat([z1, z2]), dim=1)
+apart = torch.cdist(z, z).square().fill_diagonal_(float("inf"))             # squared distances; nobody is a candidate for itself
+pull, push = health.alignment(z1, z2) / (2 * tau), float((-apart / (2 * tau)).logsumexp(1).mean())
+whole = float(loss(z1, z2, tau))
+assert abs(pull + push - whole) < 1e-3 * abs(whole) + 1e-4, "both parts should add up to the loss"
+print(f"alignment {pull:.4f} + uniformity {push:.4f} = {pull + push:.4f}; the loss {whole:.4f}")
+
+# %% [markdown]
 # ## 8. What did it learn?
 #
 # The probe, with its baseline beside it: the same architecture, never trained. (Raw pixels follow with the final report.)

@@ -418,6 +418,20 @@ encoded = {name: features.extract(m, data.validation)[several] for name, m in ((
 widgets.neighbours(encoded, data.validation.image[several], held_out[several], classes=data.classes)
 
 # %% [markdown]
+# **In numbers: invariance.** A feature is *invariant* to turns if turning the picture does not change it. The mean of $h$ over all four turns is: they are the
+# same four pictures, in another order. So no probe can tell the turn from it, and every probe has one in four right. RotNet's $h$ is trained to be the
+# opposite. Its own classifier finds turns in $h$; hand the same classifier the mean:
+
+# %%
+four, turn = rotations(data.validation.image[:400])
+with torch.no_grad():
+    h = turns.eval().encode({"image": four})
+    mean = h.unflatten(0, (4, -1)).mean(0).repeat(4, 1)                    # of the four turns of each picture
+    before, after = (float((turns.g(x).argmax(1) == turn).float().mean()) for x in (h, mean))
+assert abs(after - 0.25) < 1e-6 < 0.05 < before - after
+print(f"turns found from h: {before:.3f}; from the mean over the turns: {after:.3f}, and 1/4 is 0.250")
+
+# %% [markdown]
 # ## 12. What rotation keeps and clustering throws away
 
 # %%

@@ -253,6 +253,26 @@ assert five["fixed_target"]["low"] > 0.05 and five["bootstrap"]["low"] > 0.01
 # it: a $z$ that says more of $z'$. An online network that forgets something makes the prediction worse, so it is pushed to remember. Without $q$ the
 # online network itself must answer, and averages its own answers until there is one left.
 #
+# **In numbers.** Six views, and what the target says of each one's partner. An online network that tells three pictures apart, one that has forgotten one of
+# the differences, and one that says the same of all. A predictor is fitted to each by least squares; beside what it pays stands the variance:
+
+# %% tags=["nbval-check-output"]
+wanted = torch.tensor([1.0, 1.2, 3.0, 3.4, -2.0, -1.0])                   # z' of six views, two of each picture
+online = {"tells three apart": [0, 0, 1, 1, 2, 2], "has forgotten one": [0, 0, 0, 0, 1, 1], "says the same of all": [0] * 6}
+table = []
+for name, z in online.items():
+    z = torch.tensor(z)
+    fitted = F.one_hot(z).float() @ torch.linalg.lstsq(F.one_hot(z).float(), wanted[:, None]).solution
+    variance = sum(wanted[z == value].var(correction=0) * (z == value).float().mean() for value in z.unique())
+    table.append({"": name, "what the best predictor pays": float((fitted[:, 0] - wanted).square().mean()), "Var(z' | z)": float(variance)})
+assert all(abs(row["what the best predictor pays"] - row["Var(z' | z)"]) < 1e-5 for row in table)
+# Holds: "the more the online network forgets, the more its best predictor pays"
+assert table[0]["Var(z' | z)"] < table[1]["Var(z' | z)"] < table[2]["Var(z' | z)"]
+show.table(table)
+
+# %% [markdown]
+# So the more the online network forgets, the more its best predictor pays.
+#
 # ## 8. Is it the batch statistics?
 #
 # Batch normalisation compares pictures with each other: are these hidden negatives? The test is a network without it. **Group norm** normalises each picture by

@@ -130,6 +130,24 @@ def my_dense_nce(prediction, target, temperature):
 dense_nce = check("dpc.dense_nce", my_dense_nce)
 
 # %% [markdown]
+# **In numbers: how much can such a loss know?** With $N$ candidates, $\log N - L$ is a lower bound of the mutual information of prediction and truth (van den
+# Oord and others, 2018), and it never says more than $\log N$. A world to check it: 256 things, all equally likely, and a network that always knows
+# which. The information is $\log 256$. Among few candidates the loss cannot show it, however good the network is:
+
+# %% tags=["nbval-check-output"]
+generator, known, information = torch.Generator().manual_seed(0), [], math.log(256)
+for candidates in (2, 16, 128, 2048):
+    thing = torch.randint(256, (500, candidates), generator=generator)     # in each row the first one is the right one
+    ratio = torch.where(thing == thing[:, :1], information, -50.0)         # the best score there is: log p(thing | known) / p(thing)
+    bound = math.log(candidates) - float(F.cross_entropy(ratio, torch.zeros(500, dtype=torch.long)))
+    known.append({"candidates N": candidates, "log N": math.log(candidates), "log N - L": bound, "the information": information})
+# Holds: "a lower bound of the mutual information", "it never says more than"
+assert all(row["log N - L"] <= min(row["log N"], information) + 0.02 for row in known)
+# Holds: "Among few candidates the loss cannot show it"
+assert known[0]["log N - L"] < 0.2 * information and known[-1]["log N - L"] > 0.95 * information
+show.table(known)
+
+# %% [markdown]
 # ## 6. Exercise: feed the prediction back (about 5 minutes)
 #
 # `phi(context)` predicts a map, `step(map, context)` gives the next context. The GRU only ever reads rectified maps.
