@@ -20,7 +20,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F
@@ -122,8 +121,7 @@ two_views = check("simclr.two_views", my_two_views)
 # the check.
 
 # %%
-for part in (simclr.SimCLR.views, simclr.SimCLR.loss, simclr.SimCLR.encode):
-    print(inspect.getsource(part))
+show.source(simclr.SimCLR.views, simclr.SimCLR.loss, simclr.SimCLR.encode)
 
 # %% tags=["nbval-check-output"]
 class MySimCLR(simclr.SimCLR):
@@ -391,7 +389,7 @@ print("gained most:", ", ".join(gained[-3:]))
 
 # %%
 from sslcourse import claims
-print(inspect.getsource(claims.gain))
+show.source(claims.gain)
 
 # %% tags=["nbval-check-output"]
 from sslcourse.results import papers

@@ -21,7 +21,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import itertools
 import math
 import sslcourse                       # first: it sets how torch's threads wait for each other
@@ -169,8 +168,7 @@ show.table([{"E": str(e), "G": str(g), "D's loss": best_d_loss(e, g), "log 2 - d
 # ## 7. The library's method, and your functions in it
 
 # %%
-for part in (bigan.BiGAN.loss, bigan.BiGAN.step):
-    print(inspect.getsource(part))
+show.source(bigan.BiGAN.loss, bigan.BiGAN.step)
 
 # %% [markdown]
 # Now train on the digits, with your losses. Below the curves, live: what $G$ draws from the same noise, real digits $x$, and $G(E(x))$.

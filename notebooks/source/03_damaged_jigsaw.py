@@ -21,7 +21,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import math
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
@@ -181,8 +180,7 @@ loss = check("jigsaw.damaged_loss", my_damaged_loss)
 # `loss` makes a puzzle of each picture (`pose`), reads its pieces, and asks `answers` for the order and for the colours. `self.whole` is your loss.
 
 # %%
-for part in (jigsaw.Jigsaw.loss, jigsaw.Jigsaw.answers, jigsaw.Jigsaw.encode):
-    print(inspect.getsource(part))
+show.source(jigsaw.Jigsaw.loss, jigsaw.Jigsaw.answers, jigsaw.Jigsaw.encode)
 
 # %% tags=["nbval-check-output"]
 recipe, part = jigsaw.COURSE.but(epochs=4), data.train.take(slice(0, 3000)).unlabelled()

@@ -21,7 +21,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 from sslcourse import clustering, compare, encoders, evaluate, features, show, widgets
@@ -103,8 +102,7 @@ rotations = check("clusters.rotations", my_rotations)
 # ## 5. The library's method, and your turns in it
 
 # %%
-for source in (rotnet.RotNet.views, rotnet.RotNet.loss):
-    print(inspect.getsource(source))
+show.source(rotnet.RotNet.views, rotnet.RotNet.loss)
 
 # %% tags=["nbval-check-output"]
 def new_rotnet(turn=rotnet.rotations, **arguments):
@@ -276,8 +274,7 @@ show.table([{"factor": name, **values} for name, values in agreement.items()], c
 # 10 shows why.
 
 # %%
-for source in (deepcluster.DeepCluster.before_epoch, deepcluster.DeepCluster.loss):
-    print(inspect.getsource(source))
+show.source(deepcluster.DeepCluster.before_epoch, deepcluster.DeepCluster.loss)
 
 # %% tags=["nbval-check-output"]
 cluster_recipe = deepcluster.COURSE.but(epochs=5)

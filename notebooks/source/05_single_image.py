@@ -20,7 +20,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F

@@ -21,7 +21,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import math
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
@@ -138,8 +137,7 @@ show.curve(steps, left, xlabel="steps", ylabel="share of the old target", log=Tr
 # Find the three guards against collapse: the predictor `self.q`, the slow copy `self.target`, and the stopped gradient, which is within your loss (`self.regress`).
 
 # %%
-for part in (byol.BYOL.loss, byol.BYOL.step, byol.momentum_at):
-    print(inspect.getsource(part))
+show.source(byol.BYOL.loss, byol.BYOL.step, byol.momentum_at)
 
 # %% tags=["nbval-check-output"]
 recipe = byol.COURSE.but(epochs=4)
@@ -374,8 +372,7 @@ for step in range(1, 7):
 show.table(history)
 
 # %%
-print(inspect.getsource(moco.MoCo.loss))
-print(inspect.getsource(moco.MoCo.step))
+show.source(moco.MoCo.loss, moco.MoCo.step)
 
 # %% [markdown]
 # The dashed line is the loss of a network that tells nothing apart. On one device the paper's *shuffled* batch normalisation would change nothing: all pictures

@@ -20,7 +20,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F
@@ -103,8 +102,7 @@ loss = check("clip.symmetric_loss", my_symmetric_loss)
 # The text encoder is a small transformer that is read at the end of the sentence. The method itself is short:
 
 # %%
-for part in (clip.CLIP.views, clip.CLIP.loss, clip.CLIP.step):
-    print(inspect.getsource(part))
+show.source(clip.CLIP.views, clip.CLIP.loss, clip.CLIP.step)
 
 # %% tags=["nbval-check-output"]
 def new_method(**arguments):

@@ -20,7 +20,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F
@@ -176,8 +175,7 @@ show.bars({"floor": floor, **simple}, unit="", title="nats per frame of the futu
 # ## 7. The library's method, and your functions in it
 
 # %%
-for part in (video_lstm.VideoLSTM.state, video_lstm.VideoLSTM.loss, video_lstm.Decoder.forward, video_lstm.Decoder.run):
-    print(inspect.getsource(part))
+show.source(video_lstm.VideoLSTM.state, video_lstm.VideoLSTM.loss, video_lstm.Decoder.forward, video_lstm.Decoder.run)
 
 # %% tags=["nbval-check-output"]
 recipe = video_lstm.COURSE.but(epochs=11)

@@ -20,7 +20,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import math
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
@@ -146,8 +145,7 @@ region = check("tracking.region", my_region)
 # ## 7. The library's method, and your functions in it
 
 # %%
-for part in (colorization.Colorization.views, colorization.Colorization.copied, colorization.Colorization.loss):
-    print(inspect.getsource(part))
+show.source(colorization.Colorization.views, colorization.Colorization.copied, colorization.Colorization.loss)
 
 # %% tags=["nbval-check-output"]
 recipe = colorization.COURSE.but(epochs=5)

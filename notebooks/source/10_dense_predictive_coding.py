@@ -20,7 +20,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import math
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
@@ -171,8 +170,7 @@ roll_out = check("dpc.roll_out", my_roll_out)
 # Which line keeps the future out of the prediction? The last one of `guessed`: only the maps of the past, `z[:, :past]`, enter `predict`.
 
 # %%
-for part in (dpc.DPC.guessed, dpc.DPC.loss, dpc.DPC.encode):
-    print(inspect.getsource(part))
+show.source(dpc.DPC.guessed, dpc.DPC.loss, dpc.DPC.encode)
 
 # %% tags=["nbval-check-output"]
 horizon = (1, 2)                       # a switch: first and last number of blocks to predict. (2, 2): no curriculum

@@ -21,7 +21,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F
@@ -185,8 +184,7 @@ def told_apart(network, kind, samples=held, each=2):
 # sound for each negative?
 
 # %%
-for part in (avts.partners, avts.AVTS.see, avts.AVTS.loss):
-    print(inspect.getsource(part))
+show.source(avts.partners, avts.AVTS.see, avts.AVTS.loss)
 
 # %% [markdown]
 # Because then neither the picture alone nor the sound alone gives the answer away: each is in as many pairs of one kind as of the other. The test that

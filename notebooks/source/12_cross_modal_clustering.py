@@ -21,7 +21,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F
@@ -181,8 +180,7 @@ cluster_loss = check("xdc.cluster_loss", my_cluster_loss)
 # louder than another, and brings them to fewer dimensions, as DeepCluster does.
 
 # %%
-for part in (xdc.XDC.cluster, xdc.XDC.loss):
-    print(inspect.getsource(part))
+show.source(xdc.XDC.cluster, xdc.XDC.loss)
 
 # %% tags=["nbval-check-output"]
 mine = dict(whose=lambda variant: whose(variant), joint=lambda *h: joint(*h),
