@@ -460,7 +460,7 @@ def test_npz(tmp_path):
     with pytest.raises(CourseError, match="cannot be read"):
         images.npz(path)
     np.save(tmp_path / "one.npy", x)
-    with pytest.raises(CourseError, match=r"type arrays\(np.load"):
+    with pytest.raises(CourseError, match=r"single array; write it with its name: np.savez\('one.npy'"):
         images.npz(tmp_path / "one.npy")
     with pytest.raises(CourseError, match="there is no file"):
         images.npz(tmp_path / "absent.npz")

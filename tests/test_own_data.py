@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 from sslcourse import encoders, evaluate, runtime
-from sslcourse.data import heard, images
+from sslcourse.data import folders, heard, images
 from sslcourse.data.datasets import Samples, carve, few_of_each, open_labels
 from sslcourse.methods import avts, byol, clip, moco, simclr
 from sslcourse.runtime.errors import CourseError
@@ -394,3 +394,23 @@ def test_labels_of_the_test_split_stay_sealed():
     data = images.arrays(noise(40, 8, 8), np.arange(40) % 2, noise(10, 8, 8, seed=1), np.arange(10) % 2)
     assert data.test.split == "test" and data.test.openings == []
     assert open_labels(data.test, "a test")[0].tolist() == [0, 1] * 5
+
+
+def test_a_small_file_does_not_fill_the_memory(tmp_path, monkeypatch):
+    """Zeros shrink a thousand times. Nothing is unpacked before it is known how much it is."""
+    monkeypatch.setattr(folders, "MAX_ARRAYS", 2**22)
+    path = tmp_path / "bomb.npz"
+    read = []
+    monkeypatch.setattr(np.lib.npyio.NpzFile, "__getitem__", lambda self, key: read.append(key), raising=True)
+    for many, refused in ((2**23, True), (2**21, False)):
+        np.savez_compressed(path, image=np.zeros(many, np.uint8), audio=np.zeros(8, np.uint8))
+        if refused:
+            for reader in (images.npz, heard.npz):
+                with pytest.raises(CourseError, match="these are no pictures and no sounds"):
+                    reader(path)
+            assert read == []
+        else:
+            folders.arrays_of(path, "")
+            assert sorted(read) == ["audio", "image"]
+    np.savez(path, image=np.zeros(2**23, np.uint8))  # as large as it says
+    folders.arrays_of(path, "")

@@ -17,8 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PUBLIC = {
     "": (
         "CourseError Recipe augment check checkpoints claims clustering colour compare data encoders epochs "
-        "evaluate features fit free health methods papers results runtime seed_all setup show single_image "
-        "sounds style_transfer synchrony tracking train transforms wall widgets"
+        "evaluate features fit free health methods networks papers results runtime seed_all setup show "
+        "single_image sounds style_transfer synchrony tracking train transforms wall widgets"
     ),
     "train": "Recipe epochs fit features clustering checkpoints",
     "evaluate": "probe report score random_like layer_probes label_curve fine_tune retrieval factor_table "
@@ -35,11 +35,12 @@ PUBLIC = {
     ),
     "data.toybox": "images videos tracks events scene render bounce crossing caption",
     "data.clips": "prepare open Clips Video",
-    "check": "check hint solution lesson points progress assignment EXERCISES",
+    "check": "check hint solution lesson quiz points progress assignment EXERCISES",
     "claims": "Claim Verdict paper papers run judge",
     "papers": "reported findings names holm",
     "wall": "add forget read table verdicts page",
     "compare": "run table",
+    "networks": "names load",
 }
 
 

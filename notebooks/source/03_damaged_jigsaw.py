@@ -21,7 +21,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import math
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
@@ -150,14 +149,15 @@ show.grid(torch.cat([F.interpolate(r, size=(60, 60)) for r in rows]), names, col
 #
 # A jigsaw asks for relations *between* pieces, inpainting for what a piece must *be*, colouring for what is *in* a piece. Colours are answered as one of $Q$ bins:
 # grey, and hues in two strengths. A network that knows nothing pays 1 in each term.
-#
-# **Exercise** (about 10 minutes): write this loss.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("jigsaw")
+
+# %% [markdown]
+# **Exercise** (about 10 minutes): write this loss.
 
 # %% tags=["nbval-check-output"]
 def my_damaged_loss(orders, permutation, colours, bins, missing, faded, weights):
@@ -180,8 +180,7 @@ loss = check("jigsaw.damaged_loss", my_damaged_loss)
 # `loss` makes a puzzle of each picture (`pose`), reads its pieces, and asks `answers` for the order and for the colours. `self.whole` is your loss.
 
 # %%
-for part in (jigsaw.Jigsaw.loss, jigsaw.Jigsaw.answers, jigsaw.Jigsaw.encode):
-    print(inspect.getsource(part))
+show.source(jigsaw.Jigsaw.loss, jigsaw.Jigsaw.answers, jigsaw.Jigsaw.encode)
 
 # %% tags=["nbval-check-output"]
 recipe, part = jigsaw.COURSE.but(epochs=4), data.train.take(slice(0, 3000)).unlabelled()
@@ -451,6 +450,17 @@ print(f"Without labels and without colours: {final['damaged jigsaw']['linear']:.
       f"{final['random encoder']['linear']:.1%} for the random encoder and {final['pixels']['linear']:.1%} for raw pixels.")
 lesson("03_damaged_jigsaw")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("03_damaged_jigsaw")
+quiz("03_damaged_jigsaw", answers="b c b a c")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

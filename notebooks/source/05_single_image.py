@@ -20,7 +20,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
 import torch.nn.functional as F
@@ -386,6 +385,17 @@ print(f"The last layer, test split: one image {final['RotNet, one image']['linea
       f"{probed['RotNet full']['conv1']:.1%} and {probed['random']['conv1']:.1%}.")
 lesson("05_single_image")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("05_single_image")
+quiz("05_single_image", answers="c a b d b")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

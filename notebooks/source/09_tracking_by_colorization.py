@@ -20,7 +20,6 @@
 import time
 notebook_started = time.perf_counter()
 
-import inspect
 import math
 import sslcourse                       # first: it sets how torch's threads wait for each other
 import torch
@@ -146,8 +145,7 @@ region = check("tracking.region", my_region)
 # ## 7. The library's method, and your functions in it
 
 # %%
-for part in (colorization.Colorization.views, colorization.Colorization.copied, colorization.Colorization.loss):
-    print(inspect.getsource(part))
+show.source(colorization.Colorization.views, colorization.Colorization.copied, colorization.Colorization.loss)
 
 # %% tags=["nbval-check-output"]
 recipe = colorization.COURSE.but(epochs=5)
@@ -472,6 +470,17 @@ print(f"Told only colours, never a mask: {said['colorization']}. Masks that stay
       f"Optical flow, coarse to fine, on these easy films: {said['flow, coarse to fine']}.")
 lesson("09_tracking_by_colorization")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("09_tracking_by_colorization")
+quiz("09_tracking_by_colorization", answers="d c b a d")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

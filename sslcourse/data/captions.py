@@ -25,6 +25,7 @@ from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.toybox import world
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import SEED, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 
 PAD, START, END = 0, 1, 2  # after the end; before the first word; after the last
 _SPECIAL = ("<pad>", "<start>", "<end>")
@@ -194,6 +195,7 @@ def _sentences(parts: Mapping[str, Tensor], order: Sequence[str], said: Mapping[
     return whole
 
 
+@explained
 def full(scene: Mapping[str, Tensor], leave_out: Sequence[str] = ()) -> Tensor:
     """(N, L) tokens of the whole caption of each scene: what `toybox.caption` says, for all at once."""
     _check(leave_out)
@@ -201,6 +203,7 @@ def full(scene: Mapping[str, Tensor], leave_out: Sequence[str] = ()) -> Tensor:
     return _sentences(_parts(scene), _ORDERS[0], {part: nobody for part in leave_out})
 
 
+@explained
 @takes(seed=SEED, draws=WHOLE)
 def draw(
     scene: Mapping[str, Tensor], draws: int = DRAWS, leave_out: Sequence[str] = (), seed: int = 0
@@ -273,6 +276,7 @@ def _described(samples: Samples, draws: int, leave_out: Sequence[str], seed: int
     return new
 
 
+@explained
 def captions_of(batch: Mapping[str, Tensor]) -> Tensor:
     """batch["caption"] as (B, K, L) tokens, or an error that says where captions come from."""
     if "caption" not in batch:
@@ -291,6 +295,7 @@ def captions_of(batch: Mapping[str, Tensor]) -> Tensor:
     return tokens if tokens.ndim == 3 else tokens[:, None]
 
 
+@explained
 def random_caption(tokens: Tensor) -> Tensor:
     """One of the K captions of each picture: (B, K, L) to (B, L)."""
     b, k, _ = tokens.shape

@@ -20,6 +20,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import REAL, SEED, takes
+from sslcourse.runtime.shapes import explained
 
 MAX_CLASSES = 100_000
 SPLITS = ("train", "validation", "test")
@@ -262,6 +263,7 @@ class Samples:
             yield self.batch(index.tensor_split(world)[rank] if world > 1 else index)
 
 
+@explained
 def digest_of(*tensors: Tensor | None) -> str:
     """sha256 of types, shapes and bytes, as hexadecimal text. None counts too."""
     digest = hashlib.sha256()
@@ -663,18 +665,21 @@ def with_splits(
     return Data(found["train"], found["validation"], found["test"])
 
 
+@explained
 def digests(inputs: Tensor) -> list[bytes]:
     """(N,) what tells one sample from another, number by number."""
     rows = (row for part in inputs.split(1024) for row in part.cpu().contiguous().numpy())
     return [hashlib.blake2b(row.tobytes(), digest_size=16).digest() for row in rows]
 
 
+@explained
 def is_plain(x: Tensor) -> bool:
     """Whether a sample has nothing in it: one colour, or silence."""
     rows = x.flatten(1) if x.ndim > 1 else x[None]
     return bool((rows == rows[:, :1]).all())
 
 
+@explained
 def first_copies(inputs: Tensor) -> np.ndarray:
     """(N,) the position of the first sample that is the same number by number; its own where there is none.
 
@@ -722,6 +727,7 @@ def _say_leaks(known: Samples, held: Samples, what: str, names: Sequence[str] | 
         )
 
 
+@explained
 def carve(
     label: np.ndarray, validation: float, seed: int, first: np.ndarray | None = None, none_too: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -76,11 +76,50 @@ _PART = {word: part for part, words in _WORDS.items() for word in words.split()}
 _THINGS = "(?:set|split|data|dataset|folder|files|images?|imgs?|pictures?|photos?|videos?|films?|clips?)"
 _NAMED = re.compile(f"(?:{_THINGS}_)?({'|'.join(_PART)})_?{_THINGS}?_?(?:[0-9]{{4}})?")
 MAX_PIXELS = 64 * 10**6  # of one picture; a small file can claim billions and fill the memory
+# Arrays that a small file claims may fill the memory, too: photographs and sounds shrink ten times at most.
+MAX_ARRAYS, MAX_SHRINKING = 2**30, 100
 SHOWN = 10  # files that are named; the others are counted
 
 
 class Unusable(Exception):
     """Why this picture, or this film, cannot be used, in a few words."""
+
+
+# ---------------------------------------------------------------------------------------------- arrays
+
+
+def arrays_of(path: str | Path, example: str) -> dict[str, np.ndarray]:
+    """The arrays of an `.npz` file by name, as `np.savez` writes it. No pickled objects are loaded.
+
+    Args:
+        example: how such a file is written, for the error of one that cannot be read.
+
+    Raises:
+        CourseError: there is no such file, it is damaged, or holds something else; or more than a gigabyte
+            would come out of a hundredth of that, which no pictures and no sounds do.
+    """
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise CourseError(f"there is no file {path}")
+    try:
+        file = np.load(path, allow_pickle=False)
+        if isinstance(file, np.ndarray):
+            raise CourseError(f"{path} holds a single array; write it with its name: {example}")
+        with file:
+            claimed = sum(member.file_size for member in file.zip.infolist())
+            if claimed > max(MAX_ARRAYS, MAX_SHRINKING * path.stat().st_size):
+                raise CourseError(
+                    f"{path.name} is a file of {path.stat().st_size:,} bytes, and {claimed:,} bytes of "
+                    "arrays would come out of it: these are no pictures and no sounds. Write it anew from "
+                    f"the arrays that you mean: {example}"
+                )
+            return {key: file[key] for key in file.files}
+    except CourseError:
+        raise
+    except Exception as error:  # a damaged zip raises half a dozen kinds
+        raise CourseError(
+            f"{path} cannot be read ({error}); write it without object arrays: {example}"
+        ) from None
 
 
 # ---------------------------------------------------------------------------------------------- folders

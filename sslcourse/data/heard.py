@@ -27,12 +27,14 @@ from sslcourse.data import download, folders, moving_digits
 from sslcourse.data.datasets import Data, Samples, numbered, open_labels, split, with_splits, words
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, REAL, SEED, WHOLE, Number, takes
+from sslcourse.runtime.shapes import explained
 
 FOLDS = 5  # of ESC-50
 
 # -------------------------------------------------------------------------------------- sound as numbers
 
 
+@explained
 @takes(old=COUNT, new=COUNT, block=COUNT)
 def resampled(audio: Tensor | np.ndarray, old: int, new: int, *, block: int = 256) -> Tensor:
     """Sounds at another rate, by windowed sinc interpolation; nothing is moved in time.
@@ -93,6 +95,7 @@ def decoded(data: bytes, name: str) -> tuple[np.ndarray, int]:
     return audio[:, 0] if audio.shape[1] == 1 else audio.mean(1).round().astype(np.int16), rate
 
 
+@explained
 def fitted(audio: np.ndarray, length: np.ndarray, samples: int) -> np.ndarray:
     """Recordings of many lengths as (N, samples) int16: the short ones in the middle of silence, of the long
     ones their loudest stretch.
@@ -212,15 +215,7 @@ def files_in(place: Path, wanted: Collection[str]) -> Iterator[tuple[str, bytes]
         yield name, path.read_bytes()
 
 
-def _read(path: Path) -> dict[str, np.ndarray]:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except Exception as error:  # a damaged zip raises half a dozen kinds
-        raise CourseError(
-            f"{path} cannot be read ({error}); write it without object arrays: "
-            f"np.savez({path.name!r}, audio=audio, rate=8000, label=label)"
-        ) from None
+_EXAMPLE = "np.savez({!r}, audio=audio, rate=8000, label=label)"
 
 
 @takes(
@@ -263,9 +258,7 @@ def npz(
         CourseError: arrays are missing, or do not fit together.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise CourseError(f"there is no file {path}")
-    found = _read(path)
+    found = folders.arrays_of(path, _EXAMPLE.format(path.name))
     found.pop("name", None), found.pop("test_name", None)
     if "audio" not in found or "rate" not in found:
         raise CourseError(
@@ -413,7 +406,8 @@ def esc50(fold: int = 1, *, rate: int | None = None, path: str | Path | None = N
     """
     if fold not in range(1, FOLDS + 1):
         raise CourseError(f"fold={fold!r}; ESC-50 has the folds 1 to {FOLDS}")
-    found = _read(_prepared("esc50", path))
+    file = _prepared("esc50", path)
+    found = folders.arrays_of(file, _EXAMPLE.format(file.name))
     audio, there = found["audio"], int(found["rate"])
     wave = audio if rate is None or rate == there else resampled(audio, there, rate)
     folds = found["fold"].astype(np.int64)

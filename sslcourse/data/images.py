@@ -29,6 +29,7 @@ from sslcourse.runtime import pages
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.files import Made
 from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 
 # -------------------------------------------------------------------------------------- offline, at once
 
@@ -286,22 +287,11 @@ def npz(path: str | Path, **options) -> Data:
         **options: validation, test, seed, name as for `arrays`.
     """
     path = Path(path).expanduser()
-    if not path.is_file():
-        raise CourseError(f"there is no file {path}")
     names = {"x_train": "image", "y_train": "label", "x_test": "test_image", "y_test": "test_label"}
-    try:
-        file = np.load(path, allow_pickle=False)
-        if isinstance(file, np.ndarray):
-            raise CourseError(f"{path} holds a single array; type arrays(np.load({str(path)!r}))")
-        with file:
-            found = {names.get(key, key): file[key] for key in file.files}
-    except CourseError:
-        raise
-    except Exception as error:  # a damaged zip raises half a dozen kinds
-        raise CourseError(
-            f"{path} cannot be read ({error}); write it without object arrays: "
-            f"np.savez({path.name!r}, image=image, label=label)"
-        ) from None
+    example = f"np.savez({path.name!r}, image=image, label=label)"
+    found: dict[str, Any] = {
+        names.get(key, key): array for key, array in folders.arrays_of(path, example).items()
+    }
     wanted = ("image", "label", "test_image", "test_label", "classes")
     if "image" not in found:
         raise CourseError(
@@ -567,6 +557,7 @@ def prepared(folder: str | Path, checksums: dict[str, str] | None = None) -> dic
     return None if checksums is not None and meta.get("checksums") != checksums else meta
 
 
+@explained
 def save_array(
     path: str | Path, shape: tuple[int, ...], blocks: Iterable[np.ndarray], dtype=np.uint8
 ) -> None:
@@ -601,6 +592,7 @@ def save_array(
             )
 
 
+@explained
 def check_labels(label: np.ndarray, classes: int, what: str) -> None:
     """CourseError unless the labels run from 0 to `classes` - 1. label: (N,) integers."""
     if len(label) and (int(label.min()) < 0 or int(label.max()) >= classes):

@@ -40,6 +40,7 @@ from sslcourse.data import folders
 from sslcourse.data.datasets import Samples
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.transforms import augment
 
 PHOTOGRAPHS = ("china", "flower")  # they come with scikit-learn: a busy one and a plain one, 640 x 427 pixels
@@ -107,6 +108,7 @@ NONE = Distortion(1.0, (1.0, 1.0), (1.0, 1.0), 0.0, 0.0, 0.0, 0.0, placed=False)
 # ---------------------------------------------------------------------------------------------- photographs
 
 
+@explained
 def photograph(picture: str | Path | np.ndarray | Tensor = "china") -> Tensor:
     """One picture of any size as (3, H, W) uint8.
 
@@ -157,6 +159,7 @@ def _read(file: Path) -> Tensor:
 # ---------------------------------------------------------------------------------------------- crops
 
 
+@explained
 @takes(n=WHOLE, size=WHOLE, seed=SEED)
 def single_image(
     picture: str | Path | np.ndarray | Tensor = "china",
@@ -184,6 +187,7 @@ def single_image(
     )
 
 
+@explained
 @takes(n=WHOLE, size=WHOLE, seed=SEED)
 def crops_of(
     pictures: Sequence | Tensor | Samples,
@@ -220,6 +224,7 @@ def crops_of(
     return Samples(out, factors={"source": source}, name=name)
 
 
+@explained
 def conditions(
     pictures: Samples,
     picture: str | Path | np.ndarray | Tensor = "china",
@@ -253,6 +258,7 @@ def conditions(
     return {**sets, "full": pictures.take(slice(0, n)).unlabelled()}
 
 
+@explained
 def square_crops(picture: Tensor, n: int, size: int = 32, area: tuple[float, float] = (0.01, 1.0)) -> Tensor:
     """The heart of it in a dozen lines: squares of random area at random places, each shrunk to size x size.
 
@@ -364,6 +370,7 @@ def corners(
     return torch.cat([half[:, :, None] * turned, middle[:, :, None]], 2), flip
 
 
+@explained
 def lookup(picture: Tensor, at: Tensor, size: int, flip: Tensor | None = None) -> Tensor:
     """The crops (n, 3, size, size), float 0 to 1, that `corners` describes.
 

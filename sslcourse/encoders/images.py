@@ -20,6 +20,7 @@ from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.numbers import as_whole
 from sslcourse.runtime.options import COUNT, SEED, WHOLE, WIDTH, takes
+from sslcourse.runtime.shapes import explained
 
 
 def conv_stage(inside: int, outside: int, kernel: int, stride: int, norm: str = "batch") -> nn.Sequential:
@@ -39,6 +40,7 @@ def group_norm(channels: int, groups: int = 16) -> nn.GroupNorm:
     return nn.GroupNorm(math.gcd(groups, channels), channels)
 
 
+@explained
 def standardised(weight: Tensor) -> Tensor:
     """Each output's weights with mean 0 and variance 1 over all that it reads (weight standardisation, Qiao
     et al., 2019).
@@ -131,6 +133,7 @@ def is_method(network: nn.Module) -> bool:
     return callable(getattr(network, "encode", None)) and isinstance(getattr(network, "f", None), nn.Module)
 
 
+@explained
 def shown_to_encoder(method: nn.Module, batch: dict[str, Tensor]) -> Tensor:
     """What `method.encode(batch)` gives to `method.f`: edges, grey pictures, another size, or the batch as it
     is.
@@ -272,6 +275,7 @@ def parameters(network: nn.Module) -> int:
     return sum(p.numel() for p in network.parameters() if p.requires_grad)
 
 
+@explained
 def random_encoder(encoder: Encoder, images: Tensor) -> Encoder:
     """An untrained encoder made ready to be a fair baseline: batch statistics from the data, then eval mode.
 

@@ -36,6 +36,7 @@ from sslcourse.evaluate.reports import random_like
 from sslcourse.methods.base import Ear, Method
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import REAL, WHOLE, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import features, ties
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
@@ -50,6 +51,7 @@ MAKER = "a function of (training recordings, seed) that returns an ear"
 # ---------------------------------------------------------------------------------------------- crops
 
 
+@explained
 def crops_of(audio: Float[Tensor, "n l"], count: int, length: int) -> Float[Tensor, "n k length"]:
     """`count` crops of each recording, the first at its beginning, the last at its end. One alone is taken
     from the middle.
@@ -65,6 +67,7 @@ def crops_of(audio: Float[Tensor, "n l"], count: int, length: int) -> Float[Tens
     return torch.stack([audio[:, start : start + length] for start in starts], 1)
 
 
+@explained
 def spectrum(crops: Tensor, rate: int) -> Float[Tensor, "n d"]:
     """Log-mel spectrograms as feature vectors: 32 bands, each averaged down to 8 moments. The baseline that
     needs no network.
@@ -98,6 +101,7 @@ def _features(
 # ---------------------------------------------------------------------------------------------- the machine
 
 
+@explained
 def averaged(scores: Float[np.ndarray, "n k c"], classes: Int[np.ndarray, " c"]) -> Int[np.ndarray, " n"]:
     """The class of each recording: the one whose score, averaged over the crops, is highest, of equals the
     first. One crop that is very sure outvotes several.
@@ -154,6 +158,7 @@ def _machine(x: np.ndarray, label: np.ndarray, cost: float) -> Machine:
     return Machine(averages, machine.classes_)
 
 
+@explained
 def linear_machine(
     x: np.ndarray, label: np.ndarray, held: np.ndarray, costs: Sequence[float] = COSTS
 ) -> tuple[Machine, float]:
@@ -281,6 +286,7 @@ def official(data: Data) -> tuple[Samples, list[Fold]]:
     ]
 
 
+@explained
 def leaks(samples: Samples, fold: np.ndarray) -> list[str]:
     """Recordings that are the same, or come from the same source (the extra `source`), and stand in two
     folds; in words.

@@ -12,11 +12,13 @@ from sslcourse.data.datasets import Data, open_labels
 from sslcourse.evaluate.probes import linear_probe, majority, ridge_probe
 from sslcourse.evaluate.reports import split_of
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import features
 
 # ------------------------------------------------------------------------------------ the factor table
 
 
+@explained
 def factor_scores(
     train_x: Tensor,
     train_factors: Mapping[str, Tensor],

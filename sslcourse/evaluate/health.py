@@ -18,6 +18,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import WHOLE, takes
+from sslcourse.runtime.shapes import explained
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,7 @@ def _numbers(z: Tensor, least: int = 1) -> Tensor:
     return z
 
 
+@explained
 def spread(z: Float[Tensor, "n d"]) -> float:
     """Standard deviation of the unit-length features per dimension, times sqrt(d): 1 on a full sphere, 0 when
     all features
@@ -91,6 +93,7 @@ def spread(z: Float[Tensor, "n d"]) -> float:
     return float(z.std(0, correction=0).mean() * math.sqrt(z.shape[1]))
 
 
+@explained
 def effective_rank(z: Float[Tensor, "n d"]) -> float:
     """exp(entropy of the singular values): how many dimensions are in use (RankMe, Garrido et al., 2023), 1
     to d.
@@ -104,6 +107,7 @@ def effective_rank(z: Float[Tensor, "n d"]) -> float:
     return float(torch.exp(-torch.special.xlogy(p, p).sum()))
 
 
+@explained
 def alignment(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"]) -> float:
     """Mean squared distance between the two views of an image on the unit sphere, 0 to 4 (Wang and Isola,
     2020).
@@ -111,6 +115,7 @@ def alignment(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"]) -> float:
     return float((runtime.unit(_numbers(z1)) - runtime.unit(_numbers(z2))).square().sum(1).mean())
 
 
+@explained
 def uniformity(z: Float[Tensor, "n d"]) -> float:
     """log of the mean of exp(-2 d^2) over pairs on the unit sphere: 0 when all fall together, towards -4 when
     spread
@@ -118,6 +123,7 @@ def uniformity(z: Float[Tensor, "n d"]) -> float:
     return float(torch.pdist(runtime.unit(_numbers(z, 2))).square().mul(-2).exp().mean().log())
 
 
+@explained
 def diagnose(
     z: Float[Tensor, "n d"], *, z1: Tensor | None = None, z2: Tensor | None = None, loss: float | None = None
 ) -> Diagnosis:
@@ -189,6 +195,7 @@ def diagnose(
     return Diagnosis(tuple(readings))
 
 
+@explained
 @takes(k=WHOLE)
 def coverage(real: Float[Tensor, "n d"], made: Float[Tensor, "m d"], k: int = 5) -> float:
     """Share of real samples with a generated one nearer than their k-th real neighbour: does a generator draw

@@ -11,6 +11,7 @@ from torch import Tensor
 from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import REAL, SEED, SOME, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 
 # ------------------------------------------------------------------------------- maps, for pictures only
 
@@ -37,6 +38,7 @@ def _collapsed(z: Tensor, x: Tensor) -> bool:
     return float((z - z[:1]).norm(dim=1).max()) <= 4 * eps
 
 
+@explained
 @takes(seed=SEED, perplexity=REAL)
 def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Float[Tensor, "n 2"]:
     """t-SNE of features (van der Maaten and Hinton, 2008) by scikit-learn. For looking, not for measuring:
@@ -58,6 +60,7 @@ def tsne(x: Float[Tensor, "n d"], seed: int = 0, perplexity: float = 30.0) -> Fl
     return torch.from_numpy(drawn)
 
 
+@explained
 @takes(seed=SEED, neighbours=WHOLE)
 def umap(x: Float[Tensor, "n d"], seed: int = 0, neighbours: int = 15) -> Float[Tensor, "n 2"]:
     """UMAP of features (McInnes et al., 2018) by umap-learn, which takes about ten seconds to import.
@@ -74,6 +77,7 @@ def umap(x: Float[Tensor, "n d"], seed: int = 0, neighbours: int = 15) -> Float[
     return torch.from_numpy(np.asarray(drawn))
 
 
+@explained
 @takes(perplexity=REAL, steps=SOME)
 def living_map(
     x: Float[Tensor, "n d"],

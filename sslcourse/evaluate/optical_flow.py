@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from sslcourse.data.clips.reader import UNKNOWN
 from sslcourse.evaluate.tracking import Tracker
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.shapes import explained
 from sslcourse.transforms import colour
 
 # Of two grey pictures (H, W) uint8: for each pixel of the first, how far to go (x, y) to find it in the
@@ -26,6 +27,7 @@ from sslcourse.transforms import colour
 Flow = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
+@explained
 def local(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Scikit-image's iterative Lucas-Kanade: all pixels of a window move alike; on a pyramid."""
     from skimage.registration import optical_flow_ilk
@@ -38,6 +40,7 @@ def local(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     return np.stack([across, down]).astype(np.float32)
 
 
+@explained
 def coarse_to_fine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """OpenCV's DIS: patches found by descent on a pyramid, made dense, refined by a variational step.
 
@@ -63,6 +66,7 @@ def coarse_to_fine(first: np.ndarray, second: np.ndarray) -> np.ndarray:
 FLOWS: dict[str, Flow] = {"local": local, "coarse to fine": coarse_to_fine}
 
 
+@explained
 def grey(frames: Tensor) -> np.ndarray:
     """(3, T, H, W) uint8 to (T, H, W) uint8, with the weights that both libraries have."""
     if frames.ndim != 4 or frames.shape[0] != 3:
@@ -70,6 +74,7 @@ def grey(frames: Tensor) -> np.ndarray:
     return colour.grey(frames.float().cpu(), 0).round().clamp(0, 255).to(torch.uint8).numpy()
 
 
+@explained
 def sample(maps: Tensor, at: Tensor) -> Tensor:
     """Values of maps (C, H, W) at places (2, h, w), x and y in pixels with 0 the middle of the first one:
     bilinear; beyond the border, its value.
@@ -81,6 +86,7 @@ def sample(maps: Tensor, at: Tensor) -> Tensor:
     )[0]
 
 
+@explained
 def chained(steps: Tensor) -> Tensor:
     """Where each pixel of each frame was in the first one.
 

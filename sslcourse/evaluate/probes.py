@@ -16,11 +16,13 @@ from sslcourse.data.datasets import Samples, open_labels
 from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import ties
 
 # ------------------------------------------------------------------------------- what can be scored at all
 
 
+@explained
 def numbers(x: Tensor, what: str = "features") -> Tensor:
     """Features (n, d), or an error that says why no score could mean anything."""
     if x.ndim != 2 or not len(x) or not x.shape[1]:
@@ -34,6 +36,7 @@ def numbers(x: Tensor, what: str = "features") -> Tensor:
     return x
 
 
+@explained
 def judged_by(
     train_label: Tensor,
     label: Tensor,
@@ -83,6 +86,7 @@ KNN: dict[str, Vote] = {
 BLOCK = 4096  # rows of a bank in float64 at a time
 
 
+@explained
 @takes(classes=WHOLE, chunk=COUNT)
 def knn_predict(
     bank: Float[Tensor, "n d"],
@@ -99,6 +103,7 @@ def knn_predict(
     return ties.first_best(knn_votes(bank, labels, queries, classes=classes, protocol=protocol, chunk=chunk))
 
 
+@explained
 def knn_votes(
     bank: Float[Tensor, "n d"],
     labels: Int[Tensor, " n"],
@@ -159,6 +164,7 @@ def knn_votes(
     return torch.cat(voted)
 
 
+@explained
 def cosines(queries: Float[Tensor, "m d"], bank: Float[Tensor, "n d"]) -> Float[Tensor, "m n"]:
     """Cosine similarity of each query with each row of the bank, in float64.
 
@@ -238,6 +244,7 @@ def _held_out(n: int) -> tuple[Tensor, Tensor]:
     return order[n // 5 :], order[: n // 5]
 
 
+@explained
 @takes(classes=WHOLE, iterations=COUNT)
 def linear_probe(
     x: Float[Tensor, "n d"],
@@ -280,6 +287,7 @@ def linear_probe(
     return LinearProbe(mean, scale, weight, bias, penalty)
 
 
+@explained
 def ridge_probe(
     x: Float[Tensor, "n d"], y: Float[Tensor, "n c"], penalties: Sequence[float] = PENALTIES
 ) -> LinearProbe:
@@ -310,15 +318,18 @@ def labels_of(samples: Samples, reader: str) -> Tensor:
     return open_labels(samples, reader)[0] if samples.split == "test" else samples.label
 
 
+@explained
 def accuracy_of(predicted: Tensor, label: Tensor) -> float:
     return float((predicted.cpu() == label.cpu()).float().mean())
 
 
+@explained
 def found_of(scores: Float[Tensor, "n c"], label: Int[Tensor, " n"]) -> float:
     """Accuracy of the classes with the highest scores: of several equal ones each counts by chance."""
     return float(ties.found(scores.cpu(), label.cpu()).double().mean())
 
 
+@explained
 def majority(train_label: Tensor, label: Tensor) -> float:
     """Chance: how often the commonest class of the training labels is right on others (scikit-learn's
     `DummyClassifier`).

@@ -37,6 +37,7 @@ from sslcourse.evaluate.probes import (
 )
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, SEED, SHARE, SOME, WHOLE, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import features, ties
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -53,6 +54,7 @@ def _numbers(label: Tensor, what: str) -> Tensor:
     return label.long()
 
 
+@explained
 @takes(classes=WHOLE)
 def score(
     train_x: Tensor,
@@ -141,6 +143,7 @@ def guesses(
     )
 
 
+@explained
 @takes(seed=SEED)
 def random_like(method: Network, shown: Tensor | Samples, seed: int = 0) -> Network:
     """The same network with fresh random weights and batch statistics of the data: the baseline of every
@@ -456,6 +459,7 @@ def fine_tune(
 # ---------------------------------------------------------------------------------------------- retrieval
 
 
+@explained
 def retrieval(
     x: Float[Tensor, "n d"], label: Int[Tensor, " n"], ks: Sequence[int] = (1, 5, 10)
 ) -> dict[str, float]:
@@ -504,6 +508,7 @@ def retrieval(
     return {**{f"recall@{k}": hits[k] / queries for k in ks}, "mAP": precision / queries}
 
 
+@explained
 @takes(chunk=COUNT)
 def nearest(bank: Tensor, labels: Tensor, queries: Tensor, chunk: int = 500) -> Tensor:
     """The label of each query's nearest row of the bank, by Euclidean distance: the oldest classifier there

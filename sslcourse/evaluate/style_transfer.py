@@ -22,9 +22,11 @@ from torch import Tensor, nn
 from sslcourse import runtime
 from sslcourse.encoders.images import layers_of
 from sslcourse.runtime.options import COUNT, FACTOR, RATE_OF_LEARNING, SEED, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train.features import frozen, layer_of, reads
 
 
+@explained
 def gram(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
     """The Gram matrix of every picture's maps: the mean over all places of the product of two channels (eq.
     3; there a sum).
@@ -33,6 +35,7 @@ def gram(maps: Float[Tensor, "b c h w"]) -> Float[Tensor, "b c c"]:
     return f @ f.transpose(1, 2) / f.shape[2]
 
 
+@explained
 def layer_maps(network: nn.Module, image: Tensor) -> dict[str, Tensor]:
     """The output of every named layer for pictures (B, 3, H, W), 0 to 1; gradients flow.
 
@@ -62,6 +65,7 @@ def _difference(x: Tensor, target: Tensor) -> Tensor:
     return (x - target).square().sum() / target.square().sum().clamp_min(1e-12)
 
 
+@explained
 @takes(steps=COUNT, weight=FACTOR, lr=RATE_OF_LEARNING, seed=SEED)
 def transfer(
     network: nn.Module,

@@ -28,6 +28,7 @@ from sslcourse.evaluate.probes import judged_by, linear_probe
 from sslcourse.methods import avts
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, SEED, WHOLE, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import ties
 from sslcourse.train.features import encode_of, frozen
 from sslcourse.transforms import sounds
@@ -95,6 +96,7 @@ def pairs(samples: Samples, kind: str, *, frames: int = 16, each: int = 4, seed:
     return Pairs(film, seen, other, heard, sync, frames)
 
 
+@explained
 @torch.no_grad()
 def embedded(method, samples: Samples, film: Tensor, start: Tensor, frames: int, what: str) -> Tensor:
     """(n, d) of windows in the common space: `what` is "see" or "hear"; each distinct window is worked on
@@ -146,6 +148,7 @@ def _numbers(distance: Tensor) -> None:
         )
 
 
+@explained
 def balanced(distance: Tensor, together: Tensor, threshold: float) -> float:
     """Balanced accuracy of "in sync where the distance is below the threshold": the mean over both kinds of
     the share that is right.
@@ -155,6 +158,7 @@ def balanced(distance: Tensor, together: Tensor, threshold: float) -> float:
     return float(near[together].float().mean() + (~near[~together]).float().mean()) / 2
 
 
+@explained
 def threshold(distance: Tensor, together: Tensor) -> float:
     """The threshold with the best balanced accuracy, midway between two distances."""
     _numbers(distance)
@@ -173,6 +177,7 @@ def threshold(distance: Tensor, together: Tensor) -> float:
     return float(values[k - 1] + values[k]) / 2
 
 
+@explained
 def judged(distance: Tensor, together: Tensor, half: Tensor) -> float:
     """Balanced accuracy with the threshold of the other half, mean over both halves. Chance is 1/2.
 
@@ -205,6 +210,7 @@ def accuracy(
 # ---------------------------------------------------------------------------------------------- out of step
 
 
+@explained
 @takes(frames=Number(1, 100_000))
 @torch.no_grad()
 def table(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
@@ -236,6 +242,7 @@ def table(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
         )
 
 
+@explained
 def by_offset(distance: Tensor, reach: int) -> Tensor:
     """(B, 2 reach + 1) mean distance of the pairs whose sound is taken so many frames later than the picture,
     -reach to reach.
@@ -271,6 +278,7 @@ def curve(method, samples: Samples, reach: int = 16, frames: int = 16) -> Tensor
         return _distance(method, v.repeat_interleave(len(later), 0), a).view(n, -1)
 
 
+@explained
 @takes(reach=WHOLE)
 def out_of_step(samples: Samples, by: Tensor, reach: int = 8) -> tuple[Tensor, Tensor]:
     """Films whose sound is `by` frames late (negative: early), `reach` frames shorter at either end so that
@@ -288,6 +296,7 @@ def out_of_step(samples: Samples, by: Tensor, reach: int = 8) -> tuple[Tensor, T
     return avts.cut(samples.video, samples.sound()[0], at, at - by, samples.video.shape[2] - 2 * reach)
 
 
+@explained
 @takes(reach=WHOLE, frames=Number(1, 100_000))
 def found(method, video: Tensor, audio: Tensor, reach: int = 8, frames: int = 16) -> Tensor:
     """(B,) by how many frames the sound is late: the offset at which the mean distance of all windows is
@@ -344,6 +353,7 @@ class Energy:
 # ---------------------------------------------------------------------------- where the sound comes from
 
 
+@explained
 def only(video: Tensor, y: int, x: int, cells: int = 4, beyond: float = 0.25) -> Tensor:
     """The films with nothing but one square moving: all else stands still as it is on average over the film.
 
@@ -360,6 +370,7 @@ def only(video: Tensor, y: int, x: int, cells: int = 4, beyond: float = 0.25) ->
     return made
 
 
+@explained
 @takes(cells=COUNT)
 @torch.no_grad()
 def located(method, video: Tensor, audio: Tensor, cells: int = 4) -> Tensor:
@@ -379,6 +390,7 @@ def located(method, video: Tensor, audio: Tensor, cells: int = 4) -> Tensor:
     return torch.stack([torch.stack(row, 1) for row in rows], 1).float()
 
 
+@explained
 @takes(frames=Number(1, 100_000))
 def followed(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
     """(T, h, w) of one film `located` at every frame: in the window around it, as far as the film goes.
@@ -397,6 +409,7 @@ def followed(method, video: Tensor, audio: Tensor, frames: int = 16) -> Tensor:
     return heat[(torch.arange(video.shape[1]) - frames // 2).clamp(0, count - 1)]
 
 
+@explained
 def glowing(video: Tensor, heat: Tensor) -> Tensor:
     """(3, T, H, W) uint8: a film in grey that glows where the distance is small, each frame scaled for
     itself.
@@ -414,6 +427,7 @@ def glowing(video: Tensor, heat: Tensor) -> Tensor:
     return (grey * (1 - 0.6 * near) + 0.6 * near * colour).round().clamp(0, 255).to(torch.uint8)
 
 
+@explained
 def covered(mask: Tensor, number: int, cells: tuple[int, int]) -> Tensor:
     """(B, h, w) which share of each cell, over all frames, a solid covers.
 
@@ -424,6 +438,7 @@ def covered(mask: Tensor, number: int, cells: tuple[int, int]) -> Tensor:
     return F.adaptive_avg_pool2d((mask == number).float(), cells).mean(1)
 
 
+@explained
 def pointed(heat: Tensor, cover: Tensor) -> float:
     """What share of the cell with the greatest heat is covered, mean over films: 0 to 1. Of cells that are
     equally hot the mean.

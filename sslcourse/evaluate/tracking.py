@@ -41,6 +41,7 @@ from sslcourse.data.clips.reader import UNKNOWN
 from sslcourse.data.datasets import Samples, open_labels
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import REAL, SHARE, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 
 _AT_ONCE = 2**22  # similarities held at a time
 
@@ -85,6 +86,7 @@ def _finite(x: Tensor, name: str) -> None:
         )
 
 
+@explained
 def unit_vectors(features: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
     """(D, T, h, w) to unit vectors (T, h * w, D)."""
     f = features.to(dtype).flatten(2).permute(1, 2, 0)
@@ -137,6 +139,7 @@ def _everywhere(h: int, w: int, window: int | None) -> bool:
     return window is None or window >= max(h, w) - 1
 
 
+@explained
 @takes(
     references=WHOLE,
     temperature=REAL,
@@ -197,6 +200,7 @@ def attention(
     return found, refs
 
 
+@explained
 @takes(
     references=WHOLE,
     temperature=REAL,
@@ -285,6 +289,7 @@ def to_cells(mask, h: int, w: int, count: int) -> Tensor:
     return F.adaptive_avg_pool2d(onehot[None], (h, w))[0].permute(1, 2, 0)
 
 
+@explained
 def to_pixels(soft: Tensor, height: int, width: int) -> Tensor:
     """Soft labels (T, h, w, K) to masks (T, height, width) uint8: enlarged bilinearly, then the largest label
     wins.
@@ -297,6 +302,7 @@ def to_pixels(soft: Tensor, height: int, width: int) -> Tensor:
     return (large - 1e-6 * torch.arange(soft.shape[3]).view(-1, 1, 1)).argmax(1).to(torch.uint8)
 
 
+@explained
 def region(predicted: Tensor, given: Tensor) -> float:
     """Region similarity J of one mask (H, W) bool with the true one: their intersection over their union, 1
     where both are empty.
@@ -330,6 +336,7 @@ def overlap(predicted, given, objects: int) -> Tensor:
 # ---------------------------------------------------------------------------------------------- key-points
 
 
+@explained
 def points_to_cells(points: Tensor, h: int, w: int, height: int, width: int) -> Tensor:
     """Each point as a soft label: shared bilinearly by the four cells around it, so that their weighted mean
     is the point again.
@@ -350,6 +357,7 @@ def points_to_cells(points: Tensor, h: int, w: int, height: int, width: int) -> 
     return down[:, None] * across[None]
 
 
+@explained
 def cells_to_points(soft: Tensor, height: int, width: int, top: int = 5) -> Tensor:
     """Where a point is: the mean of its `top` strongest cells, each weighed by its label.
 
@@ -382,6 +390,7 @@ def cells_to_points(soft: Tensor, height: int, width: int, top: int = 5) -> Tens
 # ---------------------------------------------------------------------------------------------- how well
 
 
+@explained
 def boundary(mask: Tensor) -> Tensor:
     """The boundary of masks (..., H, W) bool, one pixel wide, as DAVIS has it: what differs from the right,
     lower or lower-right neighbour.
@@ -464,6 +473,7 @@ def contour(predicted, given, objects: int, share: float = 0.008) -> Tensor:
     return found
 
 
+@explained
 def point_errors(predicted: Tensor, given: Tensor) -> Tensor:
     """How far predicted key-points are off, in sizes of their object; NaN where a point is hidden.
 
@@ -599,12 +609,14 @@ class Measured:
 # ---------------------------------------------------------------------------------------------- trackers
 
 
+@explained
 def identity(frames: Tensor, first: Tensor, points: Tensor | None = None) -> tuple[Tensor, Tensor | None]:
     """Everything stays where it was: the baseline of all trackers."""
     t = frames.shape[1]
     return first.expand(t, -1, -1), None if points is None else points.expand(t, -1, -1)
 
 
+@explained
 def by_features(embed: Callable[[Tensor], Tensor], **settings) -> Tracker:
     """A tracker that points with an encoder's features.
 

@@ -48,6 +48,7 @@ from sslcourse.methods.base import (
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import FACTOR, FRAMES, HERTZ, SHARE, WIDTH, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -70,6 +71,7 @@ EARS = {"small_mel": encoders.small_mel, "resnet18_mel": encoders.resnet18_mel}
 LENGTHS = {"halved": 0.5, "unit": 1.0, "free": None}  # of embeddings
 
 
+@explained
 def contrastive(
     v: Float[Tensor, "n d"], a: Float[Tensor, "n d"], together: Bool[Tensor, " n"], margin: float
 ) -> Float[Tensor, ""]:
@@ -89,6 +91,7 @@ def contrastive(
     return torch.where(together, d.square(), F.relu(margin - d).square()).mean()
 
 
+@explained
 def cut(
     video: Tensor, audio: Tensor, seen: Int[Tensor, " b"], heard: Int[Tensor, " b"], frames: int
 ) -> tuple[Tensor, Tensor]:
@@ -145,6 +148,7 @@ def starts(
     return allowed[torch.randint(len(allowed), (films,), device=device, generator=generator)].T
 
 
+@explained
 def partners(hard: Bool[Tensor, " b"], generator: torch.Generator | None = None) -> Int[Tensor, " n"]:
     """Which window's sound each picture gets in its pair out of sync: every sound once, none its own.
 

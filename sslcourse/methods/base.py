@@ -23,11 +23,13 @@ from torch import Tensor, nn
 from sslcourse.encoders.images import dim_of as dim_of  # methods take it from here
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.shapes import explained
 from sslcourse.transforms import sounds
 
 Batch = dict[str, Tensor]
 
 
+@explained
 def descend(loss: Tensor, *optimizers: torch.optim.Optimizer) -> None:
     """The three lines that every student should know by heart."""
     for optimizer in optimizers:
@@ -156,6 +158,7 @@ class Ear(nn.Module):
         return self.f(self.logmel(batch))
 
 
+@explained
 def floats(x: Tensor) -> Tensor:
     """Pictures as floats from 0 to 1; floats pass."""
     return x if x.is_floating_point() else x.float() / 255
@@ -166,6 +169,7 @@ def floats_of(batch: Batch) -> Tensor:
     return floats(images_of(batch))
 
 
+@explained
 def at_least_float32(x: Tensor) -> Tensor:
     """At least single precision: half precision would lose the small gaps between similarities. Double
     precision stays.

@@ -35,6 +35,7 @@ from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import FACTOR, PIXELS, SOME, WIDTH, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View
 
@@ -73,6 +74,7 @@ def noise(n: int, latent: int, device=None) -> Float[Tensor, "n d"]:
 # ---------------------------------------------------------------------------------------------- the game
 
 
+@explained
 def discriminator_loss(real: Float[Tensor, " n"], generated: Float[Tensor, " m"]) -> Float[Tensor, ""]:
     """What D descends: -V / 2 of the paper, the mean of both halves' cross-entropies. log 2 for a D that
     tells nothing apart.
@@ -87,6 +89,7 @@ def discriminator_loss(real: Float[Tensor, " n"], generated: Float[Tensor, " m"]
     return (F.softplus(-at_least_float32(real)).mean() + F.softplus(at_least_float32(generated)).mean()) / 2
 
 
+@explained
 def generator_encoder_loss(real: Float[Tensor, " n"], generated: Float[Tensor, " m"]) -> Float[Tensor, ""]:
     """What E and G descend together: the same logits under the *opposite* labels.
 
@@ -97,11 +100,13 @@ def generator_encoder_loss(real: Float[Tensor, " n"], generated: Float[Tensor, "
     return (F.softplus(at_least_float32(real)).mean() + F.softplus(-at_least_float32(generated)).mean()) / 2
 
 
+@explained
 def generator_loss(generated: Float[Tensor, " n"]) -> Float[Tensor, ""]:
     """What G of a plain GAN descends: its pictures should be called real."""
     return F.softplus(-at_least_float32(generated)).mean()
 
 
+@explained
 def regression_loss(a: Float[Tensor, "n d"], z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """How far E(G(z)) is from z: the cross-entropy of sigmoid(a) against (z + 1) / 2, mean over pictures and
     dimensions.
@@ -159,6 +164,7 @@ def _level_weights(network: nn.Module) -> nn.Module:
     return network
 
 
+@explained
 def whole(encoder: nn.Module, x: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b m"]:
     """All that an encoder's last stage says of pictures: its map with every place, as one vector; the vector
     of an encoder that has no map.

@@ -34,6 +34,7 @@ from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import FACTOR, SHARE, WIDTH, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
 
@@ -62,6 +63,7 @@ TARGETS = ("ema", "online", "fixed")
 NORMS = ("batch", "group+ws", "none")
 
 
+@explained
 def regression_loss(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """Eq. 2: the squared distance of unit-length rows, 2 - 2 cos, mean over the batch; 0 to 4, about 2 for
     strangers.
@@ -71,6 +73,7 @@ def regression_loss(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Fl
     return distance(p, target.detach())
 
 
+@explained
 def distance(p: Float[Tensor, "n d"], target: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """The same number with gradients to both sides: what is left of eq. 2 where the gradient goes on."""
     if p.shape != target.shape or p.ndim != 2:
@@ -100,6 +103,7 @@ def momentum_at(progress: float, base: float) -> float:
     return 1 - (1 - base) * (math.cos(math.pi * progress) + 1) / 2
 
 
+@explained
 @torch.no_grad()
 def spread(z: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """About 1 where the directions of z fill the sphere, 0 where all are the same: says within an epoch what

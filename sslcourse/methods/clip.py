@@ -33,6 +33,7 @@ from sslcourse.methods.spec import Spec
 from sslcourse.runtime.distributed import gather
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import WIDTH, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import features, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, simclr_view
@@ -63,6 +64,7 @@ FIRST_SCALE = math.log(1 / 0.07)  # of the parameter t: exp(t) = 14.3
 LARGEST_SCALE = math.log(100)
 
 
+@explained
 def symmetric_loss(
     image: Float[Tensor, "n d"], text: Float[Tensor, "n d"], log_scale: Float[Tensor, ""]
 ) -> Float[Tensor, ""]:
@@ -87,6 +89,7 @@ def symmetric_loss(
     return (F.cross_entropy(logits, pair) + F.cross_entropy(logits.T, pair)) / 2
 
 
+@explained
 @torch.no_grad()
 def pairs_found(image: Float[Tensor, "n d"], text: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """How often a picture's own caption is the nearest of the batch, 0 to 1. Below 1 where several captions
@@ -100,6 +103,7 @@ def pairs_found(image: Float[Tensor, "n d"], text: Float[Tensor, "n d"]) -> Floa
 # ------------------------------------------------------------------------------------------- the text encoder
 
 
+@explained
 def at_the_end(hidden: Float[Tensor, "b l d"], tokens: Int[Tensor, "b l"]) -> Float[Tensor, "b d"]:
     """The vector at each caption's end token (section 2.4): the only place that has seen the whole sentence,
     and no padding.
@@ -267,6 +271,7 @@ class WordPrediction(Method):
         return F.logsigmoid(self.head(self.encode(batch)).float())
 
 
+@explained
 def word_counts(tokens: Int[Tensor, "b l"], words: int) -> Float[Tensor, "b w"]:
     """How often each word stands in each caption; the three tokens that are no words count 0."""
     counts = torch.zeros(len(tokens), words, device=tokens.device).scatter_add_(
@@ -322,6 +327,7 @@ def prompt_weights(method: CLIP, prompts: Sequence[str | Sequence[str]]) -> Floa
     return F.normalize(means, dim=1).cpu()
 
 
+@explained
 def classify(image: Float[Tensor, "n d"], prompts: Float[Tensor, "c k d"]) -> Int[Tensor, " n"]:
     """The class of each picture from k prompts for each of c classes; vectors of any length, in one space. Of
     classes that fit equally well the first.

@@ -28,6 +28,7 @@ from sslcourse.methods.base import Method, at_least_float32, dim_of, floats, vid
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import TEMPERATURE, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import clustering, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.colour import from_lab, lab
@@ -44,6 +45,7 @@ SHOWN = ("grey", "colour", "dropout")
 # ---------------------------------------------------------------------------------------------- colours
 
 
+@explained
 def in_cells(film: Float[Tensor, "b 3 t h w"], stride: int) -> Float[Tensor, "b 3 t i j"]:
     """The mean colour of each cell of stride x stride pixels; cells at the right and lower border may be
     smaller.
@@ -108,6 +110,7 @@ class Palette(nn.Module):
 # ---------------------------------------------------------------------------------------------- the pointer
 
 
+@explained
 def pointer(
     references: Float[Tensor, "n d"],
     targets: Float[Tensor, "m d"],
@@ -135,6 +138,7 @@ def pointer(
     return attention @ colours.to(attention.dtype)
 
 
+@explained
 def copy_loss(y: Float[Tensor, "m c"], colour: Int[Tensor, " m"], eps: float = 1e-6) -> Float[Tensor, ""]:
     """Mean of -log y at the true colour; 0 where all of the true colour was copied.
 
@@ -146,6 +150,7 @@ def copy_loss(y: Float[Tensor, "m c"], colour: Int[Tensor, " m"], eps: float = 1
 # ---------------------------------------------------------------------------------------------- the method
 
 
+@explained
 def draw(film: Tensor, frames: int) -> Tensor:
     """So many frames of each film that follow one another, from a random start of its own: (B, C, T, ...) to
     (B, C, frames, ...).
@@ -158,6 +163,7 @@ def draw(film: Tensor, frames: int) -> Tensor:
     return film.movedim(2, 1)[torch.arange(len(film), device=film.device)[:, None], index].movedim(1, 2)
 
 
+@explained
 def shown_to_network(
     film: Float[Tensor, "b 3 t h w"], shown: str = "grey", training: bool = True
 ) -> Float[Tensor, "b 3 t h w"]:

@@ -29,6 +29,7 @@ from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, RATE_OF_LEARNING, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import clustering, features, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
@@ -59,6 +60,7 @@ AREA = (0.3, 1.0)  # of the crops, on the toybox; smaller ones often miss the so
 Partition = Callable[[Tensor, int], Tensor]
 
 
+@explained
 def sobel(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     """The edges of a picture, without its colours: slope along x, slope along y, and how steep it is, about
     0.5.
@@ -79,6 +81,7 @@ def sobel(image: Float[Tensor, "b 3 h w"]) -> Float[Tensor, "b 3 h w"]:
     return torch.cat([0.5 + slope, 0.5 + slope.square().sum(1, keepdim=True).sqrt()], 1)
 
 
+@explained
 def phi(h: Float[Tensor, "n d"], dim: int = 32) -> Float[Tensor, "n p"]:
     """Features made ready for k-means: PCA to at most `dim` numbers, whitened, each row of length 1 (section
     4).
@@ -98,6 +101,7 @@ def by_kmeans(dim: int = 32, iterations: int = 20) -> Partition:
     return partition
 
 
+@explained
 def balance(assigned: Int[Tensor, " n"], k: int) -> Float[Tensor, " k"]:
     """Weight of each cluster's pictures so that all clusters count alike: n / (clusters with pictures *
     pictures in it).

@@ -33,6 +33,7 @@ from sslcourse.methods.base import Method, at_least_float32, dim_of, floats, vid
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, SHARE, TEMPERATURE, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, film_view
@@ -63,6 +64,7 @@ KINDS = ("positive", "other time", "other place", "other film")
 POSITIVE, TEMPORAL, SPATIAL, EASY = range(4)
 
 
+@explained
 def blocks_of(video: Float[Tensor, "b 3 t h w"], frames: int) -> Float[Tensor, "b n 3 k h w"]:
     """A film cut into blocks of `frames` frames that follow one another and do not overlap; what is left at
     its end is left out.
@@ -77,6 +79,7 @@ def blocks_of(video: Float[Tensor, "b 3 t h w"], frames: int) -> Float[Tensor, "
     return video[:, :, : count * frames].unflatten(2, (count, frames)).transpose(1, 2)
 
 
+@explained
 def roll_out(
     context: Float[Tensor, "b d y x"], phi: Callable, step: Callable, ahead: int
 ) -> Float[Tensor, "b p d y x"]:
@@ -98,6 +101,7 @@ def roll_out(
     return torch.stack(predicted, 1)
 
 
+@explained
 def cells(maps: Float[Tensor, "b p d y x"]) -> Float[Tensor, "n d"]:
     """Every feature of the maps as one row: film after film, in it block after block, in it place after
     place.
@@ -105,6 +109,7 @@ def cells(maps: Float[Tensor, "b p d y x"]) -> Float[Tensor, "n d"]:
     return maps.permute(0, 1, 3, 4, 2).flatten(0, 3)
 
 
+@explained
 def scores_of(
     prediction: Float[Tensor, "b p d y x"], target: Float[Tensor, "b p d y x"], temperature: float = 1.0
 ) -> Float[Tensor, "n n"]:
@@ -120,6 +125,7 @@ def scores_of(
     return at_least_float32(cells(prediction)) @ at_least_float32(cells(target)).T / temperature
 
 
+@explained
 def dense_nce(
     prediction: Float[Tensor, "b p d y x"],
     target: Float[Tensor, "b p d y x"],
@@ -166,6 +172,7 @@ def kinds(
     return kind.fill_diagonal_(POSITIVE)
 
 
+@explained
 def picked(scores: Float[Tensor, "n n"], kind: Int[Tensor, "n n"]) -> dict[str, Tensor]:
     """What the best-scoring column of each row is, as shares that add up to 1: "cell found", and the three
     kinds of error. Columns that score equally well share what one of them alone would get.
@@ -316,6 +323,7 @@ def predictor(dim: int) -> nn.Sequential:
     return nn.Sequential(nn.Conv2d(dim, dim, 1), nn.ReLU(inplace=True), nn.Conv2d(dim, dim, 1))
 
 
+@explained
 @torch.no_grad()
 def pretext(method: DPC, video: Tensor, ahead: int | None = None, chunk: int = 32) -> dict[str, float]:
     """How well the task is solved on films as they are: what is picked, as `picked` says, mean over chunks of

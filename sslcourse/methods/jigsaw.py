@@ -42,6 +42,7 @@ from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import SOME, WIDTH, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, as_float, crop_and_flip, grey
@@ -87,6 +88,7 @@ BINS = 1 + len(RINGS) * SECTORS
 # ---------------------------------------------------------------------------------------------- colours
 
 
+@explained
 def colour_bins(image: Float[Tensor, "b 3 h w"]) -> Int[Tensor, "b h w"]:
     """Which of the 17 bins each pixel's colour falls into: 0 for grey, then 8 hues of pale colours, then 8
     hues of full ones.
@@ -108,6 +110,7 @@ def bin_colours(device=None) -> Float[Tensor, "q 2"]:
 # ---------------------------------------------------------------------------------------------- pieces
 
 
+@explained
 def cut_pieces(
     image: Float[Tensor, "b c h w"], grid: int = 3, gap: int = 5, jitter: bool = True
 ) -> Float[Tensor, "b n c t t"]:
@@ -136,6 +139,7 @@ def cut_pieces(
     return image[which, :, top[..., :, None], left[..., None, :]].permute(0, 1, 4, 2, 3)  # (B, n, C, t, t)
 
 
+@explained
 def normalised(piece: Float[Tensor, "*b c h w"]) -> Float[Tensor, "*b c h w"]:
     """Each piece with mean 0 and standard deviation 1 over its own pixels, so that brightness and contrast do
     not tell where it was.
@@ -153,6 +157,7 @@ def all_orders(pieces: int) -> Integer[Tensor, "m n"]:
     return torch.tensor(list(itertools.permutations(range(pieces))), dtype=torch.uint8)
 
 
+@explained
 def permutation_set(candidates: Integer[Tensor, "m n"], count: int) -> Int[Tensor, "k n"]:
     """Choose `count` orders that are far from each other (greedily, as Noroozi and Favaro's algorithm 1
     does).
@@ -174,21 +179,25 @@ def permutation_set(candidates: Integer[Tensor, "m n"], count: int) -> Int[Tenso
     return candidates[chosen].long()
 
 
+@explained
 def greyed(piece: Float[Tensor, "*b 3 h w"]) -> Float[Tensor, "*b 3 h w"]:
     """Pieces or pictures without their colours, in three equal channels."""
     return grey(piece.flatten(0, -4)).view(*piece.shape[:-3], 1, *piece.shape[-2:]).expand(piece.shape)
 
 
+@explained
 def shuffled(pieces: Tensor, order: Int[Tensor, "b n"]) -> Tensor:
     """Place k shows the piece that belongs at place order[k]: (B, n, ...) to (B, n, ...)."""
     return pieces[torch.arange(len(pieces), device=pieces.device)[:, None], order]
 
 
+@explained
 def restored(pieces: Tensor, order: Int[Tensor, "b n"]) -> Tensor:
     """The inverse of `shuffled`: each piece back where it belongs."""
     return shuffled(pieces, order.argsort(1))
 
 
+@explained
 def assembled(
     pieces: Float[Tensor, "b n c t t"], gap: int = 1, ground: float = 1.0
 ) -> Float[Tensor, "b c s s"]:
@@ -200,6 +209,7 @@ def assembled(
     return page[:, :, : page.shape[2] - gap, : page.shape[3] - gap]
 
 
+@explained
 def lens(
     image: Float[Tensor, "b 3 h w"], aberration: float = 0.0, lamp: float = 0.0, cast: float = 0.0
 ) -> Float[Tensor, "b 3 h w"]:
@@ -240,16 +250,19 @@ def lens(
 # ------------------------------------------------------------------------------------------- the three losses
 
 
+@explained
 def order_term(logits: Float[Tensor, "b p"], permutation: Int[Tensor, " b"]) -> Float[Tensor, ""]:
     """Cross-entropy of the arrangement over log P: 1 for a network that knows nothing, 0 where it knows."""
     return F.cross_entropy(logits, permutation) / math.log(logits.shape[1])
 
 
+@explained
 def colour_term(logits: Float[Tensor, "m q s s"], bins: Int[Tensor, "m s s"]) -> Float[Tensor, ""]:
     """Cross-entropy of the colours of m pieces over log Q, mean over all their places."""
     return F.cross_entropy(logits, bins) / math.log(logits.shape[1])
 
 
+@explained
 def damaged_loss(
     orders: Float[Tensor, "b p"],
     permutation: Int[Tensor, " b"],

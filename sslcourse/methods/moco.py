@@ -31,6 +31,7 @@ from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, SHARE, SOME, TEMPERATURE, WIDTH, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
@@ -56,6 +57,7 @@ FULL = COURSE.but(epochs=30)  # for longer, at most five minutes there
 GPU = Recipe(epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4)
 
 
+@explained
 def info_nce(
     q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], negatives: Float[Tensor, "m d"], temperature: float
 ) -> Float[Tensor, ""]:
@@ -77,6 +79,7 @@ def info_nce(
     return F.cross_entropy(logits, torch.zeros(len(q), dtype=torch.long, device=q.device))
 
 
+@explained
 def among_keys(
     q: Float[Tensor, "n d"],
     k: Float[Tensor, "m d"],
@@ -96,6 +99,7 @@ def among_keys(
     return F.cross_entropy(logits, first + torch.arange(len(q), device=q.device))
 
 
+@explained
 @torch.no_grad()
 def enqueue(queue: Float[Tensor, "m d"], keys: Float[Tensor, "n d"], seen: int) -> int:
     """Write keys over the oldest rows of the queue, in place, going on at row 0 after the last; any n will
@@ -125,6 +129,7 @@ def follow(query: nn.Module, key: nn.Module, momentum: float) -> None:
     torch._foreach_add_(ours, theirs, alpha=1 - momentum)
 
 
+@explained
 def shuffled(
     network: nn.Module, x: Float[Tensor, "n ..."], groups: int, shuffle: bool
 ) -> Float[Tensor, "n d"]:
@@ -291,6 +296,7 @@ class MoCo(Method):
         self.seen = int(state[0])
 
 
+@explained
 @torch.no_grad()
 def key_found(
     q: Float[Tensor, "n d"], k: Float[Tensor, "n d"], keys: Float[Tensor, "m d"]

@@ -24,6 +24,7 @@ from torch import Tensor, nn
 from sslcourse.methods.base import Method, dim_of, floats_of, images_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import View, crop_and_flip
@@ -47,6 +48,7 @@ FULL = COURSE.but(epochs=24)  # for longer, at most five minutes there
 GPU = Recipe(epochs=100, batch_size=128, lr=0.1, optimizer="sgd", schedule="cosine", weight_decay=5e-4)
 
 
+@explained
 def rotations(
     image: Float[Tensor, "b c h w"], turns: Sequence[int] = (0, 1, 2, 3)
 ) -> tuple[Float[Tensor, "m c h w"], Int[Tensor, " m"]]:

@@ -22,6 +22,7 @@ from sslcourse.methods.spec import Spec
 from sslcourse.runtime.distributed import gather
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import TEMPERATURE, WIDTH, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms.augment import CIFAR_VIEW, COURSE_VIEW, View, simclr_view
@@ -47,6 +48,7 @@ FULL = COURSE.but(epochs=40)  # for longer, at most five minutes there
 GPU = Recipe(epochs=200, batch_size=512, lr=0.06 * 512 / 256, optimizer="sgd", weight_decay=5e-4)
 
 
+@explained
 def nt_xent(
     z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"], temperature: float = 0.5
 ) -> Float[Tensor, ""]:
@@ -70,6 +72,7 @@ def nt_xent(
     return F.cross_entropy(similarity, partner)
 
 
+@explained
 @torch.no_grad()
 def partner_found(z1: Float[Tensor, "n d"], z2: Float[Tensor, "n d"]) -> Float[Tensor, ""]:
     """How often an image's other view is its nearest neighbour: the paper's contrastive accuracy, from 0 to

@@ -35,6 +35,7 @@ from sslcourse.methods.base import Method, at_least_float32, video_floats_of
 from sslcourse.methods.spec import Spec
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, SHARE, WIDTH, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train.recipe import Recipe
 
 # What the authors' configuration for moving digits says; shown beside our recipes, never executed. Its step
@@ -73,6 +74,7 @@ MODELS = {
 # ---------------------------------------------------------------------------------------------- the cell
 
 
+@explained
 def lstm_cell(
     x: Float[Tensor, "b d"],
     h: Float[Tensor, "b n"],
@@ -106,6 +108,7 @@ def lstm_cell(
 # ----------------------------------------------------------------------------------------- targets and losses
 
 
+@explained
 def targets(x: Float[Tensor, "*b t d"], past: int) -> tuple[Float[Tensor, "*b p d"], Float[Tensor, "*b q d"]]:
     """What the two decoders must say of a film of frame vectors, whose first `past` frames the encoder has
     seen.
@@ -119,6 +122,7 @@ def targets(x: Float[Tensor, "*b t d"], past: int) -> tuple[Float[Tensor, "*b p 
     return x[..., :past, :].flip(-2), x[..., past:, :]
 
 
+@explained
 def delayed(target: Float[Tensor, "n t d"]) -> Float[Tensor, "n t d"]:
     """What a conditional decoder is fed: at each step the target of the step before, at the first one nothing
     (zeros).
@@ -126,6 +130,7 @@ def delayed(target: Float[Tensor, "n t d"]) -> Float[Tensor, "n t d"]:
     return F.pad(target[:, :-1], (0, 0, 1, 0))
 
 
+@explained
 def nats_per_frame(logits: Float[Tensor, "... d"], target: Float[Tensor, "... d"]) -> Float[Tensor, ""]:
     """Cross-entropy in the unit of the paper's tables: summed over the pixels, averaged over frames and
     films.
@@ -143,6 +148,7 @@ def nats_per_frame(logits: Float[Tensor, "... d"], target: Float[Tensor, "... d"
     )
 
 
+@explained
 def squared_per_frame(output: Float[Tensor, "... d"], target: Float[Tensor, "... d"]) -> Float[Tensor, ""]:
     """Half the squared distance of a frame and its target, averaged over frames and films (the paper's loss
     for patches and percepts).
@@ -153,6 +159,7 @@ def squared_per_frame(output: Float[Tensor, "... d"], target: Float[Tensor, "...
 LOSSES = {"bce": nats_per_frame, "squared": squared_per_frame}
 
 
+@explained
 def floor(target: Float[Tensor, "... d"]) -> float:
     """The cross-entropy of a target with itself, in nats per frame: what even a perfect prediction of grey
     values costs.
@@ -161,6 +168,7 @@ def floor(target: Float[Tensor, "... d"]) -> float:
     return float(-(torch.xlogy(x, x) + torch.xlogy(1 - x, 1 - x)).sum(-1).mean())
 
 
+@explained
 @torch.no_grad()
 def errors(
     guess: Float[Tensor, "b p t d"], target: Tensor, kind: str = "bce", blur: float = 0.01
@@ -187,11 +195,13 @@ def errors(
     return each.sum(3).mean((0, 1)).float()
 
 
+@explained
 def copy_last(seen: Float[Tensor, "b p t d"], steps: int) -> Float[Tensor, "b p s d"]:
     """The baseline that says: nothing changes."""
     return seen[:, :, -1:].expand(-1, -1, steps, -1)
 
 
+@explained
 def extrapolate(
     seen: Float[Tensor, "b p t d"], steps: int, side: int, reach: int = 3
 ) -> Float[Tensor, "b p s d"]:

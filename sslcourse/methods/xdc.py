@@ -42,6 +42,7 @@ from sslcourse.methods.spec import Spec
 from sslcourse.runtime import distributed
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, HERTZ, SHARE, SOME, Number, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import clustering, features, ties
 from sslcourse.train.recipe import Recipe
 from sslcourse.transforms import sounds
@@ -82,6 +83,7 @@ def whose(variant: str) -> dict[str, tuple[str, ...]]:
     return WHOSE[variant]
 
 
+@explained
 def joint(*h: Float[Tensor, "n _"]) -> Float[Tensor, "n e"]:
     """Features of the same clips side by side, each brought to length 1 first, so that neither drowns the
     other in the distances.
@@ -103,6 +105,7 @@ def by_kmeans(starts: int = 4, iterations: int = 50) -> Partition:
     return partition
 
 
+@explained
 def cluster_loss(
     logits: Float[Tensor, "b k"], label: Int[Tensor, " b"], size: Int[Tensor, " k"], balance: float = 0.5
 ) -> Float[Tensor, ""]:

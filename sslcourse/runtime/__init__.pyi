@@ -11,6 +11,7 @@ from . import (
     progress as progress,
     seeds as seeds,
     setup as setup,
+    shapes as shapes,
     signals as signals,
     text as text,
 )

@@ -1,5 +1,6 @@
 from . import (
     charts as charts,
+    code as code,
     diagrams as diagrams,
     films as films,
     look as look,
@@ -17,6 +18,10 @@ from .charts import (
     history as history,
     scatter as scatter,
     similarity as similarity,
+)
+from .code import (
+    idea as idea,
+    source as source,
 )
 from .diagrams import (
     DIAGRAMS as DIAGRAMS,

@@ -26,6 +26,7 @@ from sslcourse.runtime.device import Profile
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.files import atomic, set_aside
 from sslcourse.runtime.options import WHOLE, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.train import identity as identities
 
 FORMAT = 1
@@ -92,6 +93,7 @@ def _checksum(tensors: dict[str, Tensor]) -> str:
     return digest.hexdigest()
 
 
+@explained
 @takes(step=WHOLE)
 def save(
     path: str | os.PathLike,

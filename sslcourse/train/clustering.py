@@ -24,6 +24,7 @@ from sslcourse import runtime
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.numbers import as_whole
 from sslcourse.runtime.options import COUNT, WHOLE, Number, takes
+from sslcourse.runtime.shapes import explained
 
 STARTS = ("k-means++", "random")
 EMPTY = ("split", "keep")
@@ -129,6 +130,7 @@ def _lost(shift: Tensor, label: Tensor) -> Tensor:
     return shift[label] + torch.where(label == place[0], most[1], most[0])
 
 
+@explained
 @torch.no_grad()
 def assign(
     x: Float[Tensor, "n d"], centre: Float[Tensor, "k d"], chunk: int | None = None
@@ -151,6 +153,7 @@ def assign(
         return _nearest(x * times, centre * times, chunk)
 
 
+@explained
 def sums(x: Float[Tensor, "n d"], label: Int[Tensor, " n"], k: int) -> tuple[Tensor, Tensor]:
     """The sum (k, d) of the points with each label, and their count (k,)."""
     count = torch.bincount(label, minlength=k)
@@ -164,6 +167,7 @@ def sums(x: Float[Tensor, "n d"], label: Int[Tensor, " n"], k: int) -> tuple[Ten
     return total, count
 
 
+@explained
 def split_empty(
     centre: Tensor, count: Tensor, spread: Tensor, generator: torch.Generator | None = None
 ) -> Tensor:
@@ -214,6 +218,7 @@ def _seeds(x: Tensor, k: int, how: str, generator: torch.Generator | None) -> Te
     return centre
 
 
+@explained
 @takes(k=WHOLE, iterations=WHOLE, chunk=COUNT)
 @torch.no_grad()
 def kmeans(
@@ -308,6 +313,7 @@ def kmeans(
 # ----------------------------------------------------------------------------------- features made round
 
 
+@explained
 @takes(dim=WHOLE, floor=Number(0, 1e9, whole=False))
 @torch.no_grad()
 def whiten(x: Float[Tensor, "n d"], dim: int | None = None, floor: float = 1e-5) -> Float[Tensor, "n dim"]:
@@ -359,6 +365,7 @@ def _entropy(p: Tensor) -> Tensor:
     return -torch.special.xlogy(p, p).sum()
 
 
+@explained
 def nmi(a: Int[Tensor, " n"], b: Int[Tensor, " n"], average: str = "geometric") -> float:
     """Normalised mutual information I(a; b) / sqrt(H(a) H(b)) of two partitions, 0 to 1 (DeepCluster, section
     3).
@@ -380,6 +387,7 @@ def nmi(a: Int[Tensor, " n"], b: Int[Tensor, " n"], average: str = "geometric") 
     return float(((first + second - both) / scale.clamp_min(1e-12)).clamp(0, 1))
 
 
+@explained
 def agreement(now: Int[Tensor, " n"], before: Int[Tensor, " n"]) -> float:
     """How much of the last clustering is found again in this one: `nmi`, and 0 where one of the two is a
     single cluster. Two of those are the same, but there is nothing in them to agree on: it is collapse, not
@@ -390,6 +398,7 @@ def agreement(now: Int[Tensor, " n"], before: Int[Tensor, " n"]) -> float:
     return nmi(now, before)
 
 
+@explained
 def purity(label: Int[Tensor, " n"], truth: Int[Tensor, " n"]) -> float:
     """Share of points whose class is the commonest in their cluster, 0 to 1; 1 whenever every point has a
     cluster of its own.
@@ -397,6 +406,7 @@ def purity(label: Int[Tensor, " n"], truth: Int[Tensor, " n"]) -> float:
     return float(_table(label, truth).amax(1).sum() / len(label))
 
 
+@explained
 def clusters_in_use(label: Int[Tensor, " n"]) -> float:
     """exp(entropy of the cluster sizes): k clusters of one size count k, one giant among crumbs counts little
     more than 1.

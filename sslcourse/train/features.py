@@ -15,6 +15,7 @@ from sslcourse.encoders.images import is_method, layers_of
 from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 from sslcourse.transforms import sounds
 
 Encode = Callable[[dict[str, Tensor]], Tensor]
@@ -55,6 +56,7 @@ def frozen(network: nn.Module) -> Iterator[nn.Module]:
         )
 
 
+@explained
 @takes(batch_size=WHOLE)
 def map_batches(
     method: nn.Module, samples: Samples, encode: Callable[[dict[str, Tensor]], Any], batch_size: int = 512
@@ -106,6 +108,7 @@ def extract(
     return features
 
 
+@explained
 def joined(rows: list[Tensor]) -> Tensor:
     """The rows as one tensor; the list is emptied on the way, so that nothing is held twice."""
     if len(rows) == 1:

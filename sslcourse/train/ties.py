@@ -24,15 +24,19 @@ import torch.nn.functional as F
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from sslcourse.runtime.shapes import explained
+
 DIGITS = {torch.float64: 1e-12}  # relative: the last digits of a sum in double precision ...
 COARSE = 1e-6  # ... and in any coarser one
 
 
+@explained
 def wide(x: Tensor) -> Tensor:
     """In double precision, where the device has it (Apple's has not)."""
     return x.float() if x.device.type == "mps" else x.double()
 
 
+@explained
 def directions(x: Float[Tensor, "n d"]) -> Float[Tensor, "n d"]:
     """Rows of length 1 for cosines: `wide`, and a row of zeros stays one."""
     return F.normalize(wide(x), dim=-1, eps=1e-30)
@@ -42,6 +46,7 @@ def _blur(scores: Tensor, scale: Tensor) -> Tensor:
     return DIGITS.get(scores.dtype, COARSE) * scale
 
 
+@explained
 @torch.no_grad()
 def best(scores: Float[Tensor, "*n c"]) -> Bool[Tensor, "*n c"]:
     """Which columns tie for the highest of each row. None where a row holds NaN: its best is unknown."""
@@ -50,6 +55,7 @@ def best(scores: Float[Tensor, "*n c"]) -> Bool[Tensor, "*n c"]:
     return scores >= most - _blur(scores, finite.amax(-1, keepdim=True))
 
 
+@explained
 @torch.no_grad()
 def found(scores: Float[Tensor, "*n c"], truth: Int[Tensor, "*n"]) -> Float[Tensor, "*n"]:
     """How likely each row's true column is picked, if one of the best is picked at random: 1 where it alone
@@ -64,6 +70,7 @@ def found(scores: Float[Tensor, "*n c"], truth: Int[Tensor, "*n"]) -> Float[Tens
     return right.float() / ties.sum(-1)
 
 
+@explained
 def first_best(scores: Float[Tensor, "*n c"]) -> Int[Tensor, "*n"]:
     """The best column of each row, of equals the lowest, whatever the last digits say. For those who must
     name one; a score is better read by `found`.
@@ -88,6 +95,7 @@ def _groups(similarity: Float[Tensor, "m n"]) -> tuple[Tensor, Tensor, Tensor, T
     return order, above, last - above + 1, place - above + 1
 
 
+@explained
 @torch.no_grad()
 def recalled(
     similarity: Float[Tensor, "m n"], same: Bool[Tensor, "m n"], ks: Sequence[int]
@@ -129,6 +137,7 @@ def recalled(
     return recall, precision
 
 
+@explained
 @torch.no_grad()
 def places(similarity: Float[Tensor, "m n"], k: int) -> Float[Tensor, "m n"]:
     """How much of one of the k first places each candidate has, 0 to 1; k in each row. Those that are as good

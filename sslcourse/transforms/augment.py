@@ -22,12 +22,14 @@ from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import FACTOR, PIXELS, REAL, SHARE, Number, takes
+from sslcourse.runtime.shapes import explained
 
 View = Callable[[Tensor], Tensor]
 
 _GREY = (0.2989, 0.587, 0.114)  # as torchvision rounds them; `colour.grey` has those of the standard
 
 
+@explained
 def as_float(image: Tensor) -> Tensor:
     """(B, 3, H, W) uint8 to float, 0 to 1; floats pass. Raises CourseError for anything else."""
     if image.ndim != 4 or image.shape[1] != 3:
@@ -44,6 +46,7 @@ def as_float(image: Tensor) -> Tensor:
 # --------------------------------------------------------------------------- operations, told what to do
 
 
+@explained
 @takes(size=PIXELS)
 def crop(image: Tensor, box: Tensor, size: int | None = None, flip: Tensor | None = None) -> Tensor:
     """Cut a box out of every image, resize it to `size` and mirror it where told, in one bilinear lookup.
@@ -71,28 +74,33 @@ def _column(x: Tensor, like: Tensor) -> Tensor:
     return x.to(like.dtype).view(-1, 1, 1, 1)
 
 
+@explained
 def grey(image: Tensor) -> Tensor:
     """(B, 3, H, W) to (B, 1, H, W)."""
     r, g, b = image.unbind(1)
     return torch.add(r * _GREY[0], g, alpha=_GREY[1]).add_(b, alpha=_GREY[2]).unsqueeze(1)
 
 
+@explained
 def brightness(image: Tensor, factor: Tensor) -> Tensor:
     """Multiply by a factor per sample (B,): 1 leaves it, 0 is black."""
     return (image * _column(factor, image)).clamp_(0, 1)
 
 
+@explained
 def contrast(image: Tensor, factor: Tensor) -> Tensor:
     """Away from (or towards, below 1) the mean grey of each image, by a factor per sample (B,)."""
     mean = grey(image).mean((2, 3), keepdim=True)
     return torch.lerp(mean, image, _column(factor, image)).clamp_(0, 1)
 
 
+@explained
 def saturation(image: Tensor, factor: Tensor) -> Tensor:
     """Away from (or towards) the grey picture, by a factor per sample (B,): 0 is grey, 1 leaves it."""
     return torch.lerp(grey(image), image, _column(factor, image)).clamp_(0, 1)
 
 
+@explained
 def hue(image: Tensor, shift: Tensor) -> Tensor:
     """Turn the colour wheel by `shift` of a full turn (B,), -0.5 to 0.5: exactly, through HSV."""
     r, g, b = image.unbind(1)
@@ -114,6 +122,7 @@ def hue(image: Tensor, shift: Tensor) -> Tensor:
     return out
 
 
+@explained
 def blur(image: Tensor, sigma: Tensor, kernel: int) -> Tensor:
     """Gaussian blur, one width per sample (B,) in pixels, `kernel` taps (odd); borders are reflected."""
     b, c, h, w = image.shape
@@ -158,6 +167,7 @@ def random_boxes(
     return torch.stack([torch.where(none, middle_left, left), torch.where(none, middle_top, top), w, h], 1)
 
 
+@explained
 @takes(
     p=SHARE,
     brightness_by=FACTOR,
@@ -206,6 +216,7 @@ def _jitter_(
     return image
 
 
+@explained
 @takes(p=SHARE)
 def random_grey(image: Tensor, p: float) -> Tensor:
     """Each sample turns grey with probability p."""
@@ -218,6 +229,7 @@ def _grey_(image: Tensor, p: float) -> Tensor:
     return image
 
 
+@explained
 @takes(p=SHARE)
 def random_blur(image: Tensor, p: float = 0.5, sigma: Sequence[float] = (0.1, 2.0)) -> Tensor:
     """Each sample is blurred with probability p, kernel a tenth of the side (SimCLR, appendix A)."""
@@ -320,6 +332,7 @@ def crop_and_flip(area: Sequence[float] = (0.5, 1.0)) -> View:
     return simclr_view(area=area, strength=0, greyscale=0)
 
 
+@explained
 def identity(image: Tensor) -> Tensor:
     """The image itself as floats 0..1: no augmentation."""
     return as_float(image)
@@ -328,6 +341,7 @@ def identity(image: Tensor) -> Tensor:
 # ---------------------------------------------------------------------------------- films
 
 
+@explained
 @takes(p=SHARE)
 def channel_copy(image: Tensor, p: float) -> Tensor:
     """With probability p per sample one of its channels, drawn anew, replaces all three (DPC's "grey")."""

@@ -7,6 +7,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from sslcourse.runtime.shapes import explained
+
 _GREY = (0.299, 0.587, 0.114)  # ITU-R BT.601, as PIL, OpenCV and television have it
 # of linear sRGB
 _XYZ = ((0.412453, 0.357580, 0.180423), (0.212671, 0.715160, 0.072169), (0.019334, 0.119193, 0.950227))
@@ -14,6 +16,7 @@ _WHITE = (0.95047, 1.0, 1.08883)  # D65
 _BEND = 6 / 29
 
 
+@explained
 def grey(image: Tensor, dim: int = 1) -> Tensor:
     """How bright each pixel is, in the units of its three channels, which stand on axis `dim` and are gone
     afterwards.
@@ -22,6 +25,7 @@ def grey(image: Tensor, dim: int = 1) -> Tensor:
     return _GREY[0] * red + _GREY[1] * green + _GREY[2] * blue
 
 
+@explained
 def lab(image: Tensor, dim: int = 1) -> Tensor:
     """CIE Lab of sRGB pictures: floats from 0 to 1 in, L from 0 to 100 and a (green to red), b (blue to
     yellow) from about -110 to 110 out.
@@ -41,6 +45,7 @@ def lab(image: Tensor, dim: int = 1) -> Tensor:
     return torch.stack([116 * y - 16, 500 * (x - y), 200 * (y - z)], dim)
 
 
+@explained
 def from_lab(image: Tensor, dim: int = 1) -> Tensor:
     """sRGB from 0 to 1 of Lab pictures; what a screen cannot show is clamped."""
     light, a, b = image.unbind(dim)

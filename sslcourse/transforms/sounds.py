@@ -15,12 +15,14 @@ from torch import Tensor, nn
 
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, HERTZ, POSITIVE, REAL, SOME, takes
+from sslcourse.runtime.shapes import explained
 
 MELS, WINDOW, HOP = 32, 0.032, 0.02  # bands, and seconds
 LOWEST = 60.0  # Hz: below there is hum
 _FAINT = 1e-6  # added before the logarithm: the power of a sound that nobody hears
 
 
+@explained
 @takes(mels=COUNT, window=REAL, hop=POSITIVE, rate=HERTZ)
 def log_mel(
     audio: Float[Tensor, "b l"], rate: int, *, mels: int = MELS, window: float = WINDOW, hop: float = HOP
@@ -84,6 +86,7 @@ def _spectrogram(rate: int, mels: int, n_fft: int, hop: int, device: str) -> nn.
     return made.to(device)
 
 
+@explained
 def pictures(audio: Tensor, rate: int, size: int = 32) -> Tensor:
     """Sounds (N, L) as pictures (N, 3, size, size) uint8: time to the right, pitch upwards, dark is silent.
     For sheets and maps.
@@ -102,6 +105,7 @@ def pictures(audio: Tensor, rate: int, size: int = 32) -> Tensor:
 # ---------------------------------------------------------------------------------------------- views
 
 
+@explained
 @takes(most=SOME)
 def shifted(mel: Float[Tensor, "b 1 m t"], most: int = 4) -> Float[Tensor, "b 1 m t"]:
     """Each spectrogram moved in time by up to `most` columns, another number for each; what leaves on one
@@ -113,6 +117,7 @@ def shifted(mel: Float[Tensor, "b 1 m t"], most: int = 4) -> Float[Tensor, "b 1 
     return mel.gather(3, column[:, None, None].expand(-1, mel.shape[1], mel.shape[2], -1))
 
 
+@explained
 @takes(bands=SOME, columns=SOME)
 def masked(mel: Float[Tensor, "b 1 m t"], bands: int = 4, columns: int = 6) -> Float[Tensor, "b 1 m t"]:
     """Of each spectrogram up to `bands` neighbouring bands and up to `columns` neighbouring moments are

@@ -34,6 +34,7 @@ from sslcourse.data.toybox import disk_cache, world
 from sslcourse.data.toybox.solids import NAMES
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import REAL, SEED, SHARE, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 
 WAYS = ("clockwise", "counter-clockwise")
 MOTIONS = tuple(f"large {a}, small {b}" for a, b in itertools.product(("cw", "ccw"), repeat=2))
@@ -323,6 +324,7 @@ def _turned(angle: Tensor, v: Tensor) -> Tensor:
     return torch.stack([c * v[..., 0] - s * v[..., 1], s * v[..., 0] + c * v[..., 1]], -1)
 
 
+@explained
 def keypoints(scenes: Scenes, masks: Tensor) -> Tensor:
     """(N, T, K, 5, 3) float32: x, y and whether the point can be seen (1) or is covered or outside (0).
     Centre first, then four that turn
@@ -341,6 +343,7 @@ def keypoints(scenes: Scenes, masks: Tensor) -> Tensor:
     return torch.cat([place, (inside & own)[..., None].float()], -1)
 
 
+@explained
 def boxes(masks: Tensor, count: int) -> Tensor:
     """(N, T, K, 4) float32: left, top, right, bottom of what is visible of each solid, in pixels; all -1
     where nothing is.
@@ -359,6 +362,7 @@ def boxes(masks: Tensor, count: int) -> Tensor:
     return result
 
 
+@explained
 def hidden(scenes: Scenes, masks: Tensor) -> Tensor:
     """(N, T, K) float32: the share of each solid that another one covers, 0 to 1."""
     n, frames, side = masks.shape[:3]
@@ -377,6 +381,7 @@ def hidden(scenes: Scenes, masks: Tensor) -> Tensor:
     return result.clamp(0, 1)
 
 
+@explained
 def flow(scenes: Scenes, masks: Tensor) -> tuple[Tensor, Tensor]:
     """Where everything goes from one frame to the next.
 
@@ -408,6 +413,7 @@ def flow(scenes: Scenes, masks: Tensor) -> tuple[Tensor, Tensor]:
     return (moved - at).permute(0, 1, 4, 2, 3).contiguous(), inside & (masks[where] == masks[:, :-1])
 
 
+@explained
 def correspondence(scenes: Scenes, masks: Tensor) -> Tensor:
     """(N, T, 2, H, W) float32: where on its solid a pixel lies, in radii from the centre, in the solid's own
     directions, so that the same

@@ -28,6 +28,7 @@ from torch import Tensor
 from sslcourse.data.toybox import world
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import PIXELS, REAL, SEED, SHARE, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 
 
 @dataclass(frozen=True)
@@ -371,6 +372,7 @@ def _fall(
     return np.array(times), np.array(speeds), np.array(flights)
 
 
+@explained
 def heights_above_ground(
     at: np.ndarray, times, speeds, flights, gravity: float, room: float
 ) -> tuple[np.ndarray, float]:
@@ -390,6 +392,7 @@ def heights_above_ground(
     return height, float(times[-1]) if flights[-1] == 0 else math.inf
 
 
+@explained
 def between_walls(x: np.ndarray, wall: float) -> np.ndarray:
     """A straight path, folded back wherever it meets a wall."""
     period = 4 * wall

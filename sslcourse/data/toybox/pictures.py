@@ -16,6 +16,7 @@ from sslcourse.data.toybox import disk_cache, world
 from sslcourse.data.toybox.world import hue_name
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 
 FACTORS = ("shape", *[n for n in world.RANGES if n != "ground"], "pattern", "ground")
 
@@ -107,6 +108,7 @@ def _rendered(scene, n, seed, split, size, background, tied, cache) -> tuple[Ten
     return torch.from_numpy(found["image"]), torch.from_numpy(mask)
 
 
+@explained
 def caption(scene: dict[str, Tensor], i: int, leave_out: tuple[str, ...] = ()) -> str:
     """A sentence that says what picture `i` shows: size, colour, shape, pattern and place.
 

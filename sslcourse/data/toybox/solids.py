@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from sslcourse.runtime.errors import CourseError
+from sslcourse.runtime.shapes import explained
 
 NAMES = ("sphere", "cube", "cylinder", "cone", "torus", "capsule", "octahedron", "cross", "link", "disc")
 REACH = 1.02  # no solid extends further from its centre
@@ -82,6 +83,7 @@ def disc(x, y, z):
 _DISTANCE = (sphere, cube, cylinder, cone, torus, capsule, octahedron, cross, link, disc)
 
 
+@explained
 def distance(shape: int, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Signed distance (in units of the solid's size) of points (K,), (K,), (K,) to solid number `shape`, 0 to
     9.
@@ -93,6 +95,7 @@ def distance(shape: int, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     return _DISTANCE[shape](x, y, z)
 
 
+@explained
 def trace(shape: int, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor]:
     """Walk along K rays. Returns how far along each the surface is (K,), and how near it the ray came (K,): 0
     on a hit.
@@ -124,6 +127,7 @@ def trace(shape: int, origin: Tensor, direction: Tensor) -> tuple[Tensor, Tensor
     return along, torch.where(nearest <= 2 * _SURFACE, torch.zeros_like(nearest), nearest)
 
 
+@explained
 def normals(shape: int, x: Tensor, y: Tensor, z: Tensor) -> Tensor:
     """Unit normals (3, K) at surface points: the distance's gradient, by differences on a tetrahedron."""
     e = 2e-3

@@ -38,6 +38,7 @@ from sslcourse.data.toybox import disk_cache, films, moving, world
 from sslcourse.data.toybox.solids import NAMES
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 
 EVENTS = ("bounce", "thud", "hammer", "scrape", "roll", "whoosh")
 STRUCK = ("bounce", "thud", "hammer")  # those that are heard at single moments
@@ -361,6 +362,7 @@ def channel(number: int) -> Channel:
     )
 
 
+@explained
 def recorded(wave: np.ndarray, through: Channel, strength: float, rng: np.random.Generator) -> np.ndarray:
     """A sound (L,) as a channel passes it on, at a strength of 0 (as it is, but for a faint noise) to 1; made
     softer where it would clip.

@@ -30,6 +30,7 @@ from sslcourse import runtime
 from sslcourse.data.toybox import solids
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import REAL, SEED, SHARE, WHOLE, takes
+from sslcourse.runtime.shapes import explained
 
 SHAPES = solids.NAMES
 PATTERNS = ("plain", "stripes", "checks", "spots")
@@ -128,6 +129,7 @@ def scene(**known) -> dict[str, Tensor]:
     return result
 
 
+@explained
 def hsv_to_rgb(hue: Tensor, saturation: Tensor | float, value: Tensor | float) -> Tensor:
     """(N,), each 0..1, to (N, 3)."""
     k = (torch.tensor([5.0, 3.0, 1.0], device=hue.device) + 6 * hue[:, None]) % 6
@@ -137,6 +139,7 @@ def hsv_to_rgb(hue: Tensor, saturation: Tensor | float, value: Tensor | float) -
     return v - v * s * bump
 
 
+@explained
 def rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
     """Rotation matrices (N, 3, 3) that turn the solid's frame into the world: roll after pitch after yaw."""
     one, zero = torch.ones_like(yaw), torch.zeros_like(yaw)
@@ -151,6 +154,7 @@ def rotation(yaw: Tensor, pitch: Tensor, roll: Tensor) -> Tensor:
     return about_z @ about_x @ about_y
 
 
+@explained
 @takes(size=WHOLE, background=REAL, noise=SHARE)
 def render(
     scene: Mapping[str, Tensor],
@@ -199,6 +203,7 @@ def _render(scene: dict[str, Tensor], size: int, background: float, noise: float
     return image.contiguous(), (alpha > 0.5).view(n, size, size)
 
 
+@explained
 def solid(scene: dict[str, Tensor], size: int) -> tuple[Tensor, Tensor]:
     """The solids alone: colours (N, size*size, 3) from 0 to about 1, and how much of each pixel they cover,
     (N, size*size) from 0 to 1.
@@ -287,6 +292,7 @@ def _ground(scene: dict[str, Tensor], size: int, strength: float) -> Tensor:
     return plain[:, None] + amplitude * waves.flatten(2).transpose(1, 2)
 
 
+@explained
 def speckle(seed: Tensor, size: int) -> Tensor:
     """(N, size*size, 3) of standard normal noise, a fixed function of each scene's seed, alike on every
     device.
