@@ -141,7 +141,7 @@ def stale(name: str) -> str:
 
 def output_html(items: list[dict], views: dict[str, dict]) -> str:
     """The outputs of a cell as HTML, views as the places where the page's script puts them."""
-    from sslcourse.widgets.views import place
+    from sslcourse.widgets.views import pictured, place
 
     parts = []
     for item in items:
@@ -149,7 +149,8 @@ def output_html(items: list[dict], views: dict[str, dict]) -> str:
         if "text" in item:
             parts.append(f"<pre>{html.escape(item['text'])}</pre>")
         elif item.get("view") in views:
-            parts.append(place(item["view"], item["image/png"].strip(), text))
+            still = pictured(item["image/png"].strip(), text) if "image/png" in item else item["text/html"]
+            parts.append(place(item["view"], still))
         elif "image/png" in item:
             name = html.escape(text)
             parts.append(f'<img alt="{name}" src="data:image/png;base64,{item["image/png"].strip()}">')

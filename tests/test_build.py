@@ -36,6 +36,32 @@ def code(notebook) -> list[str]:
 # -------------------------------------------------------------------------------------------- what is in them
 
 
+def exercises_apart(notebook) -> list[str]:
+    """Texts of exercises that are not followed at once by the cell in which the exercise is written."""
+    titled = re.compile(r"^(?:#+ (?:\d+\. )?Exercises?\b|\*\*Exercise\b)", re.M)
+    after = [*notebook.cells[1:], None]
+    return [
+        cell.source
+        for cell, follows in zip(notebook.cells, after)
+        if cell.cell_type == "markdown"
+        and titled.search(cell.source)
+        and (follows is None or follows.cell_type != "code" or 'check("' not in follows.source)
+    ]
+
+
+@pytest.mark.parametrize("source", SOURCES, ids=build.name_of)
+def test_an_exercise_is_written_right_below_its_text(source):
+    assert exercises_apart(build.build(source)) == []
+
+
+def test_a_picture_between_an_exercise_and_its_cell_is_found():
+    text = '# %% [markdown]\n# ## 4. Exercise: a sum\n\n# %%\nshow.diagram()\n\n# %%\ncheck("sum", mine)\n'
+    lesson = build.jupytext.reads(text, fmt="py:percent")
+    assert exercises_apart(lesson) == ["## 4. Exercise: a sum"]
+    lesson.cells.insert(0, lesson.cells.pop(1))
+    assert exercises_apart(lesson) == []
+
+
 @pytest.mark.parametrize("source", SOURCES, ids=build.name_of)
 def test_two_builds_are_equal_to_the_byte(source):
     for solution in (False, True):

@@ -5,13 +5,16 @@ Such a file holds WRITTEN_OTHERWISE (exercise -> mistake -> at least two answers
 other hands), RIGHT_OTHERWISE (exercise -> right answers, written otherwise) and, where an exercise trains,
 its name in SLOW."""
 
+import ast
 import importlib
 import pathlib
+import textwrap
 
 import pytest
 
 from sslcourse import check
 from sslcourse.check import engine
+from sslcourse.check.shown import SHOWN
 
 FILES = sorted(p.stem for p in pathlib.Path(__file__).parent.glob("answers_*.py"))
 MODULES = {name.removeprefix("answers_"): importlib.import_module(name) for name in FILES}
@@ -80,6 +83,26 @@ def test_the_reference_is_accepted(name):
     assert all(
         check.examine(name, check.EXERCISES[name].reference, seed).verdict == "correct" for seed in range(3)
     )
+
+
+@pytest.mark.parametrize("name", cases([(n,) for n in SHOWN]))
+def test_what_solution_shows_is_right(name):
+    """And is the idea alone: it calls torch, and nothing of the course but other solutions."""
+    for seed in range(2):
+        assert check.examine(name, SHOWN[name], seed).verdict == "correct"
+    used = {SHOWN[name].__globals__.get(called) for called in SHOWN[name].__code__.co_names}
+    ours = {f for f in used if getattr(f, "__module__", "").startswith("sslcourse")}
+    assert ours <= set(SHOWN.values())
+
+
+@pytest.mark.parametrize("name", sorted({*OURS, "simclr.nt_xent"}))
+def test_solution_shows_a_function_without_names_of_helpers(name, capsys):
+    check.solution(name)
+    text = capsys.readouterr().out
+    (function,) = ast.parse(textwrap.dedent(text)).body
+    assert isinstance(function, ast.FunctionDef)
+    names = {node.id for node in ast.walk(function) if isinstance(node, ast.Name)}
+    assert not {n for n in names if n.startswith("_") and n != "_"}
 
 
 @pytest.mark.parametrize("name", OURS)

@@ -43,18 +43,18 @@ WHOLE = {"02_bigan": "image", "10_dense_predictive_coding": "video", "11_audio_v
 # What a lesson must show, at least: a lesson that loses a view should not pass.
 VIEWS = {
     "00_start": {"replay", "explorer", "clusters", "neighbours", "filters", "pointer", "clip"},
-    "01_simclr": {"replay", "explorer", "clusters", "neighbours", "filters"},
-    "02_bigan": {"replay", "explorer", "neighbours"},
-    "03_damaged_jigsaw": {"replay", "puzzle", "neighbours", "filters"},
-    "04_rotation_and_clusters": {"replay", "clusters", "neighbours"},
-    "05_single_image": {"replay", "neighbours", "filters"},
-    "06_byol": {"replay", "clusters", "neighbours"},
-    "07_clip": {"replay", "captions"},
-    "08_video_lstm": {"replay", "films", "explorer", "neighbours"},
-    "09_tracking_by_colorization": {"replay", "films", "pointer"},
-    "10_dense_predictive_coding": {"replay", "films", "explorer"},
-    "11_audio_video_sync": {"replay", "clip", "explorer", "films"},
-    "12_cross_modal_clustering": {"replay", "films", "explorer", "clusters", "clip"},
+    "01_simclr": {"replay", "explorer", "clusters", "neighbours", "filters", "quiz"},
+    "02_bigan": {"replay", "explorer", "neighbours", "quiz"},
+    "03_damaged_jigsaw": {"replay", "puzzle", "neighbours", "filters", "quiz"},
+    "04_rotation_and_clusters": {"replay", "clusters", "neighbours", "quiz"},
+    "05_single_image": {"replay", "neighbours", "filters", "quiz"},
+    "06_byol": {"replay", "clusters", "neighbours", "quiz"},
+    "07_clip": {"replay", "captions", "quiz"},
+    "08_video_lstm": {"replay", "films", "explorer", "neighbours", "quiz"},
+    "09_tracking_by_colorization": {"replay", "films", "pointer", "quiz"},
+    "10_dense_predictive_coding": {"replay", "films", "explorer", "quiz"},
+    "11_audio_video_sync": {"replay", "clip", "explorer", "films", "quiz"},
+    "12_cross_modal_clustering": {"replay", "films", "explorer", "clusters", "clip", "quiz"},
     "13_results_wall": {"explorer"},
     "90_bugs_museum": {"replay"},
 }
@@ -202,6 +202,14 @@ def use_captions(page, kernel: bool = True) -> None:
     until(page, view, "d.picture !== old && d.caption !== ''", chosen)
 
 
+def use_quiz(page) -> None:
+    """An answer is judged at once."""
+    view = first(page, "quiz")
+    view.locator("button.choice").first.click()
+    until(page, view, "d.answered !== '0'")
+    assert view.locator(".said").first.inner_text()[0] in "✓✗"
+
+
 USES = {
     "replay": use_replay,
     "explorer": use_explorer,
@@ -213,6 +221,7 @@ USES = {
     "films": use_films,
     "captions": use_captions,
     "puzzle": use_puzzle,
+    "quiz": use_quiz,
 }
 
 

@@ -35,7 +35,7 @@ PUBLIC = {
     ),
     "data.toybox": "images videos tracks events scene render bounce crossing caption",
     "data.clips": "prepare open Clips Video",
-    "check": "check hint solution lesson points progress assignment EXERCISES",
+    "check": "check hint solution lesson quiz points progress assignment EXERCISES",
     "claims": "Claim Verdict paper papers run judge",
     "papers": "reported findings names holm",
     "wall": "add forget read table verdicts page",

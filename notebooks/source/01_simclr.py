@@ -73,16 +73,17 @@ my_prediction = {"finds partners best": None, "best features": None}
 #
 # It is a classification with $2n-1$ candidates. A network that tells nothing apart pays $\log(2n-1)$. The temperature $\tau$ decides how much
 # the *hardest* candidates count.
-#
-# ## 4. Exercise: write NT-Xent (about 10 minutes)
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("simclr.nt_xent", 1)` helps, `solution("simclr.nt_xent")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("simclr")
+
+# %% [markdown]
+# ## 4. Exercise: write NT-Xent (about 10 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("simclr.nt_xent", 1)` helps, `solution("simclr.nt_xent")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_nt_xent(z1, z2, temperature):
@@ -180,6 +181,37 @@ first, second = two_views(pictures[:16])
 with torch.no_grad():
     z1, z2 = (method.g(method.f(view)) for view in (first, second))
 widgets.temperature(z1, z2, images=first)
+
+# %% [markdown]
+# **In numbers: the gradient.** With $p$ the softmax weights of one view's candidates, eq. 1 has the gradient $(p - 1) / \tau$ for the similarity of the
+# partner and $p / \tau$ for every other one. They add up to 0: what the partner is pulled by, the others are pushed by, all together. Autograd says so too:
+
+# %% tags=["nbval-check-output"]
+tau = 0.2
+cosine = torch.tensor([0.8, 0.7, 0.3, -0.2, -0.6], requires_grad=True)      # of one view with its partner, then with four others
+F.cross_entropy(cosine[None] / tau, torch.tensor([0])).backward()
+p = (cosine.detach() / tau).softmax(0)
+formula = (p - torch.tensor([1.0, 0, 0, 0, 0])) / tau
+# Holds: "They add up to 0"
+assert torch.allclose(cosine.grad, formula, atol=1e-5) and abs(float(cosine.grad.sum())) < 1e-5
+show.table([{"": name, "cosine": float(c), "weight p": float(w), "by autograd": float(g), "by the formula": float(f)}
+            for name, c, w, g, f in zip(["partner", *["stranger"] * 4], cosine.detach(), p, cosine.grad, formula)])
+
+# %% [markdown]
+# **In numbers: alignment and uniformity.** For vectors of length 1 a cosine is $1 - d^2 / 2$, with $d$ their distance. Put into eq. 1, the loss falls
+# into two parts (the names are Wang and Isola's):
+#
+# $$L = \underbrace{\frac{1}{2\tau}\, \overline{d_{\text{partner}}^2}}_{\text{alignment: pull}} \; + \; \underbrace{\overline{\log \sum_{k \ne i} e^{-d_{ik}^2 / 2\tau}}}_{\text{uniformity: push}}$$
+#
+# A collapse makes the first part 0, and the second one as large as it can be. The two parts of your loss on the sixteen pictures above:
+
+# %%
+z = F.normalize(torch.cat([z1, z2]), dim=1)
+apart = torch.cdist(z, z).square().fill_diagonal_(float("inf"))             # squared distances; nobody is a candidate for itself
+pull, push = health.alignment(z1, z2) / (2 * tau), float((-apart / (2 * tau)).logsumexp(1).mean())
+whole = float(loss(z1, z2, tau))
+assert abs(pull + push - whole) < 1e-3 * abs(whole) + 1e-4, "both parts should add up to the loss"
+print(f"alignment {pull:.4f} + uniformity {push:.4f} = {pull + push:.4f}; the loss {whole:.4f}")
 
 # %% [markdown]
 # ## 8. What did it learn?
@@ -434,6 +466,17 @@ print(f"Without labels: {score_of['SimCLR']:.1%} by a linear probe, against "
       f"{score_of['random encoder']:.1%} for the random encoder and {score_of['pixels']:.1%} for raw pixels.")
 lesson("01_simclr")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("01_simclr")
+quiz("01_simclr", answers="a c b d c")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

@@ -72,16 +72,17 @@ my_prediction = {"G(E(x)) resembles x": None, "D's loss when it knows nothing": 
 #
 # $D$ raises it, $E$ and $G$ lower it together. `discriminator_loss` is $-V/2$. For $E$ and $G$ we swap the labels
 # instead of negating $V$ (`generator_encoder_loss`): where $D$ is confident, the gradient of $V$ vanishes.
-#
-# ## 4. Exercises: both losses (about 8 minutes)
-#
-# From logits, in whichever way you like. `hint("bigan.discriminator_loss", 1)` helps, `solution("bigan.discriminator_loss")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("gan", "bigan")
+
+# %% [markdown]
+# ## 4. Exercises: both losses (about 8 minutes)
+#
+# From logits, in whichever way you like. `hint("bigan.discriminator_loss", 1)` helps, `solution("bigan.discriminator_loss")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_discriminator_loss(real, generated):
@@ -144,6 +145,26 @@ show.table([{"E": str(e), "G": str(g), "D's loss": best_d_loss(e, g), "G(E(x))":
 # %% [markdown]
 # Six, one for each way to number the pictures, and in each $G(E(x)) = x$. The loss there is $\log 2$: $D$ says one half to everything.
 #
+# **In numbers: what the game measures.** With the best $D$, the paper's theorem says, $V = 2\, D_{JS}(p, q) - \log 4$: apart from a constant, $E$ and $G$
+# lower the Jensen-Shannon divergence of the two kinds of pairs. `discriminator_loss` is $-V/2$, so the best $D$ pays $\log 2 - D_{JS}$. Two ways to compute
+# the same, for all 729 worlds:
+
+# %% tags=["nbval-check-output"]
+def divergence(e, g):
+    p, q = torch.zeros(3, 3), torch.zeros(3, 3)
+    for i in range(3):
+        p[i, e[i]] += 1 / 3
+        q[g[i], i] += 1 / 3
+    middle = (p + q) / 2
+    return float((torch.xlogy(p, p) + torch.xlogy(q, q)).sum() / 2 - torch.xlogy(middle, middle).sum())
+
+worlds = list(itertools.product(maps, maps))
+# Holds: "With the best $D$, the paper's theorem says", "so the best $D$ pays"
+assert max(abs(best_d_loss(e, g) - (math.log(2) - divergence(e, g))) for e, g in worlds) < 1e-5
+show.table([{"E": str(e), "G": str(g), "D's loss": best_d_loss(e, g), "log 2 - divergence": math.log(2) - divergence(e, g)}
+            for e, g in (([0, 1, 2], [0, 1, 2]), ([0, 1, 2], [0, 2, 1]), ([0, 0, 0], [0, 0, 0]))])
+
+# %% [markdown]
 # ## 7. The library's method, and your functions in it
 
 # %%
@@ -265,7 +286,7 @@ n = len(digits.validation)
 error = {name: 1.96 * (value * (1 - value) / n) ** 0.5 for name, value in nearest.items()}        # 95 %, of a share of n pictures
 # Holds: "pixels and an untrained network are hard to beat here", "there is hardly anything to win"
 assert max(nearest.values()) < min(nearest["pixels"], nearest["untrained encoder"]) + 0.05
-# Holds: "The rows lie within a few points of each other", "nowhere in this notebook are BiGAN's features above those of an untrained network", "BiGAN's features are no better than those of an untrained network"
+# Holds: "The rows lie within a few points of each other", "BiGAN's features are no better than those of an untrained network"
 assert max(value for name, value in nearest.items() if name != "BiGAN, E(x) itself") - nearest["BiGAN"] < 0.08
 assert nearest["BiGAN"] < nearest["untrained encoder"] + 0.03
 show.table([{"features": name, "1-NN": f"{100 * value:.1f} ± {100 * error[name]:.1f}", "paper, MNIST": bigan.TABLE.get(name, "")}
@@ -310,7 +331,7 @@ show.filters(auto.f, "first filters of the autoencoder's E")
 # %%
 untrained = evaluate.random_like(method, data.train.image)
 scores = {name: evaluate.probe(m, data)["linear"] for name, m in (("random encoder", untrained), ("BiGAN", method), ("autoencoder", auto))}
-# Holds: "BiGAN stays below a random encoder, and the autoencoder is ahead of both"
+# Holds: "BiGAN stays below a random encoder, and the autoencoder is ahead of both", "the game has only begun"
 assert scores["BiGAN"] < scores["random encoder"] < scores["autoencoder"]
 assert scores["autoencoder"] > scores["BiGAN"], "seconds are enough for an autoencoder, not for the game"
 show.bars(scores, title="linear probe on the validation split", chance=0.1)
@@ -399,6 +420,17 @@ print(f"Linear probe: BiGAN {final['BiGAN']['linear']:.1%}, autoencoder {final['
       f"{final['random encoder']['linear']:.1%}, pixels {final['pixels']['linear']:.1%}.")
 lesson("02_bigan")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("02_bigan")
+quiz("02_bigan", answers="a d b a d")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

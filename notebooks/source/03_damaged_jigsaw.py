@@ -149,14 +149,15 @@ show.grid(torch.cat([F.interpolate(r, size=(60, 60)) for r in rows]), names, col
 #
 # A jigsaw asks for relations *between* pieces, inpainting for what a piece must *be*, colouring for what is *in* a piece. Colours are answered as one of $Q$ bins:
 # grey, and hues in two strengths. A network that knows nothing pays 1 in each term.
-#
-# **Exercise** (about 10 minutes): write this loss.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("jigsaw")
+
+# %% [markdown]
+# **Exercise** (about 10 minutes): write this loss.
 
 # %% tags=["nbval-check-output"]
 def my_damaged_loss(orders, permutation, colours, bins, missing, faded, weights):
@@ -477,6 +478,17 @@ print(f"Without labels and without colours: {final['damaged jigsaw']['linear']:.
       f"{final['random encoder']['linear']:.1%} for the random encoder and {final['pixels']['linear']:.1%} for raw pixels.")
 lesson("03_damaged_jigsaw")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("03_damaged_jigsaw")
+quiz("03_damaged_jigsaw", answers="b c b a c")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

@@ -76,16 +76,17 @@ my_prediction = {"shapes": None, "roll": None, "first clusters follow": None}
 # $$L = -\frac{1}{4N} \sum_{i=1}^{N} \sum_{y=0}^{3} \log F^y\big(g(x_i \mid y)\big)$$
 #
 # All four turns of a picture are in one batch. Quarter turns only move pixels. Any other angle would leave dark corners, and a network would look at nothing else.
-#
-# ## 4. Exercise: turn pictures (about 5 minutes)
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("clusters.rotations", 1)` helps, `solution("clusters.rotations")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("rotnet")
+
+# %% [markdown]
+# ## 4. Exercise: turn pictures (about 5 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("clusters.rotations", 1)` helps, `solution("clusters.rotations")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_rotations(image):
@@ -169,14 +170,17 @@ show.bars({"pictures with an up": known["turn found"], "without": lost["turn fou
 #
 # where each $y_n$ is one-hot: one of its $k$ entries is 1, all others are 0. It then takes these cluster numbers for labels and trains $f$ with a
 # *fresh* classifier to predict them. And again.
-#
-# ## 7. Exercise: one step of k-means (about 10 minutes)
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("deepcluster")
+
+# %% [markdown]
+# ## 7. Exercise: one step of k-means (about 10 minutes)
+#
+# Give each point the number of its nearest centre. Then move each centre to the mean of its points.
 
 # %% tags=["nbval-check-output"]
 def my_kmeans_step(x, centre):
@@ -411,6 +415,20 @@ encoded = {name: features.extract(m, data.validation)[several] for name, m in ((
 widgets.neighbours(encoded, data.validation.image[several], held_out[several], classes=data.classes)
 
 # %% [markdown]
+# **In numbers: invariance.** A feature is *invariant* to turns if turning the picture does not change it. The mean of $h$ over all four turns is: they are the
+# same four pictures, in another order. So no probe can tell the turn from it, and every probe has one in four right. RotNet's $h$ is trained to be the
+# opposite. Its own classifier finds turns in $h$; hand the same classifier the mean:
+
+# %%
+four, turn = rotations(data.validation.image[:400])
+with torch.no_grad():
+    h = turns.eval().encode({"image": four})
+    mean = h.unflatten(0, (4, -1)).mean(0).repeat(4, 1)                    # of the four turns of each picture
+    before, after = (float((turns.g(x).argmax(1) == turn).float().mean()) for x in (h, mean))
+assert abs(after - 0.25) < 1e-6 < 0.05 < before - after
+print(f"turns found from h: {before:.3f}; from the mean over the turns: {after:.3f}, and 1/4 is 0.250")
+
+# %% [markdown]
 # ## 12. What rotation keeps and clustering throws away
 
 # %%
@@ -512,6 +530,17 @@ print(f"Without labels: RotNet {final['RotNet']['linear']:.1%} and DeepCluster {
       f"{final['random encoder']['linear']:.1%} for the random encoder and {final['pixels']['linear']:.1%} for raw pixels.")
 lesson("04_rotation_and_clusters")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("04_rotation_and_clusters")
+quiz("04_rotation_and_clusters", answers="d b d c a")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

@@ -387,6 +387,17 @@ lesson("05_single_image")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("05_single_image")
+quiz("05_single_image", answers="c a b d b")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - Y. M. Asano, C. Rupprecht, A. Vedaldi. *A critical analysis of self-supervision, or what we can learn from a single image.* ICLR 2020. arXiv:1904.13132.
 # - Y. M. Asano, A. Saeed. *The augmented image prior: distilling 1000 classes by extrapolating from a single image.* ICLR 2023. arXiv:2112.00725.

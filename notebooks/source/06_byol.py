@@ -84,16 +84,17 @@ my_prediction = {"no predictor": None, "target = online": None, "no stop-gradien
 # and the loss is $L(v, v') + L(v', v)$ (eq. 2 of the paper). Gradient descent moves the online weights $\theta$ only. After it the target follows (eq. 1):
 #
 # $$\xi \leftarrow \tau \xi + (1 - \tau)\, \theta$$
-#
-# ## 4. Exercise: write the loss (about 5 minutes)
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("byol.regression_loss", 1)` helps, `solution("byol.regression_loss")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("byol", "moco")
+
+# %% [markdown]
+# ## 4. Exercise: write the loss (about 5 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("byol.regression_loss", 1)` helps, `solution("byol.regression_loss")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_regression_loss(p, target):
@@ -249,6 +250,26 @@ assert five["fixed_target"]["low"] > 0.05 and five["bootstrap"]["low"] > 0.01
 # With the best predictor the loss that remains is the variance of $z'$ given $z$. The target does not move along the loss, so there is one way to lower
 # it: a $z$ that says more of $z'$. An online network that forgets something makes the prediction worse, so it is pushed to remember. Without $q$ the
 # online network itself must answer, and averages its own answers until there is one left.
+#
+# **In numbers.** Six views, and what the target says of each one's partner. An online network that tells three pictures apart, one that has forgotten one of
+# the differences, and one that says the same of all. A predictor is fitted to each by least squares; beside what it pays stands the variance:
+
+# %% tags=["nbval-check-output"]
+wanted = torch.tensor([1.0, 1.2, 3.0, 3.4, -2.0, -1.0])                   # z' of six views, two of each picture
+online = {"tells three apart": [0, 0, 1, 1, 2, 2], "has forgotten one": [0, 0, 0, 0, 1, 1], "says the same of all": [0] * 6}
+table = []
+for name, z in online.items():
+    z = torch.tensor(z)
+    fitted = F.one_hot(z).float() @ torch.linalg.lstsq(F.one_hot(z).float(), wanted[:, None]).solution
+    variance = sum(wanted[z == value].var(correction=0) * (z == value).float().mean() for value in z.unique())
+    table.append({"": name, "what the best predictor pays": float((fitted[:, 0] - wanted).square().mean()), "Var(z' | z)": float(variance)})
+assert all(abs(row["what the best predictor pays"] - row["Var(z' | z)"]) < 1e-5 for row in table)
+# Holds: "the more the online network forgets, the more its best predictor pays"
+assert table[0]["Var(z' | z)"] < table[1]["Var(z' | z)"] < table[2]["Var(z' | z)"]
+show.table(table)
+
+# %% [markdown]
+# So the more the online network forgets, the more its best predictor pays.
 #
 # ## 8. Is it the batch statistics?
 #
@@ -555,6 +576,17 @@ print(f"Without labels: BYOL {final['BYOL']['linear']:.1%} and MoCo {final['MoCo
       f"{final['random encoder']['linear']:.1%} for the random encoder and {final['pixels']['linear']:.1%} for raw pixels.")
 lesson("06_byol")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("06_byol")
+quiz("06_byol", answers="d a c c d")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

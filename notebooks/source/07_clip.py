@@ -72,16 +72,17 @@ my_prediction = {"colour without colour words": None, "pairs never seen": None}
 # $$L = \frac{1}{2n} \sum_i \left[ -\log \frac{e^{s_{ii}}}{\sum_j e^{s_{ij}}} \;-\; \log \frac{e^{s_{ii}}}{\sum_j e^{s_{ji}}} \right]$$
 #
 # The scale $e^{a}$ is the inverse of a temperature, and it is *learned*: `log_scale` is $a$.
-#
-# ## 4. Exercise: write the loss (about 10 minutes)
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("clip.symmetric_loss", 1)` helps.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("clip")
+
+# %% [markdown]
+# ## 4. Exercise: write the loss (about 10 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("clip.symmetric_loss", 1)` helps.
 
 # %% tags=["nbval-check-output"]
 def my_symmetric_loss(image, text, log_scale):
@@ -407,6 +408,17 @@ print(f"From captions: {final['CLIP (captions)']['linear']:.1%} by a linear prob
       f"pairs that no training showed (chance {1 / len(pairs):.1%}).")
 lesson("07_clip")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("07_clip")
+quiz("07_clip", answers="a b b c a")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

@@ -79,16 +79,17 @@ my_prediction = {"predicts best": None,                        # "future predict
 #
 # The *encoder* reads eight frames. Its last $(h, c)$ starts each *decoder*, an LSTM of its own that emits one frame a step. The representation of the
 # film is $(h, c)$ itself. (The paper's gates also look at `c`, through weights called peepholes; torch's do not. `video_lstm.lstm_cell` has both.)
-#
-# ## 4. Exercise: one step of an LSTM (about 8 minutes)
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("video_lstm.lstm_cell", 1)` helps, `solution("video_lstm.lstm_cell")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("video_lstm")
+
+# %% [markdown]
+# ## 4. Exercise: one step of an LSTM (about 8 minutes)
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("video_lstm.lstm_cell", 1)` helps, `solution("video_lstm.lstm_cell")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_lstm_cell(x, h, c, w_x, w_h, bias):
@@ -480,6 +481,17 @@ print(f"With {counts[1]} labelled films a class: {few['composite encoder'][1]:.1
       f"{few['LSTM from nothing'][1]:.1%} from nothing.")
 lesson("08_video_lstm")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("08_video_lstm")
+quiz("08_video_lstm", answers="d b d c a")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

@@ -472,6 +472,17 @@ lesson("09_tracking_by_colorization")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
 
 # %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("09_tracking_by_colorization")
+quiz("09_tracking_by_colorization", answers="d c b a d")
+# END SOLUTION
+
+# %% [markdown]
 # ## References
 # - C. Vondrick, A. Shrivastava, A. Fathi, S. Guadarrama, K. Murphy. *Tracking emerges by colorizing videos.* ECCV 2018. arXiv:1806.09594.
 # - F. Perazzi and others. *A benchmark dataset and evaluation methodology for video object segmentation.* CVPR 2016. (J and F)

@@ -73,7 +73,14 @@ my_prediction = {"random encoder": None, "SimCLR on frames": None, "DPC": None, 
 # $$L = -\frac{1}{n} \sum_{i, k, s} \log \frac{e^{\hat z_{iks} \cdot z_{iks} / \tau}}{\sum_{j, m, u} e^{\hat z_{iks} \cdot z_{jmu} / \tau}}$$
 #
 # The temperature $\tau$ is 1, as in the paper: it is there for you to change.
-#
+
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("dpc")
+
+# %% [markdown]
 # ## 4. Exercise: which negatives are there? (about 8 minutes)
 #
 # A wrong candidate comes from another film (**easy**), from another place of the same film (**spatial**), or from the same place of the same film at another time
@@ -81,12 +88,6 @@ my_prediction = {"random encoder": None, "SimCLR on frames": None, "DPC": None, 
 # fastest, then blocks, then films.
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("dpc.kinds", 1)` helps, `solution("dpc.kinds")` shows ours.
-
-# %% [markdown]
-# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
-
-# %%
-show.diagram("dpc")
 
 # %% tags=["nbval-check-output"]
 def my_kinds(films, blocks, places):
@@ -126,6 +127,24 @@ def my_dense_nce(prediction, target, temperature):
     # END SOLUTION
 
 dense_nce = check("dpc.dense_nce", my_dense_nce)
+
+# %% [markdown]
+# **In numbers: how much can such a loss know?** With $N$ candidates, $\log N - L$ is a lower bound of the mutual information of prediction and truth (van den
+# Oord and others, 2018), and it never says more than $\log N$. A world to check it: 256 things, all equally likely, and a network that always knows
+# which. The information is $\log 256$. Among few candidates the loss cannot show it, however good the network is:
+
+# %% tags=["nbval-check-output"]
+generator, known, information = torch.Generator().manual_seed(0), [], math.log(256)
+for candidates in (2, 16, 128, 2048):
+    thing = torch.randint(256, (500, candidates), generator=generator)     # in each row the first one is the right one
+    ratio = torch.where(thing == thing[:, :1], information, -50.0)         # the best score there is: log p(thing | known) / p(thing)
+    bound = math.log(candidates) - float(F.cross_entropy(ratio, torch.zeros(500, dtype=torch.long)))
+    known.append({"candidates N": candidates, "log N": math.log(candidates), "log N - L": bound, "the information": information})
+# Holds: "a lower bound of the mutual information", "it never says more than"
+assert all(row["log N - L"] <= min(row["log N"], information) + 0.02 for row in known)
+# Holds: "Among few candidates the loss cannot show it"
+assert known[0]["log N - L"] < 0.2 * information and known[-1]["log N - L"] > 0.95 * information
+show.table(known)
 
 # %% [markdown]
 # ## 6. Exercise: feed the prediction back (about 5 minutes)
@@ -465,6 +484,17 @@ print(f"Without labels, by nearest neighbours: DPC {final['DPC']['kNN']:.1%}, ag
       f"{final['pixels']['kNN']:.1%} for raw pixels and {final['supervised']['kNN']:.1%} with labels, stopped after three epochs.")
 lesson("10_dense_predictive_coding")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("10_dense_predictive_coding")
+quiz("10_dense_predictive_coding", answers="b c a a d")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

@@ -83,18 +83,19 @@ my_prediction = {"curriculum": None, "correspondence, stopped early": None}     
 # $$E = \frac{1}{N} \sum_n \; y_n \, d_n^2 \; + \; (1 - y_n) \max(m - d_n, 0)^2$$
 #
 # Pairs in sync are drawn together; the others are pushed apart until they are a margin $m$ away, and then left alone.
-#
-# ## 4. Exercise: windows on one clock (about 8 minutes)
-#
-# A window begins with a *frame*. Its sound begins with a *sample*. `seen` and `heard` count frames for each film; where they are equal, the pair is in sync.
-#
-# Replace the line that raises. `check` tells you *which* mistake it found; `hint("avts.cut", 1)` helps, `solution("avts.cut")` shows ours.
 
 # %% [markdown]
 # In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
 
 # %%
 show.diagram("avts")
+
+# %% [markdown]
+# ## 4. Exercise: windows on one clock (about 8 minutes)
+#
+# A window begins with a *frame*. Its sound begins with a *sample*. `seen` and `heard` count frames for each film; where they are equal, the pair is in sync.
+#
+# Replace the line that raises. `check` tells you *which* mistake it found; `hint("avts.cut", 1)` helps, `solution("avts.cut")` shows ours.
 
 # %% tags=["nbval-check-output"]
 def my_cut(video, audio, seen, heard, frames):
@@ -478,6 +479,17 @@ print(f"Test films: {final_pairs['AVTS']:.1%} of the hard pairs told apart, agai
       f"against loudness; what happens, seen: {final['eye, AVTS']:.1%} against {final['eye, random']:.1%} for random weights.")
 lesson("11_audio_video_sync")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("11_audio_video_sync")
+quiz("11_audio_video_sync", answers="c b d a c")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

@@ -96,7 +96,14 @@ my_prediction = {"random": None, "SDC": None, "MDC": None, "CDC": None, "XDC": N
 # $$L = \frac{1}{N} \sum_i \; \mathrm{CE}\big(g_v(E_v(v_i)),\, c^a_i\big) + \mathrm{CE}\big(g_a(E_a(a_i)),\, c^v_i\big)$$
 #
 # After some epochs the features are clustered again, the heads begin anew, and so on, as in DeepCluster.
-#
+
+# %% [markdown]
+# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
+
+# %%
+show.diagram("sdc", "mdc", "cdc", "xdc")
+
+# %% [markdown]
 # ## 4. Exercise: whose clusters? (about 8 minutes)
 #
 # The paper's figure as a function. For each of the four variants say *whose clusters each network predicts*: a dict from `"eye"` and `"ear"` to tuples
@@ -104,12 +111,6 @@ my_prediction = {"random": None, "SDC": None, "MDC": None, "CDC": None, "XDC": N
 # **M**ulti-head, **C**oncatenated, **X** for the cross.
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("xdc.whose", 1)` helps, `solution("xdc.whose")` shows ours.
-
-# %% [markdown]
-# In a picture, with the names of the code. Blue boxes learn by the gradient; a dashed border or a dashed arrow means that no gradient passes.
-
-# %%
-show.diagram("sdc", "mdc", "cdc", "xdc")
 
 # %% tags=["nbval-check-output"]
 def my_whose(variant):
@@ -140,9 +141,7 @@ def my_joint(*h):
 joint = check("xdc.joint", my_joint)
 
 # %% [markdown]
-# ## 6. Exercise: a loss that large clusters do not rule (about 8 minutes)
-#
-# How large are the clusters of the untrained networks?
+# The next exercise is about the *sizes* of clusters. How large are the clusters of the untrained networks?
 
 # %%
 sizes = {part: torch.bincount(label).sort(descending=True).values for part, label in untrained.items()}
@@ -154,6 +153,8 @@ show.table([{"": part, "largest": int(size[0]), "median": int(size.median()), "s
 # %% [markdown]
 # The largest cluster has at most a few times the clips of the smallest, so here the weights below are a guard, and hardly a need. On data of the world,
 # where a few clusters hold most clips, a network can earn much by always answering these.
+#
+# ## 6. Exercise: a loss that large clusters do not rule (about 8 minutes)
 #
 # Weight each clip by the size of its cluster to the power `-balance`, and scale so that the *mean weight over all clips of the training set* is 1. The
 # loss is the mean of weight times cross-entropy over the batch. With `balance` 0 all clips count alike, with 1 all clusters; we shall train with a
@@ -548,6 +549,17 @@ print(f"Without labels, by nearest neighbours: XDC's eye {score['eye: XDC']} aga
       f"against {score['ear: random']} for a random ear, {score['ear: log-mel']} for raw spectrograms and {score['ear: supervised']} with every label.")
 lesson("12_cross_modal_clustering")
 print(f"this notebook: {time.perf_counter() - notebook_started:.0f} s on {profile}")
+
+# %% [markdown]
+# ## Quiz
+#
+# Five questions on what you have seen. Click an answer, and you are told why it is right, or which mistake it is.
+
+# %%
+from sslcourse.check import quiz
+# BEGIN SOLUTION: quiz("12_cross_modal_clustering")
+quiz("12_cross_modal_clustering", answers="b d a c b")
+# END SOLUTION
 
 # %% [markdown]
 # ## References

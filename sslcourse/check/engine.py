@@ -56,7 +56,7 @@ class Exercise:
 
     Args:
         name: "chapter.function".
-        reference: the right answer that `check` goes on with and `solution` shows.
+        reference: the right answer that `check` goes on with; `solution` shows it, or the text in `shown`.
         properties: of an answer (and the seed of the inputs, if it takes two arguments); raises NotYet where
             a property of right answers does not hold. Inputs that depend on the seed cannot be learned by
             heart.
@@ -324,8 +324,10 @@ def hint(name: str, number: int = 1) -> None:
 
 
 def solution(name: str) -> None:
-    """Print the reference's source."""
-    source = inspect.getsource(_find(name).reference)
+    """Print code that solves an exercise: the idea alone where there is such a text, else the reference."""
+    from sslcourse.check.shown import SHOWN
+
+    source = inspect.getsource(SHOWN.get(name, _find(name).reference))
     _records.setdefault(name, _Record()).solved_for = True
     print(source)
 

@@ -7,6 +7,7 @@ from . import (
     live as live,
     maps as maps,
     puzzle as puzzle,
+    quizzes as quizzes,
     recording as recording,
     replay as replay,
     strips as strips,

@@ -60,7 +60,8 @@ def alive() -> list[View]:
 
 
 class View(anywidget.AnyWidget):
-    """A view in JavaScript. Subclasses set `_esm = script("name")`, and define `picture()` and `__repr__`.
+    """A view in JavaScript. Subclasses set `_esm = script("name")`, and define `picture()` and `__repr__`;
+    one that is text in the first place defines `still()` and `_stand_in()` instead of a picture.
 
     The notebook stores the PNG of `picture()` beside the widget view: hosting sites, reopened notebooks and
     front ends without
@@ -105,10 +106,18 @@ class View(anywidget.AnyWidget):
                 self.__dict__["_png"] = base64.b64encode(self.picture()).decode()
         return self.__dict__["_png"]
 
+    def _stand_in(self) -> dict[str, str]:
+        """What a notebook stores beside the view, by media type."""
+        return {"text/plain": repr(self), "image/png": self._stored()}
+
+    def still(self) -> str:
+        """What stands in a page until scripts have run, and where none run: HTML."""
+        return pictured(self._stored(), repr(self))
+
     def _repr_mimebundle_(self, **kwargs):
         made = super()._repr_mimebundle_(**kwargs)
         data, metadata = made if isinstance(made, tuple) else (made, {})
-        return {**(data or {}), "text/plain": repr(self), "image/png": self._stored()}, metadata
+        return {**(data or {}), **self._stand_in()}, metadata
 
     # ipywidgets 7 displays through this method and would leave out the picture
     def _ipython_display_(self, **kwargs):
@@ -244,13 +253,14 @@ def state(view: View) -> dict:
     }
 
 
-def place(key: str, png: str, name: str) -> str:
-    """Where a view stands in a page: until scripts have run, and where none run, its picture."""
-    return (
-        f'<div class="ssl-place" data-view="{html.escape(key)}"><img alt="{html.escape(name)}" '
-        'style="max-width:100%" '
-        f'src="data:image/png;base64,{png}"></div>'
-    )
+def pictured(png: str, name: str) -> str:
+    """A picture, base64 of a PNG, as HTML."""
+    return f'<img alt="{html.escape(name)}" style="max-width:100%" src="data:image/png;base64,{png}">'
+
+
+def place(key: str, still: str) -> str:
+    """Where a view stands in a page: until scripts have run, and where none run, HTML that stands in."""
+    return f'<div class="ssl-place" data-view="{html.escape(key)}">{still}</div>'
 
 
 def scripts(states: dict[str, dict]) -> str:
@@ -285,7 +295,7 @@ def write_page(view: View, path, title: str = "") -> pathlib.Path:
     path = pathlib.Path(path)
     path = path if path.suffix in (".html", ".htm") else path.with_name(path.name + ".html")
     # Its picture first: drawing all that a page needs may take the view to another state.
-    body = place("view", view._stored(), repr(view))
+    body = place("view", view.still())
     text = PAGE.format(
         title=html.escape(title or repr(view).strip("<>")), body=body, scripts=scripts({"view": state(view)})
     )
