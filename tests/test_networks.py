@@ -14,6 +14,7 @@ from sslcourse.data.load import load
 from sslcourse.methods import catalogue
 from sslcourse.results import compare, stored
 from sslcourse.runtime.errors import CourseError
+from sslcourse.train import checkpoints
 
 NAMES = networks.names()
 by_name = pytest.mark.parametrize("name", NAMES)
@@ -149,7 +150,16 @@ def changed_score(folder: Path) -> None:
     (folder / "simclr.json").write_text(json.dumps(page))
 
 
+def other_weights(folder: Path) -> None:
+    """A whole checkpoint, but not the one that the page speaks of."""
+    method = networks.load("simclr").method
+    with torch.no_grad():
+        next(method.parameters()).add_(0.1)
+    checkpoints.save(folder / "simclr.safetensors", method)
+
+
 DAMAGES = {
+    "other weights": other_weights,
     "a weight": lambda folder: flip(folder / "simclr.safetensors", -1),
     "the header": lambda folder: flip(folder / "simclr.safetensors", 40),
     "cut short": lambda folder: (folder / "simclr.safetensors").write_bytes(b"1234"),
