@@ -2,6 +2,7 @@
 # make test   installs it and passes all tests          make notebooks  builds, executes and stores the notebooks
 # make bench  how near a training step is to the network alone, and what views and the live panel cost
 # make site   the course's pages, into site/            make nightly    what takes too long for each change
+# make networks  the trained networks that come with the course, as far as they are missing
 # make latency  from a moved pointer to changed pixels, view by view
 #
 # make lint   style and declared packages         make types   mypy
@@ -15,7 +16,7 @@ BIN    := $(VENV)/bin
 # PIP_ARGS: more arguments for pip, such as the folder of a colleague's downloads (--find-links).
 PIP    := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: lab test check slow distributed nbval browser nightly pythons lint types notebooks bench site colab latency dist lock doctor clean
+.PHONY: lab test check slow distributed nbval browser nightly pythons lint types notebooks networks bench site colab latency dist lock doctor clean
 
 # What a student needs, in exact versions for Python 3.10 to 3.13 on Linux, macOS (Apple silicon) and Windows.
 $(VENV)/installed: requirements.lock pyproject.toml
@@ -111,6 +112,10 @@ pythons: $(VERSIONS:%=.venv-%/installed)
 notebooks: $(VENV)/installed-for-tests
 	$(BIN)/python tools/build_notebooks.py
 	$(BIN)/python docs/lesson_pages.py --from build/lessons
+
+# About two minutes each; what `sslcourse evaluate --all --recipe full` has trained is taken, see the tool.
+networks: $(VENV)/installed
+	$(BIN)/python tools/make_networks.py $(NETWORKS)
 
 bench: $(VENV)/installed
 	$(BIN)/sslcourse bench

@@ -23,6 +23,7 @@ from .evaluate import (
 from .results import (
     claims as claims,
     compare as compare,
+    networks as networks,
     papers as papers,
     wall as wall,
 )

@@ -232,13 +232,14 @@ def test_the_wheel_is_the_whole_course_for_a_student(built):
         f"sslcourse/lessons/homework/{p.name}" for p in (ROOT / "notebooks" / "homework").glob("*.ipynb")
     }
     assert len(lessons) > 10 and homework
-    kinds = {".py", ".pyi", ".js", ".json", ".css", ".html", ".typed"}
+    kinds = {".py", ".pyi", ".js", ".json", ".css", ".html", ".typed", ".safetensors", ".npz"}
     package = {
         p.relative_to(ROOT).as_posix()
         for p in (ROOT / "sslcourse").rglob("*")
         if p.suffix in kinds or p.name == "py.typed"
     }
-    assert "sslcourse/py.typed" in package and names >= lessons | homework | package
+    assert {"sslcourse/py.typed", "sslcourse/results/trained/simclr.safetensors"} <= package
+    assert names >= lessons | homework | package
     assert not [n for n in names if not n.startswith("sslcourse/") or "solutions" in n or "/source/" in n]
     assert {n for n in names if n.endswith(".ipynb")} == lessons | homework
 

@@ -17,8 +17,8 @@ ROOT = pathlib.Path(__file__).resolve().parents[1]
 PUBLIC = {
     "": (
         "CourseError Recipe augment check checkpoints claims clustering colour compare data encoders epochs "
-        "evaluate features fit free health methods papers results runtime seed_all setup show single_image "
-        "sounds style_transfer synchrony tracking train transforms wall widgets"
+        "evaluate features fit free health methods networks papers results runtime seed_all setup show "
+        "single_image sounds style_transfer synchrony tracking train transforms wall widgets"
     ),
     "train": "Recipe epochs fit features clustering checkpoints",
     "evaluate": "probe report score random_like layer_probes label_curve fine_tune retrieval factor_table "
@@ -40,6 +40,7 @@ PUBLIC = {
     "papers": "reported findings names holm",
     "wall": "add forget read table verdicts page",
     "compare": "run table",
+    "networks": "names load",
 }
 
 

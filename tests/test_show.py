@@ -35,9 +35,10 @@ def check(figure, *expected, most: int = 90_000, width: int = 830):
     picture = Image.open(io.BytesIO(data))
     picture.load()
     assert picture.width <= width and 0 < len(data) < most
-    pixels = np.asarray(picture.convert("RGB"))
-    assert pixels.std() > 1, "an empty page"
-    assert picture.mode != "RGBA", "a transparent ground would not read in a dark notebook"
+    for ground in ("#FFFFFF", "#111111"):
+        seen = show.look.on_ground(np.asarray(picture.convert("RGBA")), ground)
+        assert seen.std() > 1, f"an empty page on {ground}"
+    assert picture.mode != "RGBA", "a palette is a third of the bytes"
     text = words(figure).replace("\n", " ")
     for e in expected:
         assert e in text, f"{e!r} is missing in {text!r}"
@@ -393,7 +394,7 @@ data, _ = DisplayFormatter().format(figure)
 assert data["image/png"] and "0x" not in data["text/plain"], data
 import io, numpy
 from PIL import Image
-assert numpy.asarray(Image.open(io.BytesIO(show.png(figure))).convert("L"))[2, 2] > 250
+assert numpy.asarray(Image.open(io.BytesIO(show.png(figure))).convert("RGBA"))[2, 2, 3] == 0
 assert [matplotlib.rcParams[k] for k in keys] == before
 show.grid(torch.rand(2, 3, 8, 8)); show.history([{"epoch": 1, "loss": 1.0}])
 show.embedding(torch.rand(5, 2), torch.zeros(5))

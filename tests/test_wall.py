@@ -331,3 +331,20 @@ def test_intervals_are_drawn_where_they_are():
 def test_factor_means():
     found = {"factors": {"a": {"hue": [0.2, 0.4]}}}
     assert wall.factors(found) == {"a": {"hue": pytest.approx(statistics.fmean([0.2, 0.4]))}}
+
+
+def test_a_row_says_its_gain_over_the_random_network_that_reads_as_it_does():
+    """Seed by seed, and with the spread of the differences; a file from before has no such network."""
+    rows = {
+        "random encoder": {"linear": [0.20, 0.30]},
+        "random encoder, as Jigsaw reads": {"linear": [0.50, 0.60]},
+        "SimCLR": {"linear": [0.80, 0.94], "seconds": [1.0, 1.0]},
+        "Jigsaw": {"linear": [0.85, 0.87], "seconds": [1.0, 1.0]},
+        "my own": {"linear": [0.70], "mine": True, "seconds": [1.0]},
+    }
+    text = lambda picture: " ".join(t.get_text() for t in picture.axes[0].texts)
+    shown = text(wall.drawn("toybox", {"rows": rows}))
+    assert "+62.0 ± 2.8" in shown and "+31.0 ± 5.7" in shown and shown.count("+") == 2
+    full = {"rows": {**rows, "SimCLR": {"linear": [0.99, 0.98], "seconds": [9.0, 9.0]}}}
+    assert "full: 98.5   +73.5 ± 7.8" in text(wall.drawn("toybox", {"rows": rows, "full": full}))
+    assert "+" not in text(wall.drawn("toybox", {"rows": rows, "awaits": "a new measurement"}))

@@ -269,6 +269,7 @@ def _draw_forces(forces: dict, temperatures: list[float], curves: dict[str, list
     from matplotlib.patches import Rectangle
 
     from sslcourse import show
+    from sslcourse.show import look
 
     figure = show.Picture(show.WIDTH, 3.4, layout="constrained")
     axes = figure.subplots(1, 3, width_ratios=(1, 1, 1.15))
@@ -285,7 +286,7 @@ def _draw_forces(forces: dict, temperatures: list[float], curves: dict[str, list
                 ha="center",
                 va="center",
                 fontsize=8,
-                color="white" if abs(value) > 0.6 else show.INK,
+                color="white" if abs(value) > 0.6 else look.DARK,
             )  # fmt: skip  (a sign too: nothing is told by colour alone)
         for i in range(count):
             ax.add_patch(

@@ -3,6 +3,7 @@ from . import (
     calibration as calibration,
     claims as claims,
     compare as compare,
+    networks as networks,
     papers as papers,
     tables as tables,
     wall as wall,

@@ -20,8 +20,10 @@ from typing import Any
 import torch
 
 from sslcourse import evaluate, runtime
+from sslcourse.data.datasets import Data, Samples
 from sslcourse.data.load import load
 from sslcourse.methods import catalogue
+from sslcourse.methods.base import Method
 from sslcourse.methods.spec import Spec
 from sslcourse.results.fitting import fitting
 from sslcourse.results.stored import World, opened, write
@@ -31,6 +33,7 @@ from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import BATCH, EPOCHS, SEEDS, takes
 from sslcourse.train import checkpoints, identity as identities, loop
 from sslcourse.train.loop import fit
+from sslcourse.train.recipe import Recipe
 
 MEASURED = Path(__file__).parent / "measured"  # result files that come with the course
 STORED = MEASURED / "toybox.json"
@@ -120,22 +123,10 @@ def _run(
         methods: dict[str, Any] = {}
         planned = []
         for spec in specs:
-            how = spec.recipe(recipe).but(seed=seed, **changes)
-            torch.manual_seed(runtime.step_seed(seed, 0xC09))
-            home = spec.data if data == "toyevents" else data
-            about = catalogue.describe(
-                spec.name, home, len(sets.classes), recipe, encoder, samples=sets.train
+            method, part, how, file = training(
+                spec, data, sets, seed=seed, recipe=recipe, encoder=encoder, folder=folder, **changes
             )
-            method = catalogue.build(about)
-            used.setdefault(about["encoder"])
-            part = (sets if home == data else load(home, seed)).train
-            # What the training is goes into the name: two folders of pictures may have one name, and the
-            # pictures of a folder may change.
-            known = identities.short(identities.identity(method, part))
-            budget = f"{how.epochs}x{how.batch_size}" + ("" if recipe == "course" else f"-{recipe}")
-            file = folder / (
-                f"{_file_name(data)}-{spec.name}-{about['encoder']}-{budget}-{seed}-{known}.safetensors"
-            )
+            used.setdefault(method.about["encoder"])
             planned.append((spec, method, part, how, file))
         # All are compared on one profile: that of what is trained already, if anything is.
         there = [found for found in (checkpoints.profile_of(file) for *_, file in planned) if found]
@@ -198,6 +189,38 @@ def _run(
         strength = "" if recipe == "course" else f"-{recipe}"
         keep(result, Path(folder) / f"{_file_name(data)}{strength}-scores.json")
     return result
+
+
+def training(
+    spec: Spec,
+    data: str,
+    sets: Data,
+    *,
+    seed: int = 0,
+    recipe: str = "course",
+    encoder: str | None = None,
+    folder: str | Path = "results/compare",
+    **changes: int,
+) -> tuple[Method, Samples, Recipe, Path]:
+    """What `run` trains, not yet trained: the method, its training split, its recipe, and the file that keeps
+    its checkpoint.
+
+    Args:
+        data: what it is judged on, as `load` calls it, and `sets`, which that gives with this seed.
+        changes: of the recipe, such as epochs.
+    """
+    how = spec.recipe(recipe).but(seed=seed, **changes)
+    torch.manual_seed(runtime.step_seed(seed, 0xC09))
+    home = spec.data if data == "toyevents" else data
+    about = catalogue.describe(spec.name, home, len(sets.classes), recipe, encoder, samples=sets.train)
+    method = catalogue.build(about)
+    part = (sets if home == data else load(home, seed)).train
+    # What the training is goes into the name: two folders of pictures may have one name, and the pictures of
+    # a folder may change.
+    known = identities.short(identities.identity(method, part))
+    budget = f"{how.epochs}x{how.batch_size}" + ("" if recipe == "course" else f"-{recipe}")
+    name = f"{_file_name(data)}-{spec.name}-{about['encoder']}-{budget}-{seed}-{known}.safetensors"
+    return method, part, how, Path(folder) / name
 
 
 def _file_name(data: str) -> str:

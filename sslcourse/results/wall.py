@@ -154,12 +154,32 @@ def drawn(world: str, found: Mapping, title: str | None = None) -> show.Picture:
     title = _QUESTIONS[world] if title is None else title
     if world == TRACKS:
         return show.wall(found["rows"], title=title, keys=_TRACK_KEYS, what="per cent, test split")
-    full = found.get("full", {}).get("rows", {})
+    rows, full = _beside_random(found), _beside_random(found.get("full", {}))
     rows = {
         name: row | ({"full": full[name]} if name in full and row.get("seconds") else {})
-        for name, row in found["rows"].items()
+        for name, row in rows.items()
     }
     return show.wall(rows, chance=_chance(found), title=title)
+
+
+def _beside_random(found: Mapping) -> dict[str, dict]:
+    """The rows of one strength; each trained one with "own": what the random network that reads as it does
+    scores with a linear probe.
+
+    A file that awaits a new measurement was written before each way of reading had its own random network:
+    its rows are left as they are."""
+    rows = found.get("rows", {})
+    if found.get("awaits"):
+        return dict(rows)
+    plain = next((rows[name] for name in ("random encoder", "random ear") if name in rows), {})
+    like = {name.partition(", as ")[2].removesuffix(" reads"): row for name, row in rows.items()}
+    own = {name: like.get(name, plain).get("linear") for name in rows if _of_course(rows[name])}
+    return {name: row | ({"own": own[name]} if own.get(name) else {}) for name, row in rows.items()}
+
+
+def _of_course(row: Mapping) -> bool:
+    """Whether a row is a trained method of the course: how one of your own reads, its row does not say."""
+    return bool(row.get("seconds")) and not row.get("mine")
 
 
 def table(world: str, found: Mapping) -> list[dict]:
@@ -407,8 +427,8 @@ def page(file: str | Path | None = None, folder: str | Path = FOLDER) -> Path:
             show.table(claim_rows(rows))._repr_html_(),
         ]
     style = (
-        "body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;margin:2em auto;padding:0 "
-        "1em;background:#fff;color:#1F2328}img{max-width:100%}"
+        ":root{color-scheme:light dark}body{font:15px/1.5 system-ui,sans-serif;max-width:1000px;"
+        "margin:2em auto;padding:0 1em}img{max-width:100%}"
     )
     text = (
         "<!doctype html><html lang='en'><meta charset='utf-8'><title>The results "
@@ -430,8 +450,9 @@ def picture(file: str | Path, folder: str | Path = FOLDER) -> Path:
     walls, rows = read(folder), verdicts(folder)
     figures = [drawn(world, found) for world, found in walls.items()]
     figures += [show.verdicts(rows, title="Claims of the papers")] if rows else []
-    tiles = [Image.open(io.BytesIO(show.png(figure))).convert("RGB") for figure in figures]
-    sheet = Image.new("RGB", (max(t.width for t in tiles), sum(t.height for t in tiles)), "white")
+    tiles = [Image.open(io.BytesIO(show.png(figure))).convert("RGBA") for figure in figures]
+    size = (max(t.width for t in tiles), sum(t.height for t in tiles))
+    sheet = Image.new("RGBA", size, (255, 255, 255, 0))  # the README's page may be light or dark
     top = 0
     for tile in tiles:
         sheet.paste(tile, (0, top))
@@ -439,7 +460,7 @@ def picture(file: str | Path, folder: str | Path = FOLDER) -> Path:
     file = Path(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     with runtime.atomic(file) as temporary:
-        sheet.quantize(64).save(temporary, format="PNG", optimize=True)
+        temporary.write_bytes(show.encode_png(sheet, 128))
     return file
 
 

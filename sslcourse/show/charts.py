@@ -5,7 +5,7 @@ run on another thread), none stays open, and no backend has to be chosen. `png(f
 
 All figures share one look: ten class colours that colour-blind readers can tell apart (after Okabe and Ito,
 and Paul Tol) together with ten markers, so that no distinction rests on colour alone; legends outside the
-data; an opaque white ground, which stays legible in a dark notebook."""
+data; no ground of their own, and inks that read on a white page and on a dark one."""
 
 from __future__ import annotations
 
@@ -21,11 +21,12 @@ from matplotlib.ticker import MaxNLocator
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import POSITIVE, REAL, takes
 from sslcourse.show.look import (
-    COLOURS,
+    DARK,
     DPI,
     INK,
     LINE_HEIGHT,
     MARKERS,
+    PALE,
     RIGHT,
     SOFT,
     WIDTH,
@@ -33,11 +34,13 @@ from sslcourse.show.look import (
     Picture,
     as_array,
     class_names_of,
+    colour_of,
     in_course_style,
     ink_on,
     label_array,
     series_of,
     to_uint8,
+    two_toned,
     wrapped,
 )
 from sslcourse.show.tables import number_text
@@ -73,7 +76,7 @@ def _lines_of_runs(ax, runs: Mapping[str, Sequence], chart: Sequence[str]) -> It
         for key in chart:
             x, y = series_of(rows, key)
             (line,) = ax.plot(
-                x, y, marker=MARKERS[n % 10], markersize=3.5 if len(x) > 1 else 6, color=COLOURS[n % 10]
+                x, y, marker=MARKERS[n % 10], markersize=3.5 if len(x) > 1 else 6, color=colour_of(n)
             )
             label = " ".join(filter(None, (name, key if len(chart) > 1 else "")))
             if label:
@@ -192,14 +195,16 @@ def bars(table: Mapping, title: str | None = None, chance: float | None = None, 
     )
     ax = figure.subplots()
     at = np.arange(len(pairs))
-    ax.barh(
+    drawn = ax.barh(
         at,
         mean,
         0.66,
-        color=[COLOURS[i % 10] for i in at],
+        color=[colour_of(i) for i in range(len(pairs))],
         xerr=std if std.any() else None,
-        error_kw={"ecolor": INK, "elinewidth": 1.2, "capsize": 3},
+        error_kw={"ecolor": DARK, "elinewidth": 1.2, "capsize": 3},
     )
+    if drawn.errorbar is not None:
+        two_toned(*drawn.errorbar.get_children())
     low, high = min(0, (mean - std).min()), max(0, (mean + std).max(), factor * (chance or 0))
     span = (high - low) or 1
     for i in at:
@@ -209,24 +214,22 @@ def bars(table: Mapping, title: str | None = None, chance: float | None = None, 
             if std[i]
             else ""
         )
-        end = max(mean[i] + std[i], 0)
         ax.text(
-            end + 0.012 * span,
+            high + 0.012 * span,  # in a column: the line of chance crosses no number
             float(i),
             f"{text} {unit}".strip(),
             va="center",
             fontsize=9.5,
             parse_math=False,
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6},
         )
     ax.set_yticks(at, names, fontsize=9.5)
     ax.set_xlim(low - (0.03 * span if low < 0 else 0), high + (0.21 if std.any() else 0.15) * span)
     ax.set_ylim(len(pairs) - 0.45, -0.55)
     ax.tick_params(axis="y", length=0)
     ax.spines["left"].set_visible(False)
-    ax.axvline(0, color="#8C959F", linewidth=1)
+    ax.axvline(0, color=INK, linewidth=1)
     if chance is not None:
-        ax.axvline(factor * chance, color=INK, linewidth=1.2, linestyle=(0, (4, 2)))
+        two_toned(ax.axvline(factor * chance, color=DARK, linewidth=1.2, linestyle=(0, (4, 2))))
         ax.annotate(
             f"chance {factor * chance:.1f} {unit}".strip(),
             (factor * chance, 1.0),
@@ -254,7 +257,7 @@ def scatter(ax, xy: np.ndarray, labels: np.ndarray, names: Sequence[str], size: 
                 ax.scatter(
                     *xy[members].T,
                     s=size,
-                    c=COLOURS[c % 10],
+                    c=colour_of(c),
                     marker=MARKERS[c % 10],
                     linewidths=0,
                     alpha=0.8,
@@ -264,9 +267,7 @@ def scatter(ax, xy: np.ndarray, labels: np.ndarray, names: Sequence[str], size: 
     unknown = labels < 0
     if unknown.any():
         handles.append(
-            ax.scatter(
-                *xy[unknown].T, s=size * 0.7, c="#B8C0C8", marker=".", linewidths=0, label="unlabelled"
-            )
+            ax.scatter(*xy[unknown].T, s=size * 0.7, c=PALE, marker=".", linewidths=0, label="unlabelled")
         )
     return handles
 
@@ -287,7 +288,7 @@ def _thumbnails(ax, xy: np.ndarray, images: np.ndarray, labels: np.ndarray, acro
             picture = OffsetImage(
                 images[i], zoom=24 / max(images.shape[1:3]) * 72 / DPI * 1.1, interpolation="nearest"
             )
-            colour = COLOURS[labels[i] % 10] if labels[i] >= 0 else "#B8C0C8"
+            colour = colour_of(labels[i]) if labels[i] >= 0 else PALE
             ax.add_artist(
                 AnnotationBbox(
                     picture,
@@ -334,7 +335,7 @@ def embedding(
         ax.set(xticks=[], yticks=[])
         ax.set_aspect("equal", "datalim")
         for spine in ax.spines.values():
-            spine.set(visible=True, color="#C9D1D9")
+            spine.set(visible=True, color=INK, alpha=0.5)
         if name:
             ax.set_title(wrapped(name, side * DPI - 10, 10, 2), fontsize=10)
     for ax in axes[len(panels) :]:
@@ -397,7 +398,7 @@ def factor_table(table: Mapping[str, Mapping[str, float]], title: str | None = N
     ax.tick_params(length=0)
     ax.set_xticks(np.arange(len(factors) + 1) - 0.5, minor=True)
     ax.set_yticks(np.arange(len(names) + 1) - 0.5, minor=True)
-    ax.grid(which="minor", color="white", linewidth=2)
+    ax.grid(which="minor", color="white", alpha=1, linewidth=2)
     ax.tick_params(which="minor", length=0)
     for spine in ax.spines.values():
         spine.set_visible(False)
@@ -507,8 +508,8 @@ def gauge(ax, name: str, value: float, low: float, high: float, size: float = 9.
     start, stop = min(low, finite), max(high, finite)
     pad = 0.08 * ((stop - start) or 1)
     ax.set(xlim=(start - pad, stop + pad), ylim=(-1, 1), yticks=[])
-    ax.axhspan(-0.32, 0.32, color="#E8ECF0", linewidth=0)
-    ax.fill_betweenx([-0.32, 0.32], low, high, color="#BFE3D5", linewidth=0)
+    ax.axhspan(-0.32, 0.32, color=SOFT, alpha=0.18, linewidth=0)
+    ax.fill_betweenx([-0.32, 0.32], low, high, color=RIGHT, alpha=0.25, linewidth=0)
     colour = RIGHT if healthy else WRONG
     ax.plot(
         [finite],
@@ -612,7 +613,7 @@ def curve(
             raise CourseError(f"{name!r} has {len(values)} values for {len(x)} places on the x axis")
         pairs = np.array([(math.nan, 0.0) if v is None else _mean_std(v, name) for v in values])
         mean, std = pairs.T
-        colour = COLOURS[n % 10]
+        colour = colour_of(n)
         if np.nanmax(std, initial=0) > 0:
             ax.fill_between(at, mean - std, mean + std, color=colour, alpha=0.18, linewidth=0)
         ax.plot(at, mean, marker=MARKERS[n % 10], markersize=5, color=colour, label=str(name))

@@ -10,12 +10,22 @@ import torch
 
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, FRAMES, SHARE, WHOLE, takes
-from sslcourse.show.look import COLOURS, MARKERS, WIDTH, Picture, as_array, in_course_style, to_uint8
+from sslcourse.show.look import (
+    INK,
+    MARKERS,
+    PALE,
+    WIDTH,
+    Picture,
+    as_array,
+    colour_of,
+    in_course_style,
+    to_uint8,
+)
 
 # ------------------------------------------------------------------------------------------ dense predictions
 
 # the positive, other time, other place, other film
-KIND_COLOURS = ("#009E73", "#D55E00", "#0072B2", "#B8BEC6")
+KIND_COLOURS = ("#009E73", "#D55E00", "#0072B2", PALE)
 
 
 def kinds_tile(weight, kind) -> np.ndarray:
@@ -188,17 +198,17 @@ def in_step(frames, mel, distances, offset: int, fps: float, title: str | None =
     middle.set(xticks=[], yticks=[], ylabel="heard")
     at = np.arange(-reach, reach + 1) / fps
     for n, (name, values) in enumerate(curves.items()):
-        bottom.plot(at, values, color=COLOURS[n], marker=MARKERS[n % 10], markersize=4, label=name)
+        bottom.plot(at, values, color=colour_of(n), marker=MARKERS[n % 10], markersize=4, label=name)
         bottom.plot(
             at[reach + offset],
             values[reach + offset],
             "o",
             markersize=11,
-            color=COLOURS[n],
+            color=colour_of(n),
             markerfacecolor="none",
             markeredgewidth=2,
         )
-    bottom.axvline(offset / fps, color=COLOURS[5], linewidth=1.2, linestyle=(0, (4, 3)))
+    bottom.axvline(offset / fps, color=INK, linewidth=1.2, linestyle=(0, (4, 3)))
     bottom.set(xlabel="how much later the sound was taken, in seconds", ylabel="distance")
     bottom.grid(axis="y")
     if len(curves) > 1:
@@ -246,7 +256,7 @@ def flow(
             "number from 0 for each sample in each"
         )
     n, gap = len(truth), 0.012
-    figure = Picture(WIDTH * 0.92, 4.3 + (0.25 if title else 0), colours=32, layout="constrained")
+    figure = Picture(WIDTH * 0.92, 4.3 + (0.25 if title else 0), colours=128, layout="constrained")
     ax = figure.subplots()
     places, looks = [], []
     for x, a in enumerate(steps):
@@ -262,13 +272,13 @@ def flow(
                 [x - 0.045, x + 0.045],
                 top - height,
                 top,
-                color=COLOURS[best[c] % 10],
+                color=colour_of(int(best[c])),
                 linewidth=0,
-                alpha=1.0 if 2 * table[c, best[c]] >= count[c] else 0.35,
+                alpha=1.0 if 2 * table[c, best[c]] >= count[c] else 0.5,
             )
             top -= height + gap
         places.append(place)
-        looks.append({c: COLOURS[best[c] % 10] for c in order})
+        looks.append({c: colour_of(int(best[c])) for c in order})
     bend = np.linspace(0, 1, 24)
     smooth = 3 * bend**2 - 2 * bend**3
     for x, (a, b) in enumerate(zip(steps, steps[1:])):
@@ -287,7 +297,7 @@ def flow(
                 lower = left - high + (arrived[d] - low - left + high) * smooth
                 if share >= least:
                     ax.fill_between(
-                        x + 0.045 + 0.91 * bend, lower, upper, color=looks[x][c], alpha=0.3, linewidth=0
+                        x + 0.045 + 0.91 * bend, lower, upper, color=looks[x][c], alpha=0.42, linewidth=0
                     )
                 left -= high
                 arrived[d] -= low
@@ -296,9 +306,7 @@ def flow(
     ax.set(yticks=[], xlim=(-0.1, len(steps) - 0.9), ylim=(-0.01, 1.01))
     for spine in ax.spines.values():
         spine.set_visible(False)
-    handles = [
-        matplotlib.patches.Patch(color=COLOURS[k % 10], label=str(name)) for k, name in enumerate(names)
-    ]
+    handles = [matplotlib.patches.Patch(color=colour_of(k), label=str(name)) for k, name in enumerate(names)]
     figure.legend(handles=handles, loc="outside right upper")
     if title:
         ax.set_title(title)
@@ -320,7 +328,7 @@ def plane(
     ax = figure.subplots()
     for n, (name, path) in enumerate(paths.items()):
         points = np.array([[float(v) for v in p] for p in path])
-        colour = COLOURS[n % 10]
+        colour = colour_of(n)
         for a, b in zip(points, points[1:]):
             ax.annotate(
                 "", b, a, arrowprops=dict(arrowstyle="-|>", color=colour, linewidth=1.6, shrinkA=2, shrinkB=2)

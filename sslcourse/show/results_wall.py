@@ -10,11 +10,24 @@ import numpy as np
 
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import REAL, takes
-from sslcourse.show.look import COLOURS, INK, RIGHT, SOFT, WIDTH, WRONG, Picture, in_course_style, wrapped
+from sslcourse.show.look import (
+    COLOURS,
+    DARK,
+    INK,
+    PALE,
+    RIGHT,
+    SOFT,
+    WIDTH,
+    WRONG,
+    Picture,
+    in_course_style,
+    two_toned,
+    wrapped,
+)
 
 # ------------------------------------------------------------------------------------------- the results wall
 
-_VERDICT_COLOURS = {"pass": RIGHT, "inconclusive": "#B8BEC6", "fail": WRONG}
+_VERDICT_COLOURS = {"pass": RIGHT, "inconclusive": PALE, "fail": WRONG}
 _VERDICT_SIGNS = {"pass": "\u2713", "inconclusive": "?", "fail": "\u2717"}
 
 
@@ -32,9 +45,10 @@ def wall(
 
     Args:
         rows: {name: {"linear": [one per seed], "kNN": [...], "few labels": [...], "seconds": [...], "trained"
-            or "mine": True or absent, "full": a row of the same method trained for longer, or absent}},
-            shares from 0 to 1, as in the result files of the course; "chance" is left out. Baselines, which
-            were not trained, come first and are grey.
+            or "mine": True or absent, "full": a row of the same method trained for longer, "own": what a
+            random network that reads as this method does scores in the bar's reading, one per seed, or
+            absent}}, shares from 0 to 1, as in the result files of the course; "chance" is left out.
+            Baselines, which were not trained, come first and are grey.
         chance: what guessing scores.
         keys: other readings of the rows and what they are called; the first is the bar, up to two more are
             marks.
@@ -57,18 +71,14 @@ def wall(
     for i, name in enumerate(order):
         row = shown[name]
         linear, mean = 100 * np.array(row[bar], float), 100 * statistics.fmean(row[bar])
-        colour = "#E69F00" if row.get("mine") else COLOURS[0] if trained[name] else "#B8BEC6"
-        ax.barh(
-            i,
-            mean,
-            0.64,
-            color=colour,
-            xerr=linear.std(ddof=1) if len(linear) > 1 else None,
-            error_kw={"ecolor": INK, "elinewidth": 1.1, "capsize": 2.5},
-        )
+        colour = COLOURS[1] if row.get("mine") else COLOURS[0] if trained[name] else PALE
+        _bar(ax, i, row[bar], color=colour)
         full = row.get("full", {}).get(bar)
         if full:
-            ax.barh(i, 100 * statistics.fmean(full), 0.64, color="none", edgecolor=colour, linewidth=1.4)
+            _bar(ax, i, full, color="none", edgecolor=colour, linewidth=1.4)
+        if row.get("own"):
+            at = 100 * statistics.fmean(row["own"])
+            two_toned(*ax.plot([at, at], [i - 0.32, i + 0.32], color=DARK, linewidth=1.6))
         for key, marker in zip(marked, "oD"):
             if row.get(key):
                 ax.plot(
@@ -76,14 +86,16 @@ def wall(
                     i,
                     marker,
                     color="white",
-                    markeredgecolor=INK,
+                    markeredgecolor=DARK,
                     markersize=5.5,
                     markeredgewidth=1.2,
                 )
         text = f"{mean:.1f}" + (f" ± {linear.std(ddof=1):.1f}" if len(linear) > 1 else "")
+        text += f"   {_gain(row[bar], row['own'])}" if row.get("own") else ""
         text += f"   {np.mean(row['seconds']):.0f} s" if row.get("seconds") else ""
         if full:
             text += f"   full: {100 * statistics.fmean(full):.1f}"
+            text += f"   {_gain(full, row['full']['own'])}" if row["full"].get("own") else ""
             text += f"   {np.mean(row['full']['seconds']):.0f} s" if row["full"].get("seconds") else ""
         ax.text(102, i, text, va="center", fontsize=9)
     names = [wrapped(n + (" (yours)" if shown[n].get("mine") else ""), 190, 9.5, 2) for n in order]
@@ -92,11 +104,12 @@ def wall(
     ax.set_ylim(len(order) - 0.45, -0.6)
     ax.tick_params(axis="y", length=0)
     ax.set_xlabel(
-        f"{what}; right: {keys[bar]}"
+        f"{what}\nright: {keys[bar]}"
+        + ", its gain over its own random network" * any(row.get("own") for row in shown.values())
         + ", and seconds of training" * any(row.get("seconds") for row in shown.values())
     )
     if chance is not None:
-        ax.axvline(100 * chance, color=INK, linewidth=1.1, linestyle=(0, (4, 2)))
+        two_toned(ax.axvline(100 * chance, color=DARK, linewidth=1.1, linestyle=(0, (4, 2))))
     marks = [
         Line2D([], [], color=COLOURS[0], linewidth=7, label=keys[bar]),
         *(
@@ -111,11 +124,27 @@ def wall(
                 marker=m,
                 linestyle="",
                 color="white",
-                markeredgecolor=INK,
+                markeredgecolor=DARK,
                 markersize=5.5,
                 label=keys[k],
             )
             for k, m in zip(marked, "oD")
+        ),
+        *(
+            [
+                Line2D(
+                    [],
+                    [],
+                    marker="|",
+                    linestyle="",
+                    color=INK,
+                    markersize=9,
+                    markeredgewidth=1.6,
+                    label="its own random network",
+                )
+            ]
+            if any(row.get("own") for row in shown.values())
+            else []
         ),
         *(
             [Line2D([], [], color=INK, linewidth=1.1, linestyle=(0, (4, 2)), label="chance")]
@@ -127,6 +156,24 @@ def wall(
     if title:
         ax.set_title(title)
     return figure
+
+
+def _bar(ax, at: int, shares: Sequence[float], **look) -> None:
+    """A bar of the mean, and the spread over seeds where there are several."""
+    values = 100 * np.array(shares, float)
+    spread = values.std(ddof=1) if len(values) > 1 else None
+    errors = {"ecolor": DARK, "elinewidth": 1.1, "capsize": 2.5}
+    drawn = ax.barh(at, values.mean(), 0.64, xerr=spread, error_kw=errors, **look)
+    if drawn.errorbar is not None:
+        two_toned(*drawn.errorbar.get_children())
+
+
+def _gain(shares: Sequence[float], own: Sequence[float]) -> str:
+    """How far a method is ahead of its own random network, seed by seed where the seeds are the same ones."""
+    if len(shares) == len(own) > 1:
+        ahead = 100 * (np.array(shares, float) - np.array(own, float))
+        return f"{ahead.mean():+.1f} \u00b1 {ahead.std(ddof=1):.1f}"
+    return f"{100 * (statistics.fmean(shares) - statistics.fmean(own)):+.1f}"
 
 
 @in_course_style
@@ -152,7 +199,7 @@ def verdicts(rows: Sequence[Mapping], title: str | None = None) -> Picture:
         of = sorted((str(r["verdict"]) for r in rows if r["paper"] == name), key=list(_VERDICT_COLOURS).index)
         for k, verdict in enumerate(of):
             ax.add_patch(Rectangle((k + 0.06, i - 0.38), 0.88, 0.76, color=_VERDICT_COLOURS[verdict]))
-            ink = INK if verdict == "inconclusive" else "white"
+            ink = DARK if verdict == "inconclusive" else "white"
             ax.text(k + 0.5, i, _VERDICT_SIGNS[verdict], ha="center", va="center", fontsize=9, color=ink)
         ax.text(len(of) + 0.25, i, f"{of.count('pass')} of {len(of)}", va="center", fontsize=9)
     ax.set_xlim(0, most + 2)

@@ -12,8 +12,8 @@ from torch import Tensor
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import COUNT, POSITIVE, SEED, WHOLE, takes
 from sslcourse.show.look import (
+    DARK,
     DPI,
-    INK,
     LETTER_WIDTH,
     LINE_HEIGHT,
     RIGHT,
@@ -34,7 +34,8 @@ from sslcourse.train import ties
 
 
 class Sheet:
-    """A page whose coordinates are pixels, with images pasted on a canvas and text written over it.
+    """A page whose coordinates are pixels, with images pasted on a canvas and text written over it. Its
+    ground is white in a dark notebook too: pictures are judged against the same ground everywhere.
 
     Args:
         colours: of the PNG's palette; None keeps true colour while the file stays small.
@@ -43,7 +44,7 @@ class Sheet:
     def __init__(self, width: float, height: float, colours: int | None = None):
         self.width, self.height = int(math.ceil(width)), int(math.ceil(height))
         self.canvas = np.full((self.height, self.width, 3), 255, np.uint8)
-        self.figure = Picture(self.width / DPI, self.height / DPI, colours=colours)
+        self.figure = Picture(self.width / DPI, self.height / DPI, colours=colours, facecolor="white")
         self.axes = self.figure.add_axes((0, 0, 1, 1))
         self.axes.set(xlim=(0, self.width), ylim=(self.height, 0))
         self.axes.axis("off")
@@ -54,7 +55,14 @@ class Sheet:
         part[:] = tile[: part.shape[0], : part.shape[1]]
 
     def text(self, x: float, y: float, text: str, size: float = 9, **kwargs) -> None:
-        kwargs = {"ha": "center", "va": "top", "linespacing": 1.1, "parse_math": False, **kwargs}
+        kwargs = {
+            "ha": "center",
+            "va": "top",
+            "linespacing": 1.1,
+            "color": DARK,
+            "parse_math": False,
+            **kwargs,
+        }
         self.axes.text(x, y, text, fontsize=size, **kwargs)
 
     def frame(self, x: float, y: float, side: tuple[int, int], kind: str) -> None:
@@ -63,7 +71,7 @@ class Sheet:
         """
         from matplotlib.patches import Rectangle
 
-        colour = {"right": RIGHT, "wrong": WRONG, "query": INK}.get(kind, kind)
+        colour = {"right": RIGHT, "wrong": WRONG, "query": DARK}.get(kind, kind)
         self.axes.add_patch(
             Rectangle(
                 (x - 1.5, y - 1.5),

@@ -255,13 +255,16 @@ class Explorer(View):
 
 
 def _for_storing(data: bytes) -> bytes:
-    """The picture that stays in a stored notebook: 256 colours, where nothing is transparent, at a third of
-    the size.
+    """The picture that stays in a stored notebook: 256 colours, at a third of the size; photographs that are
+    cut out keep all of theirs.
     """
     from PIL import Image
 
     picture = Image.open(io.BytesIO(data))
-    return show.encode_png(picture) if picture.mode == "RGB" else data
+    if picture.mode == "RGBA":  # only a chart has edges that are half transparent
+        alpha = np.asarray(picture)[..., 3]
+        return show.encode_png(picture) if ((alpha > 0) & (alpha < 255)).any() else data
+    return show.encode_png(picture)
 
 
 def _for_page(data: bytes) -> bytes:
@@ -507,7 +510,7 @@ def _at_once(figure: show.Picture) -> bytes:
 
     buffer = io.BytesIO()
     with look.course_style():
-        Image.fromarray(look.pixels(figure)).save(buffer, "PNG", compress_level=1)
+        Image.fromarray(look.rgba(figure)).save(buffer, "PNG", compress_level=1)
     return buffer.getvalue()
 
 
@@ -569,7 +572,7 @@ def _bars(ground: np.ndarray, values: Sequence[float], left: int) -> show.Pictur
             8.5,
             ha="right" if inside else "left",
             va="center",
-            color="white" if inside else show.INK,
+            color="white" if inside else look.DARK,
         )
     return sheet.done(exact=True)
 

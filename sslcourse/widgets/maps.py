@@ -926,7 +926,7 @@ def _scaled(xy: np.ndarray, column: Column, at: np.ndarray, title: str | None):
         )
         size = max(5.0, min(22.0, 6000 / len(xy) ** 0.9))
         missing = ~np.isfinite(values)
-        ax.scatter(*xy[missing].T, s=size, color="#b8c0c8", linewidths=0)
+        ax.scatter(*xy[missing].T, s=size, color=look.PALE, linewidths=0)
         points = ax.scatter(
             *xy[~missing].T,
             c=values[~missing],
@@ -940,7 +940,7 @@ def _scaled(xy: np.ndarray, column: Column, at: np.ndarray, title: str | None):
         ax.set(xticks=[], yticks=[])
         ax.set_aspect("equal", "datalim")
         for spine in ax.spines.values():
-            spine.set(visible=True, color="#C9D1D9")
+            spine.set(visible=True, color=look.INK, alpha=0.5)
         if not missing.all():
             bar = picture.colorbar(points, ax=ax, fraction=0.04, pad=0.02)
             bar.set_label(column.name)
