@@ -121,7 +121,7 @@ show.table([{"place": i + 1, **{key: ranks[key][i] for key in readings}} for i i
 #
 # with $\alpha$ one in twenty. If it lies above 0, the first is better; if it holds 0, these runs cannot tell. This is how every verdict of this course is made.
 #
-# ## 4. Exercise: the interval of a difference (about 8 minutes)
+# ## 4. Exercise: the interval of a difference (core, about 8 minutes)
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("wall.difference", 1)` helps, `solution("wall.difference")` shows ours.
 
