@@ -6,8 +6,8 @@
 
 Each is its method's FULL recipe with seed 0: the very work of the wall's FULL rows. So a checkpoint that the
 wall's measurement left in FOLDER/compare is taken, if method, settings, recipe and data are the same; else
-the network is trained here, about two minutes each, and recorded for its replay. One that is taken was not, and
-its replay shows the map before the training and after it.
+the network is trained here, about two minutes each, and recorded for its replay. What is taken was not
+recorded, and its replay shows the map before the training and after it.
 
 The test scores are those of the wall, FOLDER/wall/WORLD-full.json or the stored one: no test label is read
 here. A network whose row is not there yet is left for later.
@@ -35,6 +35,7 @@ from sslcourse.widgets.recording import POINTS, recorded
 from sslcourse.widgets.replay import Replay, beside
 
 SEED = 0
+STEPS = 600  # of a map's descent, until it no longer changes
 # The precision in which a probe reads moves the last digit of a score; this one is the same everywhere.
 JUDGED = runtime.Profile("cpu", 1, True, "float32")
 # Where a method's FULL row stands on the wall. Tracking is judged otherwise and has none.
@@ -59,17 +60,17 @@ def test_scores(name: str, results: Path) -> tuple[dict[str, float], str] | None
     return None
 
 
-def before_and_after(method: Method, data: Data, recipe: Recipe, history: list[dict]) -> Replay:
-    """A replay of two frames: the same network never trained, and the trained one."""
+def before_and_after(method: Method, data: Data, recipe: Recipe) -> Replay:
+    """A replay of two frames: the same network never trained, and the trained one. Each has a map of its own,
+    for the second has nothing in common with the first that it could go on from.
+    """
     shown, samples = data.validation.take(slice(0, POINTS)), data.validation.take(slice(0, 12))
     title = type(method).__name__
     panel = Panel(recipe.epochs, classes=data.classes, title=title, backend="silent", samples=samples)
-    for row, network in (({"epoch": 0}, evaluate.random_like(method, data.train)), (history[-1], method)):
-        numbers = {k: v for k, v in row.items() if k not in ("seconds", "samples/s", "lr")}
-        score = evaluate.probe(network, data, linear=False, limit=POINTS)["kNN"]
+    for epoch, network in ((0, evaluate.random_like(method, data.train)), (recipe.epochs, method)):
         panel.add(
-            {**numbers, "kNN": score},
-            xy=evaluate.living_map(features.extract(network, shown), panel.last_map),
+            {"epoch": epoch, "kNN": evaluate.probe(network, data, linear=False, limit=POINTS)["kNN"]},
+            xy=evaluate.living_map(features.extract(network, shown), steps=STEPS),
             labels=shown.label,
             filters=first_filters(network),
             predicted=evaluate.guesses(network, data),
@@ -109,7 +110,7 @@ def make(name: str, results: Path, folder: Path = networks.FOLDER, say=print) ->
     networks.rounded(method).float()
     whole = beside(file).exists() and len(Replay.load(beside(file)).frames()) > 2
     with runtime.computing_on(JUDGED):
-        replay = Replay.load(beside(file)) if whole else before_and_after(method, sets, recipe, state.history)
+        replay = Replay.load(beside(file)) if whole else before_and_after(method, sets, recipe)
         validation = evaluate.probe(method, sets)
     found = networks.keep(
         method,

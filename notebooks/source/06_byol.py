@@ -521,6 +521,36 @@ assert five["dictionary"]["mean"] > 0.02 > five["long_dictionary"]["mean"]
 # The three claims on collapse hold by a wide margin, and BYOL lives without batch statistics. Whether small batches cost BYOL less than SimCLR our five
 # seeds cannot tell. A queue of 64 keys beats one of 8; a queue of 512 is no better than one of 64 here, where a key is old after a few steps.
 #
+# ## Minutes later: the same networks, trained for longer
+#
+# The course brings both networks after their `FULL` recipes; the pages say how they were made.
+
+# %%
+from sslcourse import networks
+longer = {"BYOL": networks.load("byol"), "MoCo": networks.load("moco")}
+print(*longer.values(), sep="\n\n")
+frames = {name: network.replay.frames()[-1] for name, network in longer.items()}
+show.embedding({name: frame["xy"] for name, frame in frames.items()}, next(iter(frames.values()))["labels"], data.classes)
+
+# %%
+minutes = {"random encoder": scores["random encoder"]}
+for name, network in longer.items():
+    minutes |= {f"{name}, this lesson": scores[name], f"{name}, longer": evaluate.probe(network.method, data)["linear"]}
+# Holds: "Both end near each other", "far above what this lesson had time for"
+assert abs(minutes["BYOL, longer"] - minutes["MoCo, longer"]) < 0.05
+assert all(minutes[f"{name}, longer"] > max(0.85, scores[name] + 0.1) for name in longer)
+show.bars(minutes, title="linear probe on the validation split", chance=0.1)
+
+# %%
+h_longer = features.extract(longer["BYOL"].method, data.validation)
+print(f"BYOL's effective rank: {health.effective_rank(features.extract(method, data.validation)):.0f} in this lesson, {health.effective_rank(h_longer):.0f} after minutes; spread {health.spread(h_longer):.2f}")
+# Holds: "without negatives nothing has collapsed"
+assert health.spread(h_longer) > 0.15 and health.effective_rank(h_longer) > 5
+
+# %% [markdown]
+# Both end near each other, far above what this lesson had time for. On both maps cones and tori stand apart: with negatives or
+# without, the same things become clear. And after thousands of steps without negatives nothing has collapsed.
+#
 # ## 16. What changed since
 #
 # - **SimSiam** dropped the averaged target: a predictor and a stopped gradient can be enough, if the predictor learns fast enough.
