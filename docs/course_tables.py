@@ -4,8 +4,8 @@
     markdown(rows(...).rows)     as a Markdown table
     lessons()                    the README's table of lessons; `python docs/readme.py` writes it there
 
-Names of tables: `claims PAPER`, `claims`, `wall WORLD`, `factors WORLD`, `calibration`, `exercises`,
-and every other JSON file among the measured results by its stem.
+Names of tables: `claims PAPER`, `claims`, `wall WORLD`, `factors WORLD`, `calibration`, `efforts`,
+`exercises`, and every other JSON file among the measured results by its stem.
 """
 
 from __future__ import annotations
@@ -188,11 +188,34 @@ def note_of(stored: Mapping) -> str:
     return f"{how}.{data} Source: {stored['source']}{awaited(stored) or '.'}"
 
 
+def _efforts() -> Table:
+    """The exercises of the lessons: for whom, how many minutes of a student, how many mistakes are known."""
+    from sslcourse.check import ASSIGNMENTS, EXERCISES
+    from sslcourse.check.levels import EFFORT
+
+    found = []
+    for lesson in sorted(ASSIGNMENTS):
+        for task in ASSIGNMENTS[lesson].tasks if lesson in QUESTIONS else ():
+            exercise, effort = EXERCISES[task.exercise], EFFORT[task.exercise]
+            found.append(
+                {
+                    "lesson": lesson,
+                    "exercise": task.exercise,
+                    "for whom": effort.level,
+                    "minutes": effort.minutes,
+                    "named mistakes": len(exercise.mistakes),
+                    "hints": len(exercise.hints),
+                }
+            )
+    return Table(found)
+
+
 _BY_NAME: dict[str, Callable[..., Table]] = {
     "claims": _claims,
     "wall": _wall,
     "factors": _factors,
     "calibration": _calibration,
+    "efforts": _efforts,
     "exercises": _exercises,
     "lessons": lambda: Table(lessons()),
 }

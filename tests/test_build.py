@@ -13,7 +13,8 @@ import lesson_runs
 import nbformat
 import pytest
 
-from sslcourse import show
+from sslcourse import check, show
+from sslcourse.check import levels
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -47,6 +48,32 @@ def exercises_apart(notebook) -> list[str]:
         and titled.search(cell.source)
         and (follows is None or follows.cell_type != "code" or 'check("' not in follows.source)
     ]
+
+
+EFFORTS = re.compile(r"\((core|more|for the fast), (?:about )?(\d+) minutes\)")
+
+
+@pytest.mark.parametrize("source", [s for s in SOURCES if not build.is_homework(s)], ids=build.name_of)
+def test_headings_of_exercises_say_for_whom_and_how_long(source):
+    """As `levels` does, where several exercises stand below a heading for all of them together."""
+    said, meant, tasks = [], [], []
+    for cell in build.build(source).cells:
+        if cell.cell_type == "markdown":
+            said += [(level, int(minutes)) for level, minutes in EFFORTS.findall(cell.source)]
+            meant += [[]] * (len(said) - len(meant))
+        elif said and (names := re.findall(r'check\("([\w.]+)"', cell.source)):
+            meant[-1] = [*meant[-1], *(levels.EFFORT[name] for name in names)]
+            tasks += names
+    assert said == [(m[0].level, sum(e.minutes for e in m)) for m in meant]
+    assert all(len({effort.level for effort in m}) == 1 for m in meant)
+    if source.stem in check.ASSIGNMENTS:
+        assert tasks == [task.exercise for task in check.ASSIGNMENTS[source.stem].tasks]
+        assert levels.CORE in {effort.level for m in meant for effort in m}
+
+
+def test_levels_are_of_exercises_that_there_are():
+    in_lessons = {t.exercise for n, a in check.ASSIGNMENTS.items() if n[0].isdigit() for t in a.tasks}
+    assert set(levels.EFFORT) == in_lessons <= set(check.EXERCISES)
 
 
 @pytest.mark.parametrize("source", SOURCES, ids=build.name_of)

@@ -81,9 +81,10 @@ my_prediction = {"finds partners best": None, "best features": None}
 show.diagram("simclr")
 
 # %% [markdown]
-# ## 4. Exercise: write NT-Xent (about 10 minutes)
+# ## 4. Exercise: write NT-Xent (core, about 10 minutes)
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("simclr.nt_xent", 1)` helps, `solution("simclr.nt_xent")` shows ours.
+# An exercise that is *core* is for everybody; *more* and *for the fast* may be left out: the lesson then goes on with the course's own function.
 
 # %% tags=["nbval-check-output"]
 def my_nt_xent(z1, z2, temperature):
@@ -100,7 +101,7 @@ def my_nt_xent(z1, z2, temperature):
 loss = check("simclr.nt_xent", my_nt_xent)
 
 # %% [markdown]
-# ## 5. Exercise: the two views (about 5 minutes)
+# ## 5. Exercise: the two views (core, about 5 minutes)
 #
 # A batch of images goes in, two batches of random views come out. `augment.simclr_view(...)` draws *one* random view, with parameters of its own for every image.
 

@@ -80,7 +80,7 @@ my_prediction = {"G(E(x)) resembles x": None, "D's loss when it knows nothing": 
 show.diagram("gan", "bigan")
 
 # %% [markdown]
-# ## 4. Exercises: both losses (about 8 minutes)
+# ## 4. Exercises: both losses (core, about 8 minutes)
 #
 # From logits, in whichever way you like. `hint("bigan.discriminator_loss", 1)` helps, `solution("bigan.discriminator_loss")` shows ours.
 
@@ -105,7 +105,7 @@ def my_generator_encoder_loss(real, generated):
 eg_loss = check("bigan.generator_encoder_loss", my_generator_encoder_loss)
 
 # %% [markdown]
-# ## 5. Exercise: who is detached when? (about 6 minutes)
+# ## 5. Exercise: who is detached when? (more, about 6 minutes)
 #
 # `encoder`, `generator` and `discriminator` are functions. Return both losses; $D$'s must not move $E$ or $G$.
 

@@ -74,7 +74,7 @@ my_prediction = {"best features": None, "widest door": None}
 # Nine pieces have 362,880 orders. The network chooses among a few of them, so these should be as different as can be: two that only swap two pieces are
 # distinguished only by those two pieces. The *Hamming distance* of two orders is the number of places in which they differ.
 #
-# **Exercise** (about 10 minutes): begin with the first candidate. Then always add the one whose *nearest* chosen order is farthest; among equals the one with
+# **Exercise** (more, about 10 minutes): begin with the first candidate. Then always add the one whose *nearest* chosen order is farthest; among equals the one with
 # the greatest sum of distances. `hint("jigsaw.permutation_set", 1)` helps, `solution("jigsaw.permutation_set")` shows ours.
 
 # %% tags=["nbval-check-output"]
@@ -110,7 +110,7 @@ show.table([{"24 orders": name, "smallest distance": int(d.min()), "mean distanc
 #
 # ## 4. Pieces that give nothing away
 #
-# **Exercise** (about 10 minutes). Cut every picture into 3 x 3 cells. From each cell take one piece, `gap` pixels smaller, from a random place, drawn
+# **Exercise** (for the fast, about 10 minutes). Cut every picture into 3 x 3 cells. From each cell take one piece, `gap` pixels smaller, from a random place, drawn
 # for every piece of every picture. Place $k$ of the puzzle shows the piece that belongs at place `order[k]`. Last, every piece gets mean 0 and standard
 # deviation 1, by itself.
 
@@ -157,7 +157,7 @@ show.grid(torch.cat([F.interpolate(r, size=(60, 60)) for r in rows]), names, col
 show.diagram("jigsaw")
 
 # %% [markdown]
-# **Exercise** (about 10 minutes): write this loss.
+# **Exercise** (core, about 10 minutes): write this loss.
 
 # %% tags=["nbval-check-output"]
 def my_damaged_loss(orders, permutation, colours, bins, missing, faded, weights):

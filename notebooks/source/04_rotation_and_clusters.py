@@ -84,7 +84,7 @@ my_prediction = {"shapes": None, "roll": None, "first clusters follow": None}
 show.diagram("rotnet")
 
 # %% [markdown]
-# ## 4. Exercise: turn pictures (about 5 minutes)
+# ## 4. Exercise: turn pictures (core, about 5 minutes)
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("clusters.rotations", 1)` helps, `solution("clusters.rotations")` shows ours.
 
@@ -178,7 +178,7 @@ show.bars({"pictures with an up": known["turn found"], "without": lost["turn fou
 show.diagram("deepcluster")
 
 # %% [markdown]
-# ## 7. Exercise: one step of k-means (about 10 minutes)
+# ## 7. Exercise: one step of k-means (core, about 10 minutes)
 #
 # Give each point the number of its nearest centre. Then move each centre to the mean of its points.
 
@@ -228,7 +228,7 @@ rows = [some.image[(by[name] == c).nonzero().flatten()[:8]] for name, c in large
 show.grid(torch.cat(rows), columns=8, title="untrained networks: above, a cluster by colours; below, one by edges")
 
 # %% [markdown]
-# ## 8. Exercise: do two partitions agree? (about 10 minutes)
+# ## 8. Exercise: do two partitions agree? (for the fast, about 10 minutes)
 #
 # The numbers of clusters mean nothing, so we need a measure that does not look at them: the *normalised mutual information* (section 3 of the paper),
 #

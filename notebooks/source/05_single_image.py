@@ -71,7 +71,7 @@ my_prediction = {"one is enough up to": None,               # "conv1" to "conv5"
                  "helps without augmentation": None}        # True or False
 
 # %% [markdown]
-# ## 3. Exercise: a training set from one photograph (about 10 minutes)
+# ## 3. Exercise: a training set from one photograph (core, about 10 minutes)
 #
 # With $H \times W$ pixels in the picture, each crop draws a share $a$ of the largest square, evenly between `area[0]` and `area[1]`, and a place:
 #
@@ -289,7 +289,7 @@ show.bars(kept, chance=1 / len(data.classes), title="first two layers frozen, th
 # Fixed wavelets are the best start in this world, and nobody trained them. Does one image do as well as all of them, and what is a frozen *random*
 # start worth? The printed line has this run's answer; it rests on one seed, so read a difference of a few points as none.
 #
-# ## 10. Exercise: what a layer knows of a texture (about 5 minutes)
+# ## 10. Exercise: what a layer knows of a texture (more, about 5 minutes)
 #
 # Which features occur *together*, wherever they are? With maps $F$ of $c$ channels, $f_{ip}$ at place $p$:
 #

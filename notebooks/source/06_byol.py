@@ -92,7 +92,7 @@ my_prediction = {"no predictor": None, "target = online": None, "no stop-gradien
 show.diagram("byol", "moco")
 
 # %% [markdown]
-# ## 4. Exercise: write the loss (about 5 minutes)
+# ## 4. Exercise: write the loss (core, about 5 minutes)
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("byol.regression_loss", 1)` helps, `solution("byol.regression_loss")` shows ours.
 
@@ -107,7 +107,7 @@ def my_regression_loss(p, target):
 loss = check("byol.regression_loss", my_regression_loss)
 
 # %% [markdown]
-# ## 5. Exercise: the target follows (about 5 minutes)
+# ## 5. Exercise: the target follows (core, about 5 minutes)
 #
 # Two networks of the same shape, and $\tau$. Change the target's parameters *in place*, and nothing else.
 
@@ -345,7 +345,7 @@ show.table([{"": name, "change of the loss, %": gap} for name, gap in gaps.items
 #
 # $$L = -\log \frac{e^{q \cdot k_+ / \tau}}{e^{q \cdot k_+ / \tau} + \sum_{k \in \text{queue}} e^{q \cdot k / \tau}}$$
 #
-# **Exercise** (about 5 minutes): write keys into the queue. `seen` counts all keys that were ever written; the oldest row is the next to go.
+# **Exercise** (more, about 5 minutes): write keys into the queue. `seen` counts all keys that were ever written; the oldest row is the next to go.
 
 # %% tags=["nbval-check-output"]
 def my_enqueue(queue, keys, seen):

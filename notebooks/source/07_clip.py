@@ -80,7 +80,7 @@ my_prediction = {"colour without colour words": None, "pairs never seen": None}
 show.diagram("clip")
 
 # %% [markdown]
-# ## 4. Exercise: write the loss (about 10 minutes)
+# ## 4. Exercise: write the loss (core, about 10 minutes)
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("clip.symmetric_loss", 1)` helps.
 
@@ -194,7 +194,7 @@ print(f"distance of the two centres: {gap:.2f}; a picture and its own caption: {
 widgets.text_box(method, held, "a red cube")
 
 # %% [markdown]
-# ## 8. Exercise: a classifier made of words (about 10 minutes)
+# ## 8. Exercise: a classifier made of words (more, about 10 minutes)
 #
 # The rows of a linear classifier are one vector for each class. Here they come from prompts, several for each class: each prompt's vector is
 # scaled to length 1, a class's are averaged, and the mean is scaled to length 1 again. A picture's class is the one with the largest cosine.

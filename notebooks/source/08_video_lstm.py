@@ -87,7 +87,7 @@ my_prediction = {"predicts best": None,                        # "future predict
 show.diagram("video_lstm")
 
 # %% [markdown]
-# ## 4. Exercise: one step of an LSTM (about 8 minutes)
+# ## 4. Exercise: one step of an LSTM (core, about 8 minutes)
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("video_lstm.lstm_cell", 1)` helps, `solution("video_lstm.lstm_cell")` shows ours.
 
@@ -120,7 +120,7 @@ assert apart < 1e-5
 print(f"after eight frames, the largest difference of any unit: {apart:.1e}")
 
 # %% [markdown]
-# ## 5. Exercise: what the decoders must say (about 4 minutes)
+# ## 5. Exercise: what the decoders must say (core, about 4 minutes)
 #
 # One decoder tells the past **in reverse order**: the state has just read the last frame, so that one is nearest. The other one tells the future in its own order.
 
@@ -140,7 +140,7 @@ show.grid(frames.of(torch.cat([backwards, ahead], 1)[:, None])[0].transpose(0, 1
           columns=8, scale=4, title="above: what one decoder must say; below: the other")
 
 # %% [markdown]
-# ## 6. Exercise: nats per frame (about 5 minutes)
+# ## 6. Exercise: nats per frame (more, about 5 minutes)
 #
 # Each decoder gives a logit for each pixel. With $y = \sigma(\text{logit})$ and true grey values $x$, a frame costs
 #

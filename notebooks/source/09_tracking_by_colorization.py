@@ -85,7 +85,7 @@ repainted = method.palette.paint(F.one_hot(number, 16).float(), light)
 show.grid(torch.cat([cells[:, :, 0], repainted]), titles=["true"] * 4 + ["16 colours"] * 4, columns=4, scale=4)
 
 # %% [markdown]
-# ## 4. Exercise: the pointer (about 5 minutes)
+# ## 4. Exercise: the pointer (core, about 5 minutes)
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("colorization.pointer", 1)` helps, `solution("colorization.pointer")` shows ours.
 
@@ -100,7 +100,7 @@ def my_pointer(references, targets, colours, temperature):
 pointer = check("colorization.pointer", my_pointer)
 
 # %% [markdown]
-# ## 5. Exercise: what a copy costs (about 5 minutes)
+# ## 5. Exercise: what a copy costs (core, about 5 minutes)
 #
 # `y` holds probabilities already: what would a loss "with logits" do to them?
 
@@ -127,7 +127,7 @@ show.bars({name: round(float(cost), 3) + 0.0 for name, cost in costs.items()}, t
 # (third bar), and no training can bring the loss down to 0.
 
 # %% [markdown]
-# ## 6. Exercise: J (about 5 minutes)
+# ## 6. Exercise: J (more, about 5 minutes)
 #
 # How well does a mask fit? The DAVIS benchmark counts the pixels that both masks have, against those that either has. Two empty masks agree: J is 1.
 

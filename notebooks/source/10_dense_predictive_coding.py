@@ -81,7 +81,7 @@ my_prediction = {"random encoder": None, "SimCLR on frames": None, "DPC": None, 
 show.diagram("dpc")
 
 # %% [markdown]
-# ## 4. Exercise: which negatives are there? (about 8 minutes)
+# ## 4. Exercise: which negatives are there? (core, about 8 minutes)
 #
 # A wrong candidate comes from another film (**easy**), from another place of the same film (**spatial**), or from the same place of the same film at another time
 # (**temporal**, the hardest). Fill the table of kinds: 0 the positive, 1 other time, 2 other place, 3 other film. Rows and columns count places
@@ -113,7 +113,7 @@ counts = torch.bincount(kinds(16, 2, 16)[0], minlength=4)
 show.table([{"kind": name, "candidates": int(c)} for name, c in zip(names, counts)], caption="for each predicted feature, in a batch of sixteen films")
 
 # %% [markdown]
-# ## 5. Exercise: the dense loss (about 8 minutes)
+# ## 5. Exercise: the dense loss (core, about 8 minutes)
 #
 # It is one classification for all predicted features at once. Plain dot products, divided by the temperature; gradients flow into both sides.
 
@@ -147,7 +147,7 @@ assert known[0]["log N - L"] < 0.2 * information and known[-1]["log N - L"] > 0.
 show.table(known)
 
 # %% [markdown]
-# ## 6. Exercise: feed the prediction back (about 5 minutes)
+# ## 6. Exercise: feed the prediction back (more, about 5 minutes)
 #
 # `phi(context)` predicts a map, `step(map, context)` gives the next context. The GRU only ever reads rectified maps.
 

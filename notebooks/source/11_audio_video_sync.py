@@ -91,7 +91,7 @@ my_prediction = {"curriculum": None, "correspondence, stopped early": None}     
 show.diagram("avts")
 
 # %% [markdown]
-# ## 4. Exercise: windows on one clock (about 8 minutes)
+# ## 4. Exercise: windows on one clock (more, about 8 minutes)
 #
 # A window begins with a *frame*. Its sound begins with a *sample*. `seen` and `heard` count frames for each film; where they are equal, the pair is in sync.
 #
@@ -121,7 +121,7 @@ pictures, sound = cut(part.video, part.audio.float() / 32767, seen, seen + late,
 clip(pictures[0], sound[0], held.fps, held.rate, title=f"the sound of {late} frames later")
 
 # %% [markdown]
-# ## 5. Exercise: the loss with its margin (about 8 minutes)
+# ## 5. Exercise: the loss with its margin (core, about 8 minutes)
 #
 # One number from all pairs. Mind its gradient, too: it should be a number even where both vectors are the same.
 
@@ -154,7 +154,7 @@ show.curve(d.tolist(), {"in sync": near, "out of sync": far, "half of each": bot
 # The third curve is lowest at half of the margin, where it costs a quarter of the margin's square. A network can go there without looking at anything.
 # Section 13 shows one that does.
 #
-# ## 6. Exercise: judge with a threshold that has not seen them (about 5 minutes)
+# ## 6. Exercise: judge with a threshold that has not seen them (for the fast, about 5 minutes)
 #
 # In step or not? That needs a threshold, and whoever chooses it on the pairs that are judged flatters the network. `synchrony.threshold(distance,
 # together)` finds the best one, `synchrony.balanced(distance, together, threshold)` is the mean of both kinds' shares that are right. Each half is

@@ -104,7 +104,7 @@ my_prediction = {"random": None, "SDC": None, "MDC": None, "CDC": None, "XDC": N
 show.diagram("sdc", "mdc", "cdc", "xdc")
 
 # %% [markdown]
-# ## 4. Exercise: whose clusters? (about 8 minutes)
+# ## 4. Exercise: whose clusters? (core, about 8 minutes)
 #
 # The paper's figure as a function. For each of the four variants say *whose clusters each network predicts*: a dict from `"eye"` and `"ear"` to tuples
 # of `"eye"`, `"ear"` and `"eye + ear"` (the clusters of both features side by side). A network has one head for each name in its tuple. **S**ingle,
@@ -127,7 +127,7 @@ def my_whose(variant):
 whose = check("xdc.whose", my_whose)
 
 # %% [markdown]
-# ## 5. Exercise: side by side (about 5 minutes)
+# ## 5. Exercise: side by side (more, about 5 minutes)
 #
 # CDC clusters both features at once. If one of them has larger numbers, it decides every distance: what has to be done first?
 
@@ -154,7 +154,7 @@ show.table([{"": part, "largest": int(size[0]), "median": int(size.median()), "s
 # The largest cluster has at most a few times the clips of the smallest, so here the weights below are a guard, and hardly a need. On data of the world,
 # where a few clusters hold most clips, a network can earn much by always answering these.
 #
-# ## 6. Exercise: a loss that large clusters do not rule (about 8 minutes)
+# ## 6. Exercise: a loss that large clusters do not rule (for the fast, about 8 minutes)
 #
 # Weight each clip by the size of its cluster to the power `-balance`, and scale so that the *mean weight over all clips of the training set* is 1. The
 # loss is the mean of weight times cross-entropy over the batch. With `balance` 0 all clips count alike, with 1 all clusters; we shall train with a

@@ -69,18 +69,19 @@ show.table([{"place": i + 1, "you expected": my_order[i] if i < len(my_order) el
 
 # %% [markdown]
 # One bar needs a warning. *Jigsaw* reads pictures enlarged, grey and normalised, and read so a network that was never trained has far more than the
-# grey bar here. What a pretext task has *taught* is the distance from its own random network:
+# first grey bar. What a pretext task has *taught* is the distance from the random network that reads as the method does:
 
 # %%
 verdicts = wall.verdicts()
-learned = next(row for row in wall.verdicts(compare.MEASURED) if (row["paper"], row["claim"]) == ("jigsaw", "learns"))
-above = {"Jigsaw, above its own random network (five seeds)": learned["mean"],
-         "SimCLR, above the random encoder": theirs["toybox"]["SimCLR"]["linear"] - theirs["toybox"]["random encoder"]["linear"]}
-# Holds: "a network that was never trained has far more than the grey bar here"
-assert theirs["toybox"]["Jigsaw"]["linear"] - learned["mean"] > theirs["toybox"]["random encoder"]["linear"] + 0.1
+shapes = theirs["toybox"]
+own = {name: shapes.get(f"random encoder, as {name} reads", shapes["random encoder"])["linear"] for name in learners if name in shapes}
+above = {name: shapes[name]["linear"] - linear for name, linear in own.items()}
+# Holds: "read so a network that was never trained has far more than the first grey bar"
+assert own["Jigsaw"] > shapes["random encoder"]["linear"] + 0.1
 # Holds: "SimCLR has taught its network more than the jigsaw has"
-assert above["SimCLR, above the random encoder"] > above["Jigsaw, above its own random network (five seeds)"] + 0.1
-show.table([{"": name, "points of the linear probe": f"{100 * value:+.1f}"} for name, value in above.items()])
+assert above["SimCLR"] > above["Jigsaw"] + 0.1
+show.table([{"": name, "its own random network": f"{100 * own[name]:.1f}", "points above it": f"{100 * above[name]:+.1f}"}
+            for name in sorted(above, key=lambda n: -above[n])], caption="linear probe")
 
 # %% [markdown]
 # By that measure SimCLR has taught its network more than the jigsaw has. Before you believe the rest, ask how it was measured. Where the numbers come
@@ -120,7 +121,7 @@ show.table([{"place": i + 1, **{key: ranks[key][i] for key in readings}} for i i
 #
 # with $\alpha$ one in twenty. If it lies above 0, the first is better; if it holds 0, these runs cannot tell. This is how every verdict of this course is made.
 #
-# ## 4. Exercise: the interval of a difference (about 8 minutes)
+# ## 4. Exercise: the interval of a difference (core, about 8 minutes)
 #
 # Replace the line that raises. `check` tells you *which* mistake it found; `hint("wall.difference", 1)` helps, `solution("wall.difference")` shows ours.
 
@@ -193,14 +194,17 @@ print(f"{flips} of {pairs} comparisons of single runs have the order of the mean
 
 # %%
 factors = wall.factors(walls["toybox"])
-show.factor_table(factors, title="pictures: 0 nothing, 1 everything can be read (test split)")
+show.factor_table(factors, title="pictures, full recipes: 0 nothing, 1 everything can be read (test split)")
 
 # %%
 known = {n: factors[n] for n in order}
-# Holds: "RotNet and DeepCluster, whose views do not touch colours, lose the hue", "BYOL and MoCo, whose views do, keep about as much as a random network"
 came = wall.factors(shipped["toybox"])
+# Holds: "SimCLR, BYOL and MoCo, whose views change colours, lose the hue"
+assert max(came[n]["hue"] for n in ("SimCLR", "BYOL", "MoCo")) < 0.3 < came["random encoder"]["hue"]
+# Holds: "RotNet and DeepCluster, whose views do not touch colours, lose it as well"
 assert max(came[n]["hue"] for n in ("RotNet", "DeepCluster")) < 0.2
-assert min(came[n]["hue"] for n in ("BYOL", "MoCo")) > came["random encoder"]["hue"] - 0.15
+# Holds: "CLIP, whose captions name the colour, keeps it"
+assert came["CLIP (captions)"]["hue"] > 0.8
 winners = {factor: max(known, key=lambda n: known[n][factor]) for factor in next(iter(known.values()))}
 # Holds: "Pick a column, and another method wins", "There is no best method"
 assert len(set(winners.values())) > 2, "no method should keep everything"
@@ -209,7 +213,8 @@ show.table([{"factor": f, "kept best by": n, "": f"{known[n][f]:.2f}", "pixels":
 
 # %% [markdown]
 # A pretext task keeps what it needs, and may throw away the rest. It is tempting to say that a method forgets what its views change. Look at the hue:
-# RotNet and DeepCluster, whose views do not touch colours, lose the hue; BYOL and MoCo, whose views do, keep about as much as a random network. So
+# SimCLR, BYOL and MoCo, whose views change colours, lose the hue. But RotNet and DeepCluster, whose views do not touch colours, lose it as well:
+# nobody needs a colour to say which way is up, and DeepCluster sees edges alone. CLIP, whose captions name the colour, keeps it. So
 # look, and do not guess. *There is no best method before you have said what you want to know.*
 #
 # ## 6. Films, and films with sound
@@ -219,12 +224,12 @@ show.table([{"factor": f, "kept best by": n, "": f"{known[n][f]:.2f}", "pixels":
 
 # %%
 films_of = {name: row["kNN"] for name, row in theirs["films"].items()}
-# Holds: "DPC's neighbours share the motion most often", "A random encoder is at chance here"
-assert films_of["DPC"] > films_of["VideoLSTM"] + 0.05 > films_of["random encoder"] + 0.1 and abs(films_of["random encoder"] - films_of["chance"]) < 0.06
+# Holds: "DPC's neighbours share the motion most often", "A random encoder is near chance here"
+assert films_of["DPC"] > films_of["VideoLSTM"] + 0.05 > films_of["random encoder"] + 0.1 and abs(films_of["random encoder"] - films_of["chance"]) < 0.1
 wall.drawn("films", walls["films"])
 
 # %% [markdown]
-# DPC's neighbours share the motion most often, then those of the LSTM. A random encoder is at chance here: motion is in no single frame.
+# DPC's neighbours share the motion most often, then those of the LSTM. A random encoder is near chance here: motion is in no single frame.
 #
 # Tracking is judged by masks and key-points that are carried along, and its opponents are no networks: optical flow needs no training.
 

@@ -162,7 +162,7 @@ show.bars({"right": b["linear"], "paired with itself": a["linear"]}, title="line
 # %% [markdown]
 # The run with the bug has the lower loss and the worse linear probe.
 #
-# **Exercise (10 minutes).** `loss(z1, z2, temperature)` is some contrastive loss; row `i` of both views is one image. Right losses differ in scale and
+# **Exercise (core, 10 minutes).** `loss(z1, z2, temperature)` is some contrastive loss; row `i` of both views is one image. Right losses differ in scale and
 # in their candidates. Test that everybody's partner is the other view: not by a value, but by inputs for which you *know* whether the loss is
 # small or large. `hint("museum.partner", 1)` helps, `solution("museum.partner")` shows ours.
 
@@ -227,7 +227,7 @@ show.curve(processes, {"right": [1.0] * 4, "own rows put back": ratio}, xlabel="
 # The loss is right to the last digit. The gradient shrinks with every process: more GPUs, slower learning. SGD silently trains with another learning
 # rate; Adam hides the scale, until weight decay or clipping meets it.
 #
-# **Exercise (10 minutes).** Test `gather(parts, rank)`: the rows of all, in order, and the **whole** gradient back to each of them, whoever asks.
+# **Exercise (more, 10 minutes).** Test `gather(parts, rank)`: the rows of all, in order, and the **whole** gradient back to each of them, whoever asks.
 
 # %% tags=["nbval-check-output"]
 def my_test_gather(gather):
@@ -294,7 +294,7 @@ show.bars(scores, title='"linear probe", validation split', chance=0.1)
 # %% [markdown]
 # The wrong number is the better one: nobody looks for a bug in a good result.
 #
-# **Exercise (10 minutes).** `probe(encoder, x, y)` trains some probe and returns an accuracy. Build an encoder of your own and test that the probe
+# **Exercise (core, 10 minutes).** `probe(encoder, x, y)` trains some probe and returns an accuracy. Build an encoder of your own and test that the probe
 # leaves it alone. What can change in a network, besides its weights?
 
 # %% tags=["nbval-check-output"]
@@ -371,7 +371,7 @@ show.curve(tries, curves, xlabel="probes tried", ylabel="accuracy", log=True,
 # %% [markdown]
 # The best on the test split promises more than fresh pictures give. Chosen on the validation split, the same encoder is reported as what it is.
 #
-# **Exercise (10 minutes).** `report(validation, test)` gets the accuracy of each epoch on both splits and returns `(epoch, score)`. Right ones
+# **Exercise (core, 10 minutes).** `report(validation, test)` gets the accuracy of each epoch on both splits and returns `(epoch, score)`. Right ones
 # choose in different ways (the best, the last of several equal ones, with patience, smoothed, not at all). Test the one thing that they share.
 
 # %% tags=["nbval-check-output"]
@@ -428,7 +428,7 @@ show.curve(sizes, {name: [v / values[0] for v in values] for name, values in nor
 # The gradient grows with the batch. This one *can* be seen in the loss, if one knows what it should be. With a contrastive loss, which grows with the
 # batch anyway, hardly anybody does.
 #
-# **Exercise (10 minutes).** `loss(p, z)` compares rows of two matrices (n, d). Test that it is a mean over the samples, whatever it averages.
+# **Exercise (more, 10 minutes).** `loss(p, z)` compares rows of two matrices (n, d). Test that it is a mean over the samples, whatever it averages.
 
 # %% tags=["nbval-check-output"]
 def my_test_mean(loss):
@@ -502,7 +502,7 @@ show.bars(recognised, title="how often a query picks the key from its own compan
 # In the MoCo paper's appendix the pretext accuracy without shuffling goes up to nearly perfect, and the
 # nearest-neighbour score goes *down*.
 #
-# **Exercise (15 minutes).** `encode(network, queries, keys)` runs a network on both, in groups of eight, and returns `(q, k)`. You choose the network:
+# **Exercise (for the fast, 15 minutes).** `encode(network, queries, keys)` runs a network on both, in groups of eight, and returns `(q, k)`. You choose the network:
 # take one that betrays who was in the batch.
 
 # %% tags=["nbval-check-output"]
@@ -599,7 +599,7 @@ show.curve(range(steps), curves, xlabel=f"step (the run is killed after {killed}
 # %% [markdown]
 # The uninterrupted run and the one with a saved queue lie on each other, to the last digit. The third one's loss *drops*: as its queue holds nothing but noise.
 #
-# **Exercise (10 minutes).** You get the queue of a running training, and `fresh()`, which makes an empty one of the same kind. A queue has `push(keys)`
+# **Exercise (more, 10 minutes).** You get the queue of a running training, and `fresh()`, which makes an empty one of the same kind. A queue has `push(keys)`
 # and `negatives()`, both (n, 4). Test that a checkpoint keeps all of it, and let the running training notice nothing.
 
 # %% tags=["nbval-check-output"]
@@ -680,7 +680,7 @@ show.table([{"": name, **{key: rows[-1][key] for key in numbers}} for name, rows
 # %% [markdown]
 # The loss is higher, as with any views that are harder to match, so nobody is alarmed. The probe is clearly worse.
 #
-# **Exercise (15 minutes).** `view(image)` draws views of a batch of floats (B, 3, H, W). Right ones may draw little: one of them only mirrors, so two images of a
+# **Exercise (for the fast, 15 minutes).** `view(image)` draws views of a batch of floats (B, 3, H, W). Right ones may draw little: one of them only mirrors, so two images of a
 # batch *often* get the same view. What must never happen?
 
 # %% tags=["nbval-check-output"]
@@ -761,7 +761,7 @@ show.curve(range(5, 51, 5), lines, xlabel="step", ylabel="loss; spread of the ta
 # %% [markdown]
 # An excellent loss, and a target that says nearly the same about every picture.
 #
-# **Exercise (15 minutes).** `learner` has `online`, `target`, `loss(first, second)` for inputs (n, 6), and `update(momentum)`. Test who moves whom, and how far.
+# **Exercise (for the fast, 15 minutes).** `learner` has `online`, `target`, `loss(first, second)` for inputs (n, 6), and `update(momentum)`. Test who moves whom, and how far.
 
 # %% tags=["nbval-check-output"]
 def my_test_target(learner):
@@ -839,7 +839,7 @@ show.curve(rounds, in_use, xlabel="round of k-means", ylabel="clusters in use, o
 # %% [markdown]
 # With one pseudo-label for all pictures, the next epoch's loss is perfect at once.
 #
-# **Exercise (10 minutes).** `kmeans(x, start)` returns centres (k, d) and labels (n,). Test that no cluster is left empty, however badly it starts.
+# **Exercise (more, 10 minutes).** `kmeans(x, start)` returns centres (k, d) and labels (n,). Test that no cluster is left empty, however badly it starts.
 
 # %% tags=["nbval-check-output"]
 def my_test_clusters(kmeans):
