@@ -273,7 +273,8 @@ def main() -> int:
         tidy(notebook)
         if faults := lesson_faults.of_outputs(notebook):
             sys.exit(f"{source.stem} is not stored: {'; '.join(faults)}")
-        notebook.metadata["sslcourse"]["processor_seconds"] = round(seconds)  # the pages print it
+        # the pages print it, beside what `execute` notes for each cell
+        notebook.metadata.setdefault("sslcourse", {})["processor_seconds"] = round(seconds)
         size = write(text_of(notebook), NOTEBOOKS / f"{source.stem}.ipynb")
         for cell in notebook.cells:
             if "readme-picture" in cell.metadata.get("tags", []):  # the README shows what this run made
