@@ -30,6 +30,7 @@ DOCS = Path(__file__).resolve().parent
 ROOT = DOCS.parent
 RUNS = DOCS / "runs"
 PAGES = DOCS / "lessons"  # what Sphinx reads, written by this module and not tracked
+SHEETS = DOCS / "teaching"  # the run sheets of the lessons, likewise
 sys.path.insert(0, str(ROOT / "tools"))
 
 import build_notebooks as build  # noqa: E402 (in that folder)
@@ -218,12 +219,23 @@ def filled(body: str, run: dict) -> str:
 # -------------------------------------------------------------------------------------------- Sphinx
 
 
+def run_sheets() -> dict[Path, str]:
+    """The run sheet of each lesson, from its stored notebook: path -> text."""
+    from sslcourse.commands import present
+
+    names = [source.stem for source in build.sources([]) if not build.is_homework(source)]
+    stored_ones = {name: nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4) for name in names}
+    return {SHEETS / f"{name}.md": present.run_sheet(notebook) for name, notebook in stored_ones.items()}
+
+
 def _write_pages(app) -> None:
-    PAGES.mkdir(exist_ok=True)
     wanted = {PAGES / f"{stem(source)}.md": markdown_of(source) for source in build.sources([])}
-    for file in PAGES.glob("*.md"):
-        if file not in wanted:
-            file.unlink()
+    wanted |= run_sheets()
+    for folder in (PAGES, SHEETS):
+        folder.mkdir(exist_ok=True)
+        for file in folder.glob("*.md"):
+            if file not in wanted:
+                file.unlink()
     for file, text in wanted.items():
         if not file.exists() or file.read_text(encoding="utf-8") != text:
             file.write_text(text, encoding="utf-8")

@@ -627,7 +627,8 @@ def test_clusters_draws_its_picture(case, toys):
     }[case]()
     first = view.picture()
     picture = opened(first)
-    colours = len(np.unique(np.asarray(picture.convert("RGB")).reshape(-1, 3), axis=0))
+    seen = show.look.on_ground(np.asarray(picture.convert("RGBA")))
+    colours = len(np.unique(seen.reshape(-1, 3), axis=0))
     assert picture.width > 400 and colours > (5 if case in ("nothing", "no value") else 20)
     if case == "labels and images":
         view.by = "hue"

@@ -133,7 +133,8 @@ def without_outputs(source: Path, folder: Path = NOTEBOOKS) -> dict[Path, str]:
 
 
 def execute(notebook: nbformat.NotebookNode, states: Path | None = None) -> float:
-    """Run all cells as a student would; seconds of a processor that the kernel took, its start included.
+    """Run all cells as a student would; seconds of a processor that the kernel took, its start included. The
+    seconds of each cell go to the notebook's metadata, for the run sheets of teachers.
 
     Args:
         states: a file for the states of the notebook's views, asked for after the last cell, when the time
@@ -142,10 +143,12 @@ def execute(notebook: nbformat.NotebookNode, states: Path | None = None) -> floa
     from nbclient import NotebookClient
 
     spent: list[float] = []
+    at: list[int] = []
 
     def look(cell_index: int, **_) -> None:
         if cell_index < own:
             spent.append(processor_seconds(client.km.provisioner.pid))  # the kernel still lives
+            at.append(cell_index)
 
     own = len(notebook.cells)
     if states is not None:
@@ -161,6 +164,8 @@ def execute(notebook: nbformat.NotebookNode, states: Path | None = None) -> floa
     client.execute()
     if states is not None:
         notebook.cells.pop()
+    each = {str(i): round(b - a, 1) for i, a, b in zip(at, [0.0, *spent], spent)}
+    notebook.metadata["sslcourse"] = {"cell_seconds": {i: s for i, s in each.items() if s >= 0.1}}
     return spent[-1]
 
 
@@ -268,7 +273,8 @@ def main() -> int:
         tidy(notebook)
         if faults := lesson_faults.of_outputs(notebook):
             sys.exit(f"{source.stem} is not stored: {'; '.join(faults)}")
-        notebook.metadata["sslcourse"] = {"processor_seconds": round(seconds)}  # the pages print it
+        # the pages print it, beside what `execute` notes for each cell
+        notebook.metadata.setdefault("sslcourse", {})["processor_seconds"] = round(seconds)
         size = write(text_of(notebook), NOTEBOOKS / f"{source.stem}.ipynb")
         for cell in notebook.cells:
             if "readme-picture" in cell.metadata.get("tags", []):  # the README shows what this run made

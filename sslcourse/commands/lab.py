@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from sslcourse.commands import lessons
+from sslcourse.commands import lessons, present
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import Number
 
@@ -22,6 +22,7 @@ Puts the lessons and the homework into FOLDER and opens JupyterLab there:
 
   sslcourse lab                         into the folder sslcourse-lessons
   sslcourse lab my-course --port 8890   another folder, another port
+  sslcourse lab --present               also copies for the one in front of a class, and run sheets
   sslcourse lab -- --ServerApp.token=x  what follows -- goes to JupyterLab
 
 Type it again at any time, also after an update of the course. A notebook that you ran, changed or saved is
@@ -42,6 +43,11 @@ def add_options(sub) -> None:
         action="store_true",
         help="start JupyterLab and print its address, but open no browser",
     )
+    sub.add_argument(
+        "--present",
+        action="store_true",
+        help="also put copies for the one in front (NAME.present.ipynb) and a run sheet for each lesson",
+    )
     sub.add_argument("--no-open", action="store_true", help="only put the lessons into the folder")
 
 
@@ -54,7 +60,12 @@ def lab(options) -> int:
         )
     placed = lessons.Placed()
     if folder.resolve() != lessons.folder():  # the repository's own lessons are opened where they are
-        placed = lessons.place(lessons.notebooks(), folder)
+        found = lessons.notebooks()
+        placed = lessons.place(found | (present.files(found) if options.present else {}), folder)
+    elif options.present:
+        raise CourseError(
+            f"{folder} holds the course's own lessons; name another folder: sslcourse lab my-course --present"
+        )
     if options.json:
         done = {
             "folder": str(folder),
@@ -66,6 +77,13 @@ def lab(options) -> int:
         print(json.dumps(done | {"beside": placed.beside}), flush=True)
     else:
         print(f"The lessons are in {folder}" + (f"\n{placed.text}" if placed.text else ""), flush=True)
+        if options.present:
+            print(
+                "For the one in front: NAME.present.ipynb shows about thirty cells of a lesson and folds the "
+                "rest; NAME.run-sheet.md has its minutes, its questions, what is answered wrongly and what "
+                "to cut",
+                flush=True,
+            )
     if options.no_open:
         return 0
     if importlib.util.find_spec("jupyterlab") is None:

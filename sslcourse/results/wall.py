@@ -171,7 +171,7 @@ def _beside_random(found: Mapping) -> dict[str, dict]:
     rows = found.get("rows", {})
     if found.get("awaits"):
         return dict(rows)
-    plain = next((rows[name] for name in ("random encoder", "random ear") if name in rows), {})
+    plain: dict = next((rows[name] for name in ("random encoder", "random ear") if name in rows), {})
     like = {name.partition(", as ")[2].removesuffix(" reads"): row for name, row in rows.items()}
     own = {name: like.get(name, plain).get("linear") for name in rows if _of_course(rows[name])}
     return {name: row | ({"own": own[name]} if own.get(name) else {}) for name, row in rows.items()}
