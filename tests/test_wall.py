@@ -296,7 +296,7 @@ def test_pictures_of_the_wall():
     assert [t.get_text() for t in ax.get_yticklabels()] == ["pixels", "mine (yours)", "SimCLR"]
     widths = [p.get_width() for p in ax.patches]
     assert widths == pytest.approx([25, 50, 85]) and len({p.get_facecolor() for p in ax.patches}) == 3
-    assert any("21 s" in t.get_text() and "85.0" in t.get_text() for t in ax.texts)
+    assert any("20 s" in t.get_text() and "85.0" in t.get_text() for t in ax.texts)
     picture = show.verdicts(
         [{"paper": "a", "verdict": v} for v in ("fail", "pass", "pass", "inconclusive")]
         + [{"paper": "b", "verdict": "pass"}]

@@ -141,7 +141,7 @@ class DeepCluster(Method):
     Departures from the paper: h, the average over all places, is clustered and classified directly (the paper
     has two more layers in between), and the balance is in the loss and not in the sampling."""
 
-    @takes(clusters=Number(1, 65_536), every=COUNT, capacity=COUNT)
+    @takes(clusters=Number(1, 65_536), every=COUNT, capacity=COUNT, head_lr=RATE_OF_LEARNING)
     def __init__(
         self,
         encoder: nn.Module,
@@ -158,7 +158,7 @@ class DeepCluster(Method):
         super().__init__()
         self.f, self.g = encoder, nn.Linear(dim_of(encoder), clusters)
         self.clusters, self.every, self.balanced, self.fresh_head = clusters, every, balanced, fresh_head
-        self.head_lr = None if head_lr is None else RATE_OF_LEARNING.of(head_lr, "head_lr")
+        self.head_lr = head_lr
         self.edges, self.view = edges, view or crop_and_flip(AREA)
         self.partition = partition or by_kmeans()
         self.register_buffer("assigned", torch.full((capacity,), -1))

@@ -30,7 +30,7 @@ from sslcourse.results.stored import World, opened, write
 from sslcourse.results.tables import cell
 from sslcourse.runtime import progress
 from sslcourse.runtime.errors import CourseError
-from sslcourse.runtime.options import BATCH, EPOCHS, SEEDS, takes
+from sslcourse.runtime.options import BATCH, EPOCHS, SEED, SEEDS, takes
 from sslcourse.train import checkpoints, identity as identities, loop
 from sslcourse.train.loop import fit
 from sslcourse.train.recipe import Recipe
@@ -191,6 +191,7 @@ def _run(
     return result
 
 
+@takes(seed=SEED)
 def training(
     spec: Spec,
     data: str,
@@ -200,7 +201,7 @@ def training(
     recipe: str = "course",
     encoder: str | None = None,
     folder: str | Path = "results/compare",
-    **changes: int,
+    **changes: Any,
 ) -> tuple[Method, Samples, Recipe, Path]:
     """What `run` trains, not yet trained: the method, its training split, its recipe, and the file that keeps
     its checkpoint.
