@@ -174,7 +174,7 @@ show.source(bigan.BiGAN.loss, bigan.BiGAN.step)
 # Now train on the digits, with your losses. Below the curves, live: what $G$ draws from the same noise, real digits $x$, and $G(E(x))$.
 
 # %%
-recipe = Recipe(30, 64, 1e-3, schedule="cosine", weight_decay=2.5e-5)
+recipe = Recipe(60, 64, 2e-3, schedule="cosine", weight_decay=2.5e-5)
 torch.manual_seed(0)
 game = new_flat()
 game.d_loss, game.eg_loss = d_loss, eg_loss
@@ -248,7 +248,7 @@ def play(normalised=True):
     player = new_flat()
     if not normalised:
         player.d.norm = torch.nn.Identity()
-    fit(player, digits.train.unlabelled(), recipe.but(epochs=20))
+    fit(player, digits.train.unlabelled(), recipe)
     return player
 
 flat = lambda pictures: pictures[:, 0].flatten(1)
@@ -262,8 +262,8 @@ train_x = flat(digits.train.image[:400].float() / 255)
 real = health.coverage(train_x, flat(digits.train.image[400:800].float() / 255))
 covered = {name: health.coverage(train_x, flat(pictures)) for name, pictures in made.items()}
 spread = {name: float(flat(pictures).std(0).mean() / train_x.std(0).mean()) for name, pictures in made.items()}
-# Holds: "Without the batch the drawings are far more alike"
-assert spread["D sees one picture"] < 0.5 * spread["D sees the batch"] and covered["D sees one picture"] < covered["D sees the batch"] < real
+# Holds: "Without the batch the drawings cover far less", "they are more alike"
+assert covered["D sees one picture"] < 0.5 * covered["D sees the batch"] and spread["D sees one picture"] < spread["D sees the batch"]
 print(f"coverage: real digits {real:.2f}, " + ", ".join(f"{name} {value:.2f}" for name, value in covered.items()))
 # Holds: "which neither of the two games comes near"
 assert max(covered.values()) < 0.6 * real
@@ -271,7 +271,7 @@ show.health({f"{what}: {name}": (value, low, 1.0, f"the drawings are alike, and 
              for what, of, low, reference in (("spread", spread, 0.6, 1.0), ("coverage", covered, real / 2, real)) for name, value in of.items()})
 
 # %% [markdown]
-# Without the batch the drawings are far more alike, and they cover less. With it there is more variety, and yet most kinds of writing are missing:
+# Without the batch the drawings cover far less, and they are more alike. With it there is more variety, and yet most kinds of writing are missing:
 # healthy is too good a word.
 #
 # ## 10. The paper's table, on small digits
@@ -280,7 +280,7 @@ show.health({f"{what}: {name}": (value, low, 1.0, f"the drawings are alike, and 
 # a network that has learned nothing.
 
 # %%
-methods, seconds = paper_table.trained(digits, recipe.but(epochs=10), 128, say=lambda line: None)
+methods, seconds = paper_table.trained(digits, recipe.but(epochs=10, lr=1e-3), 128, say=lambda line: None)
 nearest = paper_table.accuracies(methods, digits)
 n = len(digits.validation)
 error = {name: 1.96 * (value * (1 - value) / n) ** 0.5 for name, value in nearest.items()}        # 95 %, of a share of n pictures
@@ -331,13 +331,14 @@ show.filters(auto.f, "first filters of the autoencoder's E")
 # %%
 untrained = evaluate.random_like(method, data.train.image)
 scores = {name: evaluate.probe(m, data)["linear"] for name, m in (("random encoder", untrained), ("BiGAN", method), ("autoencoder", auto))}
-# Holds: "BiGAN stays below a random encoder, and the autoencoder is ahead of both", "the game has only begun"
-assert scores["BiGAN"] < scores["random encoder"] < scores["autoencoder"]
-assert scores["autoencoder"] > scores["BiGAN"], "seconds are enough for an autoencoder, not for the game"
+# Holds: "even in seconds BiGAN comes above a random encoder", "about as far as the autoencoder"
+assert scores["BiGAN"] > scores["random encoder"] + 0.05, "seconds should be enough to come above a random encoder"
+assert abs(scores["BiGAN"] - scores["autoencoder"]) < 0.06
 show.bars(scores, title="linear probe on the validation split", chance=0.1)
 
 # %% [markdown]
-# In these seconds the game had no chance: BiGAN stays below a random encoder, and the autoencoder is ahead of both.
+# It has one: even in seconds BiGAN comes above a random encoder, about as far as the autoencoder. With codes of the wrong size it stayed below, however
+# long it was trained.
 
 # %%
 some = slice(0, 150)
@@ -363,14 +364,16 @@ five = {row["claim"]: row for row in stored.verdicts(compare.MEASURED) if row["p
 papers.findings("bigan", compare.MEASURED)
 
 # %%
-# Holds: "BiGAN's features are below the pixels' and below those of a random encoder", "That an autoencoder reconstructs better holds"
-assert max(five[claim]["high"] for claim in ("beats_pixels", "beats_random")) < -0.01 and five["pixelwise"]["low"] > 0.02
+# Holds: "BiGAN's features are above the pixels' and above those of a random encoder", "That an autoencoder reconstructs better holds"
+assert min(five[claim]["low"] for claim in ("beats_pixels", "beats_random")) > 0.03 and five["pixelwise"]["low"] > 0.02
+# Holds: "BiGAN is level with the mean of its five baselines"
+assert abs(five["level"]["mean"]) < 0.03
 # Holds: "hardly visible on colour pictures"
 assert abs(five["inverts"]["mean"]) < 0.02
 
 # %% [markdown]
-# Five seeds agree: on this budget BiGAN's features are below the pixels' and below those of a random encoder. That an autoencoder reconstructs better
-# holds. That $G(E(x))$ finds its way back is clear on the digits of this notebook, and hardly visible on colour pictures.
+# Five worlds agree, and with the paper: after minutes BiGAN's features are above the pixels' and above those of a random encoder, and BiGAN is level
+# with the mean of its five baselines. That an autoencoder reconstructs better holds. That $G(E(x))$ finds its way back is clear on the digits of this notebook, and hardly visible on colour pictures.
 #
 # ## Minutes later: the same network, trained for longer
 #
@@ -388,13 +391,13 @@ show.grid(torch.cat([drawn, data.validation.image[:10].float() / 255, again]).cl
 # %%
 minutes = {"random encoder": scores["random encoder"], "this lesson": scores["BiGAN"], "trained for longer": evaluate.probe(longer.method, data)["linear"],
            "autoencoder": scores["autoencoder"]}
-# Holds: "after minutes BiGAN is ahead of a random encoder"
-assert minutes["trained for longer"] > minutes["random encoder"] + 0.1 > minutes["this lesson"]
+# Holds: "after minutes BiGAN is further ahead of a random encoder than after the seconds of this lesson"
+assert minutes["trained for longer"] > minutes["this lesson"] + 0.03 > minutes["random encoder"]
 show.bars(minutes, title="linear probe on the validation split", chance=0.1)
 
 # %% [markdown]
 # First row: blobs of colour on plain grounds. So long a game draws no solids yet, and what comes back in the third row has a ground and a blob, seldom the right
-# one. But after minutes BiGAN is ahead of a random encoder: that the seconds of this lesson could not show.
+# one. But after minutes BiGAN is further ahead of a random encoder than after the seconds of this lesson.
 #
 # ## 14. What changed since
 #
@@ -405,7 +408,7 @@ show.bars(minutes, title="linear probe on the validation split", chance=0.1)
 # ## Answer
 #
 # Can the game give us the way back? In part: on digits $G(E(x))$ comes nearer to $x$ than to another digit, though no loss asks for it. Is the code
-# worth keeping? Hardly on our budget: on colour pictures, in seconds, the game has only begun, and an autoencoder is far ahead. The
+# worth keeping? A probe reads more of the shape from it than from a random one (section 11), and how far other methods come, the wall of lesson 13 says. The
 # test split is opened once, for the final number.
 
 # %%

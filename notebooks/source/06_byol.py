@@ -511,8 +511,10 @@ from sslcourse.results import papers
 papers.findings("byol", compare.MEASURED)
 
 # %%
-# Holds: "The three claims on collapse hold by a wide margin", "BYOL lives without batch statistics"
-assert min(five[claim]["low"] for claim in ("no_predictor", "no_target", "low_loss", "batch_statistics")) > 0.3
+# Holds: "The three claims on collapse hold by a wide margin"
+assert min(five[claim]["low"] for claim in ("no_predictor", "no_target", "low_loss")) > 0.3
+# Holds: "BYOL lives without batch statistics"
+assert five["batch_statistics"]["low"] > 0.1
 # Holds: "our five seeds cannot tell", "many keys help up to a point", "A queue of 64", "a queue of 512 is no better than one of 64 here"
 assert five["small_batches"]["verdict"] == "inconclusive"
 assert five["dictionary"]["mean"] > 0.02 > five["long_dictionary"]["mean"]
