@@ -331,7 +331,7 @@ show.filters(auto.f, "first filters of the autoencoder's E")
 # %%
 untrained = evaluate.random_like(method, data.train.image)
 scores = {name: evaluate.probe(m, data)["linear"] for name, m in (("random encoder", untrained), ("BiGAN", method), ("autoencoder", auto))}
-# Holds: "even in seconds BiGAN comes above a random encoder", "about as far as the autoencoder"
+# Holds: "even in seconds BiGAN comes above a random encoder", "about as far as the autoencoder", "A probe reads more of the shape from it than from a random one"
 assert scores["BiGAN"] > scores["random encoder"] + 0.05, "seconds should be enough to come above a random encoder"
 assert abs(scores["BiGAN"] - scores["autoencoder"]) < 0.06
 show.bars(scores, title="linear probe on the validation split", chance=0.1)
