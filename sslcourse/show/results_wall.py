@@ -106,7 +106,8 @@ def wall(
     ax.set_xlabel(
         f"{what}\nright: {keys[bar]}"
         + ", its gain over its own random network" * any(row.get("own") for row in shown.values())
-        + ", and seconds of training (quickest seed)" * any(row.get("seconds") for row in shown.values())
+        + ", and seconds of training (quickest seed)" * any(row.get("seconds") for row in shown.values()),
+        loc="left",  # there is room to the right, below the figures
     )
     if chance is not None:
         two_toned(ax.axvline(100 * chance, color=DARK, linewidth=1.1, linestyle=(0, (4, 2))))
