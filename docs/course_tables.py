@@ -268,8 +268,15 @@ QUESTIONS = {
 
 
 def _linear(world: str, *names: str) -> str:
-    found = _world(world)["rows"]
-    return ", ".join(f"{name} {per_cent(found[name]['linear'])}" for name in names)
+    """What a class sees, and what the FULL recipe reaches where it was measured."""
+    found = _world(world)
+    longer = found.get("full", {}).get("rows", {})
+    told = []
+    for name in names:
+        row, full = found["rows"][name], longer.get(name, {})
+        minutes = f" (after minutes {per_cent(full['linear'])})" if full.get("seconds") else ""
+        told.append(f"{name} {per_cent(row['linear'])}{minutes}")
+    return ", ".join(told)
 
 
 def _eye_and_ear(name: str) -> str:

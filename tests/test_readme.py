@@ -40,7 +40,7 @@ def test_the_readme_is_short():
 def test_the_table_of_lessons_is_what_the_result_files_say(docs):
     _, readme = docs
     assert readme.renewed(README) == README, "run: python docs/readme.py"
-    worse = README.replace("SimCLR 85.8", "SimCLR 95.8")
+    worse = re.sub(r"SimCLR [0-9.]+ ±", "SimCLR 12.3 ±", README)
     assert worse != README and readme.renewed(worse) == README
     with pytest.raises(SystemExit, match="needs the comments"):
         readme.renewed("# sslcourse")
