@@ -674,7 +674,7 @@ def test_the_pictures_say_what_is_there():
     sizes = sorted(torch.bincount(first).tolist())
     assert sorted(bars) == pytest.approx([s / 60 * (1 - 3 * 0.012) for s in sizes])
     pale = [c.get_alpha() for c in ax.collections[:7]]
-    assert pale[4:] == [1.0] * 3 and 0.35 in pale[:4]  # clusters that are classes have full colours
+    assert pale[4:] == [1.0] * 3 and min(pale[:4]) < 0.6  # clusters that are classes have full colours
     assert len(
         show.flow([first, label * 2], label, ("a", "b", "c"), least=0.1).axes[0].collections
     ) < 4 + 3 + len(moved)
