@@ -426,7 +426,7 @@ def test_on_digits_the_encoder_comes_to_undo_the_generator():
     data = images.digits(8)
     torch.manual_seed(0)
     method = table.variants(8, 128)["BiGAN"]()
-    fit(method, data.train.unlabelled(), Recipe(40, 64, 1e-3, schedule="cosine", weight_decay=2.5e-5))
+    fit(method, data.train.unlabelled(), Recipe(60, 64, 2e-3, schedule="cosine", weight_decay=2.5e-5))
     x = data.validation.image.float() / 255
     with torch.no_grad():
         y = method.eval().reconstruct(x)

@@ -237,9 +237,14 @@ def test_the_pages_print_what_was_measured(built):
 
     shown = tables(built / "results" / "claims.html")
     for name in claims.papers():
-        runs = json.loads((compare.MEASURED / f"claims-{name}.json").read_text())["runs"]
+        stored = json.loads((compare.MEASURED / f"claims-{name}.json").read_text())
+        runs = stored["runs"]
         for claim in claims.paper(name).CLAIMS:
-            effects = np.array([claim.effect(runs[seed]) for seed in sorted(runs, key=int)])
+            try:
+                effects = np.array([claim.effect(runs[seed]) for seed in sorted(runs, key=int)])
+            except KeyError:  # not measured yet: then the file says so, and no page has it
+                assert "awaits" in stored and claim.text not in {r[0] for r in shown}, claim
+                continue
             half = t.ppf(0.975, len(effects) - 1) * effects.std(ddof=1) / len(effects) ** 0.5
             low, high = effects.mean() - half, effects.mean() + half
             verdict = "pass" if low > 0 else "fail" if high < 0 else "inconclusive"
@@ -272,13 +277,16 @@ def test_the_pages_print_what_was_measured(built):
 @pytest.mark.slow
 def test_one_quantity_has_one_number(built):
     """The linear probes that the README, the wall and the calibration all show."""
+    from sslcourse import compare
+
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     calibration = {r[0]: r[2] for r in tables(built / "results" / "calibration.html") if len(r) > 2}
-    # The first of the wall's tables is that of the pictures.
-    wall = {r[0]: r[2] for r in reversed(tables(built / "results" / "wall.html")) if len(r) == 7}
+    awaits = "awaits" in json.loads((compare.MEASURED / "calibration.json").read_text())
+    # The table of the pictures has the columns of both recipes.
+    wall = {r[0]: r[2] for r in reversed(tables(built / "results" / "wall.html")) if len(r) == 12}
     for name in ("random encoder", "SimCLR", "Supervised"):
         here = name.lower() if name == "Supervised" else name
-        assert calibration[here] == wall[name], (name, calibration[here], wall[name])
+        assert awaits or calibration[here] == wall[name], (name, calibration[here], wall[name])
         assert f"{name} {wall[name]}" in readme
 
 
