@@ -2,6 +2,7 @@
 files are what is built.
 """
 
+import inspect
 import json
 import pathlib
 import re
@@ -15,6 +16,7 @@ import pytest
 
 from sslcourse import check, show
 from sslcourse.check import levels
+from sslcourse.check.shown import SHOWN
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
@@ -24,9 +26,13 @@ HOMEWORK = NOTEBOOKS / "source" / "homework" / "simclr.py"
 
 def answers(source: pathlib.Path) -> list[str]:
     """The lines of a source that only the teacher may see, short ones left out that may stand anywhere."""
-    lines = [
-        line.strip() for m in build.REGION.finditer(source.read_text()) for line in m["answer"].splitlines()
-    ]
+    text = source.read_text()
+    lines = [line.strip() for m in build.REGION.finditer(text) for line in m["answer"].splitlines()]
+    for m in build.SHOWN_ANSWER.finditer(text):
+        shown = inspect.getsource(SHOWN[m["exercise"]]).rpartition('"""')[
+            2
+        ]  # what stands below its docstring
+        lines += [line.strip() for line in shown.splitlines() if "_loss(discriminator(" not in line]
     return [line for line in lines if len(line) > 30]
 
 
@@ -114,7 +120,7 @@ def test_teachers_see_all_answers_and_no_stub(source):
     # Cell by cell the same notebook, but for a word to the teacher before it and a check after it.
     own = teacher.cells[1:-1]
     assert len(own) == len(student.cells) and "for the teacher" in teacher.cells[0].source
-    regions = len(build.REGION.findall(source.read_text()))
+    regions = len(build.REGION.findall(source.read_text()) + build.SHOWN_ANSWER.findall(source.read_text()))
     assert sum(a.source != b.source for a, b in zip(own, student.cells)) == regions > 0
     assert f'verdicts("{build.name_of(source)}")' in teacher.cells[-1].source
 
@@ -126,6 +132,31 @@ def test_what_a_region_becomes():
         build.for_student(text) == "def f():\n    a = 1\n    raise NotImplementedError\n\nx = 2\ny = None\n"
     )
     assert build.for_teacher(text) == "def f():\n    a = 1\n    return a\n\nx = 2\ny = 3\nz = 4\n"
+
+
+def test_an_answer_that_is_shown_is_written_once():
+    """What it becomes computes what `solution()` shows; who names no such answer is told."""
+    import torch
+
+    start = 'def my_updates(x, z, encoder, generator, discriminator):\n    """Two losses."""\n'
+    text = f"{start}    # SOLUTION: bigan.updates\n\nx = 2\n"
+    assert build.for_student(text) == f"{start}    raise NotImplementedError\n\nx = 2\n"
+    told = build.for_teacher(text)
+    assert told.startswith(start) and told.endswith("    return d, eg\n\nx = 2\n") and "# " not in told
+    names = {
+        f"my_{name}": SHOWN[f"bigan.{name}"] for name in ("discriminator_loss", "generator_encoder_loss")
+    }
+    exec(told, names)
+    x, z = torch.randn(6, 4), torch.randn(6, 4)
+    game = (x, z, torch.tanh, torch.sin, lambda a, b: (a * b).sum(1))
+    assert all(torch.equal(a, b) for a, b in zip(names["my_updates"](*game), SHOWN["bigan.updates"](*game)))
+    for wrong, said in (
+        (text.replace("bigan.updates", "bigan.nothing"), "no such answer"),
+        (text.replace("z, encoder", "encoder, z"), "stands in my_updates"),
+        (text.replace("my_updates", "my_loss"), "stands in my_loss"),
+    ):
+        with pytest.raises(SystemExit, match=said):
+            build.for_teacher(wrong)
 
 
 @pytest.mark.parametrize(

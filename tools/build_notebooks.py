@@ -16,6 +16,10 @@ comments:
     return z1 @ z2.T
     # END SOLUTION
 
+An answer that `solution()` shows too stands in sslcourse/check/shown.py alone; a source names it:
+
+    # SOLUTION: simclr.nt_xent
+
 Students see `raise NotImplementedError` in its place, or what follows the colon of
 `# BEGIN SOLUTION: answer = ""`. Solutions end with a cell that insists on every exercise being correct. They
 and the homework are stored without outputs, so that they can be compared with their sources byte for byte and
@@ -32,10 +36,13 @@ executed is also kept in build/lessons, with the states of the views, for the co
 from __future__ import annotations
 
 import argparse
+import ast
 import base64
+import inspect
 import os
 import re
 import sys
+import textwrap
 from pathlib import Path
 
 import jupytext
@@ -43,6 +50,7 @@ import lesson_faults
 import nbformat
 from lesson_runs import COLLECT, RECORDED, SECONDS, processor_seconds
 
+from sslcourse.check.shown import SHOWN
 from sslcourse.commands import colab
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -55,6 +63,7 @@ REGION = re.compile(
     r"^(?P<indent>[ \t]*)# BEGIN SOLUTION(?:: (?P<stub>[^\n]*))?\n(?P<answer>.*?)^(?P=indent)# END SOLUTION$",
     re.M | re.S,
 )
+SHOWN_ANSWER = re.compile(r"^(?P<indent>[ \t]*)# SOLUTION: (?P<exercise>[\w.]+)$", re.M)
 
 
 def sources(names: list[str]) -> list[Path]:
@@ -77,12 +86,39 @@ def name_of(source: Path) -> str:
 
 def for_student(text: str) -> str:
     """The text of a source with a stub in place of every answer."""
+    text = SHOWN_ANSWER.sub(r"\g<indent>raise NotImplementedError", text)
     return REGION.sub(lambda m: m["indent"] + (m["stub"] or "raise NotImplementedError"), text)
 
 
 def for_teacher(text: str) -> str:
     """The text of a source with its answers and without the comments around them."""
+    text = SHOWN_ANSWER.sub(lambda m: shown_answer(m["exercise"], m["indent"], text[: m.start()]), text)
     return REGION.sub(lambda m: m["answer"].removesuffix("\n"), text)
+
+
+def shown_answer(exercise: str, indent: str, before: str) -> str:
+    """The body of the function that `solution(exercise)` shows, for the function that `before` ends in.
+
+    What it calls of the other shown functions is named as the lesson names them: my_nt_xent where the
+    function is my_updates.
+    """
+    if exercise not in SHOWN:
+        sys.exit(f"# SOLUTION: {exercise}: check/shown.py has no such answer; it has {', '.join(SHOWN)}")
+    shown = inspect.getsource(SHOWN[exercise])
+    function = ast.parse(shown).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    *_, (name, parameters) = re.findall(r"^[ \t]*def (\w+)\((.*?)\):", before, re.M)
+    if not name.endswith(function.name) or parameters != ast.unparse(function.args):
+        sys.exit(
+            f"# SOLUTION: {exercise} answers {function.name}({ast.unparse(function.args)}), and stands in "
+            f"{name}({parameters})"
+        )
+    prefix = name.removesuffix(function.name)
+    first = function.body[1] if ast.get_docstring(function) else function.body[0]
+    body = "\n".join(shown.splitlines()[first.lineno - 1 :])
+    others = "|".join(f.__name__ for f in SHOWN.values())
+    body = re.sub(rf"\b({others})\(", rf"{prefix}\1(", textwrap.dedent(body))
+    return textwrap.indent(body, indent)
 
 
 CLOSING = """\
@@ -95,7 +131,7 @@ def build(source: Path, solution: bool = False) -> nbformat.NotebookNode:
     """The notebook of a source, not executed: the student's, or the teacher's with the answers."""
     text = source.read_text(encoding="utf-8").replace("# {{first cell}}", colab.first_cell(colab.address()))
     text = for_teacher(text) if solution else for_student(text)
-    left = re.search(r"^.*# (?:BEGIN|END) SOLUTION.*$", text, re.M)
+    left = re.search(r"^.*# (?:(?:BEGIN|END) )?SOLUTION\b.*$", text, re.M)
     if left:
         sys.exit(f"{source.name}: {left[0].strip()!r} has no partner of the same indent")
     notebook = jupytext.reads(text, fmt="py:percent")

@@ -87,20 +87,14 @@ show.diagram("gan", "bigan")
 # %% tags=["nbval-check-output"]
 def my_discriminator_loss(real, generated):
     """real, generated: (n,) logits of D. Returns one number: the mean of both halves' cross-entropies."""
-    # BEGIN SOLUTION
-    bce = F.binary_cross_entropy_with_logits
-    return (bce(real, torch.ones_like(real)) + bce(generated, torch.zeros_like(generated))) / 2
-    # END SOLUTION
+    # SOLUTION: bigan.discriminator_loss
 
 d_loss = check("bigan.discriminator_loss", my_discriminator_loss)
 
 # %% tags=["nbval-check-output"]
 def my_generator_encoder_loss(real, generated):
     """The same logits; E and G want the opposite labels."""
-    # BEGIN SOLUTION
-    bce = F.binary_cross_entropy_with_logits
-    return (bce(real, torch.zeros_like(real)) + bce(generated, torch.ones_like(generated))) / 2
-    # END SOLUTION
+    # SOLUTION: bigan.generator_encoder_loss
 
 eg_loss = check("bigan.generator_encoder_loss", my_generator_encoder_loss)
 
@@ -112,12 +106,7 @@ eg_loss = check("bigan.generator_encoder_loss", my_generator_encoder_loss)
 # %% tags=["nbval-check-output"]
 def my_updates(x, z, encoder, generator, discriminator):
     """Returns D's loss, and the loss that E and G share."""
-    # BEGIN SOLUTION
-    code, picture = encoder(x), generator(z)
-    d = my_discriminator_loss(discriminator(x, code.detach()), discriminator(picture.detach(), z))
-    eg = my_generator_encoder_loss(discriminator(x, code), discriminator(picture, z))
-    return d, eg
-    # END SOLUTION
+    # SOLUTION: bigan.updates
 
 updates = check("bigan.updates", my_updates)
 

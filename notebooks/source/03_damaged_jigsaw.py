@@ -117,18 +117,7 @@ show.table([{"24 orders": name, "smallest distance": int(d.min()), "mean distanc
 # %% tags=["nbval-check-output"]
 def my_puzzle(image, order, gap):
     """image: (B, 3, H, H), 0 to 1; order: (B, 9). Returns (B, 9, 3, t, t) with t = H // 3 - gap."""
-    # BEGIN SOLUTION
-    b, cell = len(image), image.shape[2] // 3
-    size, pieces = cell - gap, []
-    for i in range(b):
-        for k in order[i].tolist():
-            down, right = torch.randint(0, gap + 1, (2,)).tolist()
-            top, left = k // 3 * cell + down, k % 3 * cell + right
-            pieces.append(image[i, :, top : top + size, left : left + size])
-    pieces = torch.stack(pieces).view(b, 9, 3, size, size)
-    mean, spread = pieces.mean((2, 3, 4), keepdim=True), pieces.std((2, 3, 4), correction=0, keepdim=True)
-    return (pieces - mean) / spread.clamp_min(0.02)
-    # END SOLUTION
+    # SOLUTION: jigsaw.puzzle
 
 puzzle = check("jigsaw.puzzle", my_puzzle)
 
@@ -164,13 +153,7 @@ def my_damaged_loss(orders, permutation, colours, bins, missing, faded, weights)
     """orders: (B, P) scores, permutation: (B,) the right one;
     colours: (B, n, Q, s, s) scores, bins: (B, n, s, s) the right ones; missing: (B,) the place of the missing piece;
     faded: (B, n) bool, pieces that lost their colours; weights: three numbers."""
-    # BEGIN SOLUTION
-    rows = torch.arange(len(missing), device=missing.device)
-    arrangement = F.cross_entropy(orders, permutation) / math.log(orders.shape[1])
-    filled = F.cross_entropy(colours[rows, missing], bins[rows, missing]) / math.log(colours.shape[2])
-    coloured = F.cross_entropy(colours[faded], bins[faded]) / math.log(colours.shape[2])
-    return weights[0] * arrangement + weights[1] * filled + weights[2] * coloured
-    # END SOLUTION
+    # SOLUTION: jigsaw.damaged_loss
 
 loss = check("jigsaw.damaged_loss", my_damaged_loss)
 

@@ -87,12 +87,7 @@ show.diagram("clip")
 # %% tags=["nbval-check-output"]
 def my_symmetric_loss(image, text, log_scale):
     """image, text: (n, d), row i of both is a pair; log_scale: one number, a tensor. Returns one number."""
-    # BEGIN SOLUTION
-    image, text = F.normalize(image, dim=1), F.normalize(text, dim=1)
-    logits = image @ text.T * log_scale.exp()                  # (n, n): pictures down, captions across
-    pair = torch.arange(len(logits), device=logits.device)
-    return (F.cross_entropy(logits, pair) + F.cross_entropy(logits.T, pair)) / 2
-    # END SOLUTION
+    # SOLUTION: clip.symmetric_loss
 
 loss = check("clip.symmetric_loss", my_symmetric_loss)
 
@@ -202,11 +197,7 @@ widgets.text_box(method, held, "a red cube")
 # %% tags=["nbval-check-output"]
 def my_classify(image, prompts):
     """image: (n, d), prompts: (c, k, d), k prompts for each of c classes. Returns the class of each picture, (n,)."""
-    # BEGIN SOLUTION
-    weights = F.normalize(prompts, dim=2).mean(1)              # (c, d)
-    weights = F.normalize(weights, dim=1)
-    return (F.normalize(image, dim=1) @ weights.T).argmax(1)
-    # END SOLUTION
+    # SOLUTION: clip.classify
 
 classify = check("clip.classify", my_classify)
 

@@ -128,10 +128,7 @@ clip(pictures[0], sound[0], held.fps, held.rate, title=f"the sound of {late} fra
 # %% tags=["nbval-check-output"]
 def my_contrastive(v, a, together, margin):
     """v, a: (n, d), row n of both is a pair; together: (n,) true where in sync. Returns one number."""
-    # BEGIN SOLUTION
-    d = torch.linalg.vector_norm(v - a, dim=1)
-    return torch.where(together, d ** 2, F.relu(margin - d) ** 2).mean()
-    # END SOLUTION
+    # SOLUTION: avts.contrastive
 
 contrastive = check("avts.contrastive", my_contrastive)
 
