@@ -114,7 +114,8 @@ def _wall(world: str) -> Table:
     command = "sslcourse claims colorization" if world == wall.TRACKS else f"sslcourse evaluate --all {world}"
     rows = wall.table(world, found) if world == wall.TRACKS else compare.table(found)
     how = f"{found['protocol']}; per cent, test split, {found['seeds']} seeds, on {found['profile']}"
-    how += "; columns named full: the same with `--recipe full`" if "full" in found else ""
+    if "full" in found:
+        how += f"; columns named full: the same with `--recipe full`, {found['full']['seeds']} seeds"
     return Table(rows, f"`{command}`: {how}{awaited(found)}")
 
 
@@ -134,9 +135,9 @@ def _factors(world: str) -> Table:
     names = {factor: factor.replace("_", " ") for row in found["factors"].values() for factor in row}
     rows = [{names.get(key, key): value for key, value in row.items()} for row in compare.factor_rows(found)]
     scale = "0, nothing can be read from the features; 1, everything"
-    longer = " --recipe full" if "full" in found else ""
+    longer, measured = (" --recipe full", found["full"]) if "full" in found else ("", found)
     command = f"sslcourse evaluate --all {world}{longer}"
-    return Table(rows, f"`{command}`: {scale}; means over {found['seeds']} seeds")
+    return Table(rows, f"`{command}`: {scale}; means over {measured['seeds']} seeds")
 
 
 def _calibration() -> Table:

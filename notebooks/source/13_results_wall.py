@@ -90,7 +90,8 @@ show.table([{"": name, "its own random network": f"{100 * own[name]:.1f}", "poin
 # %%
 about = walls["toybox"]
 show.table([{"": key, "value": str(about[key])} for key in ("data", "encoder", "protocol", "seeds", "profile")]
-           + [{"": "torch", "value": about["versions"]["torch"]}])
+           + [{"": "torch", "value": about["versions"]["torch"]}]
+           + [{"": "seeds of the full recipes", "value": str(about["full"]["seeds"])}] * ("full" in about))
 
 # %% [markdown]
 # The three readings do not agree. Whose *neighbours* are good, although its linear probe is not the best? Who needs *many* labels? The answers stand

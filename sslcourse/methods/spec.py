@@ -39,8 +39,8 @@ class Spec:
         lesson: the notebook that teaches it, such as "01_simclr"; "" for a yardstick. Lists and tables keep
             the order of the lessons.
         title: its row in tables and on the wall.
-        course, full, gpu: the three recipes: what a class waits for, at most 40 s on a laptop CPU with the
-            data below; what the method can do there, at most five minutes; one GPU with real data.
+        course, full, gpu: the three recipes: what a class waits for, half a minute to two on a laptop CPU
+            with the data below; what the method can do there, at most five minutes; one GPU with real data.
         settings: (one of `RECIPES`, whether the data are the course's own, number of classes) ->
             what the method is, as plain values that a checkpoint can hold.
         build: (encoder, settings) -> the method, untrained.

@@ -277,11 +277,18 @@ def factor_rows(found: dict) -> list[dict]:
     """The factor table as rows: means over seeds, 0 (nothing) to 1 (everything can be read); of the FULL
     recipes where they were measured.
     """
-    kept = {**found["factors"], **found.get("full", {}).get("factors", {})}
     return [
-        {"features": name, **{factor: f"{statistics.fmean(values):.2f}" for factor, values in row.items()}}
-        for name, row in kept.items()
+        {"features": name, **{factor: f"{value:.2f}" for factor, value in row.items()}}
+        for name, row in mean_factors(found).items()
     ]
+
+
+def mean_factors(found: Mapping) -> dict[str, dict[str, float]]:
+    """Name -> factor -> mean over seeds, of the FULL recipes where they were measured: for
+    `show.factor_table`.
+    """
+    kept = {**found.get("factors", {}), **found.get("full", {}).get("factors", {})}
+    return {name: {f: statistics.fmean(values) for f, values in row.items()} for name, row in kept.items()}
 
 
 def rounded(value):
@@ -329,7 +336,7 @@ def wall(mine: Mapping[str, float] | None = None, leave_out: Iterable[str] = ())
 
 def wall_factors(mine: Mapping[str, Mapping[str, float]] | None = None) -> dict[str, dict[str, float]]:
     """The factor table of every chapter so far (means over seeds) for `show.factor_table`; yours below."""
-    known = {
-        name: {f: statistics.fmean(v) for f, v in row.items()} for name, row in stored()["factors"].items()
+    return {
+        **mean_factors(stored()),
+        **{f"{name}, just now": dict(row) for name, row in (mine or {}).items()},
     }
-    return {**known, **{f"{name}, just now": dict(row) for name, row in (mine or {}).items()}}

@@ -10,7 +10,6 @@ again."""
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ import msgspec
 import torch
 
 from sslcourse import runtime
+from sslcourse.data.download import checksum
 from sslcourse.methods import catalogue
 from sslcourse.methods.base import Method
 from sslcourse.runtime import pages
@@ -140,7 +140,7 @@ def load(name: str, *, folder: Path = FOLDER) -> Network:
         )
     page = _page(folder / f"{name}.json", name)
     file = folder / f"{name}.safetensors"
-    if digest_of(file) != page["sha256"]:
+    if checksum(file) != page["sha256"]:
         raise CourseError(
             f"the trained network {str(file)!r} is not what was written (its digest differs): {_again(name)}"
         )
@@ -215,7 +215,7 @@ def keep(
         "left_out": list(left_out),
         "replay": "recorded" if recorded else "before and after",
         "bytes": file.stat().st_size,
-        "sha256": digest_of(file),
+        "sha256": checksum(file),
     }
     pages.fitting(page, Page)
     with runtime.atomic(folder / f"{name}.json") as temporary:
@@ -239,11 +239,6 @@ def rounded(method: Method) -> Method:
 def _tensors(method: Method) -> Iterable[Tensor]:
     yield from method.parameters()
     yield from method.buffers()
-
-
-def digest_of(file: Path) -> str:
-    """SHA-256 of a file."""
-    return hashlib.sha256(file.read_bytes()).hexdigest()
 
 
 def _page(file: Path, name: str) -> dict[str, Any]:

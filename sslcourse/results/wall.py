@@ -25,6 +25,7 @@ from sslcourse import evaluate, runtime, show
 from sslcourse.data.datasets import Data
 from sslcourse.methods import catalogue
 from sslcourse.results import claims, compare, stored
+from sslcourse.results.compare import mean_factors as factors
 from sslcourse.results.tables import cell
 from sslcourse.runtime.errors import CourseError
 from sslcourse.runtime.options import REAL, SEED, WHOLE, takes
@@ -284,14 +285,6 @@ def forget(name: str, folder: str | Path = FOLDER) -> None:
     compare.keep(
         {world: {n: row for n, row in rows.items() if n != name} for world, rows in own.items()}, file
     )
-
-
-def factors(found: Mapping) -> dict[str, dict[str, float]]:
-    """The factor table of one world, means over seeds, for `show.factor_table`; of the FULL recipes where
-    they were measured.
-    """
-    kept = {**found.get("factors", {}), **found.get("full", {}).get("factors", {})}
-    return {name: {f: statistics.fmean(v) for f, v in row.items()} for name, row in kept.items()}
 
 
 # ---------------------------------------------------------------------------------------------- claims
